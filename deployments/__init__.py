@@ -1,0 +1,1 @@
+"""What differs between machines: cluster profiles and server set-up. Data, no logic."""

@@ -1,0 +1,72 @@
+"""What can be wrong, one short tree. Each message has the numbers and the next step.
+
+The command line turns any of these into one line and the exit code written beside it.
+"""
+
+from __future__ import annotations
+
+
+class EventmillError(Exception):
+    """Anything that Eventmill itself reports; never a programming mistake."""
+
+    exit_code = 1
+
+
+class CampaignError(EventmillError):
+    """The campaign file, or a value in it, cannot be used."""
+
+
+class InputError(EventmillError):
+    """An input is missing, truncated, or lacks a tree or a column."""
+
+
+class PayloadError(EventmillError):
+    """The payload cannot be found, set up, or returned something that cannot be stored."""
+
+
+class StoreError(EventmillError):
+    """The store cannot be read or written."""
+
+
+class CorruptOutput(StoreError):
+    """A stored object is missing or is not what the ledger recorded."""
+
+
+class LedgerError(EventmillError):
+    """The ledger cannot be opened, or was asked for something that it does not hold."""
+
+
+class IllegalMove(LedgerError):
+    """A verb would move a span along no arrow of the transition table. Nothing was changed."""
+
+
+class PartitionBroken(LedgerError):
+    """A verb would lose or double an event. Nothing was changed."""
+
+
+class ClusterError(EventmillError):
+    """The cluster profile cannot be used, or no worker ever started."""
+
+
+class CampaignShort(EventmillError):
+    """Nothing is left to do and the target is missed."""
+
+    exit_code = 3
+
+
+class AuditFailed(EventmillError):
+    """Ledger and store do not agree, or the ledger is not a partition."""
+
+    exit_code = 4
+
+
+class CampaignChanged(EventmillError):
+    """The campaign, its payload or an input differs from what was begun; the user must choose."""
+
+    exit_code = 5
+
+
+class CampaignLed(EventmillError):
+    """Another living coordinator drives this campaign."""
+
+    exit_code = 6

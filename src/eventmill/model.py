@@ -1,0 +1,298 @@
+"""The things that travel between rooms: frozen, comparable, picklable. No behaviour beyond arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from eventmill.states import State
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class EventRange:
+    """Half-open, zero-based `[start, stop)` of one input: the unit of processing, commit and loss."""
+
+    start: int
+    stop: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start < self.stop:
+            raise ValueError(f"[{self.start}, {self.stop}) is no event range")
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def __iter__(self) -> Iterator[int]:
+        return iter((self.start, self.stop))
+
+    def __str__(self) -> str:
+        return f"[{self.start}, {self.stop})"
+
+    def covers(self, other: EventRange) -> bool:
+        """Whether every event of `other` is in this range."""
+        return self.start <= other.start and other.stop <= self.stop
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A piece `[start, stop)` of one input in one ledger state.
+
+    `failures` and `losses` count what befell exactly this span since it was last whole.
+    """
+
+    input_id: int
+    start: int
+    stop: int
+    state: State
+    failures: int = 0
+    losses: int = 0
+    block_id: int | None = None
+    output_id: int | None = None
+    merge_id: int | None = None
+    payload: str | None = None
+    reason: str | None = None
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    @property
+    def range(self) -> EventRange:
+        """The events of this span."""
+        return EventRange(self.start, self.stop)
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One input file (or one virtual file of generated events) as the ledger knows it.
+
+    `first` is the campaign-wide position of its event 0; `boundaries` are the natural cluster
+    boundaries inside `(0, events)`, sorted; `identity` changes when the content does.
+    """
+
+    id: int
+    ordinal: int
+    url: str
+    events: int
+    first: int
+    identity: str
+    boundaries: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NewInput:
+    """What a split learned of one input, before the ledger gives it an id and a place."""
+
+    url: str
+    events: int
+    identity: str
+    boundaries: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSpec:
+    """How to open every input of a campaign. `format` is `root`, `parquet` or `generated`."""
+
+    format: str
+    tree: str | None = None
+    columns: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadSpec:
+    """Which code turns a range into an output: `callable` as in the campaign file, and its digest."""
+
+    callable: str
+    parameters: Mapping[str, Any]
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkOrder:
+    """All that a worker needs besides a block's number. Small, picklable, holds no secret."""
+
+    campaign_id: int
+    campaign: str
+    ledger_url: str
+    store_url: str
+    source: SourceSpec
+    payload: PayloadSpec
+    merge_events: int | None
+    columns: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A reserved contiguous piece of one input, to be worked in ranges of `range_events`."""
+
+    id: int
+    input_id: int
+    input_ordinal: int
+    start: int
+    stop: int
+    range_events: int
+    aligned: bool = False
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Permission for one holder to process one block until `expires_at`, fenced by `attempt`."""
+
+    campaign_id: int
+    block_id: int
+    input_id: int
+    attempt: int
+    holder: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a worker gets when it starts a block: its lease, the input, and the pieces still missing."""
+
+    lease: Lease
+    lease_length: timedelta
+    input: Input
+    block: Block
+    missing: tuple[EventRange, ...]
+    schema: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class RangeOutput:
+    """What one attempt stored for one range. `key` is relative to the store; `sha256` is hex."""
+
+    range: EventRange
+    key: str
+    bytes: int
+    sha256: str
+    rows: int
+    cpu_seconds: float
+
+
+class FailureKind(StrEnum):
+    """Who said no."""
+
+    PAYLOAD = "payload"  # the payload raised
+    CRASH = "crash"  # the payload's process died
+    RESULT = "result"  # the payload returned something that cannot be stored
+    SETUP = "setup"  # the payload could not be set up; no event is at fault
+    INPUT = "input"  # the events could not be read
+
+
+@dataclass(frozen=True, slots=True)
+class FailureReport:
+    """Why a range (or the set-up) failed: one line, the traceback, and the tail of what it printed."""
+
+    kind: FailureKind
+    summary: str
+    traceback: str = ""
+    printed: str = ""
+    cpu_seconds: float = 0.0
+
+
+class Outcome(StrEnum):
+    """What became of one output or renewal."""
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"  # this very output was committed before
+    FENCED = "fenced"  # the attempt is no longer current; nothing was changed
+
+
+class Directive(StrEnum):
+    """What the holder of a lease is to do next."""
+
+    CONTINUE = "continue"
+    DRAIN = "drain"  # begin no new range, hand in what is computed, release the rest
+    STOP = "stop"  # drop the block
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The ledger's answer to a commit, a failure or a renewal."""
+
+    outcomes: tuple[Outcome, ...]
+    directive: Directive
+
+
+@dataclass(frozen=True, slots=True)
+class CommittedOutput:
+    """One committed range output as the merger sees it, in campaign order."""
+
+    output_id: int
+    input: Input
+    range: EventRange
+    key: str
+    bytes: int
+    sha256: str
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """A merge whose group is fixed: these outputs, in this order, under this final key."""
+
+    id: int
+    campaign_id: int
+    key: str
+    outputs: tuple[CommittedOutput, ...]
+    schema: bytes | None
+
+    @property
+    def rows(self) -> int:
+        """Rows that the merged output must have."""
+        return sum(output.rows for output in self.outputs)
+
+
+@dataclass(frozen=True, slots=True)
+class MergeLease:
+    """Permission for one merger to carry out one merge, fenced by `attempt`."""
+
+    merge_id: int
+    attempt: int
+    holder: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class MergedOutput:
+    """A merged file: where it is, what it weighs, which events it holds, per input url."""
+
+    merge_id: int
+    key: str
+    bytes: int
+    sha256: str
+    rows: int
+    events: int
+    spans: tuple[tuple[str, int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Accounting of one campaign, in events, always: `total` is the sum of the five states."""
+
+    ready: int = 0
+    leased: int = 0
+    committed: int = 0
+    merged: int = 0
+    abandoned: int = 0
+
+    @property
+    def total(self) -> int:
+        """All events of the campaign."""
+        return self.ready + self.leased + self.committed + self.merged + self.abandoned
+
+    @property
+    def done(self) -> int:
+        """Events whose result is safe: committed or merged."""
+        return self.committed + self.merged
+
+    @property
+    def open(self) -> int:
+        """Events that still need work."""
+        return self.ready + self.leased

@@ -1,0 +1,1 @@
+"""Thin Prefect tasks over the engine's verbs. No decisions."""
