@@ -296,3 +296,95 @@ class Counts:
     def open(self) -> int:
         """Events that still need work."""
         return self.ready + self.leased
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the ledger itself needs to know of a campaign. Exactly one of the two merge sizes is set."""
+
+    failures: int
+    losses: int
+    lease: timedelta
+    target: float
+    merge_events: int | None = None
+    merge_bytes: int | None = None
+
+
+class Wanted(StrEnum):
+    """What the user wants of a campaign; rescue respects it."""
+
+    RUN = "run"
+    PAUSED = "paused"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignRecord:
+    """A campaign as the ledger holds it. `spec` is the campaign file as plain data."""
+
+    id: int
+    name: str
+    spec: Mapping[str, Any]
+    rules: Rules
+    payload: str
+    store_url: str
+    schema: bytes | None
+    wanted: Wanted
+    created_at: datetime
+    closed_at: datetime | None
+    close_reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadCode:
+    """The payload's code as it travels: `entry` is importable once `bundle` (a zip) is on the path."""
+
+    callable: str
+    entry: str
+    digest: str
+    bundle: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Leadership:
+    """Permission for one coordinator to drive one campaign, fenced by `attempt`."""
+
+    campaign_id: int
+    attempt: int
+    holder: str
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """One line of the journal: a loss, a failure, or what else befell events. Append-only."""
+
+    at: datetime
+    kind: str
+    url: str | None
+    start: int | None
+    stop: int | None
+    attempt: int | None
+    holder: str | None
+    reason: str
+    detail: str
+    cpu_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class MergeGroup:
+    """Outputs that are due to be merged into one file, in campaign order; positions are campaign-wide."""
+
+    output_ids: tuple[int, ...]
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A worker that holds live leases, as the ledger sees it."""
+
+    holder: str
+    blocks: int
+    events: int
+    claimed_at: datetime
+    expires_at: datetime

@@ -1,0 +1,61 @@
+"""The durable record of a campaign: spans that partition every input exactly, changed by verbs only."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import sqlalchemy as sa
+
+from eventmill.errors import LedgerError
+from eventmill.ledger import schema
+from eventmill.ledger.campaigns import CampaignVerbs
+from eventmill.ledger.commits import CommitVerbs
+from eventmill.ledger.database import Clock, open_engine
+from eventmill.ledger.leases import LeaseVerbs
+from eventmill.ledger.merges import MergeVerbs
+from eventmill.ledger.reading import Readings
+
+__all__ = ["Clock", "Ledger", "create_ledger", "open_ledger", "shared_ledger"]
+
+
+class Ledger(CampaignVerbs, LeaseVerbs, CommitVerbs, MergeVerbs, Readings):
+    """All verbs. One verb is one transaction; several processes on one machine may use a ledger at once."""
+
+
+def open_ledger(url: str, *, clock: Clock | None = None) -> Ledger:
+    """Open an existing ledger: a path, `sqlite:///path` or a PostgreSQL url.
+
+    Raises `LedgerError` when there is none, when it is no ledger, or one of another version.
+    """
+    ledger = Ledger(open_engine(url, exist=True), clock)
+    with ledger.reading() as tx:
+        if not sa.inspect(tx).has_table("about"):
+            raise LedgerError(f"{url} is a database but no Eventmill ledger.")
+        version = tx.execute(sa.select(schema.about.c.version)).scalar()
+    if version != schema.VERSION:
+        raise LedgerError(
+            f"the ledger {url} has version {version}, this Eventmill reads version {schema.VERSION}; "
+            "finish the campaign with the Eventmill that began it."
+        )
+    return ledger
+
+
+def create_ledger(url: str, *, clock: Clock | None = None) -> Ledger:
+    """Open a ledger and make its tables first if there are none. For the coordinator, never for workers."""
+    ledger = Ledger(open_engine(url, exist=False), clock)
+    with ledger.writing() as tx:
+        tables = set(sa.inspect(tx).get_table_names())
+        if tables and "about" not in tables:
+            raise LedgerError(f"{url} is a database of something else; give the ledger a place of its own.")
+        if not tables:
+            schema.metadata.create_all(tx)
+            tx.execute(sa.insert(schema.about).values(version=schema.VERSION))
+            tx.execute(sa.insert(schema.counter).values(name="attempt", value=0))
+    ledger.close()
+    return open_ledger(url, clock=clock)
+
+
+@lru_cache(maxsize=8)
+def shared_ledger(url: str) -> Ledger:
+    """The ledger at `url`, opened once in this process. Workers use this."""
+    return open_ledger(url)

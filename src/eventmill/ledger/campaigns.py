@@ -1,0 +1,328 @@
+"""Verbs over whole campaigns: open, add inputs, lead, want, close, reopen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
+from datetime import timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from eventmill.errors import CampaignLed, LedgerError
+from eventmill.ledger import schema
+from eventmill.ledger.database import Database, insert_spans, read_spans, replace_spans
+from eventmill.ledger.journal import write_journal
+from eventmill.model import CampaignRecord, Input, Leadership, NewInput, PayloadCode, Rules, Span, Wanted
+from eventmill.partition import coalesce
+from eventmill.states import State
+
+LEADER_SECONDS = 15.0
+"""How long a coordinator may be silent before another may take its place."""
+
+
+class CampaignVerbs(Database):
+    """What happens to a campaign as a whole."""
+
+    def open_campaign(
+        self, name: str, *, spec: Mapping[str, Any], rules: Rules, code: PayloadCode, store_url: str
+    ) -> CampaignRecord:
+        """Write a new campaign down; `LedgerError` if the name is taken."""
+        with self.writing() as tx:
+            if tx.execute(sa.select(schema.campaign.c.id).where(schema.campaign.c.name == name)).first():
+                raise LedgerError(f"campaign '{name}' is in the ledger already; choose another name.")
+            keep_code(tx, code)
+            now = self.now(tx)
+            tx.execute(
+                sa.insert(schema.campaign).values(
+                    name=name,
+                    spec=dict(spec),
+                    rules=_rules_to_json(rules),
+                    payload=code.digest,
+                    store_url=store_url,
+                    wanted=Wanted.RUN,
+                    created_at=now,
+                    looked_at=now,
+                )
+            )
+            return campaign_by(tx, schema.campaign.c.name == name)
+
+    def campaign(self, name: str) -> CampaignRecord:
+        """The campaign of that name; `LedgerError` lists the names there are."""
+        with self.reading() as tx:
+            found = tx.execute(sa.select(schema.campaign.c.id).where(schema.campaign.c.name == name)).first()
+            if found is None:
+                names = tx.execute(sa.select(schema.campaign.c.name).order_by(schema.campaign.c.name)).scalars()
+                raise LedgerError(
+                    f"the ledger has no campaign '{name}'; it has: {', '.join(names) or 'none yet'}."
+                )
+            return campaign_by(tx, schema.campaign.c.id == found.id)
+
+    def campaigns(self) -> tuple[CampaignRecord, ...]:
+        """All campaigns, in the order in which they were opened."""
+        with self.reading() as tx:
+            ids = tx.execute(sa.select(schema.campaign.c.id).order_by(schema.campaign.c.id)).scalars().all()
+            return tuple(campaign_by(tx, schema.campaign.c.id == number) for number in ids)
+
+    def change_campaign(
+        self, campaign_id: int, *, spec: Mapping[str, Any], rules: Rules, code: PayloadCode
+    ) -> None:
+        """Go on with another spec, other rules or other code; what is done stays as it is."""
+        with self.writing() as tx:
+            keep_code(tx, code)
+            tx.execute(
+                sa.update(schema.campaign)
+                .where(schema.campaign.c.id == campaign_id)
+                .values(spec=dict(spec), rules=_rules_to_json(rules), payload=code.digest)
+            )
+
+    def add_inputs(self, campaign_id: int, inputs: Sequence[NewInput]) -> tuple[Input, ...]:
+        """Register inputs behind those that are there, one READY span each. Adding one twice is harmless.
+
+        Raises `LedgerError` if an input is known with another content.
+        """
+        with self.writing() as tx:
+            locked(tx, campaign_id)
+            known = {item.url: item for item in read_inputs(tx, campaign_id)}
+            for new in inputs:
+                if new.url in known:
+                    if (known[new.url].identity, known[new.url].events) != (new.identity, new.events):
+                        raise LedgerError(f"input {new.url} has changed since it was split.")
+                    continue
+                last = max(known.values(), key=lambda item: item.ordinal, default=None)
+                values = {
+                    "campaign_id": campaign_id,
+                    "ordinal": last.ordinal + 1 if last else 0,
+                    "url": new.url,
+                    "events": new.events,
+                    "first": last.first + last.events if last else 0,
+                    "identity": new.identity,
+                    "boundaries": list(new.boundaries),
+                }
+                number = tx.execute(
+                    sa.insert(schema.input_).values(values).returning(schema.input_.c.id)
+                ).scalar_one()
+                values.pop("campaign_id")
+                known[new.url] = Input(**values | {"id": number, "boundaries": new.boundaries})  # type: ignore[arg-type]
+                if new.events:
+                    insert_spans(tx, campaign_id, [Span(number, 0, new.events, State.READY)])
+            return tuple(sorted(known.values(), key=lambda item: item.ordinal))
+
+    def inputs(self, campaign_id: int) -> tuple[Input, ...]:
+        """All inputs in campaign order."""
+        with self.reading() as tx:
+            return read_inputs(tx, campaign_id)
+
+    def fix_schema(self, campaign_id: int, schema_bytes: bytes) -> bytes:
+        """Fix the Arrow schema of the campaign's outputs; the first wins, and everybody is told which."""
+        with self.writing() as tx:
+            fixed = locked(tx, campaign_id).schema
+            if fixed is None:
+                tx.execute(
+                    sa.update(schema.campaign)
+                    .where(schema.campaign.c.id == campaign_id)
+                    .values(schema_bytes=schema_bytes)
+                )
+            return fixed or schema_bytes
+
+    def lead(self, campaign_id: int, holder: str, *, is_gone: Callable[[str], bool]) -> Leadership:
+        """Become the campaign's one coordinator; what the previous one only reserved goes back to READY.
+
+        Raises `CampaignLed` while another one lives: its lease runs and `is_gone(its holder)` is false.
+        """
+        with self.writing() as tx:
+            locked(tx, campaign_id)
+            row = tx.execute(sa.select(schema.campaign).where(schema.campaign.c.id == campaign_id)).one()
+            now = self.now(tx)
+            if row.leader and row.leader_expires_at > now and not is_gone(row.leader):
+                seconds = (row.leader_expires_at - now).total_seconds()
+                raise CampaignLed(
+                    f"campaign '{row.name}' is being driven by {row.leader}, which was alive less than "
+                    f"{LEADER_SECONDS:.0f} s ago. Watch it with 'eventmill status', stop it there, or wait "
+                    f"{seconds:.0f} s if it is dead."
+                )
+            attempt = self.next_attempt(tx)
+            tx.execute(
+                sa.update(schema.campaign)
+                .where(schema.campaign.c.id == campaign_id)
+                .values(
+                    leader=holder,
+                    leader_attempt=attempt,
+                    leader_expires_at=now + timedelta(seconds=LEADER_SECONDS),
+                )
+            )
+            blocks = schema.block
+            queued = sa.select(blocks.c.id).where(
+                blocks.c.campaign_id == campaign_id, blocks.c.attempt.is_(None)
+            )
+            dissolve_blocks(tx, campaign_id, list(tx.execute(queued).scalars()))
+            return Leadership(campaign_id, attempt, holder)
+
+    def keep_lead(self, leadership: Leadership) -> bool:
+        """Renew; false when another coordinator has taken over."""
+        with self.writing() as tx:
+            until = self.now(tx) + timedelta(seconds=LEADER_SECONDS)
+            return self._set_lead(tx, leadership, {"leader_expires_at": until})
+
+    def yield_lead(self, leadership: Leadership) -> bool:
+        """Give the lead up, so that the next run need not wait."""
+        with self.writing() as tx:
+            return self._set_lead(tx, leadership, {"leader": None, "leader_expires_at": None})
+
+    def _set_lead(self, tx: sa.Connection, leadership: Leadership, values: Mapping[str, Any]) -> bool:
+        table = schema.campaign
+        statement = (
+            sa.update(table)
+            .where(table.c.id == leadership.campaign_id, table.c.leader_attempt == leadership.attempt)
+            .where(table.c.leader.is_not(None))
+            .values(**values)
+        )
+        return bool(tx.execute(statement).rowcount)
+
+    def want(self, campaign_id: int, wanted: Wanted) -> None:
+        """Write down what the user wants; workers learn it with their next reply."""
+        with self.writing() as tx:
+            tx.execute(
+                sa.update(schema.campaign).where(schema.campaign.c.id == campaign_id).values(wanted=wanted)
+            )
+
+    def close(self, campaign_id: int, *, reason: str) -> None:
+        """READY, LEASED -> ABANDONED with `reason`; live leases are fenced. Harmless twice."""
+        with self.writing() as tx:
+            locked(tx, campaign_id)
+            table = schema.span
+            old = read_spans(
+                tx, table.c.campaign_id == campaign_id, table.c.state.in_([State.READY, State.LEASED])
+            )
+            gone = [
+                replace(s, state=State.ABANDONED, failures=0, losses=0, block_id=None, reason=reason) for s in old
+            ]
+            replace_spans(tx, "close", campaign_id, old=old, new=coalesce(gone))
+            tx.execute(sa.delete(schema.block).where(schema.block.c.campaign_id == campaign_id))
+            now = self.now(tx)
+            tx.execute(
+                sa.update(schema.campaign)
+                .where(schema.campaign.c.id == campaign_id, schema.campaign.c.closed_at.is_(None))
+                .values(closed_at=now, close_reason=reason)
+            )
+            if old:
+                events = sum(map(len, old))
+                write_journal(tx, campaign_id, now, kind="close", reason=reason, detail=f"{events} events")
+
+    def reopen(self, campaign_id: int) -> int:
+        """ABANDONED -> READY with fresh budgets; returns how many events may be tried again."""
+        with self.writing() as tx:
+            locked(tx, campaign_id)
+            table = schema.span
+            old = read_spans(
+                tx, table.c.campaign_id == campaign_id, table.c.state.in_([State.ABANDONED, State.READY])
+            )
+            fresh = [replace(s, state=State.READY, failures=0, losses=0, reason=None) for s in old]
+            replace_spans(tx, "reopen", campaign_id, old=old, new=coalesce(fresh))
+            tx.execute(
+                sa.update(schema.campaign)
+                .where(schema.campaign.c.id == campaign_id)
+                .values(closed_at=None, close_reason=None, wanted=Wanted.RUN)
+            )
+            return sum(len(s) for s in old if s.state is State.ABANDONED)
+
+    def forget_campaign(self, campaign_id: int) -> None:
+        """Strike a campaign out of the ledger (its objects are the caller's business)."""
+        with self.writing() as tx:
+            owned = (schema.span, schema.journal, schema.usage, schema.block, schema.output, schema.merge)
+            for table in (*owned, schema.input_):
+                tx.execute(sa.delete(table).where(table.c.campaign_id == campaign_id))
+            tx.execute(sa.delete(schema.campaign).where(schema.campaign.c.id == campaign_id))
+
+    def code(self, digest: str) -> PayloadCode:
+        """The payload code of that digest; `LedgerError` if the ledger never saw it."""
+        with self.reading() as tx:
+            row = tx.execute(sa.select(schema.code).where(schema.code.c.digest == digest)).first()
+            if row is None:
+                raise LedgerError(f"the ledger holds no payload code {digest}.")
+            return PayloadCode(row.callable, row.entry, row.digest, row.bundle)
+
+
+def campaign_by(tx: sa.Connection, condition: sa.ColumnElement[bool]) -> CampaignRecord:
+    """The one campaign that meets `condition`."""
+    return _record(tx.execute(sa.select(schema.campaign).where(condition)).one())
+
+
+def locked(tx: sa.Connection, campaign_id: int) -> CampaignRecord:
+    """The campaign, held against every other writing verb until this transaction ends."""
+    row = tx.execute(
+        sa.select(schema.campaign).where(schema.campaign.c.id == campaign_id).with_for_update()
+    ).first()
+    if row is None:
+        raise LedgerError(f"the ledger has no campaign number {campaign_id}; it was restarted or removed.")
+    return _record(row)
+
+
+def _record(row: sa.Row[Any]) -> CampaignRecord:
+    return CampaignRecord(
+        id=row.id,
+        name=row.name,
+        spec=row.spec,
+        rules=_rules_from_json(row.rules),
+        payload=row.payload,
+        store_url=row.store_url,
+        schema=row.schema_bytes,
+        wanted=Wanted(row.wanted),
+        created_at=row.created_at,
+        closed_at=row.closed_at,
+        close_reason=row.close_reason,
+    )
+
+
+def read_inputs(tx: sa.Connection, campaign_id: int) -> tuple[Input, ...]:
+    """All inputs of a campaign in campaign order."""
+    table = schema.input_
+    rows = tx.execute(sa.select(table).where(table.c.campaign_id == campaign_id).order_by(table.c.ordinal))
+    return tuple(input_from(row) for row in rows)
+
+
+def input_from(row: sa.Row[Any]) -> Input:
+    """One row of the input table."""
+    return Input(row.id, row.ordinal, row.url, row.events, row.first, row.identity, tuple(row.boundaries))
+
+
+def dissolve_blocks(tx: sa.Connection, campaign_id: int, block_ids: Sequence[int]) -> int:
+    """LEASED -> READY for whole blocks, nobody's fault; returns the number of events."""
+    table = schema.span
+    if not block_ids:
+        return 0
+    leased = read_spans(tx, table.c.block_id.in_(block_ids))
+    freed = [replace(s, state=State.READY, block_id=None) for s in leased]
+    settle(tx, "release", campaign_id, old=leased, new=freed)
+    tx.execute(sa.delete(schema.block).where(schema.block.c.id.in_(block_ids)))
+    return sum(map(len, leased))
+
+
+def settle(
+    tx: sa.Connection, verb: str, campaign_id: int, *, old: Sequence[Span], new: Iterable[Span]
+) -> None:
+    """Replace `old` by `new`, and let what became READY join its READY neighbours."""
+    table = schema.span
+    touching = read_spans(
+        tx,
+        table.c.campaign_id == campaign_id,
+        table.c.state == State.READY,
+        table.c.input_id.in_({s.input_id for s in old}),
+        sa.or_(table.c.start.in_({s.stop for s in old}), table.c.stop.in_({s.start for s in old})),
+    )
+    replace_spans(tx, verb, campaign_id, old=[*old, *touching], new=coalesce([*new, *touching]))
+
+
+def keep_code(tx: sa.Connection, code: PayloadCode) -> None:
+    """Write payload code down once."""
+    known = tx.execute(sa.select(schema.code.c.digest).where(schema.code.c.digest == code.digest)).first()
+    if known is None:
+        tx.execute(sa.insert(schema.code).values(asdict(code)))
+
+
+def _rules_to_json(rules: Rules) -> dict[str, Any]:
+    return asdict(rules) | {"lease": rules.lease.total_seconds()}
+
+
+def _rules_from_json(data: Mapping[str, Any]) -> Rules:
+    return Rules(**{**data, "lease": timedelta(seconds=data["lease"])})

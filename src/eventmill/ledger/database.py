@@ -1,0 +1,188 @@
+"""The database under the ledger: opening it, its clock, one transaction, and the one way to replace spans."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+import sqlalchemy as sa
+from sqlalchemy import event, exc
+
+from eventmill.errors import LedgerError
+from eventmill.ledger import schema
+from eventmill.model import Span
+from eventmill.partition import check_replacement, in_order
+from eventmill.states import State
+
+Clock = Callable[[], datetime]
+
+BUSY_SECONDS = 60.0
+"""How long a writer waits for SQLite's one write lock. Seen with eight writers and full sync: 3.8 s."""
+
+NETWORK_FILESYSTEMS = frozenset(
+    "nfs nfs4 cifs smb3 smbfs lustre gpfs beegfs ceph glusterfs afs fuse.sshfs fuse.s3fs 9p".split()
+)
+"""Where SQLite's locks or shared memory do not hold."""
+
+SPAN_FIELDS = tuple(field.name for field in fields(Span))
+
+
+class Database:
+    """An open ledger database. One instance serves all threads of a process."""
+
+    def __init__(self, engine: sa.Engine, clock: Clock | None) -> None:
+        """`clock` is settable for tests; without it the database's own time counts."""
+        self.engine = engine
+        self.url = engine.url.render_as_string(hide_password=False)
+        self._clock = clock
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
+
+    @contextmanager
+    def writing(self) -> Iterator[sa.Connection]:
+        """One transaction that may write: everything or nothing."""
+        with _told_clearly(self.engine), self.engine.begin() as tx:
+            yield tx
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """One consistent view; never waits for writers."""
+        with _told_clearly(self.engine), self.engine.connect() as connection:
+            with connection.execution_options(eventmill_reads=True).begin():
+                yield connection
+
+    def now(self, tx: sa.Connection) -> datetime:
+        """The ledger's time: the database's clock. SQLite's database is this very machine."""
+        if self._clock is not None:
+            return self._clock()
+        if self.engine.dialect.name == "sqlite":
+            return datetime.now(UTC)
+        return tx.execute(sa.select(sa.func.clock_timestamp())).scalar_one().astimezone(UTC)
+
+    def next_attempt(self, tx: sa.Connection) -> int:
+        """The next number of the ledger-wide sequence of attempts."""
+        counter = schema.counter
+        statement = (
+            sa.update(counter)
+            .where(counter.c.name == "attempt")
+            .values(value=counter.c.value + 1)
+            .returning(counter.c.value)
+        )
+        return int(tx.execute(statement).scalar_one())
+
+
+def replace_spans(
+    tx: sa.Connection, verb: str, campaign_id: int, *, old: Sequence[Span], new: Iterable[Span]
+) -> None:
+    """Replace spans by spans that cover the same events: the only statement that ever changes a span.
+
+    Raises `PartitionBroken` or `IllegalMove`, and `LedgerError` if `old` is not what the ledger holds.
+    """
+    after = list(new)
+    check_replacement(verb, old, after)
+    before_set, after_set = set(old), set(after)
+    gone = [span for span in in_order(old) if span not in after_set]
+    come = [span for span in in_order(after) if span not in before_set]
+    if gone:
+        table = schema.span
+        statement = sa.delete(table).where(
+            table.c.input_id == sa.bindparam("b_input"),
+            table.c.start == sa.bindparam("b_start"),
+            table.c.stop == sa.bindparam("b_stop"),
+        )
+        keys = [{"b_input": s.input_id, "b_start": s.start, "b_stop": s.stop} for s in gone]
+        result = tx.execute(statement, keys)
+        if result.rowcount != len(gone):
+            raise LedgerError(f"'{verb}' met {result.rowcount} of {len(gone)} spans; nothing was changed.")
+    insert_spans(tx, campaign_id, come)
+
+
+def insert_spans(tx: sa.Connection, campaign_id: int, spans: Sequence[Span]) -> None:
+    """Write spans of events that the ledger did not hold before."""
+    if spans:
+        rows = [{name: getattr(s, name) for name in SPAN_FIELDS} | {"campaign_id": campaign_id} for s in spans]
+        tx.execute(sa.insert(schema.span), rows)
+
+
+def read_spans(tx: sa.Connection, *conditions: Any) -> list[Span]:
+    """The spans that meet all conditions, in campaign order."""
+    table = schema.span
+    columns = [table.c[name] for name in SPAN_FIELDS]
+    statement = sa.select(*columns).where(*conditions).order_by(table.c.input_id, table.c.start)
+    return [Span(*row[:3], State(row[3]), *row[4:]) for row in tx.execute(statement)]
+
+
+def open_engine(url: str, *, exist: bool) -> sa.Engine:
+    """An engine for `sqlite:///path` (or a plain path) or `postgresql+psycopg://…`; `LedgerError` if unusable."""
+    if "://" not in url:
+        url = f"sqlite:///{url}"
+    try:
+        parsed = sa.make_url(url)
+    except exc.ArgumentError:
+        raise LedgerError(f"'{url}' is no ledger: give a path, sqlite:///path or a postgresql:// url.") from None
+    if parsed.get_backend_name() != "sqlite":
+        try:
+            return sa.create_engine(parsed, pool_pre_ping=True)
+        except (exc.NoSuchModuleError, ModuleNotFoundError) as error:
+            raise LedgerError(f"no driver for the ledger {parsed!r}: {error}.") from None
+    path = Path(parsed.database or "").absolute()
+    _check_place(path, exist=exist)
+    engine = sa.create_engine(parsed.set(database=str(path)), connect_args={"timeout": BUSY_SECONDS})
+    event.listen(engine, "connect", _on_connect)
+    event.listen(engine, "begin", _on_begin)
+    return engine
+
+
+def _check_place(path: Path, *, exist: bool) -> None:
+    if exist and not path.is_file():
+        raise LedgerError(f"there is no ledger at {path}. Begin a campaign with 'eventmill run CAMPAIGN.yaml'.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LedgerError(f"the ledger's folder {path.parent} cannot be made: {error.strerror}.") from None
+    kind = filesystem_kind(path.parent)
+    if kind in NETWORK_FILESYSTEMS:
+        raise LedgerError(
+            f"{path} is on {kind}, where SQLite's locks do not hold; use a local disk or a postgresql:// ledger."
+        )
+
+
+def filesystem_kind(folder: Path) -> str:
+    """The type of the filesystem that holds `folder` (`ext4`, `nfs4`, …), empty if it cannot be told."""
+    resolved = folder.resolve()
+    mounts = {Path(part.mountpoint): part.fstype for part in psutil.disk_partitions(all=True)}
+    for place in (resolved, *resolved.parents):
+        if place in mounts:
+            return mounts[place]
+    return ""
+
+
+def _on_connect(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # transactions are begun by _on_begin and by nobody else
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-16000"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _on_begin(connection: sa.Connection) -> None:
+    reads = connection.get_execution_options().get("eventmill_reads", False)
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+
+@contextmanager
+def _told_clearly(engine: sa.Engine) -> Iterator[None]:
+    try:
+        yield
+    except (exc.OperationalError, exc.DatabaseError) as error:
+        if isinstance(error, exc.IntegrityError):
+            raise  # a constraint of ours: a defect, to be seen whole
+        text = " ".join(str(error.orig).split())
+        raise LedgerError(f"the ledger {engine.url!r} cannot be used: {text}.") from error

@@ -1,0 +1,207 @@
+"""What people and programs ask of the ledger: counts, audit, journal, holders, rubbish."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from eventmill.errors import PartitionBroken
+from eventmill.ledger import schema
+from eventmill.ledger.database import Database, read_spans
+from eventmill.model import CommittedOutput, Counts, EventRange, Holder, Incident, Input, Span
+from eventmill.partition import coverage
+from eventmill.states import State
+
+
+class Readings(Database):
+    """Questions that change nothing (and the removal of rows whose object is gone)."""
+
+    def counts(self, campaign_id: int) -> Counts:
+        """Events by state."""
+        table = schema.span
+        with self.reading() as tx:
+            statement = (
+                sa.select(table.c.state, sa.func.sum(table.c.stop - table.c.start))
+                .where(table.c.campaign_id == campaign_id)
+                .group_by(table.c.state)
+            )
+            return Counts(**{state: int(events) for state, events in tx.execute(statement)})
+
+    def audit(self, campaign_id: int) -> tuple[str, ...]:
+        """What is wrong with the ledger itself, one line each; empty when every input is partitioned exactly."""
+        with self.reading() as tx:
+            inputs = tx.execute(
+                sa.select(schema.input_)
+                .where(schema.input_.c.campaign_id == campaign_id)
+                .order_by(schema.input_.c.ordinal)
+            ).all()
+            spans = read_spans(tx, schema.span.c.campaign_id == campaign_id)
+            outputs = tx.execute(
+                sa.select(schema.output).where(
+                    schema.output.c.campaign_id == campaign_id, schema.output.c.dropped_at.is_(None)
+                )
+            ).all()
+            merges = tx.execute(sa.select(schema.merge).where(schema.merge.c.campaign_id == campaign_id)).all()
+        by_input: dict[int, list[Span]] = {row.id: [] for row in inputs}
+        for span in spans:
+            by_input[span.input_id].append(span)
+        problems, first = [], 0
+        for row in inputs:
+            problems += _partition_problems(row.url, row.id, row.events, by_input[row.id])
+            if row.first != first:
+                problems.append(f"{row.url} begins at campaign position {row.first}, not {first}")
+            first += row.events
+        live = {row.id: (row.input_id, row.start, row.stop) for row in outputs}
+        held = {s.output_id: (s.input_id, s.start, s.stop) for s in spans if s.output_id is not None}
+        if live != held:
+            problems.append(f"{len(live)} live outputs but {len(held)} committed spans, or of other events")
+        for row in merges:
+            events = sum(len(s) for s in spans if s.merge_id == row.id)
+            if row.completed_at is not None and events != row.events:
+                problems.append(f"merged file {row.key} holds {row.events} events, its spans {events}")
+        return tuple(problems)
+
+    def spans(self, campaign_id: int, *states: State) -> tuple[tuple[Input, Span], ...]:
+        """Spans with their inputs, in campaign order; all states unless some are named."""
+        table = schema.span
+        conditions = [table.c.campaign_id == campaign_id]
+        if states:
+            conditions.append(table.c.state.in_(states))
+        inputs = {item.id: item for item in self.inputs(campaign_id)}  # type: ignore[attr-defined]
+        with self.reading() as tx:
+            return tuple((inputs[span.input_id], span) for span in read_spans(tx, *conditions))
+
+    def committed_outputs(self, campaign_id: int) -> tuple[CommittedOutput, ...]:
+        """Range outputs that are committed and not yet merged."""
+        inputs = {item.id: item for item in self.inputs(campaign_id)}  # type: ignore[attr-defined]
+        o = schema.output
+        with self.reading() as tx:
+            rows = tx.execute(
+                sa.select(o)
+                .where(o.c.campaign_id == campaign_id, o.c.dropped_at.is_(None))
+                .order_by(o.c.input_id, o.c.start)
+            )
+            return tuple(
+                CommittedOutput(
+                    row.id,
+                    inputs[row.input_id],
+                    EventRange(row.start, row.stop),
+                    row.key,
+                    row.bytes,
+                    row.sha256,
+                    row.rows,
+                )
+                for row in rows
+            )
+
+    def journal(self, campaign_id: int, *kinds: str) -> tuple[Incident, ...]:
+        """The journal's lines, oldest first; of these kinds only, if some are named."""
+        j, i = schema.journal, schema.input_
+        statement = (
+            sa.select(j, i.c.url)
+            .select_from(j.outerjoin(i, j.c.input_id == i.c.id))
+            .where(j.c.campaign_id == campaign_id)
+            .order_by(j.c.id)
+        )
+        if kinds:
+            statement = statement.where(j.c.kind.in_(kinds))
+        with self.reading() as tx:
+            return tuple(
+                Incident(
+                    r.at, r.kind, r.url, r.start, r.stop, r.attempt, r.holder, r.reason, r.detail, r.cpu_seconds
+                )
+                for r in tx.execute(statement)
+            )
+
+    def count_incidents(self, campaign_id: int) -> dict[str, int]:
+        """How many lines of each kind the journal holds."""
+        j = schema.journal
+        statement = (
+            sa.select(j.c.kind, sa.func.count()).where(j.c.campaign_id == campaign_id).group_by(j.c.kind)
+        )
+        with self.reading() as tx:
+            return {kind: int(number) for kind, number in tx.execute(statement)}
+
+    def setups_failed_in_a_row(self, campaign_id: int) -> tuple[Incident, ...]:
+        """Set-up failures since the last commit, oldest first."""
+        o = schema.output
+        with self.reading() as tx:
+            last = tx.execute(
+                sa.select(sa.func.max(o.c.committed_at)).where(o.c.campaign_id == campaign_id)
+            ).scalar_one()
+        failures = self.journal(campaign_id, "setup")
+        return tuple(incident for incident in failures if last is None or incident.at > last)
+
+    def holders(self, campaign_id: int) -> tuple[Holder, ...]:
+        """Who holds live leases now."""
+        b = schema.block
+        events = (
+            sa.select(sa.func.sum(schema.span.c.stop - schema.span.c.start))
+            .where(schema.span.c.block_id == b.c.id)
+            .scalar_subquery()
+        )
+        statement = (
+            sa.select(
+                b.c.holder,
+                sa.func.count(),
+                sa.func.sum(events),
+                sa.func.min(b.c.claimed_at),
+                sa.func.max(b.c.expires_at),
+            )
+            .where(b.c.campaign_id == campaign_id, b.c.holder.is_not(None))
+            .group_by(b.c.holder)
+            .order_by(b.c.holder)
+        )
+        with self.reading() as tx:
+            return tuple(Holder(*row) for row in tx.execute(statement))
+
+    def usage(self, campaign_id: int) -> dict[str, tuple[int, int, float]]:
+        """cause -> (occurrences, events, CPU seconds)."""
+        u = schema.usage
+        with self.reading() as tx:
+            rows = tx.execute(sa.select(u).where(u.c.campaign_id == campaign_id))
+            return {r.cause: (r.occurrences, r.events, r.cpu_seconds) for r in rows}
+
+    def rows(self, campaign_id: int) -> int:
+        """How many spans describe the campaign: what its ledger weighs."""
+        s = schema.span
+        with self.reading() as tx:
+            statement = sa.select(sa.func.count()).where(s.c.campaign_id == campaign_id)
+            return int(tx.execute(statement).scalar_one())
+
+    def dropped_outputs(self, campaign_id: int) -> tuple[tuple[int, str], ...]:
+        """`(output, key)` of range outputs that nobody needs any more and whose object may still be there."""
+        o = schema.output
+        with self.reading() as tx:
+            statement = sa.select(o.c.id, o.c.key).where(
+                o.c.campaign_id == campaign_id, o.c.dropped_at.is_not(None)
+            )
+            return tuple((row.id, row.key) for row in tx.execute(statement))
+
+    def forget_outputs(self, output_ids: Sequence[int]) -> None:
+        """Strike dropped outputs whose object is gone."""
+        o = schema.output
+        if output_ids:
+            with self.writing() as tx:
+                statement = sa.delete(o).where(o.c.id == sa.bindparam("b_id"), o.c.dropped_at.is_not(None))
+                tx.execute(statement, [{"b_id": number} for number in output_ids])
+
+    def live_attempts(self, campaign_id: int) -> frozenset[int]:
+        """Attempts that may still commit."""
+        b = schema.block
+        with self.reading() as tx:
+            statement = sa.select(b.c.attempt).where(b.c.campaign_id == campaign_id, b.c.attempt.is_not(None))
+            return frozenset(tx.execute(statement).scalars())
+
+
+def _partition_problems(url: str, input_id: int, events: int, spans: Sequence[Span]) -> list[str]:
+    expected = [(input_id, 0, events)] if events else []
+    try:
+        found = coverage(spans)
+    except PartitionBroken as error:
+        return [f"{url}: {error}"]
+    if found != expected:
+        pieces = ", ".join(f"[{start}, {stop})" for _, start, stop in found[:5])
+        return [f"{url}: spans cover {pieces or 'nothing'} instead of [0, {events})"]
+    return []

@@ -1,0 +1,232 @@
+"""The ledger's tables. The database forbids nonsense too: each rule of a row is a constraint here."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.types import TypeDecorator
+
+from eventmill.model import Wanted
+from eventmill.states import State
+
+VERSION = 1
+"""Raised with every change of these tables; a ledger of another version is refused by name."""
+
+metadata = sa.MetaData()
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """Aware UTC datetimes; as sortable ISO 8601 text where the database has no such type."""
+
+    impl = sa.DateTime
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Any) -> Any:
+        """`TIMESTAMPTZ` on PostgreSQL, text of fixed width on SQLite."""
+        if dialect.name == "sqlite":
+            return dialect.type_descriptor(sa.String(32))
+        return dialect.type_descriptor(sa.DateTime(timezone=True))
+
+    def process_bind_param(self, value: datetime | None, dialect: Any) -> Any:
+        """To the database."""
+        if value is None or dialect.name != "sqlite":
+            return value
+        return value.astimezone(UTC).isoformat(timespec="microseconds")
+
+    def process_result_value(self, value: Any, dialect: Any) -> datetime | None:
+        """From the database."""
+        if value is None or isinstance(value, datetime):
+            return value
+        return datetime.fromisoformat(value)
+
+
+def _one_of(column: str, values: type[State] | type[Wanted]) -> sa.CheckConstraint:
+    names = ", ".join(f"'{value}'" for value in values)
+    return sa.CheckConstraint(f"{column} IN ({names})", name=f"{column}_is_known")
+
+
+BigId = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
+about = sa.Table(
+    "about",
+    metadata,
+    sa.Column("version", sa.Integer, primary_key=True),
+)
+
+counter = sa.Table(  # one ledger-wide increasing sequence of attempts
+    "counter",
+    metadata,
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("value", sa.BigInteger, nullable=False),
+)
+
+code = sa.Table(
+    "code",
+    metadata,
+    sa.Column("digest", sa.String, primary_key=True),
+    sa.Column("callable", sa.String, nullable=False),
+    sa.Column("entry", sa.String, nullable=False),
+    sa.Column("bundle", sa.LargeBinary),
+)
+
+campaign = sa.Table(
+    "campaign",
+    metadata,
+    sa.Column("id", BigId, primary_key=True),
+    sa.Column("name", sa.String, nullable=False, unique=True),
+    sa.Column("spec", sa.JSON, nullable=False),
+    sa.Column("rules", sa.JSON, nullable=False),
+    sa.Column("payload", sa.ForeignKey("code.digest"), nullable=False),
+    sa.Column("store_url", sa.String, nullable=False),
+    sa.Column("schema_bytes", sa.LargeBinary),
+    sa.Column("wanted", sa.String, nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("looked_at", UtcTime, nullable=False),  # when leases were last watched
+    sa.Column("closed_at", UtcTime),
+    sa.Column("close_reason", sa.String),
+    sa.Column("leader", sa.String),
+    sa.Column("leader_attempt", sa.BigInteger),
+    sa.Column("leader_expires_at", UtcTime),
+    _one_of("wanted", Wanted),
+)
+
+input_ = sa.Table(
+    "input",
+    metadata,
+    sa.Column("id", BigId, primary_key=True),
+    sa.Column("campaign_id", sa.ForeignKey("campaign.id"), nullable=False),
+    sa.Column("ordinal", sa.Integer, nullable=False),
+    sa.Column("url", sa.String, nullable=False),
+    sa.Column("events", sa.BigInteger, nullable=False),
+    sa.Column("first", sa.BigInteger, nullable=False),
+    sa.Column("identity", sa.String, nullable=False),
+    sa.Column("boundaries", sa.JSON, nullable=False),
+    sa.UniqueConstraint("campaign_id", "ordinal"),
+    sa.UniqueConstraint("campaign_id", "url"),
+    sa.CheckConstraint("events >= 0 AND first >= 0"),
+)
+
+block = sa.Table(  # lives while some of its events are LEASED
+    "block",
+    metadata,
+    sa.Column("id", BigId, primary_key=True),
+    sa.Column("campaign_id", sa.ForeignKey("campaign.id"), nullable=False, index=True),
+    sa.Column("input_id", sa.ForeignKey("input.id"), nullable=False),
+    sa.Column("start", sa.BigInteger, nullable=False),
+    sa.Column("stop", sa.BigInteger, nullable=False),
+    sa.Column("range_events", sa.BigInteger, nullable=False),
+    sa.Column("aligned", sa.Boolean, nullable=False),
+    sa.Column("reserved_at", UtcTime, nullable=False),
+    sa.Column("leader_attempt", sa.BigInteger, nullable=False),
+    sa.Column("attempt", sa.BigInteger, unique=True),
+    sa.Column("holder", sa.String),
+    sa.Column("claimed_at", UtcTime),
+    sa.Column("expires_at", UtcTime),
+    sa.CheckConstraint("start >= 0 AND start < stop AND range_events >= 1"),
+    sa.CheckConstraint("(attempt IS NULL) = (holder IS NULL) AND (attempt IS NULL) = (expires_at IS NULL)"),
+    sqlite_autoincrement=True,  # a block's number never comes back, so a late claim finds nothing
+)
+
+output = sa.Table(
+    "output",
+    metadata,
+    sa.Column("id", BigId, primary_key=True),
+    sa.Column("campaign_id", sa.ForeignKey("campaign.id"), nullable=False),
+    sa.Column("input_id", sa.ForeignKey("input.id"), nullable=False),
+    sa.Column("start", sa.BigInteger, nullable=False),
+    sa.Column("stop", sa.BigInteger, nullable=False),
+    sa.Column("key", sa.String, nullable=False, unique=True),
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+    sa.Column("sha256", sa.String(64), nullable=False),
+    sa.Column("rows", sa.BigInteger, nullable=False),
+    sa.Column("attempt", sa.BigInteger, nullable=False),
+    sa.Column("committed_at", UtcTime, nullable=False),
+    sa.Column("dropped_at", UtcTime),  # not needed any more; the row goes when the object is gone
+    sa.CheckConstraint("start < stop AND bytes >= 0 AND rows >= 0"),
+    sa.Index("output_dropped", "campaign_id", "dropped_at"),
+    sqlite_autoincrement=True,
+)
+
+merge = sa.Table(
+    "merge",
+    metadata,
+    sa.Column("id", BigId, primary_key=True),
+    sa.Column("campaign_id", sa.ForeignKey("campaign.id"), nullable=False),
+    sa.Column("key", sa.String, nullable=False),
+    sa.Column("begun_at", UtcTime, nullable=False),
+    sa.Column("attempt", sa.BigInteger, unique=True),
+    sa.Column("holder", sa.String),
+    sa.Column("expires_at", UtcTime),
+    sa.Column("completed_at", UtcTime),
+    sa.Column("published_at", UtcTime),
+    sa.Column("staged", sa.String),
+    sa.Column("bytes", sa.BigInteger),
+    sa.Column("sha256", sa.String(64)),
+    sa.Column("rows", sa.BigInteger),
+    sa.Column("events", sa.BigInteger),
+    sa.Column("spans", sa.JSON),
+    sa.UniqueConstraint("campaign_id", "key"),
+    sa.CheckConstraint("(completed_at IS NULL) = (sha256 IS NULL)"),
+    sa.CheckConstraint("published_at IS NULL OR completed_at IS NOT NULL"),
+    sqlite_autoincrement=True,
+)
+
+span = sa.Table(
+    "span",
+    metadata,
+    sa.Column("input_id", sa.ForeignKey("input.id"), primary_key=True),
+    sa.Column("start", sa.BigInteger, primary_key=True),
+    sa.Column("stop", sa.BigInteger, nullable=False),
+    sa.Column("campaign_id", sa.ForeignKey("campaign.id"), nullable=False),
+    sa.Column("state", sa.String, nullable=False),
+    sa.Column("failures", sa.Integer, nullable=False),
+    sa.Column("losses", sa.Integer, nullable=False),
+    sa.Column("block_id", sa.ForeignKey("block.id")),
+    sa.Column("output_id", sa.ForeignKey("output.id")),
+    sa.Column("merge_id", sa.ForeignKey("merge.id")),
+    sa.Column("payload", sa.String),  # digest of the code that computed these events
+    sa.Column("reason", sa.Text),
+    sa.UniqueConstraint("input_id", "stop"),
+    sa.UniqueConstraint("output_id"),
+    sa.CheckConstraint("start >= 0 AND start < stop", name="a_span_holds_events"),
+    sa.CheckConstraint("failures >= 0 AND losses >= 0"),
+    _one_of("state", State),
+    sa.CheckConstraint("(state = 'leased') = (block_id IS NOT NULL)", name="leased_by_a_block"),
+    sa.CheckConstraint("(state = 'committed') = (output_id IS NOT NULL)", name="committed_with_an_output"),
+    sa.CheckConstraint("state <> 'merged' OR merge_id IS NOT NULL", name="merged_in_a_file"),
+    sa.CheckConstraint("merge_id IS NULL OR state IN ('committed', 'merged')"),
+    sa.CheckConstraint("(state = 'abandoned') = (reason IS NOT NULL)", name="abandoned_for_a_reason"),
+    sa.Index("span_by_state", "campaign_id", "state", "input_id", "start"),
+    sa.Index("span_by_block", "block_id"),
+    sa.Index("span_by_merge", "merge_id"),
+)
+
+usage = sa.Table(  # CPU spent, by what became of it
+    "usage",
+    metadata,
+    sa.Column("campaign_id", sa.ForeignKey("campaign.id"), primary_key=True),
+    sa.Column("cause", sa.String, primary_key=True),
+    sa.Column("occurrences", sa.BigInteger, nullable=False),
+    sa.Column("events", sa.BigInteger, nullable=False),
+    sa.Column("cpu_seconds", sa.Float, nullable=False),
+)
+
+journal = sa.Table(  # append-only
+    "journal",
+    metadata,
+    sa.Column("id", BigId, primary_key=True),
+    sa.Column("campaign_id", sa.ForeignKey("campaign.id"), nullable=False),
+    sa.Column("at", UtcTime, nullable=False),
+    sa.Column("kind", sa.String, nullable=False),
+    sa.Column("input_id", sa.ForeignKey("input.id")),
+    sa.Column("start", sa.BigInteger),
+    sa.Column("stop", sa.BigInteger),
+    sa.Column("attempt", sa.BigInteger),
+    sa.Column("holder", sa.String),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+    sa.Column("cpu_seconds", sa.Float, nullable=False),
+    sa.Index("journal_by_kind", "campaign_id", "kind", "id"),
+)
