@@ -51,7 +51,7 @@ def create_ledger(url: str, *, clock: Clock | None = None) -> Ledger:
             schema.metadata.create_all(tx)
             tx.execute(sa.insert(schema.about).values(version=schema.VERSION))
             tx.execute(sa.insert(schema.counter).values(name="attempt", value=0))
-    ledger.close()
+    ledger.disconnect()
     return open_ledger(url, clock=clock)
 
 

@@ -41,7 +41,7 @@ class Database:
         self.url = engine.url.render_as_string(hide_password=False)
         self._clock = clock
 
-    def close(self) -> None:
+    def disconnect(self) -> None:
         """Close every connection."""
         self.engine.dispose()
 

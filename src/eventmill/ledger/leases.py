@@ -261,7 +261,8 @@ def in_flight(span: Span, item: Input, block: sa.Row[Any], campaign: CampaignRec
     cuts = cutting.Cuts(
         first=item.first,
         merge_events=campaign.rules.merge_events,
-        boundaries=item.boundaries if block.aligned else (),
+        boundaries=item.boundaries,
+        aligned=block.aligned,
     )
     piece = next(iter(cutting.cut(span.range, size=block.range_events, cuts=cuts)))
     return replace(span, stop=piece.stop)

@@ -1,0 +1,234 @@
+"""The campaign: one small YAML file, and the same model as the parameter form in the Prefect UI."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from eventmill.errors import CampaignError
+from eventmill.model import Rules
+from eventmill.quantities import Duration, Size, parse_bytes
+
+
+class Part(BaseModel):
+    """A part of a campaign: unknown keys are refused, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, title=None)
+
+
+class InputFormat(StrEnum):
+    """What the input files are."""
+
+    ROOT = "root"
+    PARQUET = "parquet"
+
+
+class Unreadable(StrEnum):
+    """What to do about an input that cannot be read."""
+
+    STOP = "stop"
+    LEAVE_OUT = "leave_out"
+
+
+class Generated(Part):
+    """Events without an input file: the payload makes them from their numbers."""
+
+    events: int = Field(ge=1, description="How many events; they are numbered from 0.")
+    files: int = Field(1, ge=1, description="Into how many virtual inputs they are divided.")
+
+    @model_validator(mode="after")
+    def _enough_events(self) -> Self:
+        if self.files > self.events:
+            raise ValueError(f"{self.events} events cannot be divided into {self.files} files")
+        return self
+
+
+class Inputs(Part):
+    """Where the events come from: `files`, or `generated`."""
+
+    files: list[str] | None = Field(None, min_length=1, description="Paths or globs, in campaign order.")
+    generated: Generated | None = Field(None, description="Generate events instead of reading files.")
+    format: InputFormat | None = Field(None, description="Told from the file names unless given.")
+    tree: str | None = Field(None, description="The TTree to read; may be left out if a file has just one.")
+    columns: list[str] | None = Field(
+        None, min_length=1, description="Columns (branches) the payload gets; all of them if left out."
+    )
+    unreadable: Unreadable = Field(
+        Unreadable.STOP, description="Stop when an input cannot be read, or leave it out and say so."
+    )
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if (self.files is None) == (self.generated is None):
+            raise ValueError("give either 'files' or 'generated'")
+        if self.generated is not None and (self.tree or self.columns or self.format):
+            raise ValueError("'tree', 'columns' and 'format' belong to 'files', not to 'generated'")
+        return self
+
+
+class Payload(Part):
+    """The code that turns a range of events into an output."""
+
+    callable: str = Field(description="path/to/file.py:Name (from the working directory) or package.module:Name")
+    parameters: dict[str, Any] = Field(default_factory=dict, description="Keyword arguments for it.")
+
+
+class Ranges(Part):
+    """How events are cut into ranges, the unit of processing, commit and loss."""
+
+    events: Literal["auto"] | int = Field("auto", description="Events in a range; auto sizes by measured speed.")
+    seconds: Duration = Field("5s", validate_default=True, description="What auto aims at for one range.")
+    block: Duration = Field(
+        "30s", validate_default=True, description="Work in one block, which is one Prefect task run."
+    )
+
+    @field_validator("events")
+    @classmethod
+    def _positive(cls, value: str | int) -> str | int:
+        if isinstance(value, int) and value < 1:
+            raise ValueError("a range holds at least 1 event")
+        return value
+
+
+class MergeSize(Part):
+    """How large merged files are: a number of events (files identical to the byte) or of bytes."""
+
+    events: int | None = Field(None, ge=1, description="Cut at multiples of this many events.")
+    bytes: Size | None = Field(None, description="Cut when the range outputs reach this size.")
+
+    @model_validator(mode="after")
+    def _one_size(self) -> Self:
+        if (self.events is None) == (self.bytes is None):
+            raise ValueError("give either 'events' or 'bytes'")
+        return self
+
+
+class OutputFormat(StrEnum):
+    """What merged files are."""
+
+    PARQUET = "parquet"
+
+
+class Output(Part):
+    """Where results go and what they look like."""
+
+    store: str = Field(description="A folder; merged files appear in it.")
+    format: OutputFormat = OutputFormat.PARQUET
+    merge: MergeSize = Field(default_factory=lambda: MergeSize(bytes=parse_bytes("256MB")))
+    columns: dict[str, str] | None = Field(
+        None, description="Declared column types, such as {event: int64}; else the first output's hold."
+    )
+
+
+class Limits(Part):
+    """When to give up, and how long to trust a silent worker."""
+
+    failures: int = Field(3, ge=1, description="Failures of a range before it is split, or its event abandoned.")
+    losses: int = Field(5, ge=1, description="Vanished workers before a range is suspected of killing them.")
+    lease: Duration = Field("60s", validate_default=True, description="How long a worker may be silent.")
+    no_worker: Duration = Field(
+        "5m", validate_default=True, description="How long to wait for a first (or a new) worker."
+    )
+
+
+class Cluster(Part):
+    """Where the work runs."""
+
+    profile: str = Field("local", description="A name in deployments/clusters, or a path to a .yaml file.")
+    workers: int | None = Field(None, ge=1, description="Workers to start, in place of the profile's number.")
+    address: str | None = Field(None, description="Scheduler of a running Dask cluster, for profile 'address'.")
+
+
+class Campaign(Part):
+    """A request: process every event of these inputs with this payload, and merge the results."""
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="Letters, digits, '.', '_' and '-'."
+    )
+    inputs: Inputs
+    payload: Payload
+    output: Output
+    ranges: Ranges = Field(default_factory=Ranges)
+    target: float = Field(1.0, gt=0, le=1, description="Merge is final when this fraction of events is committed.")
+    limits: Limits = Field(default_factory=Limits)
+    cluster: Cluster = Field(default_factory=Cluster)
+    ledger: str = Field(
+        ".eventmill/ledger.sqlite", description="A path on a local disk, where the campaign is recorded."
+    )
+
+    @property
+    def rules(self) -> Rules:
+        """What the ledger needs to know."""
+        return Rules(
+            failures=self.limits.failures,
+            losses=self.limits.losses,
+            lease=self.limits.lease,
+            target=self.target,
+            merge_events=self.output.merge.events,
+            merge_bytes=self.output.merge.bytes,
+        )
+
+    @property
+    def ledger_url(self) -> str:
+        """The ledger's address from anywhere on this machine."""
+        return self.ledger if "://" in self.ledger else f"sqlite:///{Path(self.ledger).absolute()}"
+
+    @property
+    def store_url(self) -> str:
+        """The store's address from anywhere on this machine."""
+        return self.output.store if "://" in self.output.store else str(Path(self.output.store).absolute())
+
+
+def read_campaign(path: Path) -> Campaign:
+    """Read and validate a campaign file; `CampaignError` names the key, the value and what is allowed."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise CampaignError(f"the campaign file {path} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise CampaignError(f"the campaign file {path} is no text.") from None
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "not understood"
+        raise CampaignError(f"{path}{where} is no valid YAML: {problem}.") from None
+    if not isinstance(data, dict):
+        raise CampaignError(f"{path} holds no campaign: expected keys such as name, inputs, payload, output.")
+    return parse_campaign(data, source=str(path))
+
+
+def parse_campaign(data: dict[str, Any], *, source: str) -> Campaign:
+    """Validate plain data; `CampaignError` has one clause for each thing that is wrong."""
+    try:
+        return Campaign.model_validate(data)
+    except ValidationError as error:
+        clauses = [_clause(item) for item in error.errors()]
+        raise CampaignError(f"{source}: {'; '.join(dict.fromkeys(clauses))}.") from None
+
+
+def _clause(item: Any) -> str:
+    place = ".".join(str(part) for part in item["loc"] if part not in ("int", "literal['auto']"))
+    message = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "extra_forbidden":
+        return f"unknown key '{place}'{_allowed(item['loc'])}"
+    if item["type"] == "missing":
+        return f"'{place}' is missing"
+    given = item.get("input")
+    shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool) else ""
+    return f"'{place or 'campaign'}': {message[0].lower()}{message[1:]}{shown}"
+
+
+def _allowed(location: tuple[Any, ...]) -> str:
+    model: Any = Campaign
+    for part in location[:-1]:
+        field = getattr(model, "model_fields", {}).get(part)
+        kinds = [field.annotation, *getattr(field.annotation, "__args__", ())] if field else []
+        model = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+    fields = getattr(model, "model_fields", {})
+    return f"; allowed are: {', '.join(fields)}" if fields else ""

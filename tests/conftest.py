@@ -1,0 +1,96 @@
+"""Fixtures for all rooms. Every ledger that a test touched is audited when the test ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eventmill.ledger import Ledger, create_ledger
+from eventmill.model import CampaignRecord, NewInput, PayloadCode, Rules
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+
+class SettableClock:
+    """A clock that only tests move, in either direction."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def move(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+@pytest.fixture(autouse=True)
+def every_ledger_is_audited(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Whatever a test did, each input of each campaign of each ledger is still partitioned exactly."""
+    touched: list[Ledger] = []
+    original = Ledger.__init__
+
+    def remember(self: Ledger, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **kwargs)
+        touched.append(self)
+
+    monkeypatch.setattr(Ledger, "__init__", remember)
+    yield
+    for ledger in touched:
+        database = ledger.engine.url.database
+        if database and Path(database).is_file() and _is_ledger(ledger):
+            for campaign in ledger.campaigns():
+                assert ledger.audit(campaign.id) == ()
+        ledger.disconnect()
+
+
+def _is_ledger(ledger: Ledger) -> bool:
+    import sqlalchemy as sa
+
+    from eventmill.errors import LedgerError
+
+    try:
+        with ledger.reading() as tx:
+            return sa.inspect(tx).has_table("about")
+    except LedgerError:
+        return False
+
+
+@pytest.fixture
+def clock() -> SettableClock:
+    """A settable clock."""
+    return SettableClock()
+
+
+@pytest.fixture
+def ledger(tmp_path: Path, clock: SettableClock) -> Ledger:
+    """A fresh SQLite ledger under a settable clock."""
+    return create_ledger(str(tmp_path / "ledger.sqlite"), clock=clock)
+
+
+CODE = PayloadCode("payload.py:Name", "payload:Name", "0123456789abcdef", b"zip")
+
+
+@pytest.fixture
+def open_campaign(ledger: Ledger) -> Callable[..., CampaignRecord]:
+    """Opens a campaign with inputs of the given numbers of events."""
+
+    def opened(*events: int, name: str = "c", **rules: Any) -> CampaignRecord:
+        return new_campaign(ledger, events, name=name, **rules)
+
+    return opened
+
+
+def new_campaign(ledger: Ledger, events: tuple[int, ...], *, name: str = "c", **rules: Any) -> CampaignRecord:
+    """A campaign with one input per number, merged at 1000 bytes unless said otherwise."""
+    values: dict[str, Any] = {"failures": 3, "losses": 5, "lease": timedelta(seconds=60), "target": 1.0}
+    values |= {"merge_bytes": 1000} if "merge_events" not in rules else {}
+    campaign = ledger.open_campaign(
+        name, spec={"name": name}, rules=Rules(**values | rules), code=CODE, store_url="store"
+    )
+    ledger.add_inputs(campaign.id, [NewInput(f"file{i}", n, f"id{i}") for i, n in enumerate(events)])
+    return campaign
