@@ -1,0 +1,83 @@
+"""Where a piece of an input is cut into event ranges. Pure arithmetic; reads no file.
+
+Three kinds of places matter, the strongest first:
+
+- *hard cuts*, multiples of the campaign's `merge: {events: N}`, which no range crosses, so that the events of
+  a merged file never depend on how ranges were cut;
+- the wanted size, which no range exceeds;
+- *natural boundaries* of the file (ROOT clusters, Parquet row groups), at which a range ends early, if asked
+  to, so that no cluster is read twice.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from eventmill.model import EventRange
+
+
+@dataclass(frozen=True, slots=True)
+class Cuts:
+    """What one input knows about good places to cut.
+
+    `first` is the campaign position of the input's event 0; `merge_events` the N of `merge: {events: N}`, if
+    any; `boundaries` the sorted natural boundaries inside the input, in its own positions. They are ignored
+    unless `aligned`: who says 100 events gets 100.
+    """
+
+    first: int = 0
+    merge_events: int | None = None
+    boundaries: tuple[int, ...] = ()
+    aligned: bool = False
+
+    def __post_init__(self) -> None:
+        if self.first < 0 or (self.merge_events is not None and self.merge_events < 1):
+            raise ValueError(f"first={self.first} must be >= 0, merge_events={self.merge_events} >= 1")
+
+
+def cut(piece: EventRange, *, size: int, cuts: Cuts) -> Iterator[EventRange]:
+    """Yield, in order, ranges of at most `size` events that cover `piece` exactly and cross no hard cut.
+
+    Lazy: a piece may have 10^8 events and `size` be 1. A range that its size would end ends earlier, if
+    `cuts.aligned`, at the last natural boundary behind its middle: never shorter than half, never longer
+    than `size`. Ranges that the piece's end or a hard cut ends are as short as that makes them.
+
+    Cutting can be taken up again at the end of any range and goes on as if never interrupted: the ranges
+    of the piece are those of its part before that end followed by those of the part behind it.
+    """
+    if size < 1:
+        raise ValueError(f"a range needs at least 1 event, not {size}")
+    start = piece.start
+    while start < piece.stop:
+        wall = _wall_after(start, piece, cuts)
+        stop = wall if wall - start <= size else _aligned(start, start + size, cuts)
+        yield EventRange(start, stop)
+        start = stop
+
+
+def merge_window(position: int, *, merge_events: int) -> tuple[int, int]:
+    """The `[start, stop)` in campaign positions of the merged file that holds the event at `position`."""
+    if position < 0 or merge_events < 1:
+        raise ValueError(f"position {position} must be >= 0 and merge_events {merge_events} >= 1")
+    start = position - position % merge_events
+    return start, start + merge_events
+
+
+def _wall_after(start: int, piece: EventRange, cuts: Cuts) -> int:
+    """The piece's end or the first hard cut behind `start`, whichever comes first."""
+    if cuts.merge_events is None:
+        return piece.stop
+    _, stop = merge_window(cuts.first + start, merge_events=cuts.merge_events)
+    return min(piece.stop, stop - cuts.first)
+
+
+def _aligned(start: int, stop: int, cuts: Cuts) -> int:
+    """`stop`, or the last natural boundary in the second half of `[start, stop]`."""
+    if not cuts.aligned:
+        return stop
+    last = bisect_right(cuts.boundaries, stop) - 1
+    if last < 0 or 2 * (cuts.boundaries[last] - start) <= stop - start:
+        return stop
+    return cuts.boundaries[last]

@@ -1,0 +1,77 @@
+"""What becomes of a range that failed, and of one whose worker vanished. Pure rules; never touches a ledger.
+
+Two budgets that never mix: a failure says something about the events (or the payload's code), a loss says
+something about the machine. Both end the same way when they keep coming: the range is halved until the one
+event at fault is alone, and that event is abandoned with its reason.
+
+Cost of isolating: halves start one short of the limit, so each needs a single run to be committed, halved
+again or abandoned. A range of n events with k poisonous ones takes at most `limit + 2 k ceil(log2 n)` runs
+of (ever shorter) parts: the first `limit` of the whole range, then two halves at each level for each of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from eventmill.errors import IllegalMove
+from eventmill.model import FailureKind, FailureReport, Span
+from eventmill.states import State
+
+
+@dataclass(frozen=True, slots=True)
+class FailureLimits:
+    """How many failures, and how many losses, a range may have before it is halved. Both at least 1."""
+
+    failures: int
+    losses: int
+
+    def __post_init__(self) -> None:
+        if self.failures < 1 or self.losses < 1:
+            raise ValueError(f"limits must be at least 1, not failures={self.failures}, losses={self.losses}")
+
+
+def after_failure(span: Span, report: FailureReport, *, limits: FailureLimits) -> tuple[Span, ...]:
+    """The spans that replace `span`, exactly the leased range that failed. They cover the same events.
+
+    Below the limit the range is READY again with one more failure; at the limit it becomes two READY
+    halves, or, if it is a single event, ABANDONED with the reason `"kind: summary"`. A failed set-up charges
+    no event, since none is at fault: the span is READY as it was, and the caller must see to it that a
+    payload that never gets ready stops the campaign. Raises `IllegalMove` if the span is not LEASED.
+    """
+    free = _freed(span, verb="fail")
+    if report.kind is FailureKind.SETUP:
+        return (free,)
+    failed = replace(free, failures=span.failures + 1)
+    if failed.failures < limits.failures:
+        return (failed,)
+    if len(span) == 1:
+        return (replace(failed, state=State.ABANDONED, reason=f"{report.kind}: {report.summary}"),)
+    return _halves(replace(free, failures=limits.failures - 1))
+
+
+def after_loss(span: Span, *, limits: FailureLimits) -> tuple[Span, ...]:
+    """The spans that replace `span`, the one leased range that was in flight when its worker vanished.
+
+    As `after_failure`, on the budget of losses; the rest of a lost block is READY again uncharged, which is
+    the caller's business. Raises `IllegalMove` if the span is not LEASED.
+    """
+    free = _freed(span, verb="expire")
+    lost = replace(free, losses=span.losses + 1)
+    if lost.losses < limits.losses:
+        return (lost,)
+    if len(span) == 1:
+        times = "once" if lost.losses == 1 else f"{lost.losses} times"
+        return (replace(lost, state=State.ABANDONED, reason=f"lost its worker {times}"),)
+    return _halves(replace(free, losses=limits.losses - 1))
+
+
+def _freed(span: Span, *, verb: str) -> Span:
+    if span.state is not State.LEASED:
+        where = f"{span.range} of input {span.input_id}"
+        raise IllegalMove(f"'{verb}' is for leased events, but {where} is {span.state}; nothing was changed.")
+    return replace(span, state=State.READY, block_id=None)
+
+
+def _halves(span: Span) -> tuple[Span, Span]:
+    middle = span.start + len(span) // 2
+    return replace(span, stop=middle), replace(span, start=middle)

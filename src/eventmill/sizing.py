@@ -1,0 +1,100 @@
+"""How many events a range and a block should have. Pure rules; measures nothing itself.
+
+A range is what a death costs and what a commit costs: some seconds of work balance the two. A block is one
+visible task run: some tens of seconds of work, less towards the end, so that no slot idles while another
+still has a long block (guided self-scheduling: Polychronopoulos and Kuck, IEEE Trans. Computers C-36(12),
+1987; the factor of two between what is left and what is given is from factoring, Hummel et al., CACM 35(8),
+1992, and leaves room for slots of unequal speed).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+FIRST_RANGE_EVENTS = 10
+"""The size of a range before anything was measured.
+
+Events take from microseconds to minutes. Ten of the slow kind are a loss one can bear, and ten of the fast
+kind cost some milliseconds of overhead, a handful of times: the size then grows fourfold at each step.
+"""
+
+LARGEST_RANGE_EVENTS = 100_000
+"""No automatic range is larger: its events and its output are in memory at once.
+
+At 1 µs an event this is 0.1 s of work beside some 6 ms of overhead; at 10 kB an event it is 1 GB.
+"""
+
+GROWTH = 4
+"""An automatic range is at most this many times the largest one measured.
+
+A speed measured on few events says little of many: memory and caches change.
+"""
+
+FIRST_BLOCK_RANGES = 4
+"""Ranges in a block before anything was measured: enough for reading, computing and storing to overlap."""
+
+SHORTEST_EVENT_SECONDS = 1e-6
+"""Events measured to be faster count as this: CPU clocks tick too coarsely, and sizes must stay finite."""
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """What was measured so far: `cpu_seconds` for `events`; the largest range had `largest_range` events."""
+
+    events: int
+    cpu_seconds: float
+    largest_range: int = FIRST_RANGE_EVENTS
+
+    def __post_init__(self) -> None:
+        if self.events < 1 or self.largest_range < 1 or not 0 <= self.cpu_seconds < math.inf:
+            raise ValueError(f"{self} was not measured: it needs events >= 1 and finite seconds >= 0")
+
+    @property
+    def seconds_per_event(self) -> float:
+        """CPU seconds of one event, on average."""
+        return self.cpu_seconds / self.events
+
+
+def range_events(speed: Speed | None, *, wanted: int | None, seconds: float = 5.0) -> int:
+    """Events of the next ranges: `wanted` if the user gave a number, else worth about `seconds` of CPU.
+
+    Automatic sizes are within `[1, LARGEST_RANGE_EVENTS]`, start at `FIRST_RANGE_EVENTS`, and grow at most
+    `GROWTH` times beyond the largest range measured; they shrink at once.
+    """
+    if wanted is not None:
+        if wanted < 1:
+            raise ValueError(f"a range needs at least 1 event, not {wanted}")
+        return wanted
+    if not 0 < seconds < math.inf:
+        raise ValueError(f"a range must be worth a positive, finite time, not {seconds} s")
+    if speed is None:
+        return FIRST_RANGE_EVENTS
+    ideal = seconds / max(speed.seconds_per_event, SHORTEST_EVENT_SECONDS)
+    return max(1, int(min(ideal, GROWTH * speed.largest_range, LARGEST_RANGE_EVENTS)))
+
+
+def block_events(
+    *,
+    open_events: int,
+    slots: int,
+    range_events: int,
+    seconds_per_event: float | None,
+    block_seconds: float = 30.0,
+) -> int:
+    """Events of the next block: whole ranges, at least one, worth about `block_seconds` of CPU.
+
+    `open_events` still need work (READY or LEASED) and `slots` are alive (none counts as one). No block has
+    more than `open_events / (2 slots)` events, unless that is less than one range. With `seconds_per_event`
+    None, nothing measured, it has `FIRST_BLOCK_RANGES` ranges. The caller ends a block at its input's end.
+    """
+    if open_events < 0 or range_events < 1 or not 0 < block_seconds < math.inf:
+        raise ValueError(
+            f"no block of {block_seconds} s from {open_events} open events in ranges of {range_events}"
+        )
+    taper = open_events // (2 * max(1, slots))
+    if seconds_per_event is None:
+        worth = FIRST_BLOCK_RANGES * range_events
+    else:
+        worth = int(block_seconds / max(seconds_per_event, SHORTEST_EVENT_SECONDS))
+    return max(1, min(worth, taper) // range_events) * range_events
