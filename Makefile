@@ -1,0 +1,64 @@
+# Needs python3 (3.11 or newer) and make. Everything else comes, hash by hash, from requirements.lock.
+
+PYTHON = python3
+BIN = .venv/bin
+READY = .venv/.ready
+
+help:
+	@echo "make setup   the environment in .venv, exactly as in requirements.lock"
+	@echo "make demo    3,000 collisions on workers of which one is killed: merged, audited, drawn (in ./demo, made anew)"
+	@echo "make test    lint and all tests"
+	@echo "make lint    ruff, mypy --strict, import-linter"
+	@echo "make lock    requirements.lock anew from pyproject.toml; UPGRADE=--upgrade takes newer versions too"
+	@echo "make clean   away with what make, the tools and the demo made; .venv stays"
+
+setup: $(READY)
+
+# pip brings uv alone, uv brings the rest in seconds. Only wheels: some of the sources compile for ten minutes.
+$(READY): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "Eventmill needs Python 3.11 or newer as '$(PYTHON)'. Try: make setup PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	awk '/^[^ #]/ { wanted = /^uv==/ } wanted' requirements.lock > .venv/uv.lock
+	$(BIN)/python -m pip install --quiet --require-hashes --only-binary :all: -r .venv/uv.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --only-binary :all: -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+lint: setup .lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	MYPYPATH=.lint $(BIN)/mypy --strict --package eventmill
+	PYTHONPATH=.lint $(BIN)/lint-imports
+
+# mypy and import-linter look for a package in one folder; ours lies in four (package-dir in pyproject.toml).
+.lint: FORCE
+	@rm -rf $@ && mkdir -p $@/eventmill
+	@ln -s $(abspath $(wildcard src/eventmill/*) tasks flows deployments) $@/eventmill
+
+test: lint
+	$(BIN)/pytest
+
+# ./demo belongs to the demo alone (results, pictures, ledger), so it begins without the last one's.
+demo: setup
+	rm -rf demo
+	$(BIN)/python examples/dimuon/kill_one_worker.py examples/dimuon/campaign.yaml
+	$(BIN)/eventmill audit examples/dimuon/campaign.yaml
+	$(BIN)/python examples/dimuon/plot.py demo/dimuon demo/dimuon-mass.png
+	$(BIN)/eventmill run examples/dimuon-analysis/campaign.yaml
+	$(BIN)/eventmill audit examples/dimuon-analysis/campaign.yaml
+	@echo "The dimuon mass is drawn in $(CURDIR)/demo/dimuon-mass.png"
+
+lock: setup
+	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
+	    --generate-hashes --no-emit-index-url --no-emit-find-links --extra dev $(UPGRADE) \
+	    --output-file requirements.lock pyproject.toml
+
+clean:
+	rm -rf .lint build dist demo src/eventmill.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .import_linter_cache .hypothesis
+	find src tasks flows deployments tests examples -name __pycache__ -prune -exec rm -rf {} +
+
+FORCE:
+
+.PHONY: help setup lint test demo lock clean FORCE
