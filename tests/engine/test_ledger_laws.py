@@ -26,7 +26,7 @@ from eventmill.model import (
 from eventmill.states import State
 from tests.conftest import SettableClock, new_campaign
 
-EVENTS = st.integers(0, 40)
+EVENTS = st.one_of(st.integers(10, 40), st.integers(0, 40))
 
 
 class AnyHistory(RuleBasedStateMachine):
@@ -98,6 +98,21 @@ class AnyHistory(RuleBasedStateMachine):
         if not won:
             assert after == before
         self.accepted |= {o.key: (claim, o) for o in won}
+
+    @rule(target=claims, claim=claims)
+    def a_fenced_holder_comes_back(self, claim: Claim) -> Any:
+        again = self.ledger.claim(claim.block.id, holder="z")
+        before = self.ledger.counts(self.id)
+        for piece in self._ranges(claim):
+            self.keys += 1
+            late = RangeOutput(piece, f"key{self.keys}", 10, "0" * 64, len(piece), 1.0)
+            assert self.ledger.commit(claim.lease, [late], payload="digest").outcomes == (Outcome.FENCED,)
+            report = FailureReport(FailureKind.PAYLOAD, "late")
+            assert self.ledger.fail(claim.lease, piece, report).outcomes == (Outcome.FENCED,)
+        assert self.ledger.renew(claim.lease).outcomes == (Outcome.FENCED,)
+        assert self.ledger.release(claim.lease) is Outcome.FENCED
+        assert self.ledger.counts(self.id) == before
+        return multiple(again) if again else multiple()
 
     @rule(data=st.data())
     def repeat_a_commit(self, data: st.DataObject) -> None:
