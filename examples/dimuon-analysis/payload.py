@@ -8,6 +8,8 @@ import awkward as ak
 import numpy as np
 import pyarrow as pa
 
+from eventmill.payloads import Where
+
 MUON_MASS = 0.1056584  # GeV (Particle Data Group 2024)
 Z_MASS = 91.188  # GeV (Particle Data Group 2024)
 
@@ -19,7 +21,7 @@ SCHEMA = pa.schema(
 
 def select_z(
     events: pa.Table,
-    where: object,
+    where: Where,
     *,
     window: Sequence[float] = (71.0, 111.0),
     min_pt: float = 20.0,

@@ -7,6 +7,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pythia8mc
 
+from eventmill.payloads import Where
+
 EVENTS_PER_SEED = 1_000_000
 SEEDS = 899  # Pythia tells 900,000,000 seeds apart
 
@@ -54,7 +56,7 @@ class Dimuon:
         if not self._pythia.init():
             raise RuntimeError(f"Pythia could not be set up with min_mass = {min_mass} GeV")
 
-    def __call__(self, events: npt.NDArray[np.int64], where: object) -> pa.Table:
+    def __call__(self, events: npt.NDArray[np.int64], where: Where) -> pa.Table:
         """The muons of each event number in `events`, by `SCHEMA`. `where` is not needed: nothing is read."""
         return pa.Table.from_pylist([self._row(int(number)) for number in events], schema=SCHEMA)
 
