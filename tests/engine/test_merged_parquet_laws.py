@@ -1,0 +1,155 @@
+"""The laws of the merge: the bytes depend on the rows alone, and memory does not depend on their number."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from eventmill.merged_parquet import (
+    READ_BATCH_BYTES,
+    ROW_GROUP_BYTES,
+    ROW_GROUP_ROWS,
+    SMALL_PART_BYTES,
+    write_merged,
+)
+from tests.engine.parquet_parts import SPANS, digest, muons, parts_of, stored
+
+LARGE = muons(2 * ROW_GROUP_ROWS + 1000)
+columns = {
+    "float": pa.float32(),
+    "flag": pa.bool_(),
+    "text": pa.string(),
+    "list": pa.list_(pa.float64()),
+    "texts": pa.list_(pa.string()),
+    "record": pa.struct([("x", pa.int8()), ("y", pa.list_(pa.int16()))]),
+    "time": pa.timestamp("us", "UTC"),
+    "blob": pa.large_binary(),
+}
+rows_of_all_kinds = st.lists(
+    st.fixed_dictionaries(
+        {
+            "float": st.none() | st.floats(width=32),
+            "flag": st.none() | st.booleans(),
+            "text": st.none() | st.sampled_from(["", "mu", "ee"]) | st.text(max_size=4),
+            "list": st.none() | st.lists(st.none() | st.floats(), max_size=3),
+            "texts": st.none() | st.lists(st.none() | st.text(max_size=3), max_size=3),
+            "record": st.none() | st.fixed_dictionaries(
+                {"x": st.none() | st.integers(0, 9), "y": st.none() | st.lists(st.integers(0, 9), max_size=2)}
+            ),
+            "time": st.none() | st.integers(0, 2**50),
+            "blob": st.none() | st.binary(max_size=5),
+        }
+    ),
+    max_size=40,
+)  # fmt: skip
+options_of_parts = st.fixed_dictionaries(
+    {
+        "compression": st.sampled_from(["none", "snappy", "zstd"]),
+        "use_dictionary": st.booleans(),
+        "row_group_size": st.sampled_from([1, 7, 30_000, 1 << 20]),
+    }
+)
+
+
+def same_values(one: pa.Table, other: pa.Table) -> bool:
+    """Equal to the last bit: NaN equals NaN."""
+    return bool(one.schema.equals(other.schema)) and str(one.to_pylist()) == str(other.to_pylist())
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=rows_of_all_kinds, options=options_of_parts, data=st.data())
+def test_the_bytes_depend_on_the_rows_alone(
+    tmp_path: Path, rows: list[dict[str, object]], options: dict[str, object], data: st.DataObject
+) -> None:
+    """However the rows were cut into parts, and however these were stored: one sha256, and the same rows."""
+    table = pa.Table.from_pylist(rows, schema=pa.schema(columns.items()))
+    stops = sorted(data.draw(st.lists(st.integers(0, len(rows)), max_size=6)))
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    count = write_merged(parts_of(table, []), schema=table.schema, spans=SPANS, path=whole)
+    write_merged(parts_of(table, stops, **options), schema=table.schema, spans=SPANS, path=cut)
+    assert digest(whole) == digest(cut)
+    assert count == len(rows)
+    assert same_values(pq.read_table(cut).replace_schema_metadata(None), table)
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    stops=st.lists(st.integers(0, len(LARGE)), max_size=5).map(sorted),
+    row_group_size=st.sampled_from([50_000, 65_536, 1 << 20]),
+)
+def test_the_bytes_are_the_same_over_many_pages_and_row_groups(
+    tmp_path: Path, stops: list[int], row_group_size: int
+) -> None:
+    """Pages, dictionaries and row groups end where the output says, not where a part ends."""
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    write_merged(parts_of(LARGE, []), schema=LARGE.schema, spans=SPANS, path=whole)
+    write_merged(
+        parts_of(LARGE, stops, row_group_size=row_group_size), schema=LARGE.schema, spans=SPANS, path=cut
+    )
+    assert digest(whole) == digest(cut)
+    metadata = pq.read_metadata(cut)
+    sizes = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+    assert sizes == [ROW_GROUP_ROWS, ROW_GROUP_ROWS, 1000]
+
+
+def test_ranges_of_one_event_merge_to_the_same_bytes(tmp_path: Path) -> None:
+    """The extreme of cutting: every row is a part."""
+    table = muons(300)
+    write_merged(parts_of(table, []), schema=table.schema, spans=SPANS, path=tmp_path / "whole")
+    write_merged(parts_of(table, range(1, 300)), schema=table.schema, spans=SPANS, path=tmp_path / "cut")
+    assert digest(tmp_path / "whole") == digest(tmp_path / "cut")
+
+
+def test_wide_rows_make_short_row_groups_of_the_same_bytes(tmp_path: Path) -> None:
+    """Rows of 100 kB: 65,536 of them would be 6.5 GB, so a group has 1,024."""
+    wide = pa.table({"image": pa.array([bytes([i % 7]) * 100_000 for i in range(1500)])})
+    write_merged(parts_of(wide, []), schema=wide.schema, spans=SPANS, path=tmp_path / "whole")
+    write_merged(parts_of(wide, [1, 999, 1400]), schema=wide.schema, spans=SPANS, path=tmp_path / "cut")
+    assert digest(tmp_path / "whole") == digest(tmp_path / "cut")
+    metadata = pq.read_metadata(tmp_path / "cut")
+    assert [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)] == [1024, 476]
+
+
+MERGE_MUCH = """
+import sys
+from functools import partial
+from pathlib import Path
+import pyarrow as pa
+import pyarrow.parquet as pq
+from eventmill.merged_parquet import Part, write_merged
+
+stored, rows, times, merged = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
+part = Part(partial(open, stored, "rb"), rows, "part")
+schema = pq.read_schema(stored)
+write_merged([part] * times, schema=schema, spans=[], path=merged)
+print(pa.default_memory_pool().max_memory())
+"""
+
+
+@pytest.mark.parametrize(("compression", "small"), [("none", False), ("zstd", True)])
+def test_memory_does_not_depend_on_how_much_is_merged(tmp_path: Path, compression: str, small: bool) -> None:
+    """Merging 560 MB of rows in parts of 80 MB (one row group each) takes a row group and a read batch.
+
+    Measured as Arrow's own peak, in a process of its own, for parts read page by page and read whole.
+    """
+    rows, times = 80_000, 7
+    table = pa.table({"event": np.arange(rows), "noise": pa.array([bytes(1000)] * rows)})
+    content = stored(table, compression=compression, use_dictionary=False)
+    assert (len(content) <= SMALL_PART_BYTES) is small
+    (tmp_path / "part").write_bytes(content)
+    arguments = [str(tmp_path / "part"), str(rows), str(times), str(tmp_path / "merged")]
+    ran = subprocess.run(
+        [sys.executable, "-c", MERGE_MUCH, *arguments], capture_output=True, text=True, check=True
+    )
+    bound = ROW_GROUP_BYTES + 2 * READ_BATCH_BYTES
+    assert times * table.nbytes > 3 * bound
+    assert int(ran.stdout) < bound
+    assert pq.read_metadata(tmp_path / "merged").num_rows == times * rows

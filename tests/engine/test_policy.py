@@ -1,0 +1,135 @@
+"""What becomes of failed and lost ranges: laws, and a simulation of poisonous events."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eventmill.errors import IllegalMove
+from eventmill.model import FailureKind, FailureReport, Span
+from eventmill.policy import FailureLimits, after_failure, after_loss
+from eventmill.states import State
+
+REPORT = FailureReport(FailureKind.PAYLOAD, "ZeroDivisionError: division by zero", "Traceback ...")
+
+all_limits = st.builds(FailureLimits, failures=st.integers(1, 6), losses=st.integers(1, 6))
+
+
+def leased(start: int, stop: int, *, failures: int = 0, losses: int = 0) -> Span:
+    return Span(1, start, stop, State.LEASED, failures, losses, block_id=9, payload="d1")
+
+
+spans = st.builds(
+    lambda start, events, failures, losses: leased(start, start + events, failures=failures, losses=losses),
+    st.integers(0, 1000), st.integers(1, 100), st.integers(0, 8), st.integers(0, 8),
+)  # fmt: skip
+
+
+@given(spans, all_limits, st.sampled_from(["failure", "loss"]))
+def test_every_verdict_covers_the_same_events(span: Span, limits: FailureLimits, what: str) -> None:
+    """READY or ABANDONED spans, side by side, in no block, of the same input and payload."""
+    if what == "failure":
+        verdict = after_failure(span, REPORT, limits=limits)
+    else:
+        verdict = after_loss(span, limits=limits)
+    assert [event for part in verdict for event in range(*part.range)] == list(range(*span.range))
+    for part in verdict:
+        assert part.state in (State.READY, State.ABANDONED)
+        assert (part.reason is not None) == (part.state is State.ABANDONED)
+        assert (part.input_id, part.payload, part.block_id) == (1, "d1", None)
+
+
+@given(spans, all_limits)
+def test_the_two_budgets_never_mix(span: Span, limits: FailureLimits) -> None:
+    """A loss leaves the count of failures alone, and a failure that of losses."""
+    assert {part.losses for part in after_failure(span, REPORT, limits=limits)} == {span.losses}
+    assert {part.failures for part in after_loss(span, limits=limits)} == {span.failures}
+
+
+@given(st.integers(1, 60), all_limits, st.data())
+def test_any_sequence_of_blows_ends(events: int, limits: FailureLimits, data: st.DataObject) -> None:
+    """However failures and losses alternate, every event is abandoned after finitely many."""
+    open_spans, blows, abandoned = [leased(0, events)], 0, 0
+    while open_spans:
+        span = replace(open_spans.pop(), state=State.LEASED, block_id=9)
+        if data.draw(st.booleans()):
+            verdict = after_failure(span, REPORT, limits=limits)
+        else:
+            verdict = after_loss(span, limits=limits)
+        blows += 1
+        open_spans += [part for part in verdict if part.state is State.READY]
+        abandoned += sum(len(part) for part in verdict if part.state is State.ABANDONED)
+    assert abandoned == events
+    # Each of the 2n - 1 ranges that halving can make takes at most both budgets, less the last of one.
+    assert blows <= (2 * events - 1) * (limits.failures + limits.losses - 1)
+
+
+@given(st.integers(1, 3000), all_limits, st.data())
+def test_exactly_the_poisonous_events_are_abandoned(
+    events: int, limits: FailureLimits, data: st.DataObject
+) -> None:
+    """All others are committed, in at most `limit + 2 k ceil(log2 n)` runs for k poisonous of n events."""
+    poison = data.draw(st.sets(st.integers(0, events - 1), max_size=5))
+    open_spans, runs = [leased(0, events)], 0
+    committed: set[int] = set()
+    abandoned: dict[int, str | None] = {}
+    while open_spans:
+        span = replace(open_spans.pop(), state=State.LEASED)
+        runs += 1
+        if poison.isdisjoint(range(*span.range)):
+            committed.update(range(*span.range))
+            continue
+        for part in after_failure(span, REPORT, limits=limits):
+            if part.state is State.READY:
+                open_spans.append(part)
+            else:
+                abandoned[part.start] = part.reason
+    assert set(abandoned) == poison
+    assert committed == set(range(events)) - poison
+    assert set(abandoned.values()) <= {"payload: ZeroDivisionError: division by zero"}
+    assert runs <= limits.failures + 2 * len(poison) * math.ceil(math.log2(events))
+
+
+def test_a_range_has_its_whole_budget_before_it_is_halved() -> None:
+    """Three failures are allowed: two more tries, then two halves that have a single one each."""
+    limits = FailureLimits(failures=3, losses=5)
+    (once,) = after_failure(leased(0, 5), REPORT, limits=limits)
+    (twice,) = after_failure(replace(once, state=State.LEASED), REPORT, limits=limits)
+    assert (once.failures, twice.failures) == (1, 2)
+    left, right = after_failure(replace(twice, state=State.LEASED), REPORT, limits=limits)
+    assert (left.range.start, left.range.stop, right.range.stop) == (0, 2, 5)
+    assert (left.failures, right.failures) == (2, 2)
+
+
+def test_an_event_that_keeps_killing_its_worker_is_abandoned() -> None:
+    """One event has no halves."""
+    limits = FailureLimits(failures=3, losses=5)
+    (verdict,) = after_loss(leased(7, 8, losses=4), limits=limits)
+    assert (verdict.state, verdict.reason) == (State.ABANDONED, "lost its worker 5 times")
+
+
+def test_a_failed_setup_charges_no_event() -> None:
+    """A payload that cannot be set up would otherwise abandon a whole campaign event by event."""
+    report = FailureReport(FailureKind.SETUP, "no calibration found")
+    (verdict,) = after_failure(leased(0, 5, failures=2), report, limits=FailureLimits(failures=3, losses=5))
+    assert (verdict.state, verdict.failures) == (State.READY, 2)
+
+
+@pytest.mark.parametrize("state", [state for state in State if state is not State.LEASED])
+def test_only_leased_events_can_fail_or_get_lost(state: State) -> None:
+    """Anything else is a late word about work that is settled."""
+    span, limits = replace(leased(3, 9), state=state), FailureLimits(failures=3, losses=5)
+    with pytest.raises(IllegalMove, match=rf"\[3, 9\) of input 1 is {state}"):
+        after_failure(span, REPORT, limits=limits)
+    with pytest.raises(IllegalMove, match="nothing was changed"):
+        after_loss(span, limits=limits)
+
+
+def test_limits_below_one_are_refused() -> None:
+    """Nothing could be tried even once."""
+    with pytest.raises(ValueError, match="failures=0"):
+        FailureLimits(failures=0, losses=5)
