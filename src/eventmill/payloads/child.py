@@ -1,0 +1,218 @@
+"""The payload's own process: sets the user's code up once, then answers calls until its worker is gone.
+
+Started as `python -m eventmill.payloads.child FD PARENT`. Imports neither Prefect nor Dask, and nothing heavy
+before it must. Its standard output and error are a pipe to the worker, so what C++ prints counts too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib
+import inspect
+import os
+import pickle
+import resource
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from io import TextIOWrapper
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from eventmill.errors import PayloadError
+from eventmill.model import FailureKind
+from eventmill.payloads.calls import Answer, RangeCall, RangeResult, Refusal, SetUp, Where
+
+_OURS = str(Path(__file__).parent)
+_LINE_BUFFERED = 1  # _IOLBF of glibc, musl and macOS
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_TRACEBACK_CHARACTERS = 16_000
+_libc = ctypes.CDLL(None)
+
+Payload = Callable[[Any, Where], object]
+
+
+def main(descriptor: int, parent: int) -> None:
+    """Serve the worker `parent` over the socket `descriptor` until it closes it."""
+    end_with_parent(parent)
+    # Ctrl-C in a terminal is the coordinator's to answer; a worker that wants a payload ended ends it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.set_inheritable(descriptor, False)
+    _be_killed_first()
+    _print_by_lines()
+    with contextlib.suppress(EOFError, ConnectionError), Connection(descriptor) as connection:
+        _serve(connection)
+
+
+def _serve(connection: Connection[Any, Any]) -> None:
+    request: SetUp = connection.recv()
+    payload = _set_up(request)
+    if isinstance(payload, Refusal):
+        connection.send(_answer(payload))
+        return
+    connection.send(_answer(None))
+    while True:
+        call: RangeCall = connection.recv()
+        connection.send(_answer(_work(payload, call, request)))
+
+
+def _answer(value: RangeResult | Refusal | None) -> Answer:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):  # the payload may have closed or replaced it
+            stream.flush()
+    _libc.fflush(None)
+    return Answer(value, _cpu_seconds())
+
+
+def _set_up(request: SetUp) -> Payload | Refusal:
+    begun = _cpu_seconds()
+    # Behind our own entries: nothing that the worker has on its path can shadow what this process needs.
+    sys.path += [entry for entry in request.path if entry not in sys.path]
+    if request.bundle_folder is not None:
+        sys.path.insert(0, str(request.bundle_folder))
+    try:
+        payload = _load(request)
+        # The first range shall not pay for these; after the payload, which may be picky about import order.
+        importlib.import_module("eventmill.payloads.results")
+        return payload
+    except BaseException as error:  # user's code: sys.exit() in it must not look like a crash
+        return _refusal(FailureKind.SETUP, error, begun)
+
+
+def _load(request: SetUp) -> Payload:
+    module_name, _, name = request.entry.partition(":")
+    parameters = pickle.loads(request.parameters)
+    module = importlib.import_module(module_name)
+    folder = request.bundle_folder
+    if folder is not None and Path(getattr(module, "__file__", None) or "/").parent != folder:
+        raise PayloadError(f"{module_name}.py is hidden by {module!r}; rename it.")
+    target = getattr(module, name, None)
+    if not callable(target):
+        raise PayloadError(f"{module_name} has no class or function '{name}'.")
+    if inspect.isclass(target):
+        instance = target(**parameters)
+        if not callable(instance):
+            raise PayloadError(f"class {name} lacks '__call__(self, events, where)'.")
+        _check_call(instance, name, {})
+        return instance
+    _check_call(target, name, parameters)
+    return lambda events, where: target(events, where, **parameters)
+
+
+def _check_call(function: Callable[..., object], name: str, parameters: dict[str, object]) -> None:
+    """Find out now that the arguments do not fit: at a call it would look like the fault of the events."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # C code does not always tell
+        return
+    try:
+        signature.bind(None, None, **parameters)
+    except TypeError as error:
+        given = ", ".join(["events", "where", *parameters])
+        raise PayloadError(f"{name} cannot be called as {name}({given}): {error}.") from None
+
+
+def _work(payload: Payload, call: RangeCall, request: SetUp) -> RangeResult | Refusal:
+    begun = _cpu_seconds()
+    try:
+        with call.events_path.open("rb") as file:
+            events = pickle.load(file)
+    except Exception as error:  # unpickling runs foreign code
+        return _refusal(FailureKind.INPUT, error, begun)
+    try:
+        result = payload(events, Where(call.url, call.range.start, call.range.stop))
+    except BaseException as error:  # the user's code, with sys.exit() and KeyboardInterrupt
+        return _refusal(FailureKind.PAYLOAD, error, begun)
+    try:
+        return _store(result, call, request, begun)
+    except OSError as error:  # scratch is full or gone: no event is at fault
+        return _refusal(FailureKind.SETUP, error, begun)
+    except Exception as error:  # converting runs methods of the user's objects
+        return _refusal(FailureKind.RESULT, error, begun)
+
+
+def _store(result: object, call: RangeCall, request: SetUp, begun: float) -> RangeResult:
+    from eventmill.payloads import results, schemas
+
+    table = results.to_table(result)
+    if request.columns is not None:
+        table = results.conform(table, schemas.schema_from_columns(request.columns), declared=True)
+    elif call.schema is not None:
+        table = results.conform(table, schemas.schema_from_bytes(call.schema), declared=False)
+    results.write_range(table, call.output_path)
+    return RangeResult(
+        rows=table.num_rows,
+        schema=schemas.schema_to_bytes(table.schema),
+        infers=results.infers(table),
+        cpu_seconds=_cpu_seconds() - begun,
+        bytes=call.output_path.stat().st_size,
+    )
+
+
+def _refusal(kind: FailureKind, error: BaseException, begun: float) -> Refusal:
+    if isinstance(error, PayloadError):
+        return Refusal(kind, str(error), "", _cpu_seconds() - begun)
+    frames = error.__traceback__
+    while frames is not None and _is_ours(frames.tb_frame.f_code.co_filename):
+        frames = frames.tb_next
+    told = traceback.TracebackException(type(error), error, frames)
+    # SyntaxErrors have several lines, the last one says what is wrong.
+    lines = [line for part in told.format_exception_only() for line in part.splitlines() if line.strip()]
+    summary = lines[-1].strip() if isinstance(error, SyntaxError) else lines[0].strip()
+    text = "".join(told.format())[-_TRACEBACK_CHARACTERS:]
+    return Refusal(kind, summary[:500], text, _cpu_seconds() - begun)
+
+
+def _is_ours(file: str) -> bool:
+    return file.startswith((_OURS, "<frozen ")) or file == importlib.__file__
+
+
+def _cpu_seconds() -> float:
+    """User and system time of this process and of the children that it waited for."""
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def end_with_parent(parent: int) -> None:
+    """Have this process end as soon as `parent` is gone, whatever the payload is doing.
+
+    On Linux the kernel sees to it, so that code which never returns to Python ends too. Elsewhere a thread
+    looks once a second, and a payload that holds the GIL ends when it lets go.
+    """
+    if sys.platform != "linux" or _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
+        threading.Thread(target=watch_parent, args=(parent,), daemon=True).start()
+    if os.getppid() != parent:  # it went before we had asked
+        os._exit(1)
+
+
+def watch_parent(parent: int) -> None:
+    """End this process within a second of the end of `parent`. Never returns."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+def _be_killed_first() -> None:
+    """When memory runs out the kernel is to end the payload (a failure), not its worker (a loss)."""
+    with contextlib.suppress(OSError):  # not on Linux, or /proc is read-only
+        Path("/proc/self/oom_score_adj").write_text("500")
+
+
+def _print_by_lines() -> None:
+    """Whole lines reach the pipe at once, so that the last ones are there when the process dies."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(line_buffering=True, errors="backslashreplace")
+    with contextlib.suppress(ValueError):  # a libc that names its stdout differently
+        name = "__stdoutp" if sys.platform == "darwin" else "stdout"
+        _libc.setvbuf(ctypes.c_void_p.in_dll(_libc, name), None, _LINE_BUFFERED, ctypes.c_size_t(0))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))

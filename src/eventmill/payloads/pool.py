@@ -1,0 +1,104 @@
+"""Warm payloads of this process, kept between ranges, blocks and campaigns. Knows nothing of how they work.
+
+For the configuration borrowed last, every idle payload is kept (there are at most as many as slots); for each
+of the two before it, one; the rest are stopped.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+from eventmill.payloads.calls import PayloadEntry
+from eventmill.payloads.warm import WarmPayload
+
+_OTHERS_KEPT = 2
+
+
+class Pool:
+    """Idle payloads by configuration. Thread-safe; a payload is lent to one borrower at a time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._idle: dict[str, list[WarmPayload]] = {}  # the configuration used last is the last key
+        self._lent: set[WarmPayload] = set()
+
+    @contextmanager
+    def borrow(
+        self, code: PayloadEntry, *, parameters: Mapping[str, Any], columns: Mapping[str, str] | None
+    ) -> Iterator[WarmPayload]:
+        """A payload of this configuration, warm if one is idle; kept afterwards if its process lives."""
+        key = _key(code, parameters, columns)
+        with self._lock:
+            idle = self._idle[key] = self._idle.pop(key, [])
+            payload = idle.pop() if idle else WarmPayload(code=code, parameters=parameters, columns=columns)
+            self._lent.add(payload)
+            surplus = self._take_surplus()
+        for other in surplus:
+            other.stop()
+        try:
+            yield payload
+        finally:
+            with self._lock:
+                self._lent.discard(payload)
+                if payload.alive:
+                    self._idle.setdefault(key, []).append(payload)
+                surplus = self._take_surplus()
+            for other in surplus:
+                other.stop()
+
+    def _take_surplus(self) -> list[WarmPayload]:
+        others = list(self._idle)[:-1]
+        surplus: list[WarmPayload] = []
+        forgotten = max(0, len(others) - _OTHERS_KEPT)
+        for key in others[:forgotten]:
+            surplus += self._idle.pop(key)
+        for key in others[forgotten:]:
+            surplus += self._idle[key][1:]
+            del self._idle[key][1:]
+        return surplus
+
+    def stop_all(self) -> None:
+        """Stop every payload, lent or idle. Harmless when done twice; the pool can be used again."""
+        with self._lock:
+            payloads = [*self._lent, *(payload for idle in self._idle.values() for payload in idle)]
+            self._idle.clear()
+        for payload in payloads:
+            payload.stop()
+
+
+def _key(code: PayloadEntry, parameters: Mapping[str, Any], columns: Mapping[str, str] | None) -> str:
+    # Not sorted where order counts: the order of the columns is the schema's.
+    declared = None if columns is None else list(columns.items())
+    parts = [code.entry, code.digest, str(code.bundle_folder), declared]
+    return json.dumps([*parts, json.dumps(dict(parameters), sort_keys=True, default=repr)])
+
+
+_pool = Pool()
+
+
+def borrow(
+    code: PayloadEntry, *, parameters: Mapping[str, Any], columns: Mapping[str, str] | None
+) -> AbstractContextManager[WarmPayload]:
+    """`Pool.borrow` of this process's one pool, whose payloads end with the interpreter."""
+    return _pool.borrow(code, parameters=parameters, columns=columns)
+
+
+def stop_all() -> None:
+    """Stop every warm payload of this process."""
+    _pool.stop_all()
+
+
+def _forget() -> None:
+    """A fork must neither use nor stop its parent's payloads."""
+    global _pool
+    _pool = Pool()
+
+
+os.register_at_fork(after_in_child=_forget)
+atexit.register(stop_all)

@@ -1,0 +1,151 @@
+"""Warm payloads are reused wherever they may be, and not kept for ever."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from eventmill.model import EventRange
+from eventmill.payloads.calls import PayloadEntry, RangeCall, RangeResult
+from eventmill.payloads.pool import Pool
+from eventmill.payloads.scratch import stage
+from eventmill.payloads.warm import WarmPayload
+
+PAYLOAD = """
+import pyarrow as pa
+
+class Idle:
+    def __init__(self, **parameters): ...
+
+    def __call__(self, events, where):
+        return pa.Table.from_arrays([], names=[])
+"""
+
+
+@pytest.fixture
+def code(tmp_path: Path) -> PayloadEntry:
+    """A payload that does nothing."""
+    (tmp_path / "idle.py").write_text(PAYLOAD)
+    return PayloadEntry("idle:Idle", "digest", tmp_path)
+
+
+@pytest.fixture
+def pool() -> Iterator[Pool]:
+    """A pool whose payloads end with the test."""
+    pool = Pool()
+    yield pool
+    pool.stop_all()
+
+
+def started(payload: WarmPayload) -> int:
+    """Set up and give the process id."""
+    assert payload.start() is None
+    assert payload.pid is not None
+    return payload.pid
+
+
+def test_the_same_configuration_finds_its_payload_warm(pool: Pool, code: PayloadEntry) -> None:
+    """From block to block, whatever the order in which parameters are written."""
+    with pool.borrow(code, parameters={"a": 1, "b": [2]}, columns={"x": "int8"}) as payload:
+        first = started(payload)
+    with pool.borrow(code, parameters={"b": [2], "a": 1}, columns={"x": "int8"}) as payload:
+        assert started(payload) == first
+
+
+def test_two_slots_have_two_processes(pool: Pool, code: PayloadEntry) -> None:
+    """A payload serves one at a time; both are there for the next two."""
+    pids: list[list[int]] = [[], []]
+    for found in pids:
+        with (
+            pool.borrow(code, parameters={}, columns=None) as one,
+            pool.borrow(code, parameters={}, columns=None) as other,
+        ):
+            found += [started(one), started(other)]
+    assert sorted(pids[0]) == sorted(pids[1])
+    assert len(set(pids[0])) == 2
+
+
+def test_other_configurations_keep_one_idle_payload_and_the_oldest_none(
+    pool: Pool, code: PayloadEntry
+) -> None:
+    """A worker that sees many campaigns does not collect processes."""
+    with (
+        pool.borrow(code, parameters={"n": 0}, columns=None) as one,
+        pool.borrow(code, parameters={"n": 0}, columns=None) as other,
+    ):
+        started(one), started(other)
+    first = [one, other]
+    later = []
+    for n in (1, 2, 3):
+        with pool.borrow(code, parameters={"n": n}, columns=None) as payload:
+            started(payload)
+        later.append(payload)
+        assert sum(payload.alive for payload in first) == (1 if n < 3 else 0)
+    assert all(payload.alive for payload in later)
+
+
+def test_a_different_digest_or_column_is_a_different_payload(pool: Pool, code: PayloadEntry) -> None:
+    """Nothing is shared between code or columns that differ."""
+    newer = PayloadEntry(code.entry, "newer", code.bundle_folder)
+    with (
+        pool.borrow(code, parameters={}, columns={"a": "int8", "b": "int8"}) as one,
+    ):
+        pass
+    for other_code, columns in [(newer, {"a": "int8", "b": "int8"}), (code, {"b": "int8", "a": "int8"})]:
+        with pool.borrow(other_code, parameters={}, columns=columns) as other:
+            assert other is not one
+
+
+def test_a_payload_that_died_is_not_kept(pool: Pool, code: PayloadEntry) -> None:
+    """The next borrower gets a fresh one."""
+    with pool.borrow(code, parameters={}, columns=None) as payload:
+        started(payload)
+        payload.stop()
+    with pool.borrow(code, parameters={}, columns=None) as other:
+        assert other is not payload
+
+
+def test_many_threads_share_a_pool(pool: Pool, code: PayloadEntry, tmp_path: Path) -> None:
+    """Slots come and go at once, each call is answered, and no more processes are there than slots were."""
+    outcomes: list[bool] = []
+    pids: set[int] = set()
+
+    def slot(number: int) -> None:
+        assert stage([], tmp_path / f"events{number}") is None
+        output = tmp_path / f"{number}.parquet"
+        call = RangeCall(EventRange(0, 1), "file", tmp_path / f"events{number}", output, None)
+        for _ in range(10):
+            with pool.borrow(code, parameters={}, columns=None) as payload:
+                outcomes.append(isinstance(payload.run(call), RangeResult))
+                pids.add(payload.pid or 0)
+
+    threads = [threading.Thread(target=slot, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert outcomes == [True] * 30
+    assert len(pids) <= 3
+
+
+def test_a_fork_leaves_its_parents_payloads_alone(pool: Pool, code: PayloadEntry) -> None:
+    """A process made by `os.fork` has a starter and a pool of its own."""
+    from eventmill.payloads import pool as module
+
+    with module.borrow(code, parameters={}, columns=None) as payload:
+        kept = started(payload)
+    child = os.fork()
+    if child == 0:
+        with module.borrow(code, parameters={}, columns=None) as payload:
+            own = started(payload)
+            payload.stop()
+        os._exit(0 if own != kept else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    with module.borrow(code, parameters={}, columns=None) as payload:
+        assert started(payload) == kept
+    module.stop_all()
+    assert not payload.alive
