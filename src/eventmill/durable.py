@@ -1,0 +1,137 @@
+"""Files on a local disk: there whole or not at all, and still there after a power cut. Knows no store.
+
+A temporary is named with its host and locked (flock) by its writer. The kernel lets go of the lock when the
+writer dies, however it dies, so a temporary that can be locked has no writer any more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import re
+import secrets
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
+_NO_FOLDER_SYNC = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)
+
+Result = TypeVar("Result")
+
+
+def host_prefix() -> str:
+    """What the names of this host's temporaries begin with."""
+    return f".part-{re.sub(r'[^A-Za-z0-9]', '_', socket.gethostname())[:64]}-"
+
+
+@contextlib.contextmanager
+def temporary(folder: Path) -> Iterator[tuple[BinaryIO, Path]]:
+    """A new locked file in `folder`, with its path; its name is gone afterwards, whatever happened."""
+    writer, path = _new_temporary(folder)
+    with writer:
+        try:
+            yield writer, path
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _new_temporary(folder: Path) -> tuple[BinaryIO, Path]:
+    path = folder / f"{host_prefix()}{secrets.token_hex(8)}"
+    writer = making(folder, lambda: path.open("xb"))
+    with contextlib.suppress(OSError):  # where nothing can be locked, nothing is swept either
+        fcntl.flock(writer, fcntl.LOCK_EX)
+    if os.fstat(writer.fileno()).st_nlink:
+        return writer, path
+    writer.close()
+    return _new_temporary(folder)  # swept between its making and its locking: once more
+
+
+def remove_unlocked(path: str) -> bool:
+    """Remove the temporary at `path` unless its writer lives; whether it was removed."""
+    try:
+        with open(path, "rb") as leftover:
+            fcntl.flock(leftover, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.unlink(path)
+    except OSError:  # a living writer's, or just gone, or on a file system without locks
+        return False
+    return True
+
+
+def making(folder: Path, action: Callable[[], Result]) -> Result:
+    """Do `action`, which puts a file into `folder`, and make the folder, durably, if it is not there.
+
+    More than once, because whoever deletes the last object of a folder removes the folder too.
+    """
+    for _ in range(20):
+        with contextlib.suppress(FileNotFoundError):
+            return action()
+        missing = [level for level in (folder, *folder.parents) if not level.exists()]
+        with contextlib.suppress(FileNotFoundError):
+            for level in reversed(missing):
+                level.mkdir(exist_ok=True)
+                sync_folder(level.parent)
+    return action()
+
+
+def place(source: Path, final: Path) -> None:
+    """Give `source` the name `final`; FileExistsError if that is in use.
+
+    One step of the kernel decides; on file systems without hard links it is two, looking and renaming.
+    """
+    try:
+        os.link(source, final)
+    except FileExistsError:
+        raise taken() from None
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        if final.exists():
+            raise taken() from None
+        os.replace(source, final)
+
+
+def taken() -> FileExistsError:
+    """The error for a name that is in use."""
+    return FileExistsError(errno.EEXIST, "it exists already, and nothing is ever overwritten")
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in `folder` durable, where the file system can."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_SYNC:
+            raise
+    finally:
+        os.close(handle)
+
+
+def same(one: Path, other: Path) -> bool:
+    """Whether two files hold the same bytes."""
+    if os.path.samefile(one, other):
+        return True
+    with one.open("rb") as a, other.open("rb") as b:
+        if os.fstat(a.fileno()).st_size != os.fstat(b.fileno()).st_size:
+            return False
+        return hashlib.file_digest(a, "sha256").digest() == hashlib.file_digest(b, "sha256").digest()
+
+
+def files(folder: str) -> Iterator[str]:
+    """Paths of all files below `folder`, sorted as text; hidden folders are left out."""
+    try:
+        with os.scandir(folder) as found:
+            # A folder sorts as if its '/' were part of its name, so that 'a-b' comes before 'a/b'.
+            entries = sorted(found, key=lambda entry: entry.name + "/" * entry.is_dir())
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for entry in entries:
+        if not entry.is_dir():
+            yield entry.path
+        elif not entry.name.startswith("."):
+            yield from files(entry.path)

@@ -1,0 +1,354 @@
+"""The contract of a store, held by every one of them, and what only a folder has to say."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from eventmill.errors import CorruptOutput, StoreError
+from eventmill.store import FolderStore, Store, Stored, open_store
+
+TEXT = b"forty-two events"
+
+
+@pytest.fixture(params=["folder"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    return open_store(str(tmp_path / "store"))
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "scratch.bin"
+    path.write_bytes(TEXT)
+    return path
+
+
+def put(store: Store, key: str, content: bytes, scratch: Path) -> Stored:
+    scratch.write_bytes(content)
+    return store.put(key, scratch)
+
+
+def content(store: Store, key: str) -> bytes:
+    with store.open(key) as reader:
+        return reader.read()
+
+
+# The contract
+
+
+def test_what_was_put_is_there_with_size_and_checksum(store: Store, source: Path) -> None:
+    """What comes out is what went in, and the store says what it weighs."""
+    stored = store.put("runs/7/a.parquet", source)
+    assert stored == Stored("runs/7/a.parquet", len(TEXT), hashlib.sha256(TEXT).hexdigest())
+    assert content(store, stored.key) == TEXT
+    assert store.size(stored.key) == len(TEXT)
+    store.verify(stored.key, bytes=stored.bytes, sha256=stored.sha256)
+    assert source.read_bytes() == TEXT
+
+
+@pytest.mark.parametrize("size", [0, 1, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 3_000_000])
+def test_any_size_is_stored(store: Store, tmp_path: Path, size: int) -> None:
+    """Nothing is lost where one piece of the copy ends and the next begins."""
+    data = os.urandom(size)
+    stored = put(store, "a", data, tmp_path / "scratch")
+    assert (stored.bytes, stored.sha256) == (size, hashlib.sha256(data).hexdigest())
+    assert content(store, "a") == data
+
+
+def test_what_is_opened_can_be_sought(store: Store, source: Path) -> None:
+    """A Parquet reader begins at the end."""
+    store.put("a", source)
+    with store.open("a") as reader:
+        reader.seek(-6, os.SEEK_END)
+        assert reader.read() == b"events"
+
+
+def test_a_key_is_never_overwritten(store: Store, source: Path, tmp_path: Path) -> None:
+    """A second put is refused and the first stays."""
+    store.put("a", source)
+    with pytest.raises(StoreError, match=r"a cannot be stored in .*: it exists already"):
+        put(store, "a", b"other", tmp_path / "other")
+    assert content(store, "a") == TEXT
+
+
+def test_of_many_puts_of_one_key_exactly_one_wins(store: Store, tmp_path: Path) -> None:
+    """Also when they come at once, and the object is the winner's."""
+
+    def attempt(number: int) -> str | None:
+        with contextlib.suppress(StoreError):
+            return put(store, "a/b", b"%d" % number * 1000, tmp_path / f"scratch{number}").sha256
+        return None
+
+    with ThreadPoolExecutor(8) as pool:
+        won = [sha256 for sha256 in pool.map(attempt, range(32)) if sha256]
+    assert len(won) == 1
+    store.verify("a/b", bytes=store.size("a/b") or 0, sha256=won[0])
+
+
+@pytest.mark.parametrize(
+    "key", ["", "/a", "a/", "a//b", "..", "a/../b", "../a", ".", "a/./b", ".a", "a/.b", "a\0"]
+)
+def test_what_is_no_key_is_refused(store: Store, source: Path, key: str) -> None:
+    """No key leads out of the store, or to what the store hides."""
+    with pytest.raises(StoreError, match="is no key"):
+        store.put(key, source)
+    with pytest.raises(StoreError, match="is no key"):
+        store.delete([key])
+
+
+def test_a_missing_object_is_corrupt_output(store: Store) -> None:
+    """Opening and verifying say the same, looking at its size says None."""
+    with pytest.raises(CorruptOutput, match=r"a/b is missing in .*store"):
+        store.open("a/b")
+    with pytest.raises(CorruptOutput, match="missing"):
+        store.verify("a/b", bytes=1, sha256="00")
+    assert store.size("a/b") is None
+
+
+def test_verify_names_what_was_expected_and_found(store: Store, source: Path) -> None:
+    """The size is compared first, then the checksum."""
+    stored = store.put("a", source)
+    with pytest.raises(CorruptOutput, match="has 16 bytes, 17 were recorded"):
+        store.verify("a", bytes=17, sha256=stored.sha256)
+    with pytest.raises(CorruptOutput, match=f"has SHA-256 {stored.sha256}, recorded was 00ff"):
+        store.verify("a", bytes=16, sha256="00ff")
+
+
+def test_publishing_moves_an_object_and_is_harmless_twice(store: Store, source: Path) -> None:
+    """After it, only the final key is there; a second time nothing changes."""
+    store.put("staged/1", source)
+    for _ in range(2):
+        store.publish("staged/1", "merged/one.parquet")
+        assert list(store.keys()) == ["merged/one.parquet"]
+        assert content(store, "merged/one.parquet") == TEXT
+
+
+def test_publishing_the_same_content_again_drops_the_second(store: Store, source: Path) -> None:
+    """Two mergers may both have made the file."""
+    for staged in ("staged/1", "staged/2"):
+        store.put(staged, source)
+        store.publish(staged, "merged")
+    assert list(store.keys()) == ["merged"]
+
+
+def test_publishing_over_something_else_is_refused(store: Store, source: Path, tmp_path: Path) -> None:
+    """Neither object is touched."""
+    store.put("merged", source)
+    put(store, "staged", b"other", tmp_path / "other")
+    with pytest.raises(StoreError, match="staged cannot be published as merged"):
+        store.publish("staged", "merged")
+    assert (content(store, "merged"), content(store, "staged")) == (TEXT, b"other")
+
+
+def test_publishing_what_was_never_staged_is_an_error(store: Store) -> None:
+    """Neither key exists, and that is said."""
+    with pytest.raises(StoreError, match=r"staged/1 cannot be published as merged/1 .*neither"):
+        store.publish("staged/1", "merged/1")
+    assert list(store.keys()) == []
+
+
+def test_many_may_publish_at_once(store: Store, source: Path) -> None:
+    """Whoever comes second finds it done."""
+    store.put("staged/1", source)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: store.publish("staged/1", "merged/1"), range(32)))
+    assert list(store.keys()) == ["merged/1"]
+
+
+def test_deleting_forgives_what_is_missing(store: Store, source: Path) -> None:
+    """Deleting twice, or what never was, is no error; the rest stays."""
+    for key in ("a/1", "a/2", "b/1"):
+        store.put(key, source)
+    store.delete(["a/1", "a/1", "never/was", "a/2", "b/1/below"])
+    assert list(store.keys()) == ["b/1"]
+
+
+def test_keys_lists_what_is_below_a_prefix(store: Store, source: Path) -> None:
+    """Prefixes are whole parts, and a prefix that is nowhere has nothing below it."""
+    for key in ("ab/c", "a/b/c", "a/b/d", "a-b/c", "a/z"):
+        store.put(key, source)
+    assert list(store.keys()) == ["a-b/c", "a/b/c", "a/b/d", "a/z", "ab/c"]
+    assert list(store.keys("a")) == ["a/b/c", "a/b/d", "a/z"]
+    assert list(store.keys("a/b/")) == ["a/b/c", "a/b/d"]
+    assert list(store.keys("nowhere")) == list(store.keys("a/z")) == []
+
+
+PART = st.text(alphabet="ab-.0é ", min_size=1, max_size=3).filter(lambda part: not part.startswith("."))
+FOLDERS = st.lists(PART, max_size=2)
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(places=st.sets(st.tuples(FOLDERS.map(tuple), PART), max_size=8))
+def test_a_store_is_a_sorted_set_of_keys(
+    store: Store, source: Path, places: set[tuple[tuple[str, ...], str]]
+) -> None:
+    """Whatever was put is listed once and sorted, and after deleting it nothing is left."""
+    # Folders and objects are told apart here: on a disk no name can be both.
+    keys = {"/".join((*(f"{part}d" for part in folders), f"{name}f")) for folders, name in places}
+    for key in keys:
+        store.put(key, source)
+    assert list(store.keys()) == sorted(keys)
+    store.delete(keys)
+    assert list(store.keys()) == []
+
+
+def test_unknown_stores_are_refused_by_name(source: Path) -> None:
+    """The message says which there are."""
+    with pytest.raises(StoreError, match=r"gopher://x: no store for 'gopher://'; there is file://"):
+        open_store("gopher://x")
+
+
+# Only a folder
+
+
+def test_opening_a_store_makes_nothing(tmp_path: Path) -> None:
+    """A mistyped path is not left behind as an empty folder, and both ways to write it are one."""
+    store = open_store(f"file://{tmp_path}/new")
+    assert list(store.keys()) == []
+    assert store.sweep_temporaries() == 0
+    assert store.url == open_store(f"{tmp_path}/new").url == str(tmp_path / "new")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folders_left_empty_are_removed(tmp_path: Path, source: Path) -> None:
+    """By deleting as by publishing; the store's own folder stays."""
+    store = open_store(str(tmp_path / "store"))
+    store.put("a/b/c/1", source)
+    store.put("a/2", source)
+    store.publish("a/b/c/1", "m/1")
+    assert sorted(path.name for path in (tmp_path / "store").iterdir()) == ["a", "m"]
+    assert [path.name for path in (tmp_path / "store" / "a").iterdir()] == ["2"]
+    store.delete(["a/2", "m/1"])
+    assert list((tmp_path / "store").iterdir()) == []
+
+
+def test_a_publish_that_was_killed_half_way_is_completed(tmp_path: Path, source: Path) -> None:
+    """Between its two steps the object has both names."""
+    store = open_store(str(tmp_path / "store"))
+    store.put("staged", source)
+    os.link(tmp_path / "store" / "staged", tmp_path / "store" / "merged")
+    store.publish("staged", "merged")
+    assert list(store.keys()) == ["merged"]
+
+
+def test_writers_and_deleters_share_a_folder(tmp_path: Path, source: Path) -> None:
+    """A folder may vanish, emptied by one, just when another wants to write into it."""
+    store = open_store(str(tmp_path / "store"))
+
+    def come_and_go(number: int) -> None:
+        store.put(f"deep/down/{number}", source)
+        store.delete([f"deep/down/{number}"])
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(come_and_go, range(200)))
+    assert list((tmp_path / "store").iterdir()) == []
+
+
+@pytest.mark.parametrize("root", ["in_the_way", "in_the_way/store"])
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path, source: Path, root: str) -> None:
+    """Be it the store's own, or one above it."""
+    (tmp_path / "in_the_way").write_text("not a folder")
+    with pytest.raises(StoreError, match="in_the_way"):
+        open_store(str(tmp_path / root)).put("a", source)
+
+
+def test_an_object_in_the_place_of_a_folder_is_an_error(tmp_path: Path, source: Path) -> None:
+    """And so is the other way round; the object stays."""
+    store = open_store(str(tmp_path / "store"))
+    store.put("a/b", source)
+    for key in ("a/b/c", "a"):
+        with pytest.raises(StoreError, match=f"{key} cannot be stored"):
+            store.put(key, source)
+    with pytest.raises(StoreError, match=r"a in .* cannot be deleted"):
+        store.delete(["a"])
+    assert list(store.keys()) == ["a/b"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_may_not_be_written_is_named(tmp_path: Path, source: Path) -> None:
+    """With the reason that the system gives."""
+    (tmp_path / "store").mkdir(mode=0o555)
+    with pytest.raises(StoreError, match=r"a/b cannot be stored in .*store: Permission denied"):
+        open_store(str(tmp_path / "store")).put("a/b", source)
+
+
+def test_a_missing_source_is_named(tmp_path: Path) -> None:
+    """And nothing is made for it."""
+    with pytest.raises(StoreError, match=r"No such file or directory .*nowhere"):
+        open_store(str(tmp_path / "store")).put("a/b", tmp_path / "nowhere")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_takes_no_more_leaves_nothing_behind(tmp_path: Path) -> None:
+    """The writer is told, no object appears, and the piece that was written is gone."""
+    (tmp_path / "scratch").write_bytes(bytes(100_000))
+    program = (
+        "import pathlib, resource, sys; from eventmill.store import open_store\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))\n"
+        "open_store(sys.argv[1]).put('a/b', pathlib.Path(sys.argv[2]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "store"), str(tmp_path / "scratch")],
+        capture_output=True,
+        text=True,
+    )
+    assert "StoreError: a/b cannot be stored in" in done.stderr
+    assert "File too large" in done.stderr
+    assert [path for path in (tmp_path / "store").rglob("*") if path.is_file()] == []
+
+
+def test_the_temporary_of_a_living_writer_is_not_swept(tmp_path: Path) -> None:
+    """A sweep in the middle of a put removes nothing and hides nothing but the unfinished."""
+    store = open_store(str(tmp_path / "store"))
+    os.mkfifo(tmp_path / "pipe")
+    results: list[Stored] = []
+    writer = threading.Thread(target=lambda: results.append(store.put("a/b", tmp_path / "pipe")))
+    writer.start()
+    with (tmp_path / "pipe").open("wb") as pipe:
+        pipe.write(bytes(4 << 20))  # a pipe holds far less, so the put is under way
+        assert store.sweep_temporaries() == 0
+        assert list(store.keys()) == []
+    writer.join()
+    assert [stored.bytes for stored in results] == [4 << 20]
+    assert [path.name for path in (tmp_path / "store" / "a").iterdir()] == ["b"]
+
+
+def test_what_a_killed_writer_left_is_invisible_and_swept(tmp_path: Path, source: Path) -> None:
+    """Its key is free for the next."""
+    store = FolderStore(tmp_path / "store")
+    os.mkfifo(tmp_path / "pipe")
+    program = (
+        "import pathlib, sys; from eventmill.store import open_store\n"
+        "open_store(sys.argv[1]).put('a/b', pathlib.Path(sys.argv[2]))\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program, store.url, str(tmp_path / "pipe")]) as writer:
+        pipe = os.open(tmp_path / "pipe", os.O_WRONLY)
+        os.write(pipe, bytes(4 << 20))
+        writer.kill()
+        writer.wait()
+        os.close(pipe)
+    assert len(list((tmp_path / "store" / "a").iterdir())) == 1
+    assert list(store.keys()) == []
+    assert store.sweep_temporaries() == 1
+    assert list((tmp_path / "store").iterdir()) == []
+    store.put("a/b", source)
+    assert store.sweep_temporaries() == 0
+
+
+def test_temporaries_of_other_hosts_are_left_alone(tmp_path: Path, source: Path) -> None:
+    """Whether their writers live cannot be seen from here."""
+    store = open_store(str(tmp_path / "store"))
+    store.put("a/b", source)
+    (tmp_path / "store" / "a" / ".part-elsewhere-0123456789abcdef").touch()
+    assert store.sweep_temporaries() == 0
+    assert list(store.keys()) == ["a/b"]
