@@ -1,0 +1,176 @@
+"""An input file held open, whatever its format: bounds, changes under our hands, and one cluster kept.
+
+Every way to an input's bytes leads through `open_input` and `input_identity`. Knows no format.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import threading
+import weakref
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from eventmill.errors import InputError
+
+KEPT_BYTES = 32 << 20
+"""Decoded clusters up to this size are kept by each open file until the next one is read.
+
+Storage formats decode whole clusters, so ranges shorter than a cluster would decode it again and again:
+243 ranges of 10 events from a ROOT cluster of 2,421 with 51 branches took 5 s without and 0.25 s with it.
+"""
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+
+
+def local_path(url: str) -> Path:
+    """The absolute path that `url` means: a plain path, or `file://` and a path."""
+    scheme = _SCHEME.match(url)
+    if scheme and scheme[1].lower() != "file":
+        raise InputError(f"{url}: inputs on '{scheme[1]}://' cannot be read; give a local path.")
+    return Path(os.path.expanduser(url[scheme.end() :] if scheme else url)).absolute()
+
+
+def open_input(url: str) -> tuple[BinaryIO, str]:
+    """Open `url` for reading, seekable: the handle, and the identity of exactly what was opened.
+
+    Plain reads, never a memory map: a file that is truncated while it is mapped kills the process.
+    """
+    try:
+        handle = local_path(url).open("rb")
+    except OSError as error:
+        raise InputError(f"{url} cannot be opened: {error.strerror or error}.") from error
+    return handle, _identity(os.fstat(handle.fileno()))
+
+
+def input_identity(url: str) -> str:
+    """What stands at `url` now, as text that changes when the content does: size and time of change."""
+    try:
+        return _identity(local_path(url).stat())
+    except OSError as error:
+        raise InputError(f"{url} cannot be opened: {error.strerror or error}.") from error
+
+
+def _identity(stat: os.stat_result) -> str:
+    return f"size={stat.st_size} mtime_ns={stat.st_mtime_ns}"
+
+
+def no_column(url: str, column: str, there: Iterable[str]) -> InputError:
+    """The error for a `column` that is not among those `there`; it names the ones that look alike."""
+    names = {name.lower(): name for name in there}
+    close = [names[name] for name in difflib.get_close_matches(column.lower(), names, n=3)]
+    hint = f"Did you mean {' or '.join(close)}?" if close else f"There are {some(names.values())}."
+    return InputError(f"{url} has no column '{column}' among its {len(names)}. {hint}")
+
+
+def some(names: Iterable[str]) -> str:
+    """Up to eight `names`, and how many more there are."""
+    listed = list(names)
+    more = f" and {len(listed) - 8} more" if len(listed) > 8 else ""
+    return ", ".join(listed[:8]) + more
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a format knows of an open file. Its two functions are never called by two threads at once.
+
+    `load(start, stop)` gives an array or a table of these events that has a length, `nbytes` and slices;
+    `weigh(start, stop)` estimates how many bytes that is. `close` ends threads and the like.
+    """
+
+    events: int
+    boundaries: tuple[int, ...]
+    load: Callable[[int, int], Any]
+    weigh: Callable[[int, int], int]
+    close: Callable[[], None]
+
+
+class FileSource:
+    """An open input file. Threads may share one; their reads take turns.
+
+    The file is closed by `close`, or when nobody holds the source any more, so that a reader never finds
+    it closed by somebody else's need for room.
+    """
+
+    def __init__(self, url: str, *, identity: str, content: Content) -> None:
+        self.url = url
+        self.identity = identity
+        self.events = content.events
+        self.boundaries = content.boundaries
+        self._content = content
+        self._lock = threading.Lock()
+        self._kept: tuple[int, int, Any] = (0, 0, None)
+        self._closing = weakref.finalize(self, content.close)
+        self._closing.atexit = False  # by then the threads of libraries are gone, and the system closes files
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return not self._closing.alive
+
+    def read(self, start: int, stop: int) -> Any:
+        """The events `[start, stop)` with the chosen columns, `stop - start` long; InputError if impossible.
+
+        The file is compared with what was opened before and after; a change is an error, never mixed data.
+        """
+        check_bounds(self.url, start, stop, events=self.events)
+        with self._lock:
+            if self.closed:
+                raise InputError(f"{self.url} was closed; open it again.")
+            self._check_unchanged()
+            first, last, kept = self._kept
+            if first <= start and stop <= last:
+                return kept[start - first : stop - first]
+            first, last = around(self.boundaries, start, stop, events=self.events)
+            if self._content.weigh(first, last) > KEPT_BYTES:
+                first, last = start, stop
+            loaded = self._load(first, last)
+            if (first, last) == (start, stop):
+                return loaded
+            if loaded.nbytes <= KEPT_BYTES:
+                self._kept = (first, last, loaded)
+            return loaded[start - first : stop - first]
+
+    def close(self) -> None:
+        """Close the file and forget what was kept. Harmless twice."""
+        with self._lock:
+            self._kept = (0, 0, None)
+            self._closing()
+
+    def _load(self, first: int, last: int) -> Any:
+        self._kept = (0, 0, None)  # one cluster in memory, not two
+        try:
+            loaded = self._content.load(first, last)
+        except InputError:
+            self._check_unchanged()  # if the file changed, that is the better explanation
+            raise
+        self._check_unchanged()
+        if len(loaded) != last - first:
+            raise InputError(f"{self.url} gave {len(loaded)} events for [{first}, {last}); it is damaged.")
+        return loaded
+
+    def _check_unchanged(self) -> None:
+        now = input_identity(self.url)
+        if now != self.identity:
+            raise InputError(f"{self.url} changed while it was in use: from {self.identity} to {now}.")
+
+
+def check_bounds(url: str, start: int, stop: int, *, events: int) -> None:
+    """Raise InputError unless `[start, stop)` is a non-empty range of an input of `events`."""
+    if not 0 <= start < stop <= events:
+        raise InputError(f"[{start}, {stop}) is no range of {url}, which has {events} events.")
+
+
+def around(boundaries: Sequence[int], start: int, stop: int, *, events: int) -> tuple[int, int]:
+    """The least `[first, last)` that covers `[start, stop)` and begins and ends at a boundary or an end."""
+    before = bisect_right(boundaries, start)
+    after = bisect_left(boundaries, stop)
+    return (
+        boundaries[before - 1] if before else 0,
+        boundaries[after] if after < len(boundaries) else events,
+    )

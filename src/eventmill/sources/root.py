@@ -1,0 +1,178 @@
+"""ROOT files with a TTree, through uproot. Only this file knows uproot, and imports it when first needed."""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterable
+from types import ModuleType
+from typing import Any, BinaryIO
+
+from eventmill.errors import InputError
+from eventmill.model import SourceSpec
+from eventmill.sources.files import Content, FileSource, no_column, open_input, some
+
+TREES = ("TTree", "TNtuple", "TNtupleD")
+"""Classes that are read as a tree."""
+
+
+def open_root(url: str, spec: SourceSpec) -> FileSource:
+    """Open a ROOT file; `read` gives an awkward array of records, cut naturally where all branches are."""
+    uproot = _uproot()
+    handle, identity = open_input(url)
+    try:
+        return FileSource(url, identity=identity, content=_content(uproot, url, handle, spec))
+    except BaseException:
+        handle.close()
+        raise
+
+
+def _uproot() -> ModuleType:
+    try:
+        import awkward  # noqa: F401  (uproot needs it to give awkward arrays, and would say so much later)
+        import uproot
+    except ImportError as error:
+        raise InputError("reading ROOT needs: pip install 'eventmill[root]'") from error
+    return uproot  # type: ignore[no-any-return]
+
+
+def _content(uproot: ModuleType, url: str, handle: BinaryIO, spec: SourceSpec) -> Content:
+    size = handle.seek(0, 2)
+    _check_whole(url, handle, size)
+    # Damaged bytes make uproot raise nearly anything (struct.error, KeyError, AssertionError, its own), so
+    # everything is caught around it, here and in load; what we raise ourselves passes.
+    try:
+        # No caches: ours keeps one cluster, uproot's would keep 100 MB that are never asked for again.
+        file = uproot.open(handle, object_cache=None, array_cache=None)
+    except Exception as error:
+        raise InputError(f"{url} is no readable ROOT file ({size} bytes): {_line(error)}") from error
+
+    def close() -> None:
+        file.close()
+        handle.close()
+
+    try:
+        return _tree_content(uproot, url, _tree(url, file, spec), spec, close)
+    except InputError:
+        close()
+        raise
+    except Exception as error:
+        close()
+        raise InputError(f"{url} is no readable ROOT file ({size} bytes): {_line(error)}") from error
+
+
+def _check_whole(url: str, handle: BinaryIO, size: int) -> None:
+    """Say plainly that a file is cut off: uproot sees only that some bytes are missing.
+
+    A header is: 'root', version, first record, end; the end has 8 bytes from version 1,000,000 on
+    (ROOT's TFile class reference).
+    """
+    handle.seek(0)
+    header = handle.read(20)
+    if header[:4] != b"root":
+        raise InputError(f"{url} is no readable ROOT file ({size} bytes): it does not begin with 'root'.")
+    large = header[4:8] >= struct.pack(">i", 1_000_000)
+    end = int.from_bytes(header[12:20] if large else header[12:16], "big")
+    if len(header) < 20 or size < end:
+        says = f"its header says {end} bytes" if len(header) == 20 else "not even its header is whole"
+        raise InputError(f"{url} is no readable ROOT file ({size} bytes): cut off, {says}. Copy it again.")
+
+
+def _tree(url: str, file: Any, spec: SourceSpec) -> Any:
+    classes: dict[str, str] = file.classnames(cycle=False)
+    trees = [name for name, kind in classes.items() if kind in TREES]
+    if spec.tree is None:
+        if len(trees) == 1:
+            return file[trees[0]]
+        if not trees:
+            held = some(f"{name} ({kind})" for name, kind in classes.items()) or "nothing"
+            raise InputError(f"{url} holds no TTree; it holds {held}.")
+        raise InputError(f"{url} holds {len(trees)} trees: {some(trees)}. Say which one by 'tree'.")
+    name = spec.tree.split(";")[0]
+    if name in trees:
+        return file[spec.tree]
+    if name in classes:
+        raise InputError(f"'{spec.tree}' in {url} is a {classes[name]}, not a TTree. {_there(trees)}")
+    raise InputError(f"{url} has no tree '{spec.tree}'. {_there(trees)}")
+
+
+def _there(trees: list[str]) -> str:
+    return f"Its trees: {some(trees)}." if trees else "It has none."
+
+
+def _tree_content(uproot: ModuleType, url: str, tree: Any, spec: SourceSpec, close: Any) -> Content:
+    branches = _chosen(uproot, url, tree, spec)
+    names = None if spec.columns is None else [branch.name for branch in branches]
+    chosen = {id(branch) for branch in branches}
+    events = int(tree.num_entries)
+    baskets = {id(leaf) for branch in branches for leaf in (branch, *branch.itervalues(recursive=True))}
+    offsets = tree.common_entry_offsets(filter_branch=lambda branch: id(branch) in baskets)
+    # Without columns every branch counts, also where a parent and its children are both listed.
+    total = sum(int(branch.uncompressed_bytes) for branch in branches)
+
+    def load(start: int, stop: int) -> Any:
+        try:
+            events_read = tree.arrays(
+                filter_branch=lambda branch: id(branch) in chosen,
+                entry_start=start,
+                entry_stop=stop,
+                library="ak",
+            )
+            return events_read if names is None else events_read[names]
+        except Exception as error:
+            raise InputError(f"{url} is damaged at events [{start}, {stop}): {_line(error)}") from error
+
+    def weigh(start: int, stop: int) -> int:
+        return total * (stop - start) // max(events, 1)
+
+    interior = tuple(int(offset) for offset in offsets if 0 < offset < events)
+    return Content(events, interior, load, weigh, close)
+
+
+def _chosen(uproot: ModuleType, url: str, tree: Any, spec: SourceSpec) -> list[Any]:
+    """The branches to read: those asked for, or all that can become awkward arrays."""
+    if spec.columns is None:
+        readable = [branch for branch in tree.itervalues(recursive=True) if _is_readable(uproot, branch)]
+        if not readable:
+            raise InputError(f"no branch of tree '{tree.name}' in {url} can be read as an array.")
+        return readable
+    by_name = dict(tree.iteritems(recursive=True))  # full paths such as 'muons/muons.pt'
+    for path, branch in tuple(by_name.items()):
+        by_name.setdefault(path.rsplit("/", 1)[-1], branch)
+    branches = []
+    for column in dict.fromkeys(spec.columns):
+        if column not in by_name:
+            raise no_column(url, column, by_name)
+        if not _is_readable(uproot, by_name[column]):
+            kind = by_name[column].typename
+            raise InputError(f"column '{column}' of {url} has type {kind}, which cannot be read as an array.")
+        branches.append(by_name[column])
+    _check_distinct(url, branches)
+    return branches
+
+
+def _check_distinct(url: str, branches: Iterable[Any]) -> None:
+    seen: set[str] = set()
+    for branch in branches:
+        if branch.name in seen:
+            raise InputError(f"{url}: two of the chosen columns are both called '{branch.name}'; choose one.")
+        seen.add(branch.name)
+
+
+def _is_readable(uproot: ModuleType, branch: Any) -> bool:
+    interpretation = branch.interpretation
+    if isinstance(interpretation, uproot.interpretation.identify.UnknownInterpretation):
+        return False
+    if isinstance(interpretation, uproot.interpretation.objects.AsObjects):
+        try:
+            interpretation.awkward_form(branch.file)
+        except uproot.interpretation.objects.CannotBeAwkward:
+            return False
+    return True
+
+
+def _line(error: BaseException) -> str:
+    """The first paragraph of an error of uproot's on one line, without the name of our file handle."""
+    text = " ".join(str(error).strip().split("\n\n")[0].split())
+    text = re.split(r" (?:in|for) file (?:path )?<| from ObjectSource", text)[0]
+    return f"{text[:300] or 'no reason given'} ({type(error).__name__})"
