@@ -91,10 +91,8 @@ def test_other_configurations_keep_one_idle_payload_and_the_oldest_none(
 def test_a_different_digest_or_column_is_a_different_payload(pool: Pool, code: PayloadEntry) -> None:
     """Nothing is shared between code or columns that differ."""
     newer = PayloadEntry(code.entry, "newer", code.bundle_folder)
-    with (
-        pool.borrow(code, parameters={}, columns={"a": "int8", "b": "int8"}) as one,
-    ):
-        pass
+    with pool.borrow(code, parameters={}, columns={"a": "int8", "b": "int8"}) as one:
+        started(one)
     for other_code, columns in [(newer, {"a": "int8", "b": "int8"}), (code, {"b": "int8", "a": "int8"})]:
         with pool.borrow(other_code, parameters={}, columns=columns) as other:
             assert other is not one
@@ -140,10 +138,13 @@ def test_a_fork_leaves_its_parents_payloads_alone(pool: Pool, code: PayloadEntry
         kept = started(payload)
     child = os.fork()
     if child == 0:
-        with module.borrow(code, parameters={}, columns=None) as payload:
-            own = started(payload)
-            payload.stop()
-        os._exit(0 if own != kept else 1)
+        status = 1
+        try:
+            with module.borrow(code, parameters={}, columns=None) as payload:
+                status = 0 if started(payload) != kept else 2
+                payload.stop()
+        finally:
+            os._exit(status)  # never back into the test runner
     assert os.waitpid(child, 0)[1] == 0
     with module.borrow(code, parameters={}, columns=None) as payload:
         assert started(payload) == kept

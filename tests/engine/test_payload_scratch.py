@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import awkward as ak
 import numpy as np
@@ -33,6 +34,7 @@ def test_the_scratch_of_a_killed_worker_is_removed_by_the_next(tmp_path: Path) -
     script = """
 import sys
 from pathlib import Path
+from typing import Any
 from eventmill.payloads.scratch import open_scratch
 with open_scratch(Path(sys.argv[1])) as scratch:
     print(scratch.name, flush=True)
@@ -60,7 +62,7 @@ with open_scratch(Path(sys.argv[1])) as scratch:
     ],
     ids=["numpy", "arrow", "awkward"],
 )
-def test_a_slice_is_staged_without_the_rest(events: object, tmp_path: Path) -> None:
+def test_a_slice_is_staged_without_the_rest(events: Any, tmp_path: Path) -> None:
     """Five rows of a hundred thousand take the room of five."""
     assert stage(events, tmp_path / "events") is None
     assert (tmp_path / "events").stat().st_size < 5_000
