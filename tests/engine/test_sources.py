@@ -24,11 +24,8 @@ from eventmill.model import SourceSpec
 from eventmill.sources import (
     OPEN_FILES,
     Source,
-    expand,
-    generated_urls,
     look,
     open_source,
-    source_format,
 )
 from eventmill.sources.files import KEPT_BYTES, around
 from tests.conftest import SHARED
@@ -395,117 +392,6 @@ def test_another_choice_of_columns_is_another_source(tmp_path: Path) -> None:
     few: Source = open_source(url, SourceSpec("parquet", columns=("number",)))
     assert few.read(0, 1).column_names == ["number"]
     assert open_source(url, PARQUET).read(0, 1).column_names == ["number", "square", "hits"]
-
-
-# Naming inputs
-
-
-def test_globs_keep_the_order_of_patterns_and_sort_within(tmp_path: Path) -> None:
-    """A file that two patterns match, or that a link names again, appears at its first place only."""
-    for name in ("b2.root", "b1.root", "a.root", "deep/er/c.root", "odd[1].root"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    (tmp_path / "link.root").symlink_to("a.root")
-    patterns = ["b*.root", "odd[1].root", "**/*.root", "./a.root"]
-    found = expand([str(tmp_path / pattern) for pattern in patterns])
-    names = ["b1.root", "b2.root", "odd[1].root", "a.root", "deep/er/c.root"]
-    assert found == tuple(str(tmp_path / name) for name in names)
-
-
-def test_relative_and_home_paths_are_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Relative ones stay relative; '~' is the home folder of whoever asks."""
-    (tmp_path / "a.root").touch()
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert expand(["*.root"]) == ("a.root",)
-    assert expand(["~/*.root"]) == expand(["~/a.root"]) == expand([f"file://{tmp_path}/*"])
-    assert expand(["~/a.root"]) == (str(tmp_path / "a.root"),)
-
-
-def test_what_matches_nothing_is_named(tmp_path: Path) -> None:
-    """One pattern without a file is an error, though others match."""
-    (tmp_path / "a.root").touch()
-    with pytest.raises(InputError, match=r"b\*\.root matches no file"):
-        expand([str(tmp_path / "a.root"), str(tmp_path / "b*.root")])
-    with pytest.raises(InputError, match=r"b\.root does not exist"):
-        expand([str(tmp_path / "b.root")])
-    with pytest.raises(InputError, match=r"is a folder; write .*/\*\.root"):
-        expand([str(tmp_path)])
-    with pytest.raises(InputError, match="no input files were given"):
-        expand([])
-
-
-@pytest.mark.parametrize(
-    ("urls", "declared", "format"),
-    [
-        (["a.root", "b/C.ROOT"], None, "root"),
-        (["a.parquet", "b.pq", "c.parq"], None, "parquet"),
-        (["generated:0-5"], None, "generated"),
-        (["a.data", "b.root"], "parquet", "parquet"),
-    ],
-)
-def test_the_format_is_told_by_names_or_declared(urls: list[str], declared: str | None, format: str) -> None:
-    """What is declared holds, whatever the names are."""
-    assert source_format(urls, declared) == format
-
-
-@pytest.mark.parametrize(
-    ("urls", "declared", "message"),
-    [
-        (["a.root", "b.parquet"], None, r"one format, here are 2: a\.root \(root\), b\.parquet \(parquet\)"),
-        (["a.root", "b.csv"], None, r"b\.csv tells no format"),
-        (["a"], None, "a tells no format"),
-        (["a.root"], "hdf5", "'hdf5' is no input format; there are root, parquet, generated"),
-        ([], None, "no input files"),
-    ],
-)
-def test_mixed_and_unknown_formats_are_refused(urls: list[str], declared: str | None, message: str) -> None:
-    """The message has examples and what to do."""
-    with pytest.raises(InputError, match=message):
-        source_format(urls, declared)
-
-
-def test_an_unknown_format_cannot_be_opened() -> None:
-    """Wherever it came from."""
-    with pytest.raises(InputError, match="'csv' is no input format"):
-        look("a.csv", SourceSpec("csv"))
-
-
-@given(events=st.integers(1, 10**12), files=st.integers(1, 50))
-def test_generated_inputs_cover_all_events_evenly(events: int, files: int) -> None:
-    """Each begins where the one before ends, and their sizes differ by one at most."""
-    files = min(files, events)
-    seen = [look(url, GENERATED) for url in generated_urls(events, files)]
-    ends = [int(url.rpartition("-")[2]) for url in generated_urls(events, files)]
-    firsts = [int(open_source(one.url, GENERATED).read(0, 1)[0]) for one in seen]
-    assert firsts == [0, *ends[:-1]]
-    assert sum(one.events for one in seen) == ends[-1] == events
-    assert max(one.events for one in seen) - min(one.events for one in seen) <= 1
-    assert all(one.identity == one.url and one.boundaries == () for one in seen)
-
-
-def test_generated_events_are_numbered_through_all_inputs() -> None:
-    """As int64, whatever the range."""
-    second = open_source(generated_urls(2000, 2)[1], GENERATED)
-    assert second.url == "generated:1000-2000"
-    assert second.read(5, 8).tolist() == [1005, 1006, 1007]
-    assert second.read(5, 8).dtype == np.int64
-
-
-@pytest.mark.parametrize(
-    "url", ["generated:", "generated:5-5", "generated:6-5", "generated:-1-5", "generated:a-b"]
-)
-def test_what_names_no_generated_events_is_refused(url: str) -> None:
-    """The message shows how it is written."""
-    with pytest.raises(InputError, match="'generated:0-1000' names 0 to 999"):
-        look(url, GENERATED)
-
-
-@pytest.mark.parametrize(("events", "files"), [(0, 1), (5, 0), (5, 6), (-5, 2)])
-def test_events_are_not_divided_into_more_inputs_than_there_are(events: int, files: int) -> None:
-    """No input is empty."""
-    with pytest.raises(InputError, match="cannot be divided"):
-        generated_urls(events, files)
 
 
 # Real data, where it is at hand
