@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eventmill.cutting import Cuts, cut, merge_window
@@ -31,6 +31,7 @@ def hard_cuts(piece: EventRange, cuts: Cuts) -> list[int]:
     return [p for p in range(piece.start + 1, piece.stop) if (cuts.first + p) % cuts.merge_events == 0]
 
 
+@settings(deadline=None)
 @given(pieces, sizes, all_cuts)
 def test_ranges_cover_the_piece_exactly_and_in_order(piece: EventRange, size: int, cuts: Cuts) -> None:
     """No event is left out, none is in two ranges, and no range is larger than wanted."""
@@ -39,6 +40,7 @@ def test_ranges_cover_the_piece_exactly_and_in_order(piece: EventRange, size: in
     assert all(1 <= len(found) <= size for found in ranges)
 
 
+@settings(deadline=None)
 @given(pieces, sizes, all_cuts)
 def test_no_range_crosses_a_hard_cut(piece: EventRange, size: int, cuts: Cuts) -> None:
     """Every multiple of N in campaign positions ends a range, whatever the size and the boundaries."""
@@ -46,6 +48,7 @@ def test_no_range_crosses_a_hard_cut(piece: EventRange, size: int, cuts: Cuts) -
     assert ends.issuperset(hard_cuts(piece, cuts))
 
 
+@settings(deadline=None)
 @given(pieces, sizes, all_cuts, st.data())
 def test_cutting_goes_on_as_if_never_interrupted(
     piece: EventRange, size: int, cuts: Cuts, data: st.DataObject
@@ -60,6 +63,7 @@ def test_cutting_goes_on_as_if_never_interrupted(
         assert list(cut(rest, size=size, cuts=cuts)) == right
 
 
+@settings(deadline=None)
 @given(pieces, sizes, all_cuts)
 def test_a_range_that_ends_early_has_a_reason(piece: EventRange, size: int, cuts: Cuts) -> None:
     """It is short at the piece's end, at a hard cut, or at a natural boundary behind its middle."""
@@ -99,6 +103,7 @@ def test_cutting_is_lazy() -> None:
     assert list(itertools.islice(ranges, 2)) == [EventRange(0, 1), EventRange(1, 2)]
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**12), st.integers(1, 10**9))
 def test_a_window_holds_its_position_and_lies_between_multiples(position: int, merge_events: int) -> None:
     """Windows of N events lie side by side from the campaign's first event on."""

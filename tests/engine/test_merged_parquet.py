@@ -107,15 +107,11 @@ def test_a_damaged_part_is_named(tmp_path: Path, damage: str) -> None:
     bad = {
         "truncated": good[:-100],
         "emptied": b"",
-        "flipped": good[:middle]
-        + bytes(b ^ 0xFF for b in good[middle : middle + 2000])
-        + good[middle + 2000 :],
+        "flipped": good[:middle] + bytes(b ^ 0xFF for b in good[middle : middle + 2000]) + good[middle + 2000 :],
         "text": b"<Error>NoSuchKey</Error>",
     }[damage]
     with pytest.raises(CorruptOutput, match="outputs/7 is no readable Parquet"):
-        write_merged(
-            [part(bad, 5000, "outputs/7")], schema=table.schema, spans=SPANS, path=tmp_path / "merged"
-        )
+        write_merged([part(bad, 5000, "outputs/7")], schema=table.schema, spans=SPANS, path=tmp_path / "merged")
 
 
 def test_a_missing_part_is_named(tmp_path: Path) -> None:

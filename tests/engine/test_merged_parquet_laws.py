@@ -64,7 +64,7 @@ def same_values(one: pa.Table, other: pa.Table) -> bool:
     return bool(one.schema.equals(other.schema)) and str(one.to_pylist()) == str(other.to_pylist())
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=rows_of_all_kinds, options=options_of_parts, data=st.data())
 def test_the_bytes_depend_on_the_rows_alone(
     tmp_path: Path, rows: list[dict[str, object]], options: dict[str, object], data: st.DataObject
@@ -91,9 +91,7 @@ def test_the_bytes_are_the_same_over_many_pages_and_row_groups(
     """Pages, dictionaries and row groups end where the output says, not where a part ends."""
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     write_merged(parts_of(LARGE, []), schema=LARGE.schema, spans=SPANS, path=whole)
-    write_merged(
-        parts_of(LARGE, stops, row_group_size=row_group_size), schema=LARGE.schema, spans=SPANS, path=cut
-    )
+    write_merged(parts_of(LARGE, stops, row_group_size=row_group_size), schema=LARGE.schema, spans=SPANS, path=cut)
     assert digest(whole) == digest(cut)
     metadata = pq.read_metadata(cut)
     sizes = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
@@ -129,18 +127,25 @@ from eventmill.merged_parquet import Part, write_merged
 stored, rows, times, merged = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
 part = Part(partial(open, stored, "rb"), rows, "part")
 schema = pq.read_schema(stored)
+
+def resident():
+    status = Path("/proc/self/status")  # elsewhere than on Linux only Arrow's own peak is checked
+    peaks = [line.split()[1] for line in status.open() if "VmHWM" in line] if status.exists() else [0]
+    return 1024 * int(peaks[0])
+
+before = resident()
 write_merged([part] * times, schema=schema, spans=[], path=merged)
-print(pa.default_memory_pool().max_memory())
+print(pa.default_memory_pool().max_memory(), resident() - before)
 """
 
 
 @pytest.mark.parametrize(("compression", "small"), [("none", False), ("zstd", True)])
 def test_memory_does_not_depend_on_how_much_is_merged(tmp_path: Path, compression: str, small: bool) -> None:
-    """Merging 560 MB of rows in parts of 80 MB (one row group each) takes a row group and a read batch.
+    """Merging 640 MB of rows in parts of 160 MB (one row group each) takes a row group and a read batch.
 
-    Measured as Arrow's own peak, in a process of its own, for parts read page by page and read whole.
+    Measured in a process of its own, for parts read page by page and for parts read whole.
     """
-    rows, times = 80_000, 7
+    rows, times = 160_000, 4
     table = pa.table({"event": np.arange(rows), "noise": pa.array([bytes(1000)] * rows)})
     content = stored(table, compression=compression, use_dictionary=False)
     assert (len(content) <= SMALL_PART_BYTES) is small
@@ -151,5 +156,8 @@ def test_memory_does_not_depend_on_how_much_is_merged(tmp_path: Path, compressio
     )
     bound = ROW_GROUP_BYTES + 2 * READ_BATCH_BYTES
     assert times * table.nbytes > 3 * bound
-    assert int(ran.stdout) < bound
+    in_arrow, in_process = map(int, ran.stdout.split())
+    assert in_arrow < bound
+    # Bytes read through Python are not Arrow's, and its allocator keeps what was freed.
+    assert in_process < 2.5 * bound
     assert pq.read_metadata(tmp_path / "merged").num_rows == times * rows

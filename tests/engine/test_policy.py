@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eventmill.errors import IllegalMove
@@ -29,6 +29,7 @@ spans = st.builds(
 )  # fmt: skip
 
 
+@settings(deadline=None)
 @given(spans, all_limits, st.sampled_from(["failure", "loss"]))
 def test_every_verdict_covers_the_same_events(span: Span, limits: FailureLimits, what: str) -> None:
     """READY or ABANDONED spans, side by side, in no block, of the same input and payload."""
@@ -43,6 +44,7 @@ def test_every_verdict_covers_the_same_events(span: Span, limits: FailureLimits,
         assert (part.input_id, part.payload, part.block_id) == (1, "d1", None)
 
 
+@settings(deadline=None)
 @given(spans, all_limits)
 def test_the_two_budgets_never_mix(span: Span, limits: FailureLimits) -> None:
     """A loss leaves the count of failures alone, and a failure that of losses."""
@@ -50,6 +52,7 @@ def test_the_two_budgets_never_mix(span: Span, limits: FailureLimits) -> None:
     assert {part.failures for part in after_loss(span, limits=limits)} == {span.failures}
 
 
+@settings(deadline=None)
 @given(st.integers(1, 60), all_limits, st.data())
 def test_any_sequence_of_blows_ends(events: int, limits: FailureLimits, data: st.DataObject) -> None:
     """However failures and losses alternate, every event is abandoned after finitely many."""
@@ -68,6 +71,7 @@ def test_any_sequence_of_blows_ends(events: int, limits: FailureLimits, data: st
     assert blows <= (2 * events - 1) * (limits.failures + limits.losses - 1)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 3000), all_limits, st.data())
 def test_exactly_the_poisonous_events_are_abandoned(
     events: int, limits: FailureLimits, data: st.DataObject

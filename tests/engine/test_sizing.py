@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eventmill.sizing import (
@@ -27,6 +27,7 @@ slots = st.integers(0, 100_000)
 paces = st.none() | st.floats(0, 1e6)
 
 
+@settings(deadline=None)
 @given(speeds, st.floats(1e-3, 1e5))
 def test_an_automatic_range_is_finite_and_grows_with_care(speed: Speed, seconds: float) -> None:
     """At least one event, at most the ceiling, at most four times what was tried before."""
@@ -34,6 +35,7 @@ def test_an_automatic_range_is_finite_and_grows_with_care(speed: Speed, seconds:
     assert 1 <= size <= min(LARGEST_RANGE_EVENTS, GROWTH * speed.largest_range)
 
 
+@settings(deadline=None)
 @given(speeds, st.floats(1e-3, 1e5))
 def test_an_automatic_range_is_worth_no_more_than_wanted(speed: Speed, seconds: float) -> None:
     """Unless a single event takes longer than that."""
@@ -41,6 +43,7 @@ def test_an_automatic_range_is_worth_no_more_than_wanted(speed: Speed, seconds: 
     assert size == 1 or size * speed.seconds_per_event <= seconds * (1 + 1e-9)
 
 
+@settings(deadline=None)
 @given(st.floats(1e-3, 1.0))
 def test_ranges_soon_reach_what_they_aim_at(pace: float) -> None:
     """Measuring and sizing in turn, a steady payload has ranges of 5 s within six steps."""
@@ -73,6 +76,7 @@ def test_events_too_fast_to_measure_grow_to_the_ceiling() -> None:
     assert range_events(Speed(10**6, 0.0, largest_range=10**6), wanted=None) == LARGEST_RANGE_EVENTS
 
 
+@settings(deadline=None)
 @given(open_events, slots, st.integers(1, 10**6), paces)
 def test_a_block_is_whole_ranges_and_leaves_work_for_the_others(
     left: int, slots: int, size: int, pace: float | None
@@ -84,6 +88,7 @@ def test_a_block_is_whole_ranges_and_leaves_work_for_the_others(
     assert events == size or events <= left / (2 * max(1, slots))
 
 
+@settings(deadline=None)
 @given(open_events, open_events, slots, st.integers(1, 10**6), paces)
 def test_less_work_never_makes_a_larger_block(
     one: int, other: int, slots: int, size: int, pace: float | None
@@ -96,6 +101,7 @@ def test_less_work_never_makes_a_larger_block(
     assert small <= large
 
 
+@settings(deadline=None)
 @given(st.integers(1, 20_000), st.integers(1, 16), st.integers(1, 100), st.floats(0, 10))
 def test_handing_out_ends_with_single_ranges(left: int, slots: int, size: int, pace: float) -> None:
     """Blocks shrink until nothing is left, and each slot's last one is a single range."""
