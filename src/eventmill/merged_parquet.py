@@ -138,10 +138,13 @@ def _batches(part: Part, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
             _check_rows(file.metadata.num_rows, part)
             if part.rows == 0:
                 return
-            _check_columns(file.schema_arrow, schema, name=part.name)
+            found = file.schema_arrow
+            same = found.equals(schema)  # a shortcut: parts of few rows are many
+            if not same:
+                _check_columns(found, schema, name=part.name)
             for batch in file.iter_batches(_batch_rows(file.metadata), use_threads=threads):
                 rows += len(batch)
-                yield batch.cast(schema)
+                yield batch if same else batch.cast(schema)
     except (OSError, pa.ArrowException) as error:
         raise _damage(error, name=part.name) from error
     _check_rows(rows, part)

@@ -111,16 +111,32 @@ class PayloadSpec:
 
 @dataclass(frozen=True, slots=True)
 class WorkOrder:
-    """All that a worker needs besides a block's number. Small, picklable, holds no secret."""
+    """All that a worker needs besides a block's number. Small, picklable, holds no secret.
+
+    Relative input urls start from `folder`, the coordinator's working directory.
+    """
 
     campaign_id: int
     campaign: str
+    folder: str
     ledger_url: str
     store_url: str
     source: SourceSpec
     payload: PayloadSpec
     merge_events: int | None
     columns: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BlockReport:
+    """What became of one claim of one block, in events, for people to read; the ledger knows by itself."""
+
+    committed: int = 0
+    failed: int = 0
+    fenced: int = 0
+    ranges: int = 0
+    cpu_seconds: float = 0.0
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

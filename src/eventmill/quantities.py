@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from decimal import Decimal
+from math import inf
 from typing import Annotated
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
@@ -14,6 +16,10 @@ BYTES = {
     "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40,
 }  # fmt: skip
 
+MICROSECOND = 1e-6
+LONGEST = 1000 * 365.25 * 86400
+"""What a duration may be, in seconds: a clock that a thousand years are added to still has a date."""
+
 _QUANTITY = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]+)\s*")
 
 
@@ -21,18 +27,26 @@ def parse_duration(value: object) -> timedelta:
     """`60s`, `1.5h`, or seconds as a number; `ValueError` says what is allowed."""
     if isinstance(value, timedelta):
         return value
-    return timedelta(seconds=_parse(value, SECONDS, "a duration such as 500ms, 60s, 5m, 2h"))
+    wanted = "a duration such as 500ms, 60s, 5m, 2h"
+    seconds = _parse(value, SECONDS, wanted)
+    if not MICROSECOND <= seconds <= LONGEST:
+        raise ValueError(f"'{value}' is not between a microsecond and a thousand years; give {wanted}")
+    return timedelta(seconds=seconds)
 
 
 def parse_bytes(value: object) -> int:
     """`256MB`, `64MiB`, or bytes as a number; `ValueError` says what is allowed."""
-    return int(_parse(value, BYTES, "a size such as 500kB, 256MB, 1GiB"))
+    wanted = "a size such as 500kB, 256MB, 1GiB"
+    size = _parse(value, BYTES, wanted)
+    if size < 1:
+        raise ValueError(f"'{value}' is less than one byte; give {wanted}")
+    return int(size)
 
 
 def write_duration(value: timedelta) -> str:
     """The shortest exact text: `60s`, `500ms`."""
-    seconds = value.total_seconds()
-    return f"{seconds:g}s" if seconds >= 1 else f"{seconds * 1000:g}ms"
+    microseconds = Decimal(value // timedelta(microseconds=1))
+    return f"{microseconds / 10**6:f}s" if microseconds >= 10**6 else f"{microseconds / 1000:f}ms"
 
 
 def _parse(value: object, units: dict[str, float] | dict[str, int], wanted: str) -> float:
@@ -45,8 +59,8 @@ def _parse(value: object, units: dict[str, float] | dict[str, int], wanted: str)
         if match is None or match[2] not in units:
             raise ValueError(f"'{value}' is not understood; give {wanted}")
         number, unit = float(match[1]), float(units[match[2]])
-    if number * unit <= 0:
-        raise ValueError(f"'{value}' is not above zero; give {wanted}")
+    if not 0 < number * unit < inf:
+        raise ValueError(f"'{value}' is not above zero and finite; give {wanted}")
     return number * unit
 
 

@@ -20,6 +20,10 @@ from eventmill.states import State
 LEADER_SECONDS = 15.0
 """How long a coordinator may be silent before another may take its place."""
 
+_HELD_CAMPAIGN = (
+    sa.select(schema.campaign).where(schema.campaign.c.id == sa.bindparam("b_campaign")).with_for_update()
+)
+
 
 class CampaignVerbs(Database):
     """What happens to a campaign as a whole."""
@@ -65,15 +69,19 @@ class CampaignVerbs(Database):
             return tuple(campaign_by(tx, schema.campaign.c.id == number) for number in ids)
 
     def change_campaign(
-        self, campaign_id: int, *, spec: Mapping[str, Any], rules: Rules, code: PayloadCode
+        self, campaign_id: int, *, spec: Mapping[str, Any], rules: Rules, code: PayloadCode, reason: str
     ) -> None:
-        """Go on with another spec, other rules or other code; what is done stays as it is."""
+        """Go on with another spec, other rules or other code; what is done stays as it is.
+
+        More work may be wanted now, so the campaign is open again. The journal keeps the `reason`.
+        """
         with self.writing() as tx:
             keep_code(tx, code)
+            write_journal(tx, campaign_id, self.now(tx), kind="changed", reason=reason)
             tx.execute(
                 sa.update(schema.campaign)
                 .where(schema.campaign.c.id == campaign_id)
-                .values(spec=dict(spec), rules=_rules_to_json(rules), payload=code.digest)
+                .values(spec=dict(spec), rules=_rules_to_json(rules), payload=code.digest, closed_at=None)
             )
 
     def add_inputs(self, campaign_id: int, inputs: Sequence[NewInput]) -> tuple[Input, ...]:
@@ -107,6 +115,21 @@ class CampaignVerbs(Database):
                 if new.events:
                     insert_spans(tx, campaign_id, [Span(number, 0, new.events, State.READY)])
             return tuple(sorted(known.values(), key=lambda item: item.ordinal))
+
+    def leave_out(self, campaign_id: int, unreadable: Sequence[str]) -> None:
+        """Write down the inputs that the campaign goes without, one line each, once."""
+        with self.writing() as tx:
+            journal = schema.journal
+            known = set(
+                tx.execute(
+                    sa.select(journal.c.reason).where(
+                        journal.c.campaign_id == campaign_id, journal.c.kind == "left out"
+                    )
+                ).scalars()
+            )
+            for line in unreadable:
+                if line not in known:
+                    write_journal(tx, campaign_id, self.now(tx), kind="left out", reason=line)
 
     def inputs(self, campaign_id: int) -> tuple[Input, ...]:
         """All inputs in campaign order."""
@@ -250,9 +273,7 @@ def campaign_by(tx: sa.Connection, condition: sa.ColumnElement[bool]) -> Campaig
 
 def locked(tx: sa.Connection, campaign_id: int) -> CampaignRecord:
     """The campaign, held against every other writing verb until this transaction ends."""
-    row = tx.execute(
-        sa.select(schema.campaign).where(schema.campaign.c.id == campaign_id).with_for_update()
-    ).first()
+    row = tx.execute(_HELD_CAMPAIGN, {"b_campaign": campaign_id}).first()
     if row is None:
         raise LedgerError(f"the ledger has no campaign number {campaign_id}; it was restarted or removed.")
     return _record(row)
@@ -301,12 +322,12 @@ def dissolve_blocks(tx: sa.Connection, campaign_id: int, block_ids: Sequence[int
 def settle(
     tx: sa.Connection, verb: str, campaign_id: int, *, old: Sequence[Span], new: Iterable[Span]
 ) -> None:
-    """Replace `old` by `new`, and let what became READY join its READY neighbours."""
+    """Replace `old` by `new`, and let what became READY or ABANDONED join neighbours like it."""
     table = schema.span
     touching = read_spans(
         tx,
         table.c.campaign_id == campaign_id,
-        table.c.state == State.READY,
+        table.c.state.in_([State.READY, State.ABANDONED]),
         table.c.input_id.in_({s.input_id for s in old}),
         sa.or_(table.c.start.in_({s.stop for s in old}), table.c.stop.in_({s.start for s in old})),
     )

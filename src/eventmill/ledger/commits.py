@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from datetime import datetime
 
 import sqlalchemy as sa
 
 from eventmill.errors import PartitionBroken
 from eventmill.ledger import schema
 from eventmill.ledger.campaigns import dissolve_blocks, locked, settle
-from eventmill.ledger.database import Database, read_spans, replace_spans
+from eventmill.ledger.database import Database, read_spans_of_block, replace_spans
 from eventmill.ledger.journal import add_usage, write_journal
 from eventmill.ledger.leases import DIRECTIVES, limits_of, read_block
-from eventmill.model import Directive, FailureReport, EventRange, Lease, Outcome, RangeOutput, Reply, Span
+from eventmill.model import Directive, EventRange, FailureReport, Lease, Outcome, RangeOutput, Reply, Span
 from eventmill.partition import carve
 from eventmill.policy import after_failure
 from eventmill.states import State
 
 FENCED = Reply((Outcome.FENCED,), Directive.STOP)
+
+_INSERT_OUTPUTS = sa.insert(schema.output).returning(schema.output.c.id, sort_by_parameter_order=True)
+_KNOWN_KEYS = sa.select(schema.output.c.key).where(schema.output.c.key.in_(sa.bindparam("b_keys", expanding=True)))
+_DROP_BLOCK = sa.delete(schema.block).where(schema.block.c.id == sa.bindparam("b_block"))
 
 
 class CommitVerbs(Database):
@@ -34,40 +38,38 @@ class CommitVerbs(Database):
             campaign = locked(tx, lease.campaign_id)
             block = read_block(tx, lease.block_id)
             current = block is not None and block.attempt == lease.attempt
-            old = read_spans(tx, schema.span.c.block_id == lease.block_id) if current else []
-            known = _known_keys(tx, outputs)
-            spans, outcomes, cpu, events = list(old), [], 0.0, 0
-            for output in outputs:
-                if output.key in known:
-                    outcomes.append(Outcome.DUPLICATE)
-                    continue
-                covering = next((s for s in spans if s.range.covers(output.range) and s.block_id), None)
-                if covering is None:
-                    outcomes.append(Outcome.FENCED)
+            leased = read_spans_of_block(tx, lease.block_id) if current else []
+            outcomes, left = _judge(leased, outputs, known=_known_keys(tx, outputs))
+            now = self.now(tx)
+            for outcome, cause in ((Outcome.ACCEPTED, "useful"), (Outcome.FENCED, "fenced")):
+                chosen = [o for o, became in zip(outputs, outcomes, strict=True) if became is outcome]
+                if chosen:
                     add_usage(
-                        tx, campaign.id, "fenced", events=len(output.range), cpu_seconds=output.cpu_seconds
+                        tx,
+                        campaign.id,
+                        cause,
+                        at=now,
+                        events=sum(len(o.range) for o in chosen),
+                        cpu_seconds=sum(o.cpu_seconds for o in chosen),
+                        occurrences=len(chosen),
                     )
-                    continue
-                number = self._record(tx, lease, output)
-                spans.remove(covering)
-                spans += carve(
-                    covering,
-                    output.range,
-                    state=State.COMMITTED,
-                    failures=0,
-                    losses=0,
-                    block_id=None,
-                    output_id=number,
-                    payload=payload,
-                )
-                outcomes.append(Outcome.ACCEPTED)
-                cpu += output.cpu_seconds
-                events += len(output.range)
-            replace_spans(tx, "commit", campaign.id, old=old, new=spans)
-            if events:
-                accepted = outcomes.count(Outcome.ACCEPTED)
-                add_usage(tx, campaign.id, "useful", events=events, cpu_seconds=cpu, occurrences=accepted)
-            self._drop_if_empty(tx, lease.block_id)
+            won = [o for o, became in zip(outputs, outcomes, strict=True) if became is Outcome.ACCEPTED]
+            if won:
+                numbers = _record(tx, lease, won, now)
+                done = [
+                    Span(
+                        lease.input_id,
+                        o.range.start,
+                        o.range.stop,
+                        State.COMMITTED,
+                        output_id=number,
+                        payload=payload,
+                    )
+                    for o, number in zip(won, numbers, strict=True)
+                ]
+                replace_spans(tx, "commit", campaign.id, old=leased, new=[*left, *done])
+                if not left:
+                    tx.execute(_DROP_BLOCK, {"b_block": lease.block_id})
             directive = DIRECTIVES[campaign.wanted] if current else Directive.STOP
             return Reply(tuple(outcomes), directive)
 
@@ -81,7 +83,7 @@ class CommitVerbs(Database):
             block = read_block(tx, lease.block_id)
             if block is None or block.attempt != lease.attempt:
                 return FENCED
-            leased = read_spans(tx, schema.span.c.block_id == lease.block_id)
+            leased = read_spans_of_block(tx, lease.block_id)
             covering = next((s for s in leased if s.range.covers(failed)), None)
             if covering is None:
                 return FENCED
@@ -111,8 +113,9 @@ class CommitVerbs(Database):
                 holder=lease.holder,
                 cpu_seconds=report.cpu_seconds,
             )
-            add_usage(tx, campaign.id, "failure", events=len(failed), cpu_seconds=report.cpu_seconds)
-            self._drop_if_empty(tx, lease.block_id)
+            add_usage(tx, campaign.id, "failure", at=now, events=len(failed), cpu_seconds=report.cpu_seconds)
+            if leased == [covering] and len(pieces) == 1:
+                tx.execute(_DROP_BLOCK, {"b_block": lease.block_id})
             return Reply((Outcome.ACCEPTED,), DIRECTIVES[campaign.wanted])
 
     def setup_failed(self, lease: Lease, report: FailureReport) -> Reply:
@@ -123,10 +126,11 @@ class CommitVerbs(Database):
             if block is None or block.attempt != lease.attempt:
                 return FENCED
             dissolve_blocks(tx, campaign.id, [lease.block_id])
+            now = self.now(tx)
             write_journal(
                 tx,
                 campaign.id,
-                self.now(tx),
+                now,
                 kind="setup",
                 reason=report.summary,
                 detail="\n".join(part for part in (report.traceback, report.printed) if part),
@@ -135,44 +139,54 @@ class CommitVerbs(Database):
                 holder=lease.holder,
                 cpu_seconds=report.cpu_seconds,
             )
-            add_usage(tx, campaign.id, "setup failed", events=0, cpu_seconds=report.cpu_seconds)
+            add_usage(tx, campaign.id, "setup failed", at=now, events=0, cpu_seconds=report.cpu_seconds)
             return Reply((Outcome.ACCEPTED,), Directive.STOP)
 
     def account_setup(self, campaign_id: int, cpu_seconds: float) -> None:
         """Write down what setting a payload up has cost."""
         with self.writing() as tx:
-            add_usage(tx, campaign_id, "setup", events=0, cpu_seconds=cpu_seconds)
+            add_usage(tx, campaign_id, "setup", at=self.now(tx), events=0, cpu_seconds=cpu_seconds)
 
-    def _record(self, tx: sa.Connection, lease: Lease, output: RangeOutput) -> int:
-        start, stop = output.range
-        return int(
-            tx.execute(
-                sa.insert(schema.output)
-                .values(
-                    campaign_id=lease.campaign_id,
-                    input_id=lease.input_id,
-                    start=start,
-                    stop=stop,
-                    key=output.key,
-                    bytes=output.bytes,
-                    sha256=output.sha256,
-                    rows=output.rows,
-                    attempt=lease.attempt,
-                    committed_at=self.now(tx),
-                )
-                .returning(schema.output.c.id)
-            ).scalar_one()
-        )
 
-    def _drop_if_empty(self, tx: sa.Connection, block_id: int) -> None:
-        left = sa.select(schema.span.c.start).where(schema.span.c.block_id == block_id).limit(1)
-        if tx.execute(left).first() is None:
-            tx.execute(sa.delete(schema.block).where(schema.block.c.id == block_id))
+def _judge(
+    leased: Sequence[Span], outputs: Sequence[RangeOutput], *, known: frozenset[str]
+) -> tuple[list[Outcome], list[Span]]:
+    """What becomes of each output, and what stays LEASED. Pure."""
+    outcomes, left = [], list(leased)
+    for output in outputs:
+        covering = next((s for s in left if s.start <= output.range.start and output.range.stop <= s.stop), None)
+        if output.key in known:
+            outcomes.append(Outcome.DUPLICATE)
+        elif covering is None:
+            outcomes.append(Outcome.FENCED)
+        else:
+            outcomes.append(Outcome.ACCEPTED)
+            left.remove(covering)
+            left += (piece for piece in carve(covering, output.range) if piece.range != output.range)
+    return outcomes, left
+
+
+def _record(tx: sa.Connection, lease: Lease, won: Sequence[RangeOutput], now: datetime) -> list[int]:
+    rows = [
+        {
+            "campaign_id": lease.campaign_id,
+            "input_id": lease.input_id,
+            "start": o.range.start,
+            "stop": o.range.stop,
+            "key": o.key,
+            "bytes": o.bytes,
+            "sha256": o.sha256,
+            "rows": o.rows,
+            "attempt": lease.attempt,
+            "committed_at": now,
+        }
+        for o in won
+    ]
+    return list(tx.execute(_INSERT_OUTPUTS, rows).scalars())
 
 
 def _known_keys(tx: sa.Connection, outputs: Sequence[RangeOutput]) -> frozenset[str]:
-    table = schema.output
     keys = [output.key for output in outputs]
     if len(set(keys)) < len(keys):
         raise PartitionBroken("one commit names the same object twice; nothing was changed.")
-    return frozenset(tx.execute(sa.select(table.c.key).where(table.c.key.in_(keys))).scalars())
+    return frozenset(tx.execute(_KNOWN_KEYS, {"b_keys": keys}).scalars())

@@ -25,11 +25,44 @@ BUSY_SECONDS = 60.0
 """How long a writer waits for SQLite's one write lock. Seen with eight writers and full sync: 3.8 s."""
 
 NETWORK_FILESYSTEMS = frozenset(
-    "nfs nfs4 cifs smb3 smbfs lustre gpfs beegfs ceph glusterfs afs fuse.sshfs fuse.s3fs 9p".split()
+    [
+        "nfs",
+        "nfs4",
+        "cifs",
+        "smb3",
+        "smbfs",
+        "lustre",
+        "gpfs",
+        "beegfs",
+        "ceph",
+        "glusterfs",
+        "afs",
+        "fuse.sshfs",
+        "fuse.s3fs",
+        "9p",
+    ]
 )
 """Where SQLite's locks or shared memory do not hold."""
 
 SPAN_FIELDS = tuple(field.name for field in fields(Span))
+
+# A statement that is made once is also compiled and cached once: half the cost of a commit was making them.
+_NEXT_ATTEMPT = (
+    sa.update(schema.counter)
+    .where(schema.counter.c.name == "attempt")
+    .values(value=schema.counter.c.value + 1)
+    .returning(schema.counter.c.value)
+)
+_REMOVE_SPAN = sa.delete(schema.span).where(
+    schema.span.c.input_id == sa.bindparam("b_input"),
+    schema.span.c.start == sa.bindparam("b_start"),
+    schema.span.c.stop == sa.bindparam("b_stop"),
+)
+_INSERT_SPAN = sa.insert(schema.span)
+_SELECT_SPANS = sa.select(*(schema.span.c[name] for name in SPAN_FIELDS)).order_by(
+    schema.span.c.input_id, schema.span.c.start
+)
+_SPANS_OF_BLOCK = _SELECT_SPANS.where(schema.span.c.block_id == sa.bindparam("b_block"))
 
 
 class Database:
@@ -54,9 +87,9 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
         """One consistent view; never waits for writers."""
-        with _told_clearly(self.engine), self.engine.connect() as connection:
-            with connection.execution_options(eventmill_reads=True).begin():
-                yield connection
+        engine = self.engine.execution_options(eventmill_reads=True)
+        with _told_clearly(self.engine), engine.begin() as tx:
+            yield tx
 
     def now(self, tx: sa.Connection) -> datetime:
         """The ledger's time: the database's clock. SQLite's database is this very machine."""
@@ -64,18 +97,12 @@ class Database:
             return self._clock()
         if self.engine.dialect.name == "sqlite":
             return datetime.now(UTC)
-        return tx.execute(sa.select(sa.func.clock_timestamp())).scalar_one().astimezone(UTC)
+        now: datetime = tx.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+        return now.astimezone(UTC)
 
     def next_attempt(self, tx: sa.Connection) -> int:
         """The next number of the ledger-wide sequence of attempts."""
-        counter = schema.counter
-        statement = (
-            sa.update(counter)
-            .where(counter.c.name == "attempt")
-            .values(value=counter.c.value + 1)
-            .returning(counter.c.value)
-        )
-        return int(tx.execute(statement).scalar_one())
+        return int(tx.execute(_NEXT_ATTEMPT).scalar_one())
 
 
 def replace_spans(
@@ -91,14 +118,8 @@ def replace_spans(
     gone = [span for span in in_order(old) if span not in after_set]
     come = [span for span in in_order(after) if span not in before_set]
     if gone:
-        table = schema.span
-        statement = sa.delete(table).where(
-            table.c.input_id == sa.bindparam("b_input"),
-            table.c.start == sa.bindparam("b_start"),
-            table.c.stop == sa.bindparam("b_stop"),
-        )
         keys = [{"b_input": s.input_id, "b_start": s.start, "b_stop": s.stop} for s in gone]
-        result = tx.execute(statement, keys)
+        result = tx.execute(_REMOVE_SPAN, keys)
         if result.rowcount != len(gone):
             raise LedgerError(f"'{verb}' met {result.rowcount} of {len(gone)} spans; nothing was changed.")
     insert_spans(tx, campaign_id, come)
@@ -108,15 +129,22 @@ def insert_spans(tx: sa.Connection, campaign_id: int, spans: Sequence[Span]) -> 
     """Write spans of events that the ledger did not hold before."""
     if spans:
         rows = [{name: getattr(s, name) for name in SPAN_FIELDS} | {"campaign_id": campaign_id} for s in spans]
-        tx.execute(sa.insert(schema.span), rows)
+        tx.execute(_INSERT_SPAN, rows)
 
 
 def read_spans(tx: sa.Connection, *conditions: Any) -> list[Span]:
     """The spans that meet all conditions, in campaign order."""
-    table = schema.span
-    columns = [table.c[name] for name in SPAN_FIELDS]
-    statement = sa.select(*columns).where(*conditions).order_by(table.c.input_id, table.c.start)
-    return [Span(*row[:3], State(row[3]), *row[4:]) for row in tx.execute(statement)]
+    return [_span_from(row) for row in tx.execute(_SELECT_SPANS.where(*conditions))]
+
+
+def read_spans_of_block(tx: sa.Connection, block_id: int) -> list[Span]:
+    """What is still LEASED of one block, in order."""
+    return [_span_from(row) for row in tx.execute(_SPANS_OF_BLOCK, {"b_block": block_id})]
+
+
+def _span_from(row: Any) -> Span:
+    input_id, start, stop, state, *more = row  # in the order of SPAN_FIELDS
+    return Span(input_id, start, stop, State(state), *more)
 
 
 def open_engine(url: str, *, exist: bool) -> sa.Engine:
@@ -141,12 +169,13 @@ def open_engine(url: str, *, exist: bool) -> sa.Engine:
 
 
 def _check_place(path: Path, *, exist: bool) -> None:
-    if exist and not path.is_file():
-        raise LedgerError(f"there is no ledger at {path}. Begin a campaign with 'eventmill run CAMPAIGN.yaml'.")
     try:
+        is_there = path.is_file()
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise LedgerError(f"the ledger's folder {path.parent} cannot be made: {error.strerror}.") from None
+        raise LedgerError(f"the ledger's folder {path.parent} cannot be used: {error.strerror}.") from None
+    if exist and not is_there:
+        raise LedgerError(f"there is no ledger at {path}. Begin a campaign with 'eventmill run CAMPAIGN.yaml'.")
     kind = filesystem_kind(path.parent)
     if kind in NETWORK_FILESYSTEMS:
         raise LedgerError(

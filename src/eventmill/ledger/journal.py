@@ -9,6 +9,18 @@ import sqlalchemy as sa
 
 from eventmill.ledger import schema
 
+_USAGE = schema.usage.c
+_ADD_USAGE = (
+    sa.update(schema.usage)
+    .where(_USAGE.campaign_id == sa.bindparam("b_campaign"), _USAGE.cause == sa.bindparam("b_cause"))
+    .values(
+        events=_USAGE.events + sa.bindparam("b_events"),
+        cpu_seconds=_USAGE.cpu_seconds + sa.bindparam("b_cpu_seconds"),
+        occurrences=_USAGE.occurrences + sa.bindparam("b_occurrences"),
+        last_at=sa.bindparam("b_last_at"),
+    )
+)
+
 
 def write_journal(
     tx: sa.Connection, campaign_id: int, at: datetime, *, kind: str, reason: str, **more: Any
@@ -21,26 +33,18 @@ def write_journal(
 
 
 def add_usage(
-    tx: sa.Connection, campaign_id: int, cause: str, *, events: int, cpu_seconds: float, occurrences: int = 1
+    tx: sa.Connection,
+    campaign_id: int,
+    cause: str,
+    *,
+    at: datetime,
+    events: int,
+    cpu_seconds: float,
+    occurrences: int = 1,
 ) -> None:
-    """Add to the account of one cause: `useful`, `failure`, `setup`, `fenced`."""
-    table = schema.usage
-    added = tx.execute(
-        sa.update(table)
-        .where(table.c.campaign_id == campaign_id, table.c.cause == cause)
-        .values(
-            events=table.c.events + events,
-            cpu_seconds=table.c.cpu_seconds + cpu_seconds,
-            occurrences=table.c.occurrences + occurrences,
-        )
-    )
+    """Add to the account of one cause: `useful`, `failure`, `setup`, `setup failed`, `fenced`."""
+    what = {"events": events, "cpu_seconds": cpu_seconds, "occurrences": occurrences, "last_at": at}
+    which = {"b_campaign": campaign_id, "b_cause": cause}
+    added = tx.execute(_ADD_USAGE, which | {f"b_{name}": value for name, value in what.items()})
     if not added.rowcount:
-        tx.execute(
-            sa.insert(table).values(
-                campaign_id=campaign_id,
-                cause=cause,
-                events=events,
-                cpu_seconds=cpu_seconds,
-                occurrences=occurrences,
-            )
-        )
+        tx.execute(sa.insert(schema.usage).values(campaign_id=campaign_id, cause=cause, **what))

@@ -13,7 +13,7 @@ from eventmill import cutting
 from eventmill.errors import CampaignLed
 from eventmill.ledger import schema
 from eventmill.ledger.campaigns import dissolve_blocks, input_from, locked, settle
-from eventmill.ledger.database import Database, read_spans, replace_spans
+from eventmill.ledger.database import Database, read_spans, read_spans_of_block, replace_spans
 from eventmill.ledger.journal import write_journal
 from eventmill.model import (
     Block,
@@ -37,6 +37,9 @@ DIRECTIVES = {
     Wanted.PAUSED: Directive.DRAIN,
     Wanted.CANCELLED: Directive.STOP,
 }
+
+
+_SELECT_BLOCK = sa.select(schema.block).where(schema.block.c.id == sa.bindparam("b_block"))
 
 
 class LeaseVerbs(Database):
@@ -113,10 +116,8 @@ class LeaseVerbs(Database):
                 dissolve_blocks(tx, campaign.id, [block_id])
                 return None
             now = self.now(tx)
-            item = input_from(
-                tx.execute(sa.select(schema.input_).where(schema.input_.c.id == row.input_id)).one()
-            )
-            missing = read_spans(tx, schema.span.c.block_id == block_id)
+            item = input_from(tx.execute(sa.select(schema.input_).where(schema.input_.c.id == row.input_id)).one())
+            missing = read_spans_of_block(tx, block_id)
             if row.attempt is not None:
                 first = in_flight(missing[0], item, row, campaign)
                 _journal_loss(tx, campaign.id, now, row, first, f"block was started again by {holder}")
@@ -127,7 +128,7 @@ class LeaseVerbs(Database):
                 )
                 rest = _without(missing[0], first)
                 replace_spans(tx, "expire", campaign.id, old=missing[:1], new=[*charged, *rest])
-                missing = read_spans(tx, schema.span.c.block_id == block_id)
+                missing = read_spans_of_block(tx, block_id)
             if not missing:
                 tx.execute(sa.delete(schema.block).where(schema.block.c.id == block_id))
                 return None
@@ -142,9 +143,7 @@ class LeaseVerbs(Database):
                 lease=Lease(campaign.id, block_id, item.id, attempt, holder, expires_at),
                 lease_length=campaign.rules.lease,
                 input=item,
-                block=Block(
-                    block_id, item.id, item.ordinal, row.start, row.stop, row.range_events, row.aligned
-                ),
+                block=Block(block_id, item.id, item.ordinal, row.start, row.stop, row.range_events, row.aligned),
                 missing=tuple(s.range for s in missing),
                 schema=campaign.schema,
             )
@@ -199,9 +198,7 @@ class LeaseVerbs(Database):
             looked_at = tx.execute(
                 sa.select(schema.campaign.c.looked_at).where(schema.campaign.c.id == campaign_id)
             ).scalar_one()
-            tx.execute(
-                sa.update(schema.campaign).where(schema.campaign.c.id == campaign_id).values(looked_at=now)
-            )
+            tx.execute(sa.update(schema.campaign).where(schema.campaign.c.id == campaign_id).values(looked_at=now))
             ended = sa.and_(blocks.c.campaign_id == campaign_id, blocks.c.expires_at < now)
             if now - looked_at > campaign.rules.lease:
                 tx.execute(sa.update(blocks).where(ended).values(expires_at=now + campaign.rules.lease))
@@ -219,10 +216,8 @@ class LeaseVerbs(Database):
             return tuple(self._lose(tx, campaign, row, reason) for row in rows)
 
     def _lose(self, tx: sa.Connection, campaign: CampaignRecord, row: sa.Row[Any], reason: str) -> Incident:
-        item = input_from(
-            tx.execute(sa.select(schema.input_).where(schema.input_.c.id == row.input_id)).one()
-        )
-        leased = read_spans(tx, schema.span.c.block_id == row.id)
+        item = input_from(tx.execute(sa.select(schema.input_).where(schema.input_.c.id == row.input_id)).one())
+        leased = read_spans_of_block(tx, row.id)
         first = in_flight(leased[0], item, row, campaign)
         new = [
             *after_loss(first, limits=limits_of(campaign)),
@@ -233,9 +228,7 @@ class LeaseVerbs(Database):
         tx.execute(sa.delete(schema.block).where(schema.block.c.id == row.id))
         now = self.now(tx)
         _journal_loss(tx, campaign.id, now, row, first, reason)
-        return Incident(
-            now, "loss", item.url, first.start, first.stop, row.attempt, row.holder, reason, "", 0.0
-        )
+        return Incident(now, "loss", item.url, first.start, first.stop, row.attempt, row.holder, reason, "", 0.0)
 
     def _check_lead(self, tx: sa.Connection, leadership: Leadership) -> None:
         table = schema.campaign
@@ -251,7 +244,7 @@ class LeaseVerbs(Database):
 
 def read_block(tx: sa.Connection, block_id: int) -> sa.Row[Any] | None:
     """A block's row, None once none of its events is LEASED."""
-    return tx.execute(sa.select(schema.block).where(schema.block.c.id == block_id)).first()
+    return tx.execute(_SELECT_BLOCK, {"b_block": block_id}).first()
 
 
 def in_flight(span: Span, item: Input, block: sa.Row[Any], campaign: CampaignRecord) -> Span:
@@ -292,5 +285,3 @@ def _journal_loss(
         attempt=row.attempt,
         holder=row.holder,
     )
-
-

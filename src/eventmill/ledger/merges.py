@@ -42,8 +42,12 @@ class MergeVerbs(Database):
         with self.writing() as tx:
             campaign = locked(tx, campaign_id)
             table, now = schema.merge, self.now(tx)
-            begun = []
-            for group in _due(tx, campaign_id):
+            groups = _due(tx, campaign_id)
+            committed = schema.span.c.campaign_id == campaign_id, schema.span.c.state == State.COMMITTED
+            spans = {s.output_id: s for s in read_spans(tx, *committed)} if groups else {}
+            begun: list[int] = []
+            held: list[Span] = []
+            for group in groups:
                 key = merged_name(campaign.name, group.start, group.stop, suffix)
                 taken = sa.select(table.c.id).where(table.c.campaign_id == campaign_id, table.c.key == key)
                 if tx.execute(taken).first():  # events that were reopened after their window was merged
@@ -54,10 +58,10 @@ class MergeVerbs(Database):
                     .values(campaign_id=campaign_id, key=key, begun_at=now)
                     .returning(table.c.id)
                 ).scalar_one()
-                old = read_spans(tx, schema.span.c.output_id.in_(group.output_ids))
-                held = [replace(s, merge_id=number) for s in old]
-                replace_spans(tx, "merge", campaign_id, old=old, new=held)
+                held += (replace(spans[output_id], merge_id=number) for output_id in group.output_ids)
                 begun.append(int(number))
+            free = [spans[s.output_id] for s in held]
+            replace_spans(tx, "merge", campaign_id, old=free, new=held)
             return tuple(begun)
 
     def open_merges(self, campaign_id: int) -> tuple[int, ...]:
@@ -107,7 +111,9 @@ class MergeVerbs(Database):
                 return Outcome.DUPLICATE
             old = read_spans(tx, schema.span.c.merge_id == lease.merge_id)
             new = coalesce(replace(s, state=State.MERGED, output_id=None) for s in old)
-            urls = {output.input.id: output.input.url for output in _outputs(tx, lease.merge_id)}
+            i = schema.input_.c
+            inputs = tx.execute(sa.select(i.id, i.url).where(i.campaign_id == campaign.id))
+            urls = {row.id: row.url for row in inputs}
             replace_spans(tx, "merge", campaign.id, old=old, new=new)
             now = self.now(tx)
             _drop(tx, [s.output_id for s in old], now)
@@ -151,9 +157,12 @@ class MergeVerbs(Database):
         """Dissolve a group; its `corrupt` outputs go COMMITTED -> READY, the others wait for a new group."""
         with self.writing() as tx:
             row = read_merge(tx, lease.merge_id)
-            if row is None or row.attempt != lease.attempt or row.completed_at is not None:
+            if row is None:
                 return Outcome.FENCED
             locked(tx, row.campaign_id)
+            row = read_merge(tx, lease.merge_id)
+            if row is None or row.attempt != lease.attempt or row.completed_at is not None:
+                return Outcome.FENCED
             self._dissolve(tx, row.campaign_id, lease.merge_id, corrupt=corrupt, reason=reason)
             return Outcome.ACCEPTED
 
@@ -175,18 +184,16 @@ class MergeVerbs(Database):
         """MERGED -> READY for a whole merged file that was lost; returns its events."""
         with self.writing() as tx:
             row = read_merge(tx, merge_id)
+            if row is not None:
+                locked(tx, row.campaign_id)
+                row = read_merge(tx, merge_id)
             if row is None or row.completed_at is None:
                 raise LedgerError(f"there is no merged file number {merge_id}.")
-            locked(tx, row.campaign_id)
             old = read_spans(tx, schema.span.c.merge_id == merge_id)
             new = [replace(s, state=State.READY, merge_id=None, payload=None) for s in old]
             settle(tx, "invalidate", row.campaign_id, old=old, new=new)
             tx.execute(sa.delete(schema.merge).where(schema.merge.c.id == merge_id))
-            tx.execute(
-                sa.update(schema.campaign)
-                .where(schema.campaign.c.id == row.campaign_id)
-                .values(closed_at=None, close_reason=None)
-            )
+            _open_again(tx, row.campaign_id)
             detail = f"{row.key}: {sum(map(len, old))} events"
             write_journal(
                 tx, row.campaign_id, self.now(tx), kind="invalidated", reason=reason, detail=detail
@@ -228,6 +235,8 @@ class MergeVerbs(Database):
         new = [replace(s, state=State.READY, output_id=None, merge_id=None, payload=None) for s in old]
         settle(tx, "corrupt", campaign_id, old=old, new=new)
         now = self.now(tx)
+        if old:
+            _open_again(tx, campaign_id)
         _drop(tx, [s.output_id for s in old], now)
         for s in old:
             write_journal(
@@ -245,6 +254,11 @@ class MergeVerbs(Database):
 def read_merge(tx: sa.Connection, merge_id: int) -> sa.Row[Any] | None:
     """A merge's row, None if it was dissolved."""
     return tx.execute(sa.select(schema.merge).where(schema.merge.c.id == merge_id)).first()
+
+
+def _open_again(tx: sa.Connection, campaign_id: int) -> None:
+    table = schema.campaign
+    tx.execute(sa.update(table).where(table.c.id == campaign_id).values(closed_at=None, close_reason=None))
 
 
 def _due(tx: sa.Connection, campaign_id: int) -> tuple[MergeGroup, ...]:

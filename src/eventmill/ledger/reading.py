@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from eventmill.errors import PartitionBroken
 from eventmill.ledger import schema
+from eventmill.ledger.campaigns import read_inputs
 from eventmill.ledger.database import Database, read_spans
 from eventmill.model import CommittedOutput, Counts, EventRange, Holder, Incident, Input, Span
 from eventmill.partition import coverage
@@ -68,15 +69,15 @@ class Readings(Database):
         conditions = [table.c.campaign_id == campaign_id]
         if states:
             conditions.append(table.c.state.in_(states))
-        inputs = {item.id: item for item in self.inputs(campaign_id)}  # type: ignore[attr-defined]
         with self.reading() as tx:
+            inputs = {item.id: item for item in read_inputs(tx, campaign_id)}
             return tuple((inputs[span.input_id], span) for span in read_spans(tx, *conditions))
 
     def committed_outputs(self, campaign_id: int) -> tuple[CommittedOutput, ...]:
         """Range outputs that are committed and not yet merged."""
-        inputs = {item.id: item for item in self.inputs(campaign_id)}  # type: ignore[attr-defined]
         o = schema.output
         with self.reading() as tx:
+            inputs = {item.id: item for item in read_inputs(tx, campaign_id)}
             rows = tx.execute(
                 sa.select(o)
                 .where(o.c.campaign_id == campaign_id, o.c.dropped_at.is_(None))
@@ -117,19 +118,17 @@ class Readings(Database):
     def count_incidents(self, campaign_id: int) -> dict[str, int]:
         """How many lines of each kind the journal holds."""
         j = schema.journal
-        statement = (
-            sa.select(j.c.kind, sa.func.count()).where(j.c.campaign_id == campaign_id).group_by(j.c.kind)
-        )
+        statement = sa.select(j.c.kind, sa.func.count()).where(j.c.campaign_id == campaign_id).group_by(j.c.kind)
         with self.reading() as tx:
             return {kind: int(number) for kind, number in tx.execute(statement)}
 
     def setups_failed_in_a_row(self, campaign_id: int) -> tuple[Incident, ...]:
         """Set-up failures since the last commit, oldest first."""
-        o = schema.output
+        u = schema.usage
         with self.reading() as tx:
             last = tx.execute(
-                sa.select(sa.func.max(o.c.committed_at)).where(o.c.campaign_id == campaign_id)
-            ).scalar_one()
+                sa.select(u.c.last_at).where(u.c.campaign_id == campaign_id, u.c.cause == "useful")
+            ).scalar()
         failures = self.journal(campaign_id, "setup")
         return tuple(incident for incident in failures if last is None or incident.at > last)
 
@@ -157,7 +156,7 @@ class Readings(Database):
             return tuple(Holder(*row) for row in tx.execute(statement))
 
     def usage(self, campaign_id: int) -> dict[str, tuple[int, int, float]]:
-        """cause -> (occurrences, events, CPU seconds)."""
+        """Cause -> (occurrences, events, CPU seconds)."""
         u = schema.usage
         with self.reading() as tx:
             rows = tx.execute(sa.select(u).where(u.c.campaign_id == campaign_id))
@@ -187,12 +186,29 @@ class Readings(Database):
                 statement = sa.delete(o).where(o.c.id == sa.bindparam("b_id"), o.c.dropped_at.is_not(None))
                 tx.execute(statement, [{"b_id": number} for number in output_ids])
 
-    def live_attempts(self, campaign_id: int) -> frozenset[int]:
-        """Attempts that may still commit."""
+    def block_ids(self, campaign_id: int) -> frozenset[int]:
+        """Blocks that still have LEASED events."""
         b = schema.block
         with self.reading() as tx:
-            statement = sa.select(b.c.attempt).where(b.c.campaign_id == campaign_id, b.c.attempt.is_not(None))
-            return frozenset(tx.execute(statement).scalars())
+            return frozenset(tx.execute(sa.select(b.c.id).where(b.c.campaign_id == campaign_id)).scalars())
+
+    def live_attempts(self, campaign_id: int) -> frozenset[int]:
+        """Attempts that may still commit a range, or complete a merge."""
+        attempts: set[int] = set()
+        with self.reading() as tx:
+            for table in (schema.block, schema.merge):
+                statement = sa.select(table.c.attempt).where(
+                    table.c.campaign_id == campaign_id, table.c.attempt.is_not(None)
+                )
+                attempts.update(tx.execute(statement).scalars())
+        return frozenset(attempts)
+
+    def leader(self, campaign_id: int) -> str | None:
+        """The holder of the campaign's lead while that lease runs; None when nobody drives it."""
+        c = schema.campaign.c
+        with self.reading() as tx:
+            lasting = sa.and_(c.id == campaign_id, c.leader_expires_at > self.now(tx))
+            return tx.execute(sa.select(c.leader).where(lasting)).scalar_one_or_none()
 
 
 def _partition_problems(url: str, input_id: int, events: int, spans: Sequence[Span]) -> list[str]:

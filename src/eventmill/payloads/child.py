@@ -77,7 +77,7 @@ def _set_up(request: SetUp) -> Payload | Refusal:
     if request.bundle_folder is not None:
         sys.path.insert(0, str(request.bundle_folder))
     try:
-        payload = _load(request)
+        payload = load_payload(request)
         # The first range shall not pay for these; after the payload, which may be picky about import order.
         importlib.import_module("eventmill.payloads.results")
         return payload
@@ -85,7 +85,10 @@ def _set_up(request: SetUp) -> Payload | Refusal:
         return _refusal(FailureKind.SETUP, error, begun)
 
 
-def _load(request: SetUp) -> Payload:
+def load_payload(request: SetUp) -> Payload:
+    """Import the user's code and set it up; its folder must be on `sys.path`. Raises what that code raises,
+    and `PayloadError` when it cannot be called as `name(events, where, ...)`.
+    """
     module_name, _, name = request.entry.partition(":")
     parameters = pickle.loads(request.parameters)
     module = importlib.import_module(module_name)

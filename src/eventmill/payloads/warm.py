@@ -45,6 +45,11 @@ class WarmPayload:
         process = self._process
         return None if process is None else process.pid
 
+    @property
+    def cpu_seconds(self) -> float:
+        """CPU that the present process had used at its last answer, its set-up included."""
+        return self._cpu_seconds
+
     def start(self) -> FailureReport | None:
         """Start and set up, which may take minutes; None when it is ready, else a report of kind SETUP."""
         with self._turn:

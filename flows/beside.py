@@ -1,0 +1,61 @@
+"""The merge flow beside processing, in the same command: one at a time, on the same cluster."""
+
+from __future__ import annotations
+
+import contextvars
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Any, Self
+
+import dask
+from eventmill.flows.merge import merge
+from prefect_dask import DaskTaskRunner
+
+from eventmill.merging import is_due
+from eventmill.opening import Opened
+
+AHEAD_OF_BLOCKS = 10
+"""Dask priority: a merge goes before blocks that wait."""
+
+
+class MergeBeside:
+    """Starts the merge flow whenever something is due and none is running; use it in a `with` block."""
+
+    def __init__(self, opened: Opened, runner: DaskTaskRunner) -> None:
+        self._opened = opened
+        self._address = runner.client.scheduler.address
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="merge")
+        self._running: Future[Any] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._thread.shutdown(wait=error is None)
+
+    def look(self) -> None:
+        """Start merging if something is due. Raises what the last merge flow raised."""
+        if self._running is not None:
+            if not self._running.done():
+                return
+            self._running.result()
+            self._running = None
+        if is_due(self._opened):
+            self._running = self._thread.submit(contextvars.copy_context().run, self._merge)
+
+    def run_to_the_end(self) -> None:
+        """Merge until nothing is due any more."""
+        while self._running is not None or is_due(self._opened):
+            if self._running is not None:
+                self._running.result()
+                self._running = None
+            self.look()
+
+    def _merge(self) -> None:
+        runner = DaskTaskRunner(address=self._address)
+        with dask.annotate(priority=AHEAD_OF_BLOCKS):
+            merge.with_options(task_runner=runner)(
+                campaign=self._opened.record.name, ledger=self._opened.order.ledger_url
+            )

@@ -1,0 +1,49 @@
+"""The Dask cluster of a run, as its profile says, under prefect-dask's task runner."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dask
+from prefect_dask import DaskTaskRunner
+
+from eventmill.campaign import Campaign
+from eventmill.clusters import read_profile, worker_count
+
+DASK: dict[str, Any] = {
+    # The ledger counts losses; Dask giving up on a task (KilledWorker) would leave its run "Running".
+    "distributed.scheduler.allowed-failures": 1_000_000,
+}
+
+
+def cluster_runner(campaign: Campaign) -> DaskTaskRunner:
+    """A task runner on the campaign's cluster; the cluster starts with the first task.
+
+    Raises `ClusterError` for a profile that cannot be used.
+    """
+    profile = read_profile(campaign.cluster)
+    dask.config.set(DASK | profile.dask)
+    if profile.address is not None:
+        return DaskTaskRunner(address=profile.address)
+    workers = worker_count(profile)
+    return DaskTaskRunner(
+        cluster_class=profile.cluster_class,
+        cluster_kwargs={"n_workers": workers} | profile.arguments,
+        # Dask's own guess of how many workers are worth it starts at one; what was asked for is kept instead.
+        adapt_kwargs={"minimum": workers, "maximum": workers},
+    )
+
+
+def live_slots(runner: DaskTaskRunner) -> int:
+    """Threads of all workers that the scheduler knows now: each works on one block at a time."""
+    return sum(runner.client.nthreads().values())
+
+
+def never_give_up(runner: DaskTaskRunner) -> None:
+    """Raise the limit of a scheduler that was started by somebody else."""
+    limit = DASK["distributed.scheduler.allowed-failures"]
+    runner.client.run_on_scheduler(_set_allowed_failures, limit=limit)
+
+
+def _set_allowed_failures(dask_scheduler: Any, limit: int) -> None:
+    dask_scheduler.allowed_failures = limit

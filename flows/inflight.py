@@ -1,0 +1,146 @@
+"""Blocks that are on the cluster now: submitted, waited for together, and never left without a final state."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from http.client import NOT_FOUND
+from types import TracebackType
+from typing import Any, Self
+
+import distributed
+from eventmill.flows.cluster import live_slots, never_give_up
+from eventmill.tasks.process import process_block
+from prefect.client.orchestration import get_client
+from prefect.exceptions import PrefectHTTPStatusError
+from prefect.states import Crashed, State
+from prefect_dask import DaskTaskRunner
+from prefect_dask.task_runners import PrefectDaskFuture
+
+from eventmill.coordinator import Coordinator
+from eventmill.errors import ClusterError
+from eventmill.model import Block
+
+QUEUED_PER_SLOT = 2
+"""Blocks on the cluster per slot: one being worked, one waiting, so that no slot waits for us."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Flight:
+    block: Block
+    future: PrefectDaskFuture[Any]
+
+
+class InFlight:
+    """The blocks of one coordinator that are on the cluster; use it in a `with` block."""
+
+    def __init__(self, coordinator: Coordinator, runner: DaskTaskRunner) -> None:
+        self._coordinator = coordinator
+        self._runner = runner
+        self._flights: dict[str, _Flight] = {}
+        self._gone_since: dict[str, float] = {}
+        self._slots_seen_at = time.monotonic()
+        never_give_up(runner)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Let go of everything: whatever still runs is fenced or withdrawn by the ledger, not by us."""
+        for key in list(self._flights):
+            self._let_go(key, "the campaign needs it no more")
+
+    def slots(self) -> int:
+        """Live slots. Raises `ClusterError` when there has been none for as long as the campaign allows."""
+        slots, now = live_slots(self._runner), time.monotonic()
+        if slots:
+            self._slots_seen_at = now
+            return slots
+        patience = self._coordinator.campaign.limits.no_worker.total_seconds()
+        if now - self._slots_seen_at > patience:
+            profile = self._coordinator.campaign.cluster.profile
+            raise ClusterError(
+                f"no worker for {patience:.0f} s on cluster '{profile}'. Its last words: {self._last_words()}. "
+                "Nothing is lost: mend the cluster and run again."
+            )
+        return 0
+
+    def has_room(self, slots: int) -> bool:
+        """Whether another block keeps the slots busy. Blocks that the ledger took back do not count."""
+        return len(self._coordinator.blocks()) < QUEUED_PER_SLOT * slots
+
+    def submit(self, block: Block) -> None:
+        """One block, one Prefect task run."""
+        opened = self._coordinator.opened
+        name = f"{opened.record.name} · file {block.input_ordinal} [{block.start}, {block.stop})"
+        named = process_block.with_options(task_run_name=name)
+        future = self._runner.submit(named, {"order": opened.order, "block_id": block.id})
+        self._flights[future.wrapped_future.key] = _Flight(block, future)
+
+    def settle(self, *, seconds: float) -> list[BaseException | None]:
+        """Wait up to `seconds` for the first blocks to end; how each ended, None for well."""
+        if not self._flights:
+            time.sleep(seconds)
+            return []
+        futures = [flight.future.wrapped_future for flight in self._flights.values()]
+        try:
+            with self._runner.client.as_current():
+                distributed.wait(futures, timeout=seconds, return_when="FIRST_COMPLETED")
+        except (TimeoutError, distributed.TimeoutError):
+            self._drop_forsaken()
+            return []
+        return [self._land(future.key) for future in futures if future.done()]
+
+    def _land(self, key: str) -> BaseException | None:
+        flight = self._flights.pop(key)
+        self._gone_since.pop(key, None)
+        future = flight.future.wrapped_future
+        if future.status == "finished":
+            state = future.result()
+            # Released at once: Dask computes again what a vanished worker held and somebody still wants.
+            future.release()
+            return _error_of(state)
+        error = future.exception() if future.status == "error" else None
+        self._crash(flight, f"Dask gave the task up: {error or future.status}")
+        return None
+
+    def _drop_forsaken(self) -> None:
+        """Let go of tasks whose block the ledger took back long ago: a worker that hangs never answers."""
+        blocks, now = self._coordinator.blocks(), time.monotonic()
+        patience = self._coordinator.campaign.limits.lease.total_seconds()
+        for key, flight in list(self._flights.items()):
+            if flight.block.id in blocks:
+                self._gone_since.pop(key, None)
+            elif now - self._gone_since.setdefault(key, now) > patience:
+                self._let_go(key, "its worker does not answer; the ledger gave its events to others")
+
+    def _let_go(self, key: str, reason: str) -> None:
+        flight = self._flights.pop(key)
+        self._gone_since.pop(key, None)
+        flight.future.wrapped_future.cancel()
+        self._crash(flight, reason)
+
+    def _crash(self, flight: _Flight, reason: str) -> None:
+        """Put a task run that nobody will finish into a final state."""
+        with get_client(sync_client=True) as client:
+            try:
+                client.set_task_run_state(flight.future.task_run_id, Crashed(message=reason), force=True)
+            except PrefectHTTPStatusError as error:
+                if error.response.status_code != NOT_FOUND:  # a run that never began is not known
+                    raise
+
+    def _last_words(self) -> str:
+        cluster = self._runner._cluster
+        if cluster is None:
+            return "none, it was started elsewhere"
+        logs = "\n".join(str(log) for log in cluster.get_logs().values())
+        return " | ".join(logs.strip().splitlines()[-5:]) or "none"
+
+
+def _error_of(state: Any) -> BaseException | None:
+    if not isinstance(state, State) or state.is_completed():
+        return None
+    error = state.result(raise_on_failure=False)
+    return error if isinstance(error, BaseException) else None

@@ -1,0 +1,84 @@
+"""What people see of a campaign in the Prefect UI: a progress artifact, and a table at the end."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Any, Self
+from uuid import UUID
+
+from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
+
+from eventmill.coordinator import Coordinator
+
+SHOW_SECONDS = 5.0
+"""Each showing is a request to the Prefect server."""
+
+
+class Progress:
+    """A progress artifact that follows the ledger."""
+
+    def __init__(self, coordinator: Coordinator) -> None:
+        self._coordinator = coordinator
+        self._shown_at = time.monotonic()
+        self._artifact: Any = None
+
+    def __enter__(self) -> Self:
+        counts, name = self._coordinator.counts, self._coordinator.opened.record.name
+        self._artifact = create_progress_artifact(
+            self._percent(), key=artifact_key(name, "progress"), description=f"{name}: {counts.total} events"
+        )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._update()
+
+    def show(self) -> None:
+        """Bring the artifact up to date, at most every few seconds."""
+        if time.monotonic() - self._shown_at >= SHOW_SECONDS:
+            self._update()
+
+    def _update(self) -> None:
+        self._shown_at = time.monotonic()
+        if isinstance(self._artifact, UUID):
+            update_progress_artifact(self._artifact, progress=self._percent())
+
+    def _percent(self) -> float:
+        counts = self._coordinator.counts
+        return 100.0 * counts.done / counts.total if counts.total else 0.0
+
+
+def show_result(coordinator: Coordinator, *, manifest: str | None) -> dict[str, Any]:
+    """A table artifact of the merged files, and the same in plain data for whoever called the flow."""
+    opened = coordinator.opened
+    counts = opened.ledger.counts(opened.record.id)
+    merged = opened.ledger.merged_outputs(opened.record.id)
+    rows = [
+        {
+            "file": file.key,
+            "events": file.events,
+            "rows": file.rows,
+            "bytes": file.bytes,
+            "sha256": file.sha256,
+        }
+        for file in merged
+    ]
+    events = {
+        state: getattr(counts, state)
+        for state in ("total", "merged", "committed", "ready", "leased", "abandoned")
+    }
+    summary = ", ".join(f"{number} {state}" for state, number in events.items())
+    create_table_artifact(
+        rows or [{"file": "none yet"}],
+        key=artifact_key(opened.record.name, "files"),
+        description=f"Campaign {opened.record.name}: {summary}.",
+    )
+    return {"campaign": opened.record.name, "events": events, "files": len(merged), "manifest": manifest}
+
+
+def artifact_key(campaign: str, what: str) -> str:
+    """Prefect allows lower-case letters, digits and dashes."""
+    plain = "".join(c if c.isalnum() else "-" for c in campaign.lower())
+    return f"{plain}-{what}"

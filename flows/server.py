@@ -1,0 +1,103 @@
+"""One Prefect API server for a run, ended with it: also when the run is killed.
+
+Without `PREFECT_API_URL` every Dask worker would start a server of its own. A server that is there already
+(a team's, named by `PREFECT_API_URL` or the user's Prefect profile) is used as it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+from eventmill.errors import ClusterError
+
+START_SECONDS = 120.0
+"""A first start makes the server's database; on a busy machine that takes its time."""
+
+
+@contextlib.contextmanager
+def api_server(folder: Path) -> Iterator[str]:
+    """The url of a Prefect API for the time of a `with` block; a server of our own keeps its data in `folder`.
+
+    Call it before Prefect is imported: it sets what Prefect reads from the environment. Raises
+    `ClusterError` when the server does not come up.
+    """
+    known = _configured_url()
+    if known:
+        yield known
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    port = _free_port()
+    url = f"http://127.0.0.1:{port}/api"
+    with (folder / "prefect-server.log").open("ab") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "eventmill.flows.server_process", str(port)],
+            stdin=subprocess.PIPE,  # the server ends when this closes, however we end
+            stdout=log,
+            stderr=log,
+            env=os.environ | _server_environment(folder),
+            start_new_session=True,  # Ctrl-C is for us; the server must take the last states
+        )
+    try:
+        _wait_until_healthy(url, server, log=folder / "prefect-server.log")
+        os.environ["PREFECT_API_URL"] = url
+        yield url
+    finally:
+        os.environ.pop("PREFECT_API_URL", None)
+        if server.stdin is not None:
+            server.stdin.close()
+        try:
+            server.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def _configured_url() -> str | None:
+    """What the environment or the user's Prefect profile names; Prefect is imported only if there is a profile."""
+    if url := os.environ.get("PREFECT_API_URL"):
+        return url
+    home = Path(os.environ.get("PREFECT_HOME", Path.home() / ".prefect"))
+    if not (home / "profiles.toml").is_file():
+        return None
+    from prefect.settings import PREFECT_API_URL
+
+    return PREFECT_API_URL.value()
+
+
+def _server_environment(folder: Path) -> dict[str, str]:
+    return {
+        "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{(folder / 'prefect.db').absolute()}",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_LOGGING_SERVER_LEVEL": "WARNING",
+    }
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_until_healthy(url: str, server: subprocess.Popen[bytes], *, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            words = log.read_text(errors="replace").strip().splitlines()[-1:] or ["nothing"]
+            raise ClusterError(
+                f"the Prefect API server ended with exit code {server.returncode}; its last word, in {log}: {words[0]}"
+            )
+        with contextlib.suppress(OSError, urllib.error.URLError):
+            with urllib.request.urlopen(f"{url}/health", timeout=2) as answer:
+                if answer.status == 200:
+                    return
+        time.sleep(0.1)
+    raise ClusterError(f"the Prefect API server did not come up within {START_SECONDS:.0f} s; see {log}.")

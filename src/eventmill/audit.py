@@ -1,0 +1,83 @@
+"""Does everything agree: the ledger with itself, and the ledger with what is in the store? Changes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow.parquet as pq
+
+from eventmill.errors import CorruptOutput, StoreError
+from eventmill.ledger import Ledger
+from eventmill.merged_parquet import read_spans
+from eventmill.model import CampaignRecord, Counts, MergedOutput
+from eventmill.states import State
+from eventmill.store import Store
+from eventmill.tidying import sweepable
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What an audit found. `problems` is empty when every event is accounted for exactly once."""
+
+    counts: Counts
+    merged_files: int
+    rows: int
+    orphans: int
+    problems: tuple[str, ...]
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether ledger and store agree in everything."""
+        return not self.problems
+
+
+def audit(ledger: Ledger, store: Store, record: CampaignRecord) -> Audit:
+    """Compare the ledger with itself and with the store: sizes, checksums, rows and event spans of every file."""
+    problems = list(ledger.audit(record.id))
+    merged = ledger.merged_outputs(record.id)
+    for file in merged:
+        problems += _merged_problems(store, file)
+    problems += _spans_problems(ledger, record, merged)
+    for output in ledger.committed_outputs(record.id):
+        try:
+            store.verify(output.key, bytes=output.bytes, sha256=output.sha256)
+        except CorruptOutput as error:
+            problems.append(str(error))
+    return Audit(
+        counts=ledger.counts(record.id),
+        merged_files=len(merged),
+        rows=sum(file.rows for file in merged),
+        orphans=len(sweepable(ledger, store, record)),
+        problems=tuple(problems),
+    )
+
+
+def _merged_problems(store: Store, file: MergedOutput) -> list[str]:
+    try:
+        store.verify(file.key, bytes=file.bytes, sha256=file.sha256)
+        with store.open(file.key) as handle:
+            rows = pq.ParquetFile(handle).metadata.num_rows
+            handle.seek(0)
+            spans = read_spans(handle)
+    except (StoreError, OSError, ValueError) as error:
+        return [str(error)]
+    problems = []
+    if rows != file.rows:
+        problems.append(f"{file.key} has {rows} rows, the ledger says {file.rows}")
+    if list(spans) != list(file.spans):
+        problems.append(f"{file.key} says that it holds other events than the ledger says")
+    return problems
+
+
+def _spans_problems(ledger: Ledger, record: CampaignRecord, merged: tuple[MergedOutput, ...]) -> list[str]:
+    """Events by file as the ledger's spans have them, against what its merges say."""
+    held: dict[int, set[tuple[str, int, int]]] = {file.merge_id: set() for file in merged}
+    for item, span in ledger.spans(record.id, State.MERGED):
+        if span.merge_id is not None:
+            held.setdefault(span.merge_id, set()).add((item.url, span.start, span.stop))
+    problems = []
+    for file in merged:
+        events = sum(stop - start for _, start, stop in held[file.merge_id])
+        if events != file.events or events != sum(stop - start for _, start, stop in file.spans):
+            problems.append(f"{file.key}: spans, merge and file disagree on its number of events")
+    return problems

@@ -1,0 +1,73 @@
+"""`eventmill run`: everything embedded, a progress bar, and a clean end whatever happens."""
+
+from __future__ import annotations
+
+import json as json_text
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from eventmill.campaign import Campaign, read_campaign
+from eventmill.clusters import read_profile
+from eventmill.model import Wanted
+from eventmill.opening import Changed, Opened, open_campaign
+
+
+def run(
+    campaign_file: Annotated[Path, typer.Argument(metavar="CAMPAIGN.yaml", help="The campaign to run or resume.")],
+    changed: Annotated[
+        Changed, typer.Option(help="If the campaign, payload or inputs differ from what was begun.")
+    ] = Changed.STOP,
+    reopen: Annotated[bool, typer.Option("--reopen", help="Try abandoned events again.")] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="Workers, in place of the campaign's.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, no progress.")] = False,
+) -> None:
+    """Run a campaign on this machine, or on the cluster its profile names; run it again to resume."""
+    campaign = read_campaign(campaign_file)
+    if workers is not None:
+        cluster = campaign.cluster.model_copy(update={"workers": workers})
+        campaign = campaign.model_copy(update={"cluster": cluster})
+    read_profile(campaign.cluster)
+    opened = open_campaign(campaign, folder=Path.cwd(), changed=changed)
+    if reopen:
+        opened.ledger.reopen(opened.record.id)
+    console = Console(stderr=True, quiet=json)
+    result = run_embedded(campaign, opened, console=console)
+    if json:
+        typer.echo(json_text.dumps(result, indent=2))
+    else:
+        tell(console, opened, result)
+
+
+def run_embedded(campaign: Campaign, opened: Opened, *, console: Console) -> dict[str, Any]:
+    """Run the process flow in this process, with a Prefect API server of its own unless there is one."""
+    from eventmill.cli.bar import ProgressBar
+    from eventmill.flows.server import api_server
+
+    # Prefect would print a traceback for every way a campaign can end; what matters is said by us.
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+    folder = Path(campaign.ledger).absolute().parent / "prefect" if "://" not in campaign.ledger else Path(".eventmill")
+    with api_server(folder) as url, ProgressBar(opened, console=console):
+        from eventmill.flows.process import process
+
+        console.print(f"[dim]Watch it in the Prefect UI: {url.removesuffix('/api')}[/dim]", highlight=False)
+        return process(campaign)
+
+
+def tell(console: Console, opened: Opened, result: dict[str, Any]) -> None:
+    """The end in a few lines: what was done, where it is, and what to do next."""
+    events, store = result["events"], opened.record.store_url
+    wanted = opened.ledger.campaign(opened.record.name).wanted
+    if wanted is not Wanted.RUN:
+        console.print(f"Campaign {wanted}; 'eventmill run' goes on with it.")
+        return
+    console.print(
+        f"[bold]{events['merged']:,}[/bold] of {events['total']:,} events are in [bold]{result['files']}[/bold] "
+        f"merged files in {store}" + (f", {events['abandoned']:,} are abandoned" if events["abandoned"] else ""),
+        highlight=False,
+        soft_wrap=True,
+    )
+    console.print(f"Checksums and events of each: {store}/{result['manifest']}", highlight=False, soft_wrap=True)

@@ -1,0 +1,70 @@
+"""Cluster profiles: which Dask cluster to use, as data. Starts nothing."""
+
+from __future__ import annotations
+
+import os
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from eventmill.campaign import Cluster
+from eventmill.errors import ClusterError
+
+FOLDER = Path("deployments/clusters")
+"""Where a project keeps its own profiles; those that come with Eventmill are found without it."""
+
+
+class Profile(BaseModel):
+    """One file of `deployments/clusters`. Either `address`, or a `cluster_class` with its arguments."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    description: str = ""
+    address: str | None = Field(None, description="A running scheduler, such as tcp://127.0.0.1:8786.")
+    cluster_class: str | None = Field(None, description="For example distributed.LocalCluster.")
+    workers: int | None = Field(None, ge=1, description="Workers to keep; as many as cores if left out.")
+    arguments: dict[str, Any] = Field(default_factory=dict, description="Keyword arguments of the class.")
+    dask: dict[str, Any] = Field(default_factory=dict, description="Dask settings to start it with.")
+
+
+def read_profile(cluster: Cluster) -> Profile:
+    """The profile that a campaign names, with the campaign's own `workers` and `address` put in.
+
+    Looked for as a path, in `deployments/clusters` here, and among those that come with Eventmill.
+    Raises `ClusterError` naming the profiles there are, or what is wrong in the file.
+    """
+    shipped = _shipped()
+    places = [Path(cluster.profile), FOLDER / f"{cluster.profile}.yaml", shipped / f"{cluster.profile}.yaml"]
+    found = next((place for place in places if place.suffix == ".yaml" and place.is_file()), None)
+    if found is None:
+        names = sorted({path.stem for folder in (FOLDER, shipped) for path in folder.glob("*.yaml")})
+        raise ClusterError(f"there is no cluster profile '{cluster.profile}'; there are: {', '.join(names)}.")
+    try:
+        data = yaml.safe_load(found.read_text(encoding="utf-8")) or {}
+        profile = Profile.model_validate(data)
+    except (yaml.YAMLError, ValidationError, OSError) as error:
+        first = " ".join(str(error).split())
+        raise ClusterError(f"the cluster profile {found} cannot be used: {first}.") from None
+    changes = {
+        key: value
+        for key, value in (("workers", cluster.workers), ("address", cluster.address))
+        if value is not None
+    }
+    profile = profile.model_copy(update=changes)
+    if profile.cluster_class is None and profile.address is None:
+        raise ClusterError(
+            f"cluster profile '{cluster.profile}' needs the address of a running scheduler: set 'cluster.address'."
+        )
+    return profile
+
+
+def worker_count(profile: Profile) -> int:
+    """Workers to start: what the profile says, else one for each core that this process may use."""
+    return profile.workers or len(os.sched_getaffinity(0))
+
+
+def _shipped() -> Path:
+    return Path(str(resources.files("eventmill.deployments"))) / "clusters"

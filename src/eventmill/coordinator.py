@@ -1,0 +1,161 @@
+"""What the coordinator decides between two looks at the ledger. Knows nothing of Prefect, Dask or screens.
+
+The ledger is the truth: whatever a cluster says of its tasks, only counts and leases decide what is next.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from eventmill import sizing
+from eventmill.campaign import Campaign
+from eventmill.errors import CampaignLed, EventmillError, PayloadError
+from eventmill.holders import is_gone, this_process
+from eventmill.manifest import write_manifest
+from eventmill.merger import publish_merges
+from eventmill.model import Block, Counts, Incident, Leadership, Wanted
+from eventmill.opening import Opened
+from eventmill.store import open_store
+from eventmill.tidying import sweep
+
+ERRORS_IN_A_ROW = 5
+"""Blocks that may fail one after the other, for reasons that are not the payload's, before we stop."""
+
+TARGET_REACHED = "target reached"
+NOTHING_LEFT = "all events settled"
+
+
+@dataclass
+class Coordinator:
+    """Drives one campaign while its lead lasts; use it in a `with` block."""
+
+    opened: Opened
+    campaign: Campaign
+    lead: Leadership = field(init=False)
+    counts: Counts = field(init=False)
+    _errors: list[EventmillError] = field(default_factory=list)
+    _largest_range: int = 0
+
+    def __enter__(self) -> Self:
+        """Take the lead, and take back at once what processes of this host held that live no more."""
+        ledger, campaign_id = self.opened.ledger, self.opened.record.id
+        self.lead = ledger.lead(campaign_id, str(this_process()), is_gone=is_gone)
+        gone = [h.holder for h in ledger.holders(campaign_id) if is_gone(h.holder)]
+        ledger.lose(campaign_id, holders=gone, reason="its process was gone when the campaign was resumed")
+        self.counts = ledger.counts(campaign_id)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Take back what was handed out, which a clean end leaves none of, and give the lead up."""
+        if kind is not CampaignLed:
+            self.opened.ledger.withdraw(self.lead)
+            self.opened.ledger.yield_lead(self.lead)
+
+    @property
+    def target_events(self) -> int:
+        """Events that must be committed or merged for the target to be reached."""
+        return math.ceil(self.campaign.target * self.counts.total)
+
+    def unsplit(self) -> tuple[str, ...]:
+        """Inputs that the ledger does not know yet."""
+        known = {item.url for item in self.opened.ledger.inputs(self.opened.record.id)}
+        return tuple(url for url in self.opened.urls if url not in known)
+
+    def blocks(self) -> frozenset[int]:
+        """Blocks that are handed out and not settled."""
+        return self.opened.ledger.block_ids(self.opened.record.id)
+
+    def short_message(self) -> str:
+        """What is missing when nothing is left to do and the target is missed."""
+        counts, name = self.counts, self.opened.record.name
+        return (
+            f"campaign '{name}' is short: {counts.done} of {counts.total} events are done, {self.target_events} "
+            f"were wanted, {counts.abandoned} are abandoned. See why with 'eventmill abandoned', mend it, and "
+            "try them again with 'eventmill run --reopen'."
+        )
+
+    def is_finished(self) -> bool:
+        """Whether no more event has to be processed: the target is reached, or nothing is open any more.
+
+        The first look that sees it closes the campaign: live leases are fenced. What was committed before
+        and turns out damaged opens it again.
+        """
+        self.counts = self.opened.ledger.counts(self.opened.record.id)
+        if self.counts.open and self.counts.done < self.target_events:
+            return False
+        if self.counts.total:
+            reason = TARGET_REACHED if self.counts.done >= self.target_events else NOTHING_LEFT
+            self.opened.ledger.close(self.opened.record.id, reason=reason)
+        return True
+
+    def is_wanted(self) -> bool:
+        """Whether the user still wants this campaign to run."""
+        return self.opened.ledger.campaign(self.opened.record.name).wanted is Wanted.RUN
+
+    def next_block(self, *, slots: int) -> Block | None:
+        """Reserve the next block for `slots` live slots, of the size that the rules give now."""
+        ledger, campaign_id, ranges = self.opened.ledger, self.opened.record.id, self.campaign.ranges
+        _, events, cpu_seconds = ledger.usage(campaign_id).get("useful", (0, 0, 0.0))
+        wanted = None if ranges.events == "auto" else ranges.events
+        largest = max(self._largest_range, sizing.FIRST_RANGE_EVENTS)
+        speed = sizing.Speed(events, cpu_seconds, largest) if events else None
+        range_events = sizing.range_events(speed, wanted=wanted, seconds=ranges.seconds.total_seconds())
+        if speed is not None:
+            self._largest_range = max(self._largest_range, range_events)
+        return ledger.reserve(
+            self.lead,
+            events=sizing.block_events(
+                open_events=self.counts.open,
+                slots=slots,
+                range_events=range_events,
+                seconds_per_event=speed.seconds_per_event if speed else None,
+                block_seconds=ranges.block.total_seconds(),
+            ),
+            range_events=range_events,
+            aligned=ranges.events == "auto",
+        )
+
+    def watch(self) -> tuple[Incident, ...]:
+        """Renew the lead, expire dead leases, and take back at once what vanished processes of this host held.
+
+        Raises `CampaignLed` when another coordinator has taken over.
+        """
+        ledger, campaign_id = self.opened.ledger, self.opened.record.id
+        if not ledger.keep_lead(self.lead):
+            raise CampaignLed("another coordinator has taken over this campaign; this one stops.")
+        lost = ledger.expire(campaign_id)
+        gone = [h.holder for h in ledger.holders(campaign_id) if is_gone(h.holder)]
+        return lost + ledger.lose(campaign_id, holders=gone, reason="its worker vanished")
+
+    def settled(self, error: BaseException | None) -> None:
+        """Take note of how a block's task ended; the ledger knows already what became of its events.
+
+        Raises what is wrong once it is clear that going on is useless: a payload that cannot be set up, or
+        several blocks in a row that failed for reasons outside the payload.
+        """
+        limit = self.campaign.limits.failures
+        setups = self.opened.ledger.setups_failed_in_a_row(self.opened.record.id)
+        if len(setups) >= limit:
+            last = setups[-1]
+            raise PayloadError(
+                f"payload {self.campaign.payload.callable} could not be set up, {len(setups)} times in a row: "
+                f"{last.reason}. Debug it with 'eventmill try'.\n{last.detail}".rstrip()
+            )
+        if not isinstance(error, EventmillError):
+            self._errors.clear()
+            return
+        self._errors.append(error)
+        if len(self._errors) >= ERRORS_IN_A_ROW:
+            raise error
+
+    def finish(self) -> str:
+        """After the last merge: show every file, delete what nobody needs, write the manifest; returns its key."""
+        ledger, store = self.opened.ledger, open_store(self.opened.record.store_url)
+        publish_merges(ledger, store, self.opened.record.id)
+        sweep(ledger, store, self.opened.record)
+        return write_manifest(ledger, store, self.opened.record)

@@ -1,0 +1,72 @@
+"""`<campaign>-manifest.json`: every merged file with its events and checksum, and every abandoned event with its reason."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from eventmill.ledger import Ledger
+from eventmill.model import CampaignRecord
+from eventmill.states import State
+from eventmill.store import Store
+
+
+def manifest_key(campaign: str) -> str:
+    """Where the manifest stands in the store."""
+    return f"{campaign}-manifest.json"
+
+
+def manifest(ledger: Ledger, record: CampaignRecord) -> dict[str, Any]:
+    """The campaign's result as plain data; every event of every input is in `merged` or in `abandoned`,
+    or in `unfinished` while the campaign is not at its end.
+    """
+    merged = ledger.merged_outputs(record.id)
+    counts = ledger.counts(record.id)
+    codes = sorted({s.payload for _, s in ledger.spans(record.id, State.MERGED) if s.payload})
+    return {
+        "campaign": record.name,
+        "target": record.rules.target,
+        "close_reason": record.close_reason,
+        "payload": record.payload,
+        "payloads_used": codes,
+        "events": {
+            "total": counts.total,
+            "merged": counts.merged,
+            "abandoned": counts.abandoned,
+            "unfinished": counts.open + counts.committed,
+        },
+        "inputs": [
+            {"url": item.url, "events": item.events, "identity": item.identity}
+            for item in ledger.inputs(record.id)
+        ],
+        "left_out": [incident.reason for incident in ledger.journal(record.id, "left out")],
+        "merged": [
+            {
+                "key": file.key,
+                "bytes": file.bytes,
+                "sha256": file.sha256,
+                "rows": file.rows,
+                "events": file.events,
+                "spans": [list(span) for span in file.spans],
+            }
+            for file in merged
+        ],
+        "abandoned": [
+            {"input": item.url, "start": span.start, "stop": span.stop, "reason": span.reason}
+            for item, span in ledger.spans(record.id, State.ABANDONED)
+        ],
+    }
+
+
+def write_manifest(ledger: Ledger, store: Store, record: CampaignRecord) -> str:
+    """Write the manifest anew and return its key."""
+    key = manifest_key(record.name)
+    text = json.dumps(manifest(ledger, ledger.campaign(record.name)), indent=2) + "\n"
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "manifest.json"
+        path.write_text(text, encoding="utf-8")
+        store.delete([key])
+        store.put(key, path)
+    return key

@@ -1,0 +1,25 @@
+"""When merges begin: the rule beside the ledger's own, for every flow that merges."""
+
+from __future__ import annotations
+
+from eventmill.merger import SUFFIX
+from eventmill.opening import Opened
+
+
+def begin_due(opened: Opened) -> tuple[int, ...]:
+    """Begin every merge that is due; returns all that are not done yet, also those begun before.
+
+    While no output has said what the columns are, merging waits, so that the files do not depend on when
+    they were merged.
+    """
+    ledger, campaign_id = opened.ledger, opened.record.id
+    knows_columns = ledger.campaign(opened.record.name).schema is not None
+    if knows_columns or not ledger.counts(campaign_id).open:
+        ledger.begin_merges(campaign_id, suffix=SUFFIX)
+    return ledger.open_merges(campaign_id)
+
+
+def is_due(opened: Opened) -> bool:
+    """Whether `begin_due` would give something to do."""
+    ledger, campaign_id = opened.ledger, opened.record.id
+    return bool(ledger.open_merges(campaign_id) or ledger.due_merges(campaign_id))

@@ -1,0 +1,270 @@
+"""Beginning a campaign, or going on with it: what is new, what differs, and what the user chose to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from eventmill.campaign import Campaign, Unreadable, parse_campaign
+from eventmill.errors import CampaignChanged, InputError, LedgerError
+from eventmill.ledger import Ledger, create_ledger, open_ledger
+from eventmill.merger import STAGED
+from eventmill.model import (
+    CampaignRecord,
+    Input,
+    NewInput,
+    PayloadCode,
+    PayloadSpec,
+    SourceSpec,
+    Wanted,
+    WorkOrder,
+)
+from eventmill.payloads.finding import find_payload
+from eventmill.payloads.schemas import schema_from_columns, schema_to_bytes
+from eventmill.sources import expand, generated_urls, look, source_format
+from eventmill.store import open_store
+from eventmill.worker import RANGES
+
+
+class Changed(StrEnum):
+    """What to do when the campaign, its payload or an input is not what was begun."""
+
+    STOP = "stop"  # name the differences and do nothing
+    ACCEPT = "accept"  # go on with the new; what is done stays as it is
+    RESTART = "restart"  # throw away what is done and begin anew
+
+
+FIXED = (
+    "inputs.tree",
+    "inputs.columns",
+    "inputs.format",
+    "inputs.generated",
+    "output.store",
+    "output.columns",
+)
+"""Keys that cannot change while results made under the old value are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A campaign that is in the ledger, with all that is needed to work on it."""
+
+    ledger: Ledger
+    record: CampaignRecord
+    order: WorkOrder
+    urls: tuple[str, ...]
+
+
+def list_inputs(campaign: Campaign) -> tuple[str, ...]:
+    """The urls of all inputs, in campaign order; `InputError` names a pattern that matches nothing."""
+    if campaign.inputs.generated is not None:
+        return generated_urls(campaign.inputs.generated.events, campaign.inputs.generated.files)
+    return expand(campaign.inputs.files or ())
+
+
+def source_spec(campaign: Campaign, urls: Sequence[str]) -> SourceSpec:
+    """How to open the inputs of a campaign."""
+    if campaign.inputs.generated is not None:
+        return SourceSpec("generated")
+    columns = tuple(campaign.inputs.columns) if campaign.inputs.columns else None
+    return SourceSpec(source_format(urls, campaign.inputs.format), campaign.inputs.tree, columns)
+
+
+def open_campaign(campaign: Campaign, *, folder: Path, changed: Changed = Changed.STOP) -> Opened:
+    """Write a new campaign into the ledger, or find the one that was begun under this name.
+
+    Raises `CampaignChanged`, naming every difference, unless `changed` says what to do about it, and
+    `PayloadError` or `InputError` before anything is written.
+    """
+    code = find_payload(campaign.payload.callable, folder=folder)
+    urls = list_inputs(campaign)
+    spec = source_spec(campaign, urls)
+    declared = schema_from_columns(campaign.output.columns) if campaign.output.columns else None
+    ledger = create_ledger(campaign.ledger_url)
+    record = find_record(ledger, campaign.name)
+    if record is not None:
+        differences = compare(ledger, record, campaign, code, urls=urls, spec=spec, folder=folder)
+        if differences and changed is Changed.RESTART:
+            forget(ledger, record)
+            record = None
+        elif differences:
+            _accept(ledger, record, campaign, code, differences=differences, changed=changed)
+    if record is None:
+        record = ledger.open_campaign(
+            campaign.name,
+            spec=campaign.model_dump(mode="json"),
+            rules=campaign.rules,
+            code=code,
+            store_url=campaign.store_url,
+        )
+        if declared is not None:
+            ledger.fix_schema(record.id, schema_to_bytes(declared))
+    if record.wanted is not Wanted.RUN:
+        ledger.want(record.id, Wanted.RUN)  # to run it is what the user wants now
+    record = ledger.campaign(campaign.name)
+    return Opened(ledger, record, work_order(campaign, record, spec=spec, folder=folder), urls)
+
+
+def recall(ledger_url: str, name: str, *, folder: Path) -> Opened:
+    """A campaign as the ledger has it, without its file. `LedgerError` if there is none."""
+    ledger = open_ledger(ledger_url)
+    record = ledger.campaign(name)
+    campaign = parse_campaign(dict(record.spec), source=f"campaign '{name}' in the ledger")
+    urls = tuple(item.url for item in ledger.inputs(record.id))
+    spec = source_spec(campaign, urls)
+    return Opened(ledger, record, work_order(campaign, record, spec=spec, folder=folder), urls)
+
+
+def find_record(ledger: Ledger, name: str) -> CampaignRecord | None:
+    """The campaign of that name, None if it was never begun."""
+    with suppress(LedgerError):
+        return ledger.campaign(name)
+    return None
+
+
+def work_order(campaign: Campaign, record: CampaignRecord, *, spec: SourceSpec, folder: Path) -> WorkOrder:
+    """What travels to the workers."""
+    return WorkOrder(
+        campaign_id=record.id,
+        campaign=record.name,
+        folder=str(folder.absolute()),
+        ledger_url=campaign.ledger_url,
+        store_url=record.store_url,
+        source=spec,
+        payload=PayloadSpec(campaign.payload.callable, campaign.payload.parameters, record.payload),
+        merge_events=record.rules.merge_events,
+        columns=campaign.output.columns,
+    )
+
+
+def compare(
+    ledger: Ledger,
+    record: CampaignRecord,
+    campaign: Campaign,
+    code: PayloadCode,
+    *,
+    urls: Sequence[str],
+    spec: SourceSpec,
+    folder: Path,
+) -> tuple[str, ...]:
+    """How the campaign, its payload and its inputs differ from what was begun, one clause each."""
+    differences = [
+        f"{key}: {old!r} -> {new!r}"
+        for key, old, new in _changed_keys(record.spec, campaign.model_dump(mode="json"))
+        if key != "inputs.files"
+    ]
+    if code.digest != record.payload:
+        differences.append(f"the code of payload {code.callable}: {record.payload} -> {code.digest}")
+    known = {item.url: item for item in ledger.inputs(record.id)}
+    differences += [f"input {url} was removed" for url in known if url not in set(urls)]
+    left_out = {incident.reason for incident in ledger.journal(record.id, "left out")}
+    if known:
+        differences += [
+            f"input {url} was added" for url in urls if url not in known and not _named(url, left_out)
+        ]
+    differences += [text for url in urls if url in known for text in _input_changes(known[url], spec, folder)]
+    return tuple(differences)
+
+
+def forget(ledger: Ledger, record: CampaignRecord) -> None:
+    """Throw a campaign away: its range outputs, its merged files, and all that the ledger knows of it."""
+    store = open_store(record.store_url)
+    keys = [merged.key for merged in ledger.merged_outputs(record.id)]
+    for folder in (RANGES, STAGED):
+        keys += list(store.keys(f"{folder}/{record.name}"))
+    store.delete([*keys, f"{record.name}-manifest.json"])
+    ledger.forget_campaign(record.id)
+
+
+def split(
+    urls: Iterable[str], spec: SourceSpec, *, folder: str
+) -> tuple[tuple[NewInput, ...], tuple[str, ...]]:
+    """Look into these inputs: what was learned, and one line for each that cannot be read."""
+    found, unreadable = [], []
+    for url in urls:
+        try:
+            address = url if ":" in url else str(Path(folder) / url)
+            learned = look(address, spec)
+            found.append(NewInput(url, learned.events, learned.identity, learned.boundaries))
+        except InputError as error:
+            unreadable.append(f"{url}: {error}")
+    return tuple(found), tuple(unreadable)
+
+
+def register(
+    opened: Opened, campaign: Campaign, found: Iterable[NewInput], unreadable: Sequence[str]
+) -> tuple[Input, ...]:
+    """Put split inputs into the ledger, in campaign order; by policy refuse or leave out what is unreadable."""
+    if unreadable:
+        listed = "; ".join(unreadable[:5]) + ("; …" if len(unreadable) > 5 else "")
+        if campaign.inputs.unreadable is Unreadable.STOP:
+            raise InputError(
+                f"{len(unreadable)} of {len(opened.urls)} inputs cannot be read: {listed} "
+                "Mend them, or set 'inputs.unreadable: leave_out'."
+            )
+        opened.ledger.leave_out(opened.record.id, unreadable)
+    place = {url: number for number, url in enumerate(opened.urls)}
+    return opened.ledger.add_inputs(opened.record.id, sorted(found, key=lambda item: place[item.url]))
+
+
+def _accept(
+    ledger: Ledger,
+    record: CampaignRecord,
+    campaign: Campaign,
+    code: PayloadCode,
+    *,
+    differences: Sequence[str],
+    changed: Changed,
+) -> None:
+    listed = "; ".join(differences)
+    if changed is Changed.STOP:
+        raise CampaignChanged(
+            f"campaign '{record.name}' differs from what was begun: {listed}. Choose: '--changed accept' goes on "
+            "with the new and keeps what is done, '--changed restart' throws it away and begins anew."
+        )
+    fixed = [text for text in differences if _is_fixed(text)]
+    if fixed:
+        raise CampaignChanged(
+            f"campaign '{record.name}' cannot go on with: {'; '.join(fixed)}. What is done was made under the old "
+            "value: undo the change, give the campaign a new name, or use '--changed restart'."
+        )
+    ledger.change_campaign(
+        record.id, spec=campaign.model_dump(mode="json"), rules=campaign.rules, code=code, reason=listed
+    )
+
+
+def _is_fixed(difference: str) -> bool:
+    if difference.startswith("input "):
+        return not difference.endswith("was added")
+    return difference.startswith(FIXED)
+
+
+def _changed_keys(
+    old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
+) -> Iterable[tuple[str, Any, Any]]:
+    for key in dict.fromkeys([*old, *new]):
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            yield from _changed_keys(before, after, f"{prefix}{key}.")
+        elif before != after:
+            yield f"{prefix}{key}", before, after
+
+
+def _input_changes(item: Input, spec: SourceSpec, folder: Path) -> Iterable[str]:
+    if spec.format == "generated":
+        return
+    try:
+        (now,), _ = split([item.url], spec, folder=str(folder))
+    except ValueError:
+        yield f"input {item.url} cannot be read any more"
+        return
+    if (now.identity, now.events) != (item.identity, item.events):
+        yield f"input {item.url} changed: {item.events} events then, {now.events} now"
+
+
+def _named(url: str, lines: Iterable[str]) -> bool:
+    return any(line.startswith(f"{url}:") for line in lines)

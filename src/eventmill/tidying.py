@@ -1,0 +1,37 @@
+"""Removing stored objects that nothing will ever refer to. First the attempt is dead, then its object goes."""
+
+from __future__ import annotations
+
+from eventmill.ledger import Ledger
+from eventmill.merger import STAGED
+from eventmill.model import CampaignRecord
+from eventmill.store import Store
+from eventmill.worker import RANGES
+
+
+def sweep(ledger: Ledger, store: Store, record: CampaignRecord) -> int:
+    """Delete what `sweepable` finds; returns the number of objects. Harmless twice."""
+    orphans = sweepable(ledger, store, record)
+    store.delete(orphans)
+    store.sweep_temporaries()
+    return len(orphans)
+
+
+def sweepable(ledger: Ledger, store: Store, record: CampaignRecord) -> tuple[str, ...]:
+    """Keys of range outputs of dead attempts that no span refers to, and of staged files nobody waits for.
+
+    The attempt is part of each key. An attempt that is not current can never commit again, so an object of
+    it that the ledger does not know is an orphan for good.
+    """
+    keys = [key for folder in (RANGES, STAGED) for key in store.keys(f"{folder}/{record.name}")]
+    # In this order: what is listed was begun before, so by now its attempt lives, or its commit is known.
+    live = ledger.live_attempts(record.id)
+    needed = {output.key for output in ledger.committed_outputs(record.id)}
+    needed |= {staged for _, staged, _ in ledger.unpublished(record.id)}
+    return tuple(key for key in keys if key not in needed and _attempt(key) not in live)
+
+
+def _attempt(key: str) -> int | None:
+    """The attempt that wrote an object: the first number behind the campaign's name."""
+    first = key.split("/")[2].split("-")[0]
+    return int(first) if first.isdigit() else None

@@ -1,0 +1,281 @@
+"""The worker's loop over one claimed block: read ahead, compute, store and commit behind; obey the ledger.
+
+At any moment one range is being computed, the next is being read, and the one before is being stored and
+committed: a death costs these two computed ranges at most, and memory holds three.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+from eventmill import cutting
+from eventmill.errors import EventmillError, InputError
+from eventmill.ledger import Ledger, shared_ledger
+from eventmill.model import (
+    BlockReport,
+    Claim,
+    Directive,
+    EventRange,
+    FailureKind,
+    FailureReport,
+    Outcome,
+    RangeOutput,
+    Reply,
+    WorkOrder,
+)
+from eventmill.payloads.bundling import unpack_bundle
+from eventmill.payloads.calls import PayloadEntry, RangeCall, RangeResult
+from eventmill.payloads.pool import borrow
+from eventmill.payloads.scratch import choose_scratch, open_scratch, stage
+from eventmill.payloads.warm import WarmPayload
+from eventmill.sources import Source, open_source
+from eventmill.store import Store, open_store
+
+RANGES = "_ranges"
+"""Folder of range outputs in the store. Tools that read data sets skip names that begin with '_'."""
+
+RENEWALS_PER_LEASE = 3
+
+
+def run_block(order: WorkOrder, block_id: int, *, holder: str) -> BlockReport:
+    """Claim a block and process what is still missing of it. Harmless when run twice, also at once.
+
+    Raises `EventmillError` when the worker itself cannot work (store, ledger, an input that changed); then
+    what was not committed is given back first.
+    """
+    ledger = shared_ledger(order.ledger_url)
+    claim = ledger.claim(block_id, holder=holder)
+    if claim is None:
+        return BlockReport(note="nothing of this block was left to do")
+    code = payload_entry(order.ledger_url, order.payload.digest)
+    with (
+        borrow(code, parameters=order.payload.parameters, columns=order.columns) as payload,
+        open_scratch() as scratch,
+    ):
+        work = _BlockWork(order, claim, ledger, payload, scratch)
+        try:
+            return work.run()
+        finally:
+            ledger.release(claim.lease)  # what is left, if anything is
+
+
+@lru_cache(maxsize=8)
+def payload_entry(ledger_url: str, digest: str) -> PayloadEntry:
+    """The payload's code, fetched from the ledger and unpacked once in this process."""
+    code = shared_ledger(ledger_url).code(digest)
+    folder = None
+    if code.bundle is not None:
+        folder = unpack_bundle(code.bundle, code.digest, choose_scratch() / f"eventmill-code-{os.getuid()}")
+    return PayloadEntry(code.entry, code.digest, folder)
+
+
+@dataclass(frozen=True, slots=True)
+class _Staged:
+    """A range whose events wait in scratch, or could not be brought there."""
+
+    range: EventRange
+    path: Path
+    failure: FailureReport | None
+
+
+class _BlockWork:
+    """One claim being worked. The reader, the storer and the renewer each have one thread."""
+
+    def __init__(
+        self, order: WorkOrder, claim: Claim, ledger: Ledger, payload: WarmPayload, scratch: Path
+    ) -> None:
+        self.order = order
+        self.claim = claim
+        self.ledger = ledger
+        self.payload = payload
+        self.scratch = scratch
+        self.store: Store = open_store(order.store_url)
+        self.schema = claim.schema
+        self.report = BlockReport()
+        self.directive = Directive.CONTINUE
+        self._directive_lock = threading.Lock()
+
+    def run(self) -> BlockReport:
+        """The whole block, or as far as the ledger lets it."""
+        with _Renewing(self):
+            if not self._set_up():
+                return replace(self.report, note="the payload could not be set up")
+            # Opened in this thread: an input that is not what was split ends the block, not its events.
+            source = self._open_source()
+            reader, storer = (ThreadPoolExecutor(1, thread_name_prefix=name) for name in ("reader", "storer"))
+            try:
+                self._work_through(source, reader, storer)
+            finally:
+                storer.shutdown(wait=True)
+                reader.shutdown(wait=True, cancel_futures=True)
+        return self.report
+
+    def obey(self, reply: Reply) -> None:
+        """Remember the strictest directive; STOP also ends the call that is being computed."""
+        with self._directive_lock:
+            if self.directive is not Directive.STOP:
+                self.directive = (
+                    reply.directive if reply.directive is not Directive.CONTINUE else self.directive
+                )
+        if reply.directive is Directive.STOP:
+            self.payload.stop()
+
+    def _set_up(self) -> bool:
+        was_warm = self.payload.alive
+        failure = self.payload.start()
+        if failure is not None:
+            if self.directive is not Directive.STOP:
+                self.obey(self.ledger.setup_failed(self.claim.lease, failure))
+            return False
+        if not was_warm:
+            self.ledger.account_setup(self.claim.lease.campaign_id, self.payload.cpu_seconds)
+        return True
+
+    def _open_source(self) -> Source:
+        item = self.claim.input
+        source = open_source(locate(self.order, item.url), self.order.source)
+        if (source.identity, source.events) != (item.identity, item.events):
+            raise InputError(
+                f"{item.url} has changed since it was split: it had {item.events} events, now {source.events}. "
+                "Put the old file back, or begin anew with 'eventmill run --changed restart'."
+            )
+        return source
+
+    def _work_through(self, source: Source, reader: ThreadPoolExecutor, storer: ThreadPoolExecutor) -> None:
+        ranges = self._ranges()
+        uncommitted: deque[Future[BlockReport]] = deque()
+        reading = _next_read(ranges, reader, source, self._read)
+        while reading is not None and self.directive is Directive.CONTINUE:
+            staged = reading.result()
+            reading = _next_read(ranges, reader, source, self._read)
+            while len(uncommitted) > 1:
+                self._add(uncommitted.popleft().result())
+            outcome = staged.failure or self._compute(staged)
+            staged.path.unlink(missing_ok=True)
+            if self.directive is Directive.STOP:
+                break
+            if isinstance(outcome, FailureReport):
+                self._fail(staged.range, outcome)
+            else:
+                uncommitted.append(storer.submit(self._store, staged.range, outcome))
+        for future in uncommitted:
+            self._add(future.result())
+
+    def _ranges(self) -> Iterator[EventRange]:
+        item, block = self.claim.input, self.claim.block
+        cuts = cutting.Cuts(
+            first=item.first,
+            merge_events=self.order.merge_events,
+            boundaries=item.boundaries,
+            aligned=block.aligned,
+        )
+        for piece in self.claim.missing:
+            yield from cutting.cut(piece, size=block.range_events, cuts=cuts)
+
+    def _read(self, source: Source, piece: EventRange) -> _Staged:
+        path = self.scratch / f"{piece.start}.events"
+        try:
+            events = source.read(piece.start, piece.stop)
+        except InputError as error:
+            return _Staged(piece, path, FailureReport(FailureKind.INPUT, str(error)))
+        return _Staged(piece, path, stage(events, path))
+
+    def _compute(self, staged: _Staged) -> RangeResult | FailureReport:
+        call = RangeCall(
+            range=staged.range,
+            url=self.claim.input.url,
+            events_path=staged.path,
+            output_path=self._output_path(staged.range),
+            schema=self.schema,
+        )
+        outcome = self.payload.run(call)
+        if isinstance(outcome, RangeResult) and self.schema is None and outcome.infers:
+            self.schema = self.ledger.fix_schema(self.claim.lease.campaign_id, outcome.schema)
+            if (
+                self.schema != outcome.schema
+            ):  # another worker was first, with other columns: let the child say so
+                outcome = self.payload.run(replace(call, schema=self.schema))
+        return outcome
+
+    def _output_path(self, piece: EventRange) -> Path:
+        return self.scratch / f"{piece.start}.parquet"
+
+    def _fail(self, piece: EventRange, failure: FailureReport) -> None:
+        self.obey(self.ledger.fail(self.claim.lease, piece, failure))
+        self._add(BlockReport(failed=len(piece)))
+
+    def _add(self, part: BlockReport) -> None:
+        mine = self.report
+        self.report = BlockReport(
+            committed=mine.committed + part.committed,
+            failed=mine.failed + part.failed,
+            fenced=mine.fenced + part.fenced,
+            ranges=mine.ranges + part.ranges,
+            cpu_seconds=mine.cpu_seconds + part.cpu_seconds,
+        )
+
+    def _store(self, piece: EventRange, result: RangeResult) -> BlockReport:
+        """Upload, then commit. There is never a moment when an output is counted and its object is not there."""
+        lease = self.claim.lease
+        name = f"{self.claim.input.ordinal}-{piece.start}-{piece.stop}-{secrets.token_hex(4)}.parquet"
+        stored = self.store.put(
+            f"{RANGES}/{self.order.campaign}/{lease.attempt}/{name}", self._output_path(piece)
+        )
+        self._output_path(piece).unlink(missing_ok=True)
+        output = RangeOutput(piece, stored.key, stored.bytes, stored.sha256, result.rows, result.cpu_seconds)
+        reply = self.ledger.commit(lease, [output], payload=self.order.payload.digest)
+        self.obey(reply)
+        if reply.outcomes == (Outcome.FENCED,):
+            with suppress(EventmillError):  # an orphan; the sweep at the end finds it too
+                self.store.delete([stored.key])
+            return BlockReport(fenced=len(piece))
+        return BlockReport(committed=len(piece), ranges=1, cpu_seconds=result.cpu_seconds)
+
+
+class _Renewing:
+    """Renews a lease from a thread of its own, so that neither payload nor store can starve it."""
+
+    def __init__(self, work: _BlockWork) -> None:
+        self._work = work
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._renew, name="renewer", daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _renew(self) -> None:
+        claim = self._work.claim
+        pause = claim.lease_length.total_seconds() / RENEWALS_PER_LEASE
+        while not self._done.wait(pause):
+            with suppress(EventmillError):  # a ledger out of reach: try again; the lease's end decides
+                reply = self._work.ledger.renew(claim.lease)
+                if not self._done.is_set():
+                    self._work.obey(reply)
+
+
+def locate(order: WorkOrder, url: str) -> str:
+    """An input's address for this process, whose working directory may be another than the coordinator's."""
+    return url if ":" in url else str(Path(order.folder) / url)
+
+
+def _next_read(
+    ranges: Iterator[EventRange],
+    reader: ThreadPoolExecutor,
+    source: Source,
+    read: Callable[[Source, EventRange], _Staged],
+) -> Future[_Staged] | None:
+    piece = next(ranges, None)
+    return None if piece is None else reader.submit(read, source, piece)

@@ -1,0 +1,16 @@
+"""Carrying out one merge."""
+
+from __future__ import annotations
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from eventmill.holders import this_process
+from eventmill.merger import run_merge
+from eventmill.model import WorkOrder
+
+
+@task(name="merge", cache_policy=NO_CACHE, persist_result=False)
+def merge_group(order: WorkOrder, merge_id: int) -> str:
+    """`merger.run_merge` on whatever worker this is."""
+    return run_merge(order, merge_id, holder=str(this_process()))

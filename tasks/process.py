@@ -1,0 +1,16 @@
+"""Working on one block."""
+
+from __future__ import annotations
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from eventmill.holders import this_process
+from eventmill.model import BlockReport, WorkOrder
+from eventmill.worker import run_block
+
+
+@task(name="block", cache_policy=NO_CACHE, persist_result=False)
+def process_block(order: WorkOrder, block_id: int) -> BlockReport:
+    """`worker.run_block` on whatever worker this is."""
+    return run_block(order, block_id, holder=str(this_process()))

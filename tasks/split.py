@@ -1,0 +1,17 @@
+"""Looking into inputs."""
+
+from __future__ import annotations
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from eventmill.model import NewInput, SourceSpec
+from eventmill.opening import split
+
+Learned = tuple[tuple[NewInput, ...], tuple[str, ...]]
+
+
+@task(name="split", task_run_name="split · {label}", cache_policy=NO_CACHE, persist_result=False)
+def split_inputs(urls: tuple[str, ...], spec: SourceSpec, *, folder: str, label: str) -> Learned:
+    """`opening.split` of some inputs: what was learned, and what cannot be read."""
+    return split(urls, spec, folder=folder)
