@@ -33,10 +33,8 @@ spans = st.builds(
 @given(spans, all_limits, st.sampled_from(["failure", "loss"]))
 def test_every_verdict_covers_the_same_events(span: Span, limits: FailureLimits, what: str) -> None:
     """READY or ABANDONED spans, side by side, in no block, of the same input and payload."""
-    if what == "failure":
-        verdict = after_failure(span, REPORT, limits=limits)
-    else:
-        verdict = after_loss(span, limits=limits)
+    failed = what == "failure"
+    verdict = after_failure(span, REPORT, limits=limits) if failed else after_loss(span, limits=limits)
     assert [event for part in verdict for event in range(*part.range)] == list(range(*span.range))
     for part in verdict:
         assert part.state in (State.READY, State.ABANDONED)
