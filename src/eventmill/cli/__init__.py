@@ -1,0 +1,93 @@
+"""The command line: which commands there are, and how each of them ends. What they do stands beside it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated, NoReturn
+
+import typer
+
+from eventmill import __version__
+from eventmill.cli.abandoned import abandoned
+from eventmill.cli.checking import validate
+from eventmill.cli.run import run as run_campaign
+from eventmill.cli.trying import try_payload
+from eventmill.cli.views import audit, outputs, status
+from eventmill.errors import EventmillError
+
+EXIT_CODES = {
+    0: "done",
+    1: "error, named on one line",
+    2: "command not understood",
+    3: "campaign short: nothing is left to do and its target is missed",
+    4: "audit found problems",
+    5: "campaign, payload or inputs differ from what was begun",
+    6: "campaign is driven by another coordinator",
+    130: "interrupted",
+}
+"""What the exit code of every command means."""
+
+_EPILOG = f"Exit codes: {'; '.join(f'{code} {meaning}' for code, meaning in EXIT_CODES.items())}."
+
+app = typer.Typer(
+    name="eventmill",
+    add_completion=False,
+    epilog=_EPILOG,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,  # an unexpected exception is our defect: Python's own traceback is best
+)
+app.command("run")(run_campaign)
+app.command("try")(try_payload)
+app.command("validate")(validate)
+app.command("status")(status)
+app.command("outputs")(outputs)
+app.command("abandoned")(abandoned)
+app.command("audit")(audit)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"eventmill {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def eventmill(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Process very large sets of independent events on workers that may vanish without notice."""
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command that `arguments` (or the process's own) name, and exit with one of `EXIT_CODES`.
+
+    What Eventmill itself reports, and a command that is not understood, is one line on standard error,
+    followed by a payload's traceback where there is one. Any other exception passes.
+    """
+    try:
+        ended = app(args=arguments, prog_name="eventmill", standalone_mode=False)
+        sys.stdout.flush()  # here, so that a reader who has gone is noticed here
+    except EventmillError as error:
+        _leave(str(error), code=error.exit_code)
+    except typer.TyperException as error:
+        if not error.format_message():  # no word at all was given: the help has been shown
+            sys.exit(error.exit_code)
+        _leave(f"{error.format_message().rstrip('.')}. See 'eventmill --help'.", code=error.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the last flush must not fail again
+        sys.exit(1)
+    except (KeyboardInterrupt, typer.Abort):
+        _leave("interrupted.", code=130)
+    if ended == 130:  # what Typer makes of Ctrl-C
+        _leave("interrupted.", code=130)
+    sys.exit(ended if isinstance(ended, int) else 0)
+
+
+def _leave(message: str, *, code: int) -> NoReturn:
+    sys.stdout.flush()
+    print(f"eventmill: {message}", file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,52 @@
+"""How an answer reaches a terminal, a pipe or a script: lines as long as they must be, or JSON. Loses nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+_ENDLESS = 100_000
+"""Characters in a line, for rich, which would otherwise cut or fold tables; terminals wrap by themselves."""
+
+
+def screen() -> Console:
+    """Standard output. Square brackets are no markup there: they are event ranges."""
+    return Console(width=_ENDLESS, markup=False, highlight=False, emoji=False)
+
+
+def print_json(data: Any) -> None:
+    """Print `data` as JSON, indented, for scripts and for people."""
+    typer.echo(json.dumps(data, indent=2))
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
+    """Rows under bold names; whole numbers stand to the right and have separators."""
+    listed = [tuple(row) for row in rows]
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for place, name in enumerate(columns):
+        numbers = bool(listed) and all(isinstance(row[place], int) for row in listed)
+        made.add_column(Text(name), justify="right" if numbers else "left", no_wrap=True)
+    for row in listed:
+        made.add_row(*(Text(f"{cell:,}" if isinstance(cell, int) else str(cell)) for cell in row))
+    return made
+
+
+def facts(pairs: Iterable[tuple[str, str]]) -> Table:
+    """What is known, one line each: a dim name and what it is."""
+    made = Table.grid(padding=(0, 2, 0, 0))
+    made.add_column(style="dim", no_wrap=True)
+    made.add_column(no_wrap=True)
+    for name, text in pairs:
+        made.add_row(Text(name), Text(text))
+    return made
+
+
+def counted(number: int, what: str) -> str:
+    """`1 file`, `2,000 events`."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"

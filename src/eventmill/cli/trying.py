@@ -1,0 +1,176 @@
+"""`try`: a few events through the payload in this very process, so that `breakpoint()` and prints work."""
+
+from __future__ import annotations
+
+import bdb
+import importlib
+import os
+import pickle
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import pyarrow as pa
+import typer
+from rich.console import Console
+
+import eventmill
+from eventmill import sizing
+from eventmill.campaign import Campaign, read_campaign
+from eventmill.cli.named import CampaignFile
+from eventmill.cli.screen import counted, screen, table
+from eventmill.errors import InputError, PayloadError
+from eventmill.opening import list_inputs, source_spec
+from eventmill.payloads import results
+from eventmill.payloads.calls import SetUp, Where
+from eventmill.payloads.child import load_payload
+from eventmill.payloads.finding import find_payload
+from eventmill.payloads.schemas import schema_from_columns, type_name
+from eventmill.quantities import write_duration
+from eventmill.sources import Source, open_source
+
+SHOWN_ROWS = 20
+SHOWN_COLUMNS = 8
+"""Of a result with more columns, each is a line of its own."""
+
+_NOT_THEIRS = (str(Path(eventmill.__file__).parent), "<frozen ", str(importlib.__file__))
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a call took: seconds by the clock, and CPU seconds, those of processes it waited for included."""
+
+    seconds: float
+    cpu_seconds: float
+
+
+def try_payload(
+    campaign_file: CampaignFile,
+    events: Annotated[int, typer.Option(min=1, help="How many events.")] = 10,
+    start: Annotated[int, typer.Option(min=0, help="Position of the first one in its input, from 0.")] = 0,
+    number: Annotated[int, typer.Option("--input", min=0, help="Which input, from 0.")] = 0,
+) -> None:
+    """Run the payload on a few events in this process, to debug it: breakpoint() and print() work."""
+    campaign = read_campaign(campaign_file)
+    payload_name, out = f"payload {campaign.payload.callable}", screen()
+    source = _open_input(campaign, number)
+    if start >= source.events:
+        raise InputError(f"{source.url} has {counted(source.events, 'event')}; --start {start} is behind them.")
+    where = Where(source.url, start, min(start + events, source.events))
+    place = f"{where.file} [{where.start}, {where.stop})"
+    with _user_code(f"{payload_name} could not be set up"):
+        payload, set_up = _timed(lambda: _set_up(campaign))
+    found = source.read(where.start, where.stop)
+    with _user_code(f"{payload_name} failed for {place}"):
+        returned, call = _timed(lambda: payload(found, where))
+    with _user_code(f"the result of {payload_name} for {place} cannot be stored"):
+        made = _as_stored(returned, campaign)
+    out.print(f"{payload_name} made {counted(made.num_rows, 'row')} of {counted(len(where), 'event')}: {place}\n")
+    _show_table(out, made)
+    _show_speed(out, campaign, set_up=set_up, call=call, events=len(where), most=source.events)
+
+
+def _open_input(campaign: Campaign, number: int) -> Source:
+    urls = list_inputs(campaign)
+    if number >= len(urls):
+        raise InputError(f"there is no input {number}: the campaign has {counted(len(urls), 'input')}, from 0.")
+    return open_source(urls[number], source_spec(campaign, urls))
+
+
+def _set_up(campaign: Campaign) -> Callable[[Any, Where], object]:
+    """The payload, imported from where its file lies: debuggers and tracebacks show what the user edits."""
+    code = find_payload(campaign.payload.callable, folder=Path.cwd())
+    folder = None
+    if code.bundle is not None:
+        folder = (Path.cwd() / code.callable.rpartition(":")[0]).parent.resolve()
+        sys.path.insert(0, str(folder))
+    parameters = pickle.dumps(campaign.payload.parameters)
+    return load_payload(SetUp(code.entry, folder, parameters, campaign.output.columns, path=()))
+
+
+def _as_stored(returned: object, campaign: Campaign) -> pa.Table:
+    made = results.to_table(returned)
+    if campaign.output.columns is None:
+        return made
+    return results.conform(made, schema_from_columns(campaign.output.columns), declared=True)
+
+
+def _timed(work: Callable[[], T]) -> tuple[T, Spent]:
+    begun, used = time.perf_counter(), _cpu_seconds()
+    value = work()
+    return value, Spent(time.perf_counter() - begun, _cpu_seconds() - used)
+
+
+def _cpu_seconds() -> float:
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+@contextmanager
+def _user_code(what: str) -> Iterator[None]:
+    """Turn whatever the user's code raises into a PayloadError with that code's own traceback."""
+    try:
+        yield
+    except PayloadError:
+        raise
+    except bdb.BdbQuit:
+        raise PayloadError(f"{what}: the debugger was left.") from None
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
+        summary = " ".join("".join(traceback.format_exception_only(error)).split())
+        raise PayloadError(f"{what}: {summary}{_their_traceback(error)}") from error
+
+
+def _their_traceback(error: BaseException) -> str:
+    """The frames from the first one that is not Eventmill's, behind a line's end; empty if there are none."""
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_NOT_THEIRS):
+        frames = frames.tb_next
+    if frames is None:
+        return ""
+    return "\n" + "".join(traceback.format_exception(type(error), error, frames)).rstrip()
+
+
+def _show_table(out: Console, made: pa.Table) -> None:
+    names = [f"{field.name}: {type_name(field.type)}" for field in made.schema]
+    columns = [[_shown(value) for value in column.to_pylist()] for column in made.slice(0, SHOWN_ROWS).columns]
+    if len(columns) <= SHOWN_COLUMNS:
+        out.print(table(names, zip(*columns, strict=True)))
+    else:
+        out.print(table(["column", "values"], [(n, ", ".join(c)) for n, c in zip(names, columns, strict=True)]))
+    if made.num_rows > SHOWN_ROWS:
+        out.print(f"… and {made.num_rows - SHOWN_ROWS:,} more rows")
+
+
+def _shown(value: object) -> str:
+    """A value for people: floating-point numbers have six digits."""
+    match value:
+        case float():
+            return f"{value:.6g}"
+        case list():
+            return f"[{', '.join(map(_shown, value))}]"
+        case dict():
+            return f"{{{', '.join(f'{name}: {_shown(part)}' for name, part in value.items())}}}"
+        case _:
+            return str(value)
+
+
+def _show_speed(out: Console, campaign: Campaign, *, set_up: Spent, call: Spent, events: int, most: int) -> None:
+    ranges = campaign.ranges
+    per_event = call.cpu_seconds / events
+    speed = sizing.Speed(events, max(0.0, call.cpu_seconds), sizing.LARGEST_RANGE_EVENTS)
+    auto = min(most, sizing.range_events(speed, wanted=None, seconds=ranges.seconds.total_seconds()))
+    out.print(
+        f"\n{per_event:.3g} s of CPU per event: {counted(events, 'event')} in {call.seconds:.3g} s, all that a first "
+        f"call loads included, after {set_up.seconds:.3g} s to set up."
+    )
+    aim, yours = write_duration(ranges.seconds), ""
+    if ranges.events != "auto":
+        yours = f"; yours of {ranges.events} take {ranges.events * per_event:.3g} s"
+    out.print(f"'ranges: auto' would come to ranges of {counted(auto, 'event')}, aiming at {aim}{yours}.")
