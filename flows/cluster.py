@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import dask
@@ -23,6 +24,7 @@ def cluster_runner(campaign: Campaign) -> DaskTaskRunner:
     """
     profile = read_profile(campaign.cluster)
     dask.config.set(DASK | profile.dask)
+    logging.getLogger("distributed").setLevel(logging.ERROR)  # a vanished worker is no news here
     if profile.address is not None:
         return DaskTaskRunner(address=profile.address)
     workers = worker_count(profile)

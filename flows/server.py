@@ -7,6 +7,7 @@ Without `PREFECT_API_URL` every Dask worker would start a server of its own. A s
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import socket
 import subprocess
@@ -47,8 +48,9 @@ def api_server(folder: Path) -> Iterator[str]:
             start_new_session=True,  # Ctrl-C is for us; the server must take the last states
         )
     try:
-        _wait_until_healthy(url, server, log=folder / "prefect-server.log")
         os.environ["PREFECT_API_URL"] = url
+        importlib.import_module("prefect")  # takes seconds, like the server's start: let them pass together
+        _wait_until_healthy(url, server, log=folder / "prefect-server.log")
         yield url
     finally:
         os.environ.pop("PREFECT_API_URL", None)
