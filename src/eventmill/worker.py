@@ -6,7 +6,6 @@ committed: a death costs these two computed ranges at most, and memory holds thr
 
 from __future__ import annotations
 
-import os
 import secrets
 import threading
 from collections import deque
@@ -35,7 +34,7 @@ from eventmill.model import (
 from eventmill.payloads.bundling import unpack_bundle
 from eventmill.payloads.calls import PayloadEntry, RangeCall, RangeResult
 from eventmill.payloads.pool import borrow
-from eventmill.payloads.scratch import choose_scratch, open_scratch, stage
+from eventmill.payloads.scratch import code_folder, open_scratch, stage
 from eventmill.payloads.warm import WarmPayload
 from eventmill.sources import Source, open_source
 from eventmill.store import Store, open_store
@@ -74,7 +73,7 @@ def payload_entry(ledger_url: str, digest: str) -> PayloadEntry:
     code = shared_ledger(ledger_url).code(digest)
     folder = None
     if code.bundle is not None:
-        folder = unpack_bundle(code.bundle, code.digest, choose_scratch() / f"eventmill-code-{os.getuid()}")
+        folder = unpack_bundle(code.bundle, code.digest, code_folder())
     return PayloadEntry(code.entry, code.digest, folder)
 
 

@@ -26,8 +26,9 @@ def home(tmp_path: Path) -> Path:
     _write(
         tmp_path,
         {
-            "work/payload.py": "import cuts\nraise RuntimeError('never imported')\nclass Dimuon: ...\n",
+            "work/payload.py": "import cuts, lib.deep\nraise RuntimeError('never imported')\nclass Dimuon: ...\n",
             "work/cuts.py": "CUT = 1\n",
+            "work/plot.py": "import payload\n",
             "work/lib/deep/more.py": "",
             "work/lib/__init__.py": "",
             "work/lib/deep/__init__.py": "",
@@ -50,7 +51,7 @@ def _names(code: PayloadCode, folder: Path) -> list[str]:
 
 
 def test_the_neighbouring_modules_travel_and_nothing_else(home: Path, tmp_path: Path) -> None:
-    """Modules of the folder and its sub-packages; no tests, hidden things, environments or data."""
+    """Imported modules of the folder and its sub-packages; no scripts, tests, environments or data."""
     code = find_payload("work/payload.py:Dimuon", folder=home)
     assert code.entry == "payload:Dimuon"
     assert _names(code, tmp_path / "there") == [

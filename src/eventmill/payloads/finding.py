@@ -12,6 +12,7 @@ from pathlib import Path
 from eventmill.errors import PayloadError
 from eventmill.model import PayloadCode
 from eventmill.payloads import bundling
+from eventmill.payloads.imports import needed
 
 _FORM = "write 'path/to/file.py:Name' or 'package.module:Name'"
 
@@ -54,6 +55,7 @@ def _in_file(callable: str, path: Path, name: str) -> PayloadCode:
             )
     files = bundling.neighbours(path.parent)
     files.setdefault(path.name, path.read_bytes())  # also a payload whose name looks like a test's
+    files = needed(files, start=path.name)
     return PayloadCode(callable, f"{module}:{name}", bundling.digest(files), bundling.pack(files))
 
 

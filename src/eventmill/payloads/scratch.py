@@ -12,6 +12,7 @@ import io
 import os
 import pickle
 import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from eventmill.errors import PayloadError
 from eventmill.model import FailureKind, FailureReport
 
 _MEMORY = Path("/dev/shm")
@@ -32,6 +34,19 @@ def choose_scratch() -> Path:
     except OSError:
         roomy = False
     return _MEMORY if roomy else Path(tempfile.gettempdir())
+
+
+def code_folder() -> Path:
+    """Where this user's processes on this machine keep unpacked payload code, for all of them; mode 0700.
+
+    Raises `PayloadError` when somebody else made it: his code would run in our name.
+    """
+    folder = choose_scratch() / f"eventmill-code-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+        raise PayloadError(f"{folder} is not a private folder of this user; have it removed and run again.")
+    return folder
 
 
 @contextmanager
