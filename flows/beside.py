@@ -7,9 +7,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Self
 
-import dask
+from dask.base import annotate
+from eventmill.flows.cluster import scheduler_address
 from eventmill.flows.merge import merge
-from prefect_dask import DaskTaskRunner
+from prefect_dask.task_runners import DaskTaskRunner
 
 from eventmill.merging import is_due
 from eventmill.opening import Opened
@@ -23,7 +24,7 @@ class MergeBeside:
 
     def __init__(self, opened: Opened, runner: DaskTaskRunner) -> None:
         self._opened = opened
-        self._address = runner.client.scheduler.address
+        self._address = scheduler_address(runner)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="merge")
         self._running: Future[Any] | None = None
 
@@ -54,8 +55,8 @@ class MergeBeside:
             self.look()
 
     def _merge(self) -> None:
-        runner = DaskTaskRunner(address=self._address)
-        with dask.annotate(priority=AHEAD_OF_BLOCKS):
+        runner: Any = DaskTaskRunner(address=self._address)
+        with annotate(priority=AHEAD_OF_BLOCKS):
             merge.with_options(task_runner=runner)(
                 campaign=self._opened.record.name, ledger=self._opened.order.ledger_url
             )

@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 import dask
-from prefect_dask import DaskTaskRunner
+from prefect_dask.task_runners import DaskTaskRunner
 
 from eventmill.campaign import Campaign
 from eventmill.clusters import read_profile, worker_count
@@ -17,8 +17,8 @@ DASK: dict[str, Any] = {
 }
 
 
-def cluster_runner(campaign: Campaign) -> DaskTaskRunner:
-    """A task runner on the campaign's cluster; the cluster starts with the first task.
+def cluster_runner(campaign: Campaign, *, workers: int | None) -> DaskTaskRunner:
+    """A task runner on the campaign's cluster, with so many `workers` if given; it starts with the first task.
 
     Raises `ClusterError` for a profile that cannot be used.
     """
@@ -27,7 +27,7 @@ def cluster_runner(campaign: Campaign) -> DaskTaskRunner:
     logging.getLogger("distributed").setLevel(logging.ERROR)  # a vanished worker is no news here
     if profile.address is not None:
         return DaskTaskRunner(address=profile.address)
-    workers = worker_count(profile)
+    workers = workers or worker_count(profile)
     return DaskTaskRunner(
         cluster_class=profile.cluster_class,
         cluster_kwargs={"n_workers": workers} | profile.arguments,
@@ -39,6 +39,11 @@ def cluster_runner(campaign: Campaign) -> DaskTaskRunner:
 def live_slots(runner: DaskTaskRunner) -> int:
     """Threads of all workers that the scheduler knows now: each works on one block at a time."""
     return sum(runner.client.nthreads().values())
+
+
+def scheduler_address(runner: DaskTaskRunner) -> str:
+    """Where the runner's scheduler listens; starts the cluster if it is not running yet."""
+    return str(runner.client.scheduler_info(n_workers=0)["address"])
 
 
 def never_give_up(runner: DaskTaskRunner) -> None:

@@ -12,10 +12,10 @@ import distributed
 from eventmill.flows.cluster import live_slots, never_give_up
 from eventmill.tasks.process import process_block
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
 from prefect.exceptions import PrefectHTTPStatusError
-from prefect.states import Crashed, State
-from prefect_dask import DaskTaskRunner
-from prefect_dask.task_runners import PrefectDaskFuture
+from prefect.states import Crashed
+from prefect_dask.task_runners import DaskTaskRunner, PrefectDaskFuture
 
 from eventmill.coordinator import Coordinator
 from eventmill.errors import ClusterError
@@ -77,7 +77,7 @@ class InFlight:
         name = f"{opened.record.name} · file {block.input_ordinal} [{block.start}, {block.stop})"
         named = process_block.with_options(task_run_name=name)
         future = self._runner.submit(named, {"order": opened.order, "block_id": block.id})
-        self._flights[future.wrapped_future.key] = _Flight(block, future)
+        self._flights[str(future.wrapped_future.key)] = _Flight(block, future)
 
     def settle(self, *, seconds: float) -> list[BaseException | None]:
         """Wait up to `seconds` for the first blocks to end; how each ended, None for well."""
@@ -91,7 +91,7 @@ class InFlight:
         except (TimeoutError, distributed.TimeoutError):
             self._drop_forsaken()
             return []
-        return [self._land(future.key) for future in futures if future.done()]
+        return [self._land(str(future.key)) for future in futures if future.done()]
 
     def _land(self, key: str) -> BaseException | None:
         flight = self._flights.pop(key)

@@ -11,11 +11,10 @@ from eventmill.flows.inflight import InFlight
 from eventmill.flows.progress import Progress, show_result
 from eventmill.tasks.split import split_inputs
 from prefect import flow
-from prefect_dask import DaskTaskRunner
+from prefect_dask.task_runners import DaskTaskRunner
 
 from eventmill.campaign import Campaign
 from eventmill.coordinator import Coordinator
-from eventmill.errors import CampaignShort
 from eventmill.model import NewInput
 from eventmill.opening import Changed, open_campaign, register
 
@@ -27,23 +26,24 @@ LOOK_SECONDS = 0.5
 
 
 @flow(name="process", flow_run_name="{campaign.name}", validate_parameters=True)
-def process(campaign: Campaign, changed: Changed = Changed.STOP) -> dict[str, Any]:
+def process(campaign: Campaign, changed: Changed = Changed.STOP, workers: int | None = None) -> dict[str, Any]:
     """Process every event of a campaign on a Dask cluster, and merge the results.
 
-    Running it again resumes. Raises `CampaignShort` when nothing is left to do and the target is missed.
+    Running it again resumes. `workers` takes the place of the number in the campaign or its profile, for
+    this run. Raises `CampaignShort` when nothing is left to do and the target is missed.
     """
     opened = open_campaign(campaign, folder=Path.cwd(), changed=changed)
-    with Coordinator(opened, campaign) as coordinator, cluster_runner(campaign) as runner:
+    with Coordinator(opened, campaign) as coordinator, cluster_runner(campaign, workers=workers) as runner:
         split(coordinator, runner)
-        with MergeBeside(opened, runner) as merging, Progress(coordinator) as progress:
-            while not coordinator.is_finished() and coordinator.is_wanted():
-                dispatch(coordinator, runner, merging=merging, progress=progress)
-                merging.run_to_the_end()
+        with Progress(coordinator) as progress:
+            while coordinator.has_work():
+                with MergeBeside(opened, runner) as merging:
+                    dispatch(coordinator, runner, merging=merging, progress=progress)
+                    merging.run_to_the_end()
         if not coordinator.is_wanted():
             return show_result(coordinator, manifest=None)
         result = show_result(coordinator, manifest=coordinator.finish())
-    if coordinator.counts.done < coordinator.target_events:
-        raise CampaignShort(coordinator.short_message())
+        coordinator.check_target()
     return result
 
 

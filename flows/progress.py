@@ -66,8 +66,7 @@ def show_result(coordinator: Coordinator, *, manifest: str | None) -> dict[str, 
         for file in merged
     ]
     events = {
-        state: getattr(counts, state)
-        for state in ("total", "merged", "committed", "ready", "leased", "abandoned")
+        state: getattr(counts, state) for state in ("total", "merged", "committed", "ready", "leased", "abandoned")
     }
     summary = ", ".join(f"{number} {state}" for state, number in events.items())
     create_table_artifact(

@@ -13,9 +13,9 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 
 from eventmill.errors import ClusterError
@@ -65,14 +65,15 @@ def api_server(folder: Path) -> Iterator[str]:
 
 def _configured_url() -> str | None:
     """What the environment or the user's Prefect profile names; Prefect is imported only if there is a profile."""
-    if url := os.environ.get("PREFECT_API_URL"):
-        return url
+    if "PREFECT_API_URL" in os.environ:
+        return os.environ["PREFECT_API_URL"]
     home = Path(os.environ.get("PREFECT_HOME", Path.home() / ".prefect"))
     if not (home / "profiles.toml").is_file():
         return None
     from prefect.settings import PREFECT_API_URL
 
-    return PREFECT_API_URL.value()
+    url: str | None = PREFECT_API_URL.value()
+    return url
 
 
 def _server_environment(folder: Path) -> dict[str, str]:
@@ -95,11 +96,11 @@ def _wait_until_healthy(url: str, server: subprocess.Popen[bytes], *, log: Path)
         if server.poll() is not None:
             words = log.read_text(errors="replace").strip().splitlines()[-1:] or ["nothing"]
             raise ClusterError(
-                f"the Prefect API server ended with exit code {server.returncode}; its last word, in {log}: {words[0]}"
+                f"the Prefect API server ended with exit code {server.returncode}; its last words, in {log}: "
+                f"{words[0]}"
             )
-        with contextlib.suppress(OSError, urllib.error.URLError):
-            with urllib.request.urlopen(f"{url}/health", timeout=2) as answer:
-                if answer.status == 200:
-                    return
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/health", timeout=2) as answer:
+            if answer.status == HTTPStatus.OK:
+                return
         time.sleep(0.1)
     raise ClusterError(f"the Prefect API server did not come up within {START_SECONDS:.0f} s; see {log}.")

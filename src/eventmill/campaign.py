@@ -73,18 +73,14 @@ class Inputs(Part):
 class Payload(Part):
     """The code that turns a range of events into an output."""
 
-    callable: str = Field(
-        description="path/to/file.py:Name (from the working directory) or package.module:Name"
-    )
+    callable: str = Field(description="path/to/file.py:Name (from the working directory) or package.module:Name")
     parameters: dict[str, Any] = Field(default_factory=dict, description="Keyword arguments for it.")
 
 
 class Ranges(Part):
     """How events are cut into ranges, the unit of processing, commit and loss."""
 
-    events: Literal["auto"] | int = Field(
-        "auto", description="Events in a range; auto sizes by measured speed."
-    )
+    events: Literal["auto"] | int = Field("auto", description="Events in a range; auto sizes by measured speed.")
     seconds: Duration = Field("5s", validate_default=True, description="What auto aims at for one range.")
     block: Duration = Field(
         "30s", validate_default=True, description="Work in one block, which is one Prefect task run."
@@ -131,9 +127,7 @@ class Output(Part):
 class Limits(Part):
     """When to give up, and how long to trust a silent worker."""
 
-    failures: int = Field(
-        3, ge=1, description="Failures of a range before it is split, or its event abandoned."
-    )
+    failures: int = Field(3, ge=1, description="Failures of a range before it is split, or its event abandoned.")
     losses: int = Field(5, ge=1, description="Vanished workers before a range is suspected of killing them.")
     lease: Duration = Field("60s", validate_default=True, description="How long a worker may be silent.")
     no_worker: Duration = Field(
@@ -146,9 +140,7 @@ class Cluster(Part):
 
     profile: str = Field("local", description="A name in deployments/clusters, or a path to a .yaml file.")
     workers: int | None = Field(None, ge=1, description="Workers to start, in place of the profile's number.")
-    address: str | None = Field(
-        None, description="Scheduler of a running Dask cluster, for profile 'address'."
-    )
+    address: str | None = Field(None, description="Scheduler of a running Dask cluster, for profile 'address'.")
 
 
 class Campaign(Part):
@@ -161,9 +153,7 @@ class Campaign(Part):
     payload: Payload
     output: Output
     ranges: Ranges = Field(default_factory=Ranges)
-    target: float = Field(
-        1.0, gt=0, le=1, description="Merge is final when this fraction of events is committed."
-    )
+    target: float = Field(1.0, gt=0, le=1, description="Merge is final when this fraction of events is committed.")
     limits: Limits = Field(default_factory=Limits)
     cluster: Cluster = Field(default_factory=Cluster)
     ledger: str = Field(

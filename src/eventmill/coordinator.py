@@ -6,16 +6,18 @@ The ledger is the truth: whatever a cluster says of its tasks, only counts and l
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
 from eventmill import sizing
 from eventmill.campaign import Campaign
-from eventmill.errors import CampaignLed, EventmillError, PayloadError
+from eventmill.errors import CampaignLed, CampaignShort, EventmillError, PayloadError
 from eventmill.holders import is_gone, this_process
 from eventmill.manifest import write_manifest
 from eventmill.merger import publish_merges
+from eventmill.merging import is_due
 from eventmill.model import Block, Counts, Incident, Leadership, Wanted
 from eventmill.opening import Opened
 from eventmill.store import open_store
@@ -23,6 +25,9 @@ from eventmill.tidying import sweep
 
 ERRORS_IN_A_ROW = 5
 """Blocks that may fail one after the other, for reasons that are not the payload's, before we stop."""
+
+WATCH_SECONDS = 1.0
+"""How often the lead is renewed and leases are looked at; both outlast many of these."""
 
 TARGET_REACHED = "target reached"
 NOTHING_LEFT = "all events settled"
@@ -38,6 +43,7 @@ class Coordinator:
     counts: Counts = field(init=False)
     _errors: list[EventmillError] = field(default_factory=list)
     _largest_range: int = 0
+    _watched_at: float = -math.inf
 
     def __enter__(self) -> Self:
         """Take the lead, and take back at once what processes of this host held that live no more."""
@@ -70,14 +76,19 @@ class Coordinator:
         """Blocks that are handed out and not settled."""
         return self.opened.ledger.block_ids(self.opened.record.id)
 
-    def short_message(self) -> str:
-        """What is missing when nothing is left to do and the target is missed."""
+    def has_work(self) -> bool:
+        """Whether there is anything to process or to merge, and the user wants it."""
+        return self.is_wanted() and (not self.is_finished() or is_due(self.opened))
+
+    def check_target(self) -> None:
+        """Raise `CampaignShort` when nothing is left to do and the target is missed."""
         counts, name = self.counts, self.opened.record.name
-        return (
-            f"campaign '{name}' is short: {counts.done} of {counts.total} events are done, {self.target_events} "
-            f"were wanted, {counts.abandoned} are abandoned. See why with 'eventmill abandoned', mend it, and "
-            "try them again with 'eventmill run --reopen'."
-        )
+        if counts.done < self.target_events:
+            raise CampaignShort(
+                f"campaign '{name}' is short: {counts.done} of {counts.total} events are done, "
+                f"{self.target_events} were wanted, {counts.abandoned} are abandoned. See why with "
+                "'eventmill abandoned', mend it, and try them again with 'eventmill run --reopen'."
+            )
 
     def is_finished(self) -> bool:
         """Whether no more event has to be processed: the target is reached, or nothing is open any more.
@@ -123,14 +134,19 @@ class Coordinator:
     def watch(self) -> tuple[Incident, ...]:
         """Renew the lead, expire dead leases, and take back at once what vanished processes of this host held.
 
-        Raises `CampaignLed` when another coordinator has taken over.
+        To be called often; it writes to the ledger about once a second. Raises `CampaignLed` when another
+        coordinator has taken over.
         """
         ledger, campaign_id = self.opened.ledger, self.opened.record.id
+        gone = [h.holder for h in ledger.holders(campaign_id) if is_gone(h.holder)]
+        lost = ledger.lose(campaign_id, holders=gone, reason="its worker vanished") if gone else ()
+        now = time.monotonic()
+        if now - self._watched_at < WATCH_SECONDS:
+            return lost
+        self._watched_at = now
         if not ledger.keep_lead(self.lead):
             raise CampaignLed("another coordinator has taken over this campaign; this one stops.")
-        lost = ledger.expire(campaign_id)
-        gone = [h.holder for h in ledger.holders(campaign_id) if is_gone(h.holder)]
-        return lost + ledger.lose(campaign_id, holders=gone, reason="its worker vanished")
+        return lost + ledger.expire(campaign_id)
 
     def settled(self, error: BaseException | None) -> None:
         """Take note of how a block's task ended; the ledger knows already what became of its events.

@@ -1,4 +1,4 @@
-"""`<campaign>-manifest.json`: every merged file with its events and checksum, and every abandoned event with its reason."""
+"""`<campaign>-manifest.json`: each merged file with its events and checksum, each abandoned event with why."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ def manifest_key(campaign: str) -> str:
 
 
 def manifest(ledger: Ledger, record: CampaignRecord) -> dict[str, Any]:
-    """The campaign's result as plain data; every event of every input is in `merged` or in `abandoned`,
-    or in `unfinished` while the campaign is not at its end.
+    """The campaign's result as plain data.
+
+    Every event of every input is in `merged` or `abandoned`; or `unfinished`, before the campaign's end.
     """
     merged = ledger.merged_outputs(record.id)
     counts = ledger.counts(record.id)

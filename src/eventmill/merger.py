@@ -56,9 +56,7 @@ def run_merge(order: WorkOrder, merge_id: int, *, holder: str) -> str:
         except CorruptOutput as error:
             # Whole by its checksum, yet not what a merge can use: name it and have it made again.
             guilty = [o.output_id for o in merge.outputs if o.key in str(error)]
-            ledger.abort_merge(
-                lease, corrupt=guilty or [o.output_id for o in merge.outputs], reason=str(error)
-            )
+            ledger.abort_merge(lease, corrupt=guilty or [o.output_id for o in merge.outputs], reason=str(error))
             return f"dissolved: {error}"
     publish_merges(ledger, store, order.campaign_id)
     return f"{merge.key}: {merge.rows} rows, {outcome}"
@@ -77,9 +75,7 @@ def _merge(
     rows = write_merged(parts, schema=schema, spans=spans, path=path)
     staged = f"{STAGED}/{order.campaign}/{lease.attempt}-{secrets.token_hex(4)}.{SUFFIX}"
     stored = store.put(staged, path)
-    outcome = ledger.complete_merge(
-        lease, staged=stored.key, bytes=stored.bytes, sha256=stored.sha256, rows=rows
-    )
+    outcome = ledger.complete_merge(lease, staged=stored.key, bytes=stored.bytes, sha256=stored.sha256, rows=rows)
     if outcome is Outcome.FENCED:
         store.delete([stored.key])
     return outcome

@@ -163,9 +163,7 @@ def compare(
     differences += [f"input {url} was removed" for url in known if url not in set(urls)]
     left_out = {incident.reason for incident in ledger.journal(record.id, "left out")}
     if known:
-        differences += [
-            f"input {url} was added" for url in urls if url not in known and not _named(url, left_out)
-        ]
+        differences += [f"input {url} was added" for url in urls if url not in known and not _named(url, left_out)]
     differences += [text for url in urls if url in known for text in _input_changes(known[url], spec, folder)]
     return tuple(differences)
 
@@ -180,9 +178,7 @@ def forget(ledger: Ledger, record: CampaignRecord) -> None:
     ledger.forget_campaign(record.id)
 
 
-def split(
-    urls: Iterable[str], spec: SourceSpec, *, folder: str
-) -> tuple[tuple[NewInput, ...], tuple[str, ...]]:
+def split(urls: Iterable[str], spec: SourceSpec, *, folder: str) -> tuple[tuple[NewInput, ...], tuple[str, ...]]:
     """Look into these inputs: what was learned, and one line for each that cannot be read."""
     found, unreadable = [], []
     for url in urls:

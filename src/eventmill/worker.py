@@ -122,17 +122,18 @@ class _BlockWork:
         """Remember the strictest directive; STOP also ends the call that is being computed."""
         with self._directive_lock:
             if self.directive is not Directive.STOP:
-                self.directive = (
-                    reply.directive if reply.directive is not Directive.CONTINUE else self.directive
-                )
+                self.directive = reply.directive if reply.directive is not Directive.CONTINUE else self.directive
         if reply.directive is Directive.STOP:
             self.payload.stop()
+
+    def _is_stopped(self) -> bool:
+        return self.directive is Directive.STOP
 
     def _set_up(self) -> bool:
         was_warm = self.payload.alive
         failure = self.payload.start()
         if failure is not None:
-            if self.directive is not Directive.STOP:
+            if not self._is_stopped():
                 self.obey(self.ledger.setup_failed(self.claim.lease, failure))
             return False
         if not was_warm:
@@ -160,7 +161,7 @@ class _BlockWork:
                 self._add(uncommitted.popleft().result())
             outcome = staged.failure or self._compute(staged)
             staged.path.unlink(missing_ok=True)
-            if self.directive is Directive.STOP:
+            if self._is_stopped():
                 break
             if isinstance(outcome, FailureReport):
                 self._fail(staged.range, outcome)
@@ -199,9 +200,7 @@ class _BlockWork:
         outcome = self.payload.run(call)
         if isinstance(outcome, RangeResult) and self.schema is None and outcome.infers:
             self.schema = self.ledger.fix_schema(self.claim.lease.campaign_id, outcome.schema)
-            if (
-                self.schema != outcome.schema
-            ):  # another worker was first, with other columns: let the child say so
+            if self.schema != outcome.schema:  # another worker was first, with other columns: let the child say so
                 outcome = self.payload.run(replace(call, schema=self.schema))
         return outcome
 
@@ -226,9 +225,7 @@ class _BlockWork:
         """Upload, then commit. There is never a moment when an output is counted and its object is not there."""
         lease = self.claim.lease
         name = f"{self.claim.input.ordinal}-{piece.start}-{piece.stop}-{secrets.token_hex(4)}.parquet"
-        stored = self.store.put(
-            f"{RANGES}/{self.order.campaign}/{lease.attempt}/{name}", self._output_path(piece)
-        )
+        stored = self.store.put(f"{RANGES}/{self.order.campaign}/{lease.attempt}/{name}", self._output_path(piece))
         self._output_path(piece).unlink(missing_ok=True)
         output = RangeOutput(piece, stored.key, stored.bytes, stored.sha256, result.rows, result.cpu_seconds)
         reply = self.ledger.commit(lease, [output], payload=self.order.payload.digest)

@@ -54,7 +54,7 @@ class ProgressBar:
                     self._look(bar)
                 if not self._console.is_terminal and (last or time.monotonic() - said_at > LINE_SECONDS):
                     said_at = time.monotonic()
-                    self._console.print(self._line(bar.tasks[0]))
+                    self._console.print(self._line(bar.tasks[0]), highlight=False, soft_wrap=True)
                 if last:
                     return
 

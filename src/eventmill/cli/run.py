@@ -27,34 +27,31 @@ def run(
 ) -> None:
     """Run a campaign on this machine, or on the cluster its profile names; run it again to resume."""
     campaign = read_campaign(campaign_file)
-    if workers is not None:
-        cluster = campaign.cluster.model_copy(update={"workers": workers})
-        campaign = campaign.model_copy(update={"cluster": cluster})
     read_profile(campaign.cluster)
     opened = open_campaign(campaign, folder=Path.cwd(), changed=changed)
     if reopen:
         opened.ledger.reopen(opened.record.id)
     console = Console(stderr=True, quiet=json)
-    result = run_embedded(campaign, opened, console=console)
+    result = run_embedded(campaign, opened, workers=workers, console=console)
     if json:
         typer.echo(json_text.dumps(result, indent=2))
     else:
         tell(console, opened, result)
 
 
-def run_embedded(campaign: Campaign, opened: Opened, *, console: Console) -> dict[str, Any]:
+def run_embedded(campaign: Campaign, opened: Opened, *, workers: int | None, console: Console) -> dict[str, Any]:
     """Run the process flow in this process, with a Prefect API server of its own unless there is one."""
     from eventmill.cli.bar import ProgressBar
     from eventmill.flows.server import api_server
 
     # Prefect would print a traceback for every way a campaign can end; what matters is said by us.
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
-    folder = Path(campaign.ledger).absolute().parent / "prefect" if "://" not in campaign.ledger else Path(".eventmill")
-    with api_server(folder) as url, ProgressBar(opened, console=console):
+    beside_ledger = Path(campaign.ledger).parent if "://" not in campaign.ledger else Path(".eventmill")
+    with api_server(beside_ledger / "prefect") as url, ProgressBar(opened, console=console):
         from eventmill.flows.process import process
 
         console.print(f"[dim]Watch it in the Prefect UI: {url.removesuffix('/api')}[/dim]", highlight=False)
-        return process(campaign)
+        return process(campaign, workers=workers)
 
 
 def tell(console: Console, opened: Opened, result: dict[str, Any]) -> None:

@@ -175,9 +175,7 @@ class CampaignVerbs(Database):
                 )
             )
             blocks = schema.block
-            queued = sa.select(blocks.c.id).where(
-                blocks.c.campaign_id == campaign_id, blocks.c.attempt.is_(None)
-            )
+            queued = sa.select(blocks.c.id).where(blocks.c.campaign_id == campaign_id, blocks.c.attempt.is_(None))
             dissolve_blocks(tx, campaign_id, list(tx.execute(queued).scalars()))
             return Leadership(campaign_id, attempt, holder)
 
@@ -205,9 +203,7 @@ class CampaignVerbs(Database):
     def want(self, campaign_id: int, wanted: Wanted) -> None:
         """Write down what the user wants; workers learn it with their next reply."""
         with self.writing() as tx:
-            tx.execute(
-                sa.update(schema.campaign).where(schema.campaign.c.id == campaign_id).values(wanted=wanted)
-            )
+            tx.execute(sa.update(schema.campaign).where(schema.campaign.c.id == campaign_id).values(wanted=wanted))
 
     def close(self, campaign_id: int, *, reason: str) -> None:
         """READY, LEASED -> ABANDONED with `reason`; live leases are fenced. Harmless twice."""
@@ -319,9 +315,7 @@ def dissolve_blocks(tx: sa.Connection, campaign_id: int, block_ids: Sequence[int
     return sum(map(len, leased))
 
 
-def settle(
-    tx: sa.Connection, verb: str, campaign_id: int, *, old: Sequence[Span], new: Iterable[Span]
-) -> None:
+def settle(tx: sa.Connection, verb: str, campaign_id: int, *, old: Sequence[Span], new: Iterable[Span]) -> None:
     """Replace `old` by `new`, and let what became READY or ABANDONED join neighbours like it."""
     table = schema.span
     touching = read_spans(

@@ -54,9 +54,7 @@ class MergeVerbs(Database):
                     again = self.next_attempt(tx)
                     key = merged_name(campaign.name, group.start, group.stop, f"{again}.{suffix}")
                 number = tx.execute(
-                    sa.insert(table)
-                    .values(campaign_id=campaign_id, key=key, begun_at=now)
-                    .returning(table.c.id)
+                    sa.insert(table).values(campaign_id=campaign_id, key=key, begun_at=now).returning(table.c.id)
                 ).scalar_one()
                 held += (replace(spans[output_id], merge_id=number) for output_id in group.output_ids)
                 begun.append(int(number))
@@ -95,9 +93,7 @@ class MergeVerbs(Database):
             outputs = _outputs(tx, merge_id)
             return Merge(merge_id, campaign.id, row.key, outputs, campaign.schema), lease
 
-    def complete_merge(
-        self, lease: MergeLease, *, staged: str, bytes: int, sha256: str, rows: int
-    ) -> Outcome:
+    def complete_merge(self, lease: MergeLease, *, staged: str, bytes: int, sha256: str, rows: int) -> Outcome:
         """COMMITTED -> MERGED for the whole group; its range outputs are dropped. Fenced by the attempt."""
         with self.writing() as tx:
             row = read_merge(tx, lease.merge_id)
@@ -195,9 +191,7 @@ class MergeVerbs(Database):
             tx.execute(sa.delete(schema.merge).where(schema.merge.c.id == merge_id))
             _open_again(tx, row.campaign_id)
             detail = f"{row.key}: {sum(map(len, old))} events"
-            write_journal(
-                tx, row.campaign_id, self.now(tx), kind="invalidated", reason=reason, detail=detail
-            )
+            write_journal(tx, row.campaign_id, self.now(tx), kind="invalidated", reason=reason, detail=detail)
             return sum(map(len, old))
 
     def merged_outputs(self, campaign_id: int) -> tuple[MergedOutput, ...]:
@@ -275,9 +269,7 @@ def _due(tx: sa.Connection, campaign_id: int) -> tuple[MergeGroup, ...]:
         Piece(start, stop, State(state), output_id if merge_id is None else None, size or 0)
         for start, stop, state, output_id, size, merge_id in tx.execute(statement)
     ]
-    rules = tx.execute(
-        sa.select(schema.campaign.c.rules).where(schema.campaign.c.id == campaign_id)
-    ).scalar_one()
+    rules = tx.execute(sa.select(schema.campaign.c.rules).where(schema.campaign.c.id == campaign_id)).scalar_one()
     if not pieces:
         return ()
     if rules["merge_events"]:

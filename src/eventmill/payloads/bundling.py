@@ -43,9 +43,7 @@ def neighbours(folder: Path) -> dict[str, bytes]:
     try:
         return {name: path.read_bytes() for name, path in files}
     except OSError as error:
-        raise PayloadError(
-            f"{error.filename}, beside the payload, cannot be read: {error.strerror}."
-        ) from error
+        raise PayloadError(f"{error.filename}, beside the payload, cannot be read: {error.strerror}.") from error
 
 
 def _modules(top: Path, folder: Path) -> Iterator[tuple[str, Path]]:

@@ -86,8 +86,9 @@ def _set_up(request: SetUp) -> Payload | Refusal:
 
 
 def load_payload(request: SetUp) -> Payload:
-    """Import the user's code and set it up; its folder must be on `sys.path`. Raises what that code raises,
-    and `PayloadError` when it cannot be called as `name(events, where, ...)`.
+    """Import the user's code and set it up; its folder must be on `sys.path`.
+
+    Raises what that code raises, and `PayloadError` when it cannot be called as `name(events, where, ...)`.
     """
     module_name, _, name = request.entry.partition(":")
     parameters = pickle.loads(request.parameters)

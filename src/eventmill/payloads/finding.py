@@ -93,9 +93,7 @@ def _locate(module: str) -> tuple[Path | None, Path | None]:
     folders = [Path(location) for location in spec.submodule_search_locations or ()]
     package = _regular(folders)
     for part in rest:
-        files = [
-            path for folder in folders for path in (folder / part / "__init__.py", folder / f"{part}.py")
-        ]
+        files = [path for folder in folders for path in (folder / part / "__init__.py", folder / f"{part}.py")]
         origin = next((path for path in files if path.is_file()), None)
         folders = [folder / part for folder in folders if (folder / part).is_dir()]
         package = package or _regular(folders)

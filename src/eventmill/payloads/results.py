@@ -99,8 +99,7 @@ def _stored(column: pa.ChunkedArray | pa.Array, name: str) -> pa.ChunkedArray | 
     except (pa.ArrowException, OverflowError) as error:
         reason = str(error).partition("\n")[0].rstrip(".")
         raise PayloadError(
-            f"the payload returned a column '{name}' of type {column.type}, which Parquet "
-            f"cannot store: {reason}."
+            f"the payload returned a column '{name}' of type {column.type}, which Parquet cannot store: {reason}."
         ) from error
 
 
@@ -201,9 +200,7 @@ def _cast(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
         ) from error
 
 
-def _fits(
-    type: pa.DataType, wanted: pa.DataType, leaf_fits: Callable[[pa.DataType, pa.DataType], bool]
-) -> bool:
+def _fits(type: pa.DataType, wanted: pa.DataType, leaf_fits: Callable[[pa.DataType, pa.DataType], bool]) -> bool:
     """Whether `type` is like `wanted` wherever it is known; a struct's fields may come in any order."""
     if pa.types.is_null(type):
         return True
