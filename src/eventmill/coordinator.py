@@ -111,10 +111,10 @@ class Coordinator:
     def next_block(self, *, slots: int) -> Block | None:
         """Reserve the next block for `slots` live slots, of the size that the rules give now."""
         ledger, campaign_id, ranges = self.opened.ledger, self.opened.record.id, self.campaign.ranges
-        _, events, cpu_seconds = ledger.usage(campaign_id).get("useful", (0, 0, 0.0))
+        events, seconds = ledger.pace(campaign_id)
         wanted = None if ranges.events == "auto" else ranges.events
         largest = max(self._largest_range, sizing.FIRST_RANGE_EVENTS)
-        speed = sizing.Speed(events, cpu_seconds, largest) if events else None
+        speed = sizing.Speed(events, seconds, largest) if events else None
         range_events = sizing.range_events(speed, wanted=wanted, seconds=ranges.seconds.total_seconds())
         if speed is not None:
             self._largest_range = max(self._largest_range, range_events)

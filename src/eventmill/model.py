@@ -181,7 +181,10 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class RangeOutput:
-    """What one attempt stored for one range. `key` is relative to the store; `sha256` is hex."""
+    """What one attempt stored for one range. `key` is relative to the store; `sha256` is hex.
+
+    `wall_seconds` is how long the payload was at it, `cpu_seconds` what it used.
+    """
 
     range: EventRange
     key: str
@@ -189,6 +192,7 @@ class RangeOutput:
     sha256: str
     rows: int
     cpu_seconds: float
+    wall_seconds: float = 0.0
 
 
 class FailureKind(StrEnum):

@@ -5,7 +5,8 @@ something about the machine. Both end the same way when they keep coming: the ra
 event at fault is alone, and that event is abandoned with its reason.
 
 Cost of isolating: halves start one short of the limit, so each needs a single run to be committed, halved
-again or abandoned. A range of n events with k poisonous ones takes at most `limit + 2 k ceil(log2 n)` runs
+again or abandoned. (With a limit of 1 they start at it: a half with nothing on its record would be joined
+to its neighbours again, and never come to an end.) A range of n events with k poisonous ones takes at most `limit + 2 k ceil(log2 n)` runs
 of (ever shorter) parts: the first `limit` of the whole range, then two halves at each level for each of them.
 """
 
@@ -46,7 +47,7 @@ def after_failure(span: Span, report: FailureReport, *, limits: FailureLimits) -
         return (failed,)
     if len(span) == 1:
         return (replace(failed, state=State.ABANDONED, reason=f"{report.kind}: {report.summary}"),)
-    return _halves(replace(free, failures=limits.failures - 1))
+    return _halves(replace(free, failures=max(1, limits.failures - 1)))
 
 
 def after_loss(span: Span, *, limits: FailureLimits) -> tuple[Span, ...]:
@@ -62,7 +63,7 @@ def after_loss(span: Span, *, limits: FailureLimits) -> tuple[Span, ...]:
     if len(span) == 1:
         times = "once" if lost.losses == 1 else f"{lost.losses} times"
         return (replace(lost, state=State.ABANDONED, reason=f"lost its worker {times}"),)
-    return _halves(replace(free, losses=limits.losses - 1))
+    return _halves(replace(free, losses=max(1, limits.losses - 1)))
 
 
 def _freed(span: Span, *, verb: str) -> Span:

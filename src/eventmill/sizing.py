@@ -35,29 +35,29 @@ FIRST_BLOCK_RANGES = 4
 """Ranges in a block before anything was measured: enough for reading, computing and storing to overlap."""
 
 SHORTEST_EVENT_SECONDS = 1e-6
-"""Events measured to be faster count as this: CPU clocks tick too coarsely, and sizes must stay finite."""
+"""Events measured to be faster count as this: clocks tick too coarsely, and sizes must stay finite."""
 
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """What was measured so far: `cpu_seconds` for `events`; the largest range had `largest_range` events."""
+    """What was measured so far: `seconds` for `events`; the largest range had `largest_range` events."""
 
     events: int
-    cpu_seconds: float
+    seconds: float
     largest_range: int = FIRST_RANGE_EVENTS
 
     def __post_init__(self) -> None:
-        if self.events < 1 or self.largest_range < 1 or not 0 <= self.cpu_seconds < math.inf:
+        if self.events < 1 or self.largest_range < 1 or not 0 <= self.seconds < math.inf:
             raise ValueError(f"{self} was not measured: it needs events >= 1 and finite seconds >= 0")
 
     @property
     def seconds_per_event(self) -> float:
-        """CPU seconds of one event, on average."""
-        return self.cpu_seconds / self.events
+        """Seconds of one event, on average."""
+        return self.seconds / self.events
 
 
 def range_events(speed: Speed | None, *, wanted: int | None, seconds: float = 5.0) -> int:
-    """Events of the next ranges: `wanted` if the user gave a number, else worth about `seconds` of CPU.
+    """Events of the next ranges: `wanted` if the user gave a number, else worth about `seconds` of work.
 
     Automatic sizes are within `[1, LARGEST_RANGE_EVENTS]`, start at `FIRST_RANGE_EVENTS`, and grow at most
     `GROWTH` times beyond the largest range measured; they shrink at once.
@@ -82,7 +82,7 @@ def block_events(
     seconds_per_event: float | None,
     block_seconds: float = 30.0,
 ) -> int:
-    """Events of the next block: whole ranges, at least one, worth about `block_seconds` of CPU.
+    """Events of the next block: whole ranges, at least one, worth about `block_seconds` of work.
 
     `open_events` still need work (READY or LEASED) and `slots` are alive (none counts as one). No block has
     more than `open_events / (2 slots)` events, unless that is less than one range. With `seconds_per_event`

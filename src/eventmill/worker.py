@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -84,6 +85,14 @@ class _Staged:
     range: EventRange
     path: Path
     failure: FailureReport | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Computed:
+    """What the payload made of a range, and how long it was at it."""
+
+    result: RangeResult
+    wall_seconds: float
 
 
 class _BlockWork:
@@ -189,7 +198,7 @@ class _BlockWork:
             return _Staged(piece, path, FailureReport(FailureKind.INPUT, str(error)))
         return _Staged(piece, path, stage(events, path))
 
-    def _compute(self, staged: _Staged) -> RangeResult | FailureReport:
+    def _compute(self, staged: _Staged) -> _Computed | FailureReport:
         call = RangeCall(
             range=staged.range,
             url=self.claim.input.url,
@@ -197,12 +206,13 @@ class _BlockWork:
             output_path=self._output_path(staged.range),
             schema=self.schema,
         )
+        begun = time.monotonic()
         outcome = self.payload.run(call)
         if isinstance(outcome, RangeResult) and self.schema is None and outcome.infers:
             self.schema = self.ledger.fix_schema(self.claim.lease.campaign_id, outcome.schema)
             if self.schema != outcome.schema:  # another worker was first, with other columns: let the child say so
                 outcome = self.payload.run(replace(call, schema=self.schema))
-        return outcome
+        return _Computed(outcome, time.monotonic() - begun) if isinstance(outcome, RangeResult) else outcome
 
     def _output_path(self, piece: EventRange) -> Path:
         return self.scratch / f"{piece.start}.parquet"
@@ -221,20 +231,28 @@ class _BlockWork:
             cpu_seconds=mine.cpu_seconds + part.cpu_seconds,
         )
 
-    def _store(self, piece: EventRange, result: RangeResult) -> BlockReport:
+    def _store(self, piece: EventRange, computed: _Computed) -> BlockReport:
         """Upload, then commit. There is never a moment when an output is counted and its object is not there."""
         lease = self.claim.lease
         name = f"{self.claim.input.ordinal}-{piece.start}-{piece.stop}-{secrets.token_hex(4)}.parquet"
         stored = self.store.put(f"{RANGES}/{self.order.campaign}/{lease.attempt}/{name}", self._output_path(piece))
         self._output_path(piece).unlink(missing_ok=True)
-        output = RangeOutput(piece, stored.key, stored.bytes, stored.sha256, result.rows, result.cpu_seconds)
+        output = RangeOutput(
+            range=piece,
+            key=stored.key,
+            bytes=stored.bytes,
+            sha256=stored.sha256,
+            rows=computed.result.rows,
+            cpu_seconds=computed.result.cpu_seconds,
+            wall_seconds=computed.wall_seconds,
+        )
         reply = self.ledger.commit(lease, [output], payload=self.order.payload.digest)
         self.obey(reply)
         if reply.outcomes == (Outcome.FENCED,):
             with suppress(EventmillError):  # an orphan; the sweep at the end finds it too
                 self.store.delete([stored.key])
             return BlockReport(fenced=len(piece))
-        return BlockReport(committed=len(piece), ranges=1, cpu_seconds=result.cpu_seconds)
+        return BlockReport(committed=len(piece), ranges=1, cpu_seconds=output.cpu_seconds)
 
 
 class _Renewing:

@@ -19,7 +19,7 @@ from eventmill.sizing import (
 speeds = st.builds(
     Speed,
     events=st.integers(1, 10**12),
-    cpu_seconds=st.floats(0, 1e12),
+    seconds=st.floats(0, 1e12),
     largest_range=st.integers(1, 10**7),
 )
 open_events = st.integers(0, 10**12)

@@ -163,12 +163,12 @@ def _shown(value: object) -> str:
 
 def _show_speed(out: Console, campaign: Campaign, *, set_up: Spent, call: Spent, events: int, most: int) -> None:
     ranges = campaign.ranges
-    per_event = call.cpu_seconds / events
-    speed = sizing.Speed(events, max(0.0, call.cpu_seconds), sizing.LARGEST_RANGE_EVENTS)
+    per_event = call.seconds / events
+    speed = sizing.Speed(events, call.seconds, sizing.LARGEST_RANGE_EVENTS)
     auto = min(most, sizing.range_events(speed, wanted=None, seconds=ranges.seconds.total_seconds()))
     out.print(
-        f"\n{per_event:.3g} s of CPU per event: {counted(events, 'event')} in {call.seconds:.3g} s, all that a first "
-        f"call loads included, after {set_up.seconds:.3g} s to set up."
+        f"\n{per_event:.3g} s per event: {counted(events, 'event')} in {call.seconds:.3g} s ({call.cpu_seconds:.3g} s "
+        f"of CPU), all that a first call loads included, after {set_up.seconds:.3g} s to set up."
     )
     aim, yours = write_duration(ranges.seconds), ""
     if ranges.events != "auto":

@@ -51,6 +51,7 @@ class CommitVerbs(Database):
                         at=now,
                         events=sum(len(o.range) for o in chosen),
                         cpu_seconds=sum(o.cpu_seconds for o in chosen),
+                        wall_seconds=sum(o.wall_seconds for o in chosen),
                         occurrences=len(chosen),
                     )
             won = [o for o, became in zip(outputs, outcomes, strict=True) if became is Outcome.ACCEPTED]

@@ -16,6 +16,7 @@ _ADD_USAGE = (
     .values(
         events=_USAGE.events + sa.bindparam("b_events"),
         cpu_seconds=_USAGE.cpu_seconds + sa.bindparam("b_cpu_seconds"),
+        wall_seconds=_USAGE.wall_seconds + sa.bindparam("b_wall_seconds"),
         occurrences=_USAGE.occurrences + sa.bindparam("b_occurrences"),
         last_at=sa.bindparam("b_last_at"),
     )
@@ -40,10 +41,17 @@ def add_usage(
     at: datetime,
     events: int,
     cpu_seconds: float,
+    wall_seconds: float = 0.0,
     occurrences: int = 1,
 ) -> None:
     """Add to the account of one cause: `useful`, `failure`, `setup`, `setup failed`, `fenced`."""
-    what = {"events": events, "cpu_seconds": cpu_seconds, "occurrences": occurrences, "last_at": at}
+    what = {
+        "events": events,
+        "cpu_seconds": cpu_seconds,
+        "wall_seconds": wall_seconds,
+        "occurrences": occurrences,
+        "last_at": at,
+    }
     which = {"b_campaign": campaign_id, "b_cause": cause}
     added = tx.execute(_ADD_USAGE, which | {f"b_{name}": value for name, value in what.items()})
     if not added.rowcount:

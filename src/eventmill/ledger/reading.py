@@ -162,6 +162,14 @@ class Readings(Database):
             rows = tx.execute(sa.select(u).where(u.c.campaign_id == campaign_id))
             return {r.cause: (r.occurrences, r.events, r.cpu_seconds) for r in rows}
 
+    def pace(self, campaign_id: int) -> tuple[int, float]:
+        """`(events, seconds)`: how many events were committed, and how long payloads were at them."""
+        u = schema.usage
+        with self.reading() as tx:
+            useful = (u.c.campaign_id == campaign_id) & (u.c.cause == "useful")
+            row = tx.execute(sa.select(u.c.events, u.c.wall_seconds).where(useful)).first()
+            return (row.events, row.wall_seconds) if row else (0, 0.0)
+
     def rows(self, campaign_id: int) -> int:
         """How many spans describe the campaign: what its ledger weighs."""
         s = schema.span

@@ -211,6 +211,7 @@ usage = sa.Table(  # CPU spent, by what became of it
     sa.Column("occurrences", sa.BigInteger, nullable=False),
     sa.Column("events", sa.BigInteger, nullable=False),
     sa.Column("cpu_seconds", sa.Float, nullable=False),
+    sa.Column("wall_seconds", sa.Float, nullable=False),
     sa.Column("last_at", UtcTime, nullable=False),  # when something was last added
 )
 
