@@ -1,0 +1,239 @@
+"""What a user sees of a campaign: `status`, `outputs`, `abandoned`, `audit`, and how commands end."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from eventmill.errors import EventmillError
+from eventmill.holders import this_process
+from eventmill.model import Wanted
+from tests.story.command_line.conftest import CommandLine, Ended, Mill, write_campaign
+
+
+def answer(ended: Ended) -> object:
+    """What a command printed as JSON."""
+    assert (ended.code, ended.err) == (0, "")
+    return json.loads(ended.out)
+
+
+def test_a_finished_campaign_is_done_and_its_events_add_up(
+    processed_campaign: Path, command_line: CommandLine
+) -> None:
+    """`status --json` has the state, the events by state, and what was spent."""
+    told = answer(command_line("status", "campaign.yaml", "--json"))
+    assert isinstance(told, dict)
+    assert told.pop("cpu_seconds")["useful"] > 0
+    assert told.pop("failures") > 3
+    assert told == {
+        "campaign": "squares",
+        "state": "done",
+        "target": 0.9,
+        "events": {"total": 60, "merged": 57, "committed": 0, "leased": 0, "ready": 0, "abandoned": 3},
+        "inputs": 2,
+        "merged_files": 3,
+        "workers": [],
+        "losses": 0,
+    }
+
+
+def test_a_campaign_can_be_named_as_it_is_in_the_ledger(
+    processed_campaign: Path, command_line: CommandLine
+) -> None:
+    """A name does where the file does, in the default ledger or in one that is given."""
+    by_file = command_line("status", "campaign.yaml")
+    assert "squares is done" in by_file.out and "95.0%" in by_file.out
+    assert command_line("status", "squares") == by_file
+    assert command_line("status", "squares", "--ledger", ".eventmill/ledger.sqlite") == by_file
+
+
+def test_a_campaign_runs_while_its_coordinator_lives_and_is_interrupted_afterwards(
+    new_campaign: Callable[..., Mill], command_line: CommandLine
+) -> None:
+    """Who drives it and who holds its events is told from leases and processes."""
+    mill = new_campaign()
+    with mill.driven() as coordinator:
+        mill.work(coordinator)
+        block = coordinator.next_block(slots=1)
+        assert block is not None
+        mill.opened.ledger.claim(block.id, holder=str(this_process()))
+        running = answer(command_line("status", "squares", "--json"))
+        text = command_line("status", "squares").out
+    stopped = answer(command_line("status", "squares", "--json"))
+    assert isinstance(running, dict) and isinstance(stopped, dict)
+    assert running["state"] == "running"
+    (worker,) = running["workers"]
+    assert (worker["pid"], worker["blocks"], worker["events"]) == (os.getpid(), 1, running["events"]["leased"])
+    assert "squares is running" in text and str(os.getpid()) in text
+    assert stopped["state"] == "interrupted"
+    assert stopped["workers"] == [] and stopped["events"]["leased"] == 0
+    assert stopped["events"]["committed"] == running["events"]["committed"] > 0
+
+
+@pytest.mark.parametrize("wanted", [Wanted.PAUSED, Wanted.CANCELLED])
+def test_what_the_user_wants_of_a_campaign_is_its_state(
+    new_campaign: Callable[..., Mill], command_line: CommandLine, wanted: Wanted
+) -> None:
+    """Paused and cancelled are told also while its coordinator still lives."""
+    mill = new_campaign()
+    with mill.driven():
+        mill.opened.ledger.want(mill.opened.record.id, wanted)
+        told = answer(command_line("status", "squares", "--json"))
+        assert isinstance(told, dict) and told["state"] == wanted
+
+
+def test_a_campaign_that_misses_its_target_is_short(
+    new_campaign: Callable[..., Mill], command_line: CommandLine
+) -> None:
+    """Nothing is left to do, one event is missing, and the text says what can be done."""
+    new_campaign(payload={"callable": "payload.py:square", "parameters": {"poison": [7]}}).run()
+    ended = command_line("status", "squares")
+    assert ended.code == 0
+    assert "squares is short" in ended.out and "run --reopen" in ended.out
+
+
+def test_outputs_are_the_files_themselves(processed_campaign: Path, command_line: CommandLine) -> None:
+    """Each listed path can be read and has the listed rows and events; the text has the whole checksums."""
+    listed = answer(command_line("outputs", "squares", "--json"))
+    assert isinstance(listed, list) and len(listed) == 3
+    events: list[int] = []
+    for file in listed:
+        table = pq.read_table(file["path"])
+        assert table.num_rows == file["rows"] == file["events"]
+        assert Path(file["path"]).stat().st_size == file["bytes"]
+        events += table["event"].to_pylist()
+    assert events == [number for number in range(60) if number not in (7, 31, 32)]
+    text = command_line("outputs", "squares").out
+    assert all(file["sha256"] in text and file["path"] in text for file in listed)
+
+
+def test_no_output_yet_is_said_so(new_campaign: Callable[..., Mill], command_line: CommandLine) -> None:
+    """Nothing merged is no error: an empty list, or a sentence."""
+    new_campaign()
+    assert answer(command_line("outputs", "squares", "--json")) == []
+    assert "no merged file yet" in command_line("outputs", "squares").out
+
+
+def test_abandoned_events_have_their_reason_and_traceback(
+    processed_campaign: Path, command_line: CommandLine
+) -> None:
+    """The poisonous events, exactly, with the payload's own traceback and what it printed."""
+    listed = answer(command_line("abandoned", "squares", "--json"))
+    assert isinstance(listed, list)
+    assert [(span["input"], span["start"], span["stop"]) for span in listed] == [
+        ("generated:0-30", 7, 8),
+        ("generated:30-60", 1, 3),
+    ]
+    for span in listed:
+        assert span["reason"] == "payload: ValueError: negative mass"
+        assert 'payload.py", line 9, in square' in span["traceback"]
+    assert "looking at 7" in listed[0]["traceback"]
+    text = command_line("abandoned", "squares").out
+    assert "3 of 60 events" in text and "3 events: payload: ValueError: negative mass" in text
+    assert "generated:30-60  [1, 3)" in text and 'raise ValueError("negative mass")' in text
+
+
+def test_what_was_closed_is_abandoned_without_a_traceback(
+    new_campaign: Callable[..., Mill], command_line: CommandLine
+) -> None:
+    """The most frequent reason comes first."""
+    poison = {"callable": "payload.py:square", "parameters": {"poison": [0]}}
+    mill = new_campaign(payload=poison, inputs={"generated": {"events": 200}}, target=0.5)
+    mill.run()
+    text = command_line("abandoned", "squares").out
+    assert text.index("target reached") < text.index("negative mass")
+    listed = answer(command_line("abandoned", "squares", "--json"))
+    assert isinstance(listed, list)
+    closed = [span for span in listed if span["reason"] == "target reached"]
+    assert closed and all(span["traceback"] is None for span in closed)
+
+
+def test_nothing_abandoned_is_said_so(new_campaign: Callable[..., Mill], command_line: CommandLine) -> None:
+    """An empty list, or a sentence."""
+    new_campaign().run()
+    assert answer(command_line("abandoned", "squares", "--json")) == []
+    assert command_line("abandoned", "squares").out == "No event of squares is abandoned.\n"
+
+
+def test_an_exact_campaign_passes_its_audit(processed_campaign: Path, command_line: CommandLine) -> None:
+    """The audit says what it read and what that means."""
+    ended = command_line("audit", "campaign.yaml")
+    assert (ended.code, ended.err) == (0, "")
+    assert "exact: every event is in exactly one merged file" in ended.out
+    told = answer(command_line("audit", "campaign.yaml", "--json"))
+    assert isinstance(told, dict)
+    assert told["exact"] is True and told["problems"] == []
+    assert (told["merged_files"], told["rows"], told["events"]["total"]) == (3, 57, 60)
+
+
+def test_a_merged_file_that_was_touched_fails_the_audit(
+    new_campaign: Callable[..., Mill], command_line: CommandLine
+) -> None:
+    """The problem names the file, and the exit code is 4."""
+    new_campaign().run()
+    victim = sorted(Path("out").glob("*.parquet"))[1]
+    victim.write_bytes(victim.read_bytes()[:-1])
+    ended = command_line("audit", "squares")
+    assert ended.code == 4
+    assert victim.name in ended.out and "exact:" not in ended.out
+    assert ended.err == "eventmill: campaign 'squares' is not exact: the audit found 1 problem.\n"
+    told = json.loads(command_line("audit", "squares", "--json").out)
+    assert told["exact"] is False and len(told["problems"]) == 1
+
+
+def test_looking_changes_nothing(processed_campaign: Path, command_line: CommandLine) -> None:
+    """No view and no check writes into the folder, but for what SQLite itself keeps beside a ledger."""
+    before = {path: path.read_bytes() for path in processed_campaign.rglob("*.*") if path.is_file()}
+    for command in ("status", "outputs", "abandoned", "audit", "validate"):
+        assert command_line(command, "campaign.yaml").code == 0
+    after = {path: path.read_bytes() for path in processed_campaign.rglob("*.*") if path.is_file()}
+    kept = (".sqlite-wal", ".sqlite-shm", ".sqlite")
+    assert {p: b for p, b in after.items() if p.suffix not in kept} == {
+        p: b for p, b in before.items() if p.suffix not in kept
+    }
+
+
+def test_a_good_campaign_is_valid_and_nothing_is_made(folder: Path, command_line: CommandLine) -> None:
+    """`validate` says what it looked at."""
+    write_campaign(folder)
+    ended = command_line("validate", "campaign.yaml")
+    assert (ended.code, ended.err) == (0, "")
+    for words in ("payload.py:square", "2 inputs (generated) with 60 events", "20 events", "valid"):
+        assert words in ended.out
+    assert sorted(path.name for path in folder.iterdir()) == ["campaign.yaml", "payload.py"]
+
+
+@pytest.mark.parametrize("kind", [EventmillError, *EventmillError.__subclasses__()])
+def test_every_error_of_eventmill_has_a_documented_exit_code(
+    kind: type[EventmillError], command_line: CommandLine
+) -> None:
+    """`eventmill --help` tells what the code of each error means."""
+    assert f"{kind.exit_code} " in command_line("--help").out.split("Exit codes:")[1]
+
+
+def test_looking_at_a_campaign_imports_neither_prefect_nor_dask(processed_campaign: Path, folder: Path) -> None:
+    """Their import takes seconds, which `status` need not wait."""
+    program = (
+        "import sys, eventmill.cli\n"
+        "try: eventmill.cli.main(['status', 'squares'])\n"
+        "finally: print([m for m in sys.modules if m in ('prefect', 'dask', 'distributed')])\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], cwd=processed_campaign, capture_output=True, text=True)
+    assert ended.returncode == 0 and ended.stdout.endswith("[]\n")
+
+
+def test_a_reader_that_goes_away_is_no_error_to_talk_about(processed_campaign: Path) -> None:
+    """`eventmill outputs … | true` prints nothing on standard error."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-c", "import eventmill.cli; eventmill.cli.main()", "outputs", "squares", "--json"]
+    ended = subprocess.run(command, cwd=processed_campaign, stdout=writing, stderr=subprocess.PIPE)
+    os.close(writing)
+    assert ended.stderr == b"" and ended.returncode == 1
