@@ -13,7 +13,7 @@ from typing import Self
 
 from eventmill import sizing
 from eventmill.campaign import Campaign
-from eventmill.errors import CampaignLed, CampaignShort, EventmillError, PayloadError
+from eventmill.errors import CampaignLed, CampaignShort, PayloadError
 from eventmill.holders import is_gone, this_process
 from eventmill.manifest import write_manifest
 from eventmill.merger import publish_merges
@@ -41,7 +41,8 @@ class Coordinator:
     campaign: Campaign
     lead: Leadership = field(init=False)
     counts: Counts = field(init=False)
-    _errors: list[EventmillError] = field(default_factory=list)
+    _errors_in_a_row: int = 0
+    _done_at_error: int = 0
     _largest_range: int = 0
     _watched_at: float = -math.inf
 
@@ -152,7 +153,7 @@ class Coordinator:
         """Take note of how a block's task ended; the ledger knows already what became of its events.
 
         Raises what is wrong once it is clear that going on is useless: a payload that cannot be set up, or
-        several blocks in a row that failed for reasons outside the payload.
+        several blocks that failed for reasons outside the payload while nothing got done.
         """
         limit = self.campaign.limits.failures
         setups = self.opened.ledger.setups_failed_in_a_row(self.opened.record.id)
@@ -162,11 +163,13 @@ class Coordinator:
                 f"payload {self.campaign.payload.callable} could not be set up, {len(setups)} times in a row: "
                 f"{last.reason}. Debug it with 'eventmill try'.\n{last.detail}".rstrip()
             )
-        if not isinstance(error, EventmillError):
-            self._errors.clear()
+        if error is None:
             return
-        self._errors.append(error)
-        if len(self._errors) >= ERRORS_IN_A_ROW:
+        if self.counts.done > self._done_at_error:
+            self._errors_in_a_row = 0
+        self._done_at_error = self.counts.done
+        self._errors_in_a_row += 1
+        if self._errors_in_a_row >= ERRORS_IN_A_ROW:
             raise error
 
     def finish(self) -> str:

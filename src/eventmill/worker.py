@@ -218,6 +218,12 @@ class _BlockWork:
         return self.scratch / f"{piece.start}.parquet"
 
     def _fail(self, piece: EventRange, failure: FailureReport) -> None:
+        """Report a failure as what it is: of the range, of the set-up, or of the whole input."""
+        if failure.kind is FailureKind.SETUP:
+            self.obey(self.ledger.setup_failed(self.claim.lease, failure))
+            return
+        if failure.kind is FailureKind.INPUT:
+            self._open_source()  # raises if the file is gone or another one: then no event is at fault
         self.obey(self.ledger.fail(self.claim.lease, piece, failure))
         self._add(BlockReport(failed=len(piece)))
 

@@ -167,8 +167,9 @@ def _show_speed(out: Console, campaign: Campaign, *, set_up: Spent, call: Spent,
     speed = sizing.Speed(events, call.seconds, sizing.LARGEST_RANGE_EVENTS)
     auto = min(most, sizing.range_events(speed, wanted=None, seconds=ranges.seconds.total_seconds()))
     out.print(
-        f"\n{per_event:.3g} s per event: {counted(events, 'event')} in {call.seconds:.3g} s ({call.cpu_seconds:.3g} s "
-        f"of CPU), all that a first call loads included, after {set_up.seconds:.3g} s to set up."
+        f"\n{per_event:.3g} s per event: {counted(events, 'event')} in {call.seconds:.3g} s "
+        f"({call.cpu_seconds:.3g} s of CPU), all that a first call loads included, after {set_up.seconds:.3g} s "
+        "to set up."
     )
     aim, yours = write_duration(ranges.seconds), ""
     if ranges.events != "auto":
