@@ -1,0 +1,105 @@
+"""Whatever is wrong with what a user gives: one line that names it, an exit code, and nothing made or changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.story.command_line.bad_input import BAD, MAKES_FOLDER, Bad, parquet_file, with_keys
+from tests.story.command_line.conftest import CommandLine, write_campaign
+
+
+def not_yet(reason: str) -> list[pytest.MarkDecorator]:
+    """The mark of a row that fails for a known reason, if there is one."""
+    return [pytest.mark.xfail(reason=reason)] if reason else []
+
+
+ROWS = [
+    pytest.param(bad, command, id=f"{command}: {bad.name}", marks=not_yet(bad.not_yet))
+    for bad in BAD
+    for command in bad.commands
+]
+
+
+def contents(folder: Path) -> dict[Path, bytes | None]:
+    """All files and folders, without what Python itself keeps of imported modules."""
+    found = (path for path in folder.rglob("*") if "__pycache__" not in path.parts)
+    return {path: path.read_bytes() if path.is_file() else None for path in found}
+
+
+@pytest.mark.parametrize(("bad", "command"), ROWS)
+def test_bad_input_is_one_clear_line_and_changes_nothing(
+    bad: Bad, command: str, folder: Path, command_line: CommandLine
+) -> None:
+    """One line on standard error names what is wrong; no traceback, no ledger, no output folder."""
+    bad.make(folder)
+    before = contents(folder)
+    ended = command_line(command, "campaign.yaml")
+    assert ended.err.startswith("eventmill: ") and ended.err.count("\n") == 1, ended.err
+    assert ended.code == 1
+    assert [words for words in bad.words if words not in ended.err] == [], ended.err
+    assert ended.out == ""
+    assert contents(folder) == before
+
+
+NAMED = [
+    pytest.param(["squares"], "there is no ledger at", 1, id="no ledger for a name", marks=not_yet(MAKES_FOLDER)),
+    pytest.param(["squares", "--ledger", "."], "ledger", 1, id="the ledger is a folder"),
+    pytest.param(["squares", "--ledger", "payload.py"], "not a database", 1, id="the ledger is no database"),
+    pytest.param(["campaign.yaml", "--ledger", "a"], "names its ledger itself", 2, id="file and ledger"),
+    pytest.param([], "Missing argument 'CAMPAIGN'", 2, id="no campaign"),
+    pytest.param(["squares", "--jsn"], "--json", 2, id="unknown option"),
+]
+
+
+@pytest.mark.parametrize("command", ["status", "audit", "outputs", "abandoned"])
+@pytest.mark.parametrize(("words", "said", "code"), NAMED)
+def test_a_campaign_that_cannot_be_found_is_one_clear_line(
+    command: str, words: list[str], said: str, code: int, folder: Path, command_line: CommandLine
+) -> None:
+    """Names and ledgers are refused as clearly as files."""
+    write_campaign(folder)
+    before = contents(folder)
+    ended = command_line(command, *words)
+    assert ended.err.startswith("eventmill: ") and ended.err.count("\n") == 1, ended.err
+    assert said in ended.err and ended.code == code and ended.out == ""
+    assert contents(folder) == before
+
+
+def test_an_unknown_name_is_answered_with_the_names_there_are(
+    processed_campaign: Path, command_line: CommandLine
+) -> None:
+    """Whoever mistyped sees at once what was meant."""
+    ended = command_line("status", "sqares")
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err == "eventmill: the ledger has no campaign 'sqares'; it has: squares.\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["rnu"], "No such command 'rnu'"),
+        (["run", "campaign.yaml", "--changed", "maybe"], "'maybe'"),
+        (["run", "campaign.yaml", "--workers", "0"], "greater than or equal to 1"),
+        (["try", "campaign.yaml", "--events", "ten"], "valid integer"),
+    ],
+)
+def test_a_command_that_is_not_understood_ends_with_2(
+    words: list[str], said: str, folder: Path, command_line: CommandLine
+) -> None:
+    """Usage errors have a code of their own and point to the help."""
+    write_campaign(folder)
+    ended = command_line(*words)
+    assert ended.code == 2 and ended.out == ""
+    assert said in ended.err and "eventmill --help" in ended.err and ended.err.count("\n") == 1
+
+
+def test_unreadable_inputs_may_be_left_out_but_are_named(folder: Path, command_line: CommandLine) -> None:
+    """With `unreadable: leave_out` a campaign is valid without them, and says which."""
+    parquet_file(folder / "good.parquet")
+    (folder / "bad.parquet").write_bytes(b"")
+    with_keys(inputs={"files": ["*.parquet"], "unreadable": "leave_out"})(folder)
+    ended = command_line("validate", "campaign.yaml")
+    assert ended.code == 0
+    assert "1 input (parquet) with 1,000 events; 1 cannot be read and would be left out: bad.parquet" in ended.out
