@@ -44,7 +44,7 @@ def api_server(folder: Path) -> Iterator[str]:
             stdin=subprocess.PIPE,  # the server ends when this closes, however we end
             stdout=log,
             stderr=log,
-            env=os.environ | _server_environment(folder),
+            env=os.environ | _server_environment(folder, url),
             start_new_session=True,  # Ctrl-C is for us; the server must take the last states
         )
     try:
@@ -76,9 +76,10 @@ def _configured_url() -> str | None:
     return url
 
 
-def _server_environment(folder: Path) -> dict[str, str]:
+def _server_environment(folder: Path, url: str) -> dict[str, str]:
     return {
         "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{(folder / 'prefect.db').absolute()}",
+        "PREFECT_UI_API_URL": url,  # else the page in the browser asks port 4200
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_LOGGING_SERVER_LEVEL": "WARNING",
     }
