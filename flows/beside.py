@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextvars
+import math
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Self
@@ -18,6 +20,9 @@ from eventmill.opening import Opened
 AHEAD_OF_BLOCKS = 10
 """Dask priority: a merge goes before blocks that wait."""
 
+LOOK_SECONDS = 2.0
+"""To see what is due takes a look at every span that is not merged yet."""
+
 
 class MergeBeside:
     """Starts the merge flow whenever something is due and none is running; use it in a `with` block."""
@@ -26,7 +31,8 @@ class MergeBeside:
         self._opened = opened
         self._address = scheduler_address(runner)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="merge")
-        self._running: Future[Any] | None = None
+        self._running: Future[None] | None = None
+        self._looked_at = -math.inf
 
     def __enter__(self) -> Self:
         return self
@@ -37,22 +43,29 @@ class MergeBeside:
         self._thread.shutdown(wait=error is None)
 
     def look(self) -> None:
-        """Start merging if something is due. Raises what the last merge flow raised."""
+        """Start merging if something is due, which is looked at now and then. Raises what a merge flow raised."""
         if self._running is not None:
             if not self._running.done():
                 return
             self._running.result()
             self._running = None
+        now = time.monotonic()
+        if now - self._looked_at < LOOK_SECONDS:
+            return
+        self._looked_at = now
         if is_due(self._opened):
-            self._running = self._thread.submit(contextvars.copy_context().run, self._merge)
+            self._running = self._start()
+
+    def _start(self) -> Future[None]:
+        return self._thread.submit(contextvars.copy_context().run, self._merge)
 
     def run_to_the_end(self) -> None:
         """Merge until nothing is due any more."""
         while self._running is not None or is_due(self._opened):
-            if self._running is not None:
-                self._running.result()
-                self._running = None
-            self.look()
+            if self._running is None:
+                self._running = self._start()
+            self._running.result()
+            self._running = None
 
     def _merge(self) -> None:
         runner: Any = DaskTaskRunner(address=self._address)

@@ -35,6 +35,7 @@ def process(campaign: Campaign, changed: Changed = Changed.STOP, workers: int | 
     opened = open_campaign(campaign, folder=Path.cwd(), changed=changed)
     with Coordinator(opened, campaign) as coordinator, cluster_runner(campaign, workers=workers) as runner:
         split(coordinator, runner)
+        coordinator.recover()
         with Progress(coordinator) as progress:
             while coordinator.has_work():
                 with MergeBeside(opened, runner) as merging:

@@ -68,6 +68,21 @@ class Coordinator:
         """Events that must be committed or merged for the target to be reached."""
         return math.ceil(self.campaign.target * self.counts.total)
 
+    def recover(self) -> tuple[str, ...]:
+        """MERGED -> READY for merged files that are gone or cut short in the store; returns their keys.
+
+        A damaged file is removed first: whoever dies after that leaves a missing file, which is found again.
+        """
+        ledger, store = self.opened.ledger, open_store(self.opened.record.store_url)
+        publish_merges(ledger, store, self.opened.record.id)
+        lost = [
+            file for file in ledger.merged_outputs(self.opened.record.id) if store.size(file.key) != file.bytes
+        ]
+        for file in lost:
+            store.delete([file.key])
+            ledger.invalidate(file.merge_id, reason=f"{file.key} was not in the store, or not whole")
+        return tuple(file.key for file in lost)
+
     def unsplit(self) -> tuple[str, ...]:
         """Inputs that the ledger does not know yet."""
         known = {item.url for item in self.opened.ledger.inputs(self.opened.record.id)}
