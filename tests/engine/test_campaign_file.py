@@ -1,0 +1,208 @@
+"""The campaign file: what it may hold, and what is said of one that cannot be used."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eventmill.campaign import Campaign, InputFormat, Unreadable, parse_campaign, read_campaign
+from eventmill.errors import CampaignError
+from eventmill.model import Rules
+from eventmill.quantities import parse_bytes, parse_duration, write_duration
+
+SMALLEST: dict[str, Any] = {
+    "name": "dimuon-2026",
+    "inputs": {"files": ["*.root"]},
+    "payload": {"callable": "payload.py:Dimuon"},
+    "output": {"store": "out"},
+}
+
+FULL = """
+name: dimuon-2026
+inputs:  {files: ["a.root", "b.root"], format: root, tree: Events, columns: [Muon_pt], unreadable: leave_out}
+payload: {callable: "payload.py:Dimuon", parameters: {min_pt: 20}}
+ranges:  {events: 5000, seconds: 2.5s, block: 1min}
+target:  0.99
+output:  {store: out, format: parquet, merge: {events: 1000}, columns: {mass: float64}}
+limits:  {failures: 2, losses: 4, lease: 90s, no_worker: 2h}
+cluster: {profile: local, workers: 2}
+ledger:  here/ledger.sqlite
+"""
+
+
+def refused(data: dict[str, Any]) -> str:
+    """What is said about a campaign that cannot be used."""
+    with pytest.raises(CampaignError) as error:
+        parse_campaign(data, source="c.yaml")
+    text = str(error.value)
+    assert text.startswith("c.yaml: ") and text.endswith(".") and "\n" not in text
+    return text.removeprefix("c.yaml: ")
+
+
+def test_the_smallest_campaign_has_sensible_defaults() -> None:
+    """Four keys are enough; everything else has a value that works."""
+    campaign = parse_campaign(SMALLEST, source="c.yaml")
+    assert campaign.rules == Rules(3, 5, timedelta(seconds=60), 1.0, merge_bytes=256_000_000)
+    assert (campaign.ranges.events, campaign.ranges.seconds) == ("auto", timedelta(seconds=5))
+    assert (campaign.ranges.block, campaign.limits.no_worker) == (timedelta(seconds=30), timedelta(minutes=5))
+    assert (campaign.inputs.unreadable, campaign.cluster.profile) == (Unreadable.STOP, "local")
+
+
+def test_every_key_of_a_full_campaign_is_read(tmp_path: Path) -> None:
+    """The file says it, the model holds it."""
+    (tmp_path / "c.yaml").write_text(FULL)
+    campaign = read_campaign(tmp_path / "c.yaml")
+    assert campaign.rules == Rules(2, 4, timedelta(seconds=90), 0.99, merge_events=1000)
+    assert (campaign.inputs.format, campaign.inputs.tree) == (InputFormat.ROOT, "Events")
+    assert campaign.payload.parameters == {"min_pt": 20}
+    assert (campaign.ranges.events, campaign.ranges.seconds) == (5000, timedelta(seconds=2.5))
+    assert campaign.output.columns == {"mass": "float64"}
+    assert campaign.limits.no_worker == timedelta(hours=2)
+
+
+@pytest.mark.parametrize("text", [FULL, yaml.safe_dump(SMALLEST)])
+def test_a_campaign_survives_the_way_through_json(text: str) -> None:
+    """What the ledger keeps and the Prefect form sends is the same campaign again."""
+    campaign = parse_campaign(yaml.safe_load(text), source="c.yaml")
+    assert parse_campaign(campaign.model_dump(mode="json"), source="ledger") == campaign
+    assert Campaign.model_validate_json(campaign.model_dump_json()) == campaign
+
+
+def test_addresses_are_absolute_unless_they_are_urls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker in another folder finds the same ledger and the same store."""
+    monkeypatch.chdir(tmp_path)
+    campaign = parse_campaign(SMALLEST, source="c.yaml")
+    assert campaign.ledger_url == f"sqlite:///{tmp_path}/.eventmill/ledger.sqlite"
+    assert campaign.store_url == f"{tmp_path}/out"
+    remote = {"ledger": "postgresql://host/db", "output": {"store": "s3://bucket/out"}}
+    campaign = parse_campaign(SMALLEST | remote, source="c.yaml")
+    assert (campaign.ledger_url, campaign.store_url) == ("postgresql://host/db", "s3://bucket/out")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"limit": 3}, "unknown key 'limit'; allowed are: name, inputs, payload, output,"),
+        ({"output": {"store": "o", "merg": 1}}, "unknown key 'output.merg'; allowed are: store, format, merge,"),
+        ({"output": {"store": "o", "merge": {"event": 1}}}, "'output.merge.event'; allowed are: events, bytes"),
+        ({"inputs": {"generated": {"events": 9, "file": 1}}}, "'inputs.generated.file'; allowed are: events"),
+        ({"name": None}, "'name': input should be a valid string"),
+        ({"name": "a b"}, "'name': string should match pattern"),
+        ({"name": "../up"}, "(given: '../up')"),
+        ({"inputs": {}}, "'inputs': give either 'files' or 'generated'"),
+        ({"inputs": {"files": ["x"], "generated": {"events": 1}}}, "give either 'files' or 'generated'"),
+        ({"inputs": {"files": []}}, "'inputs.files': list should have at least 1 item"),
+        ({"inputs": {"files": "x.root"}}, "'inputs.files': input should be a valid list (given: 'x.root')"),
+        ({"inputs": {"files": ["x"], "format": "csv"}}, "'inputs.format': input should be 'root' or 'parquet'"),
+        ({"inputs": {"generated": {"events": 2, "files": 3}}}, "2 events cannot be divided into 3 files"),
+        ({"inputs": {"generated": {"events": 2}, "tree": "T"}}, "belong to 'files', not to 'generated'"),
+        ({"payload": "p.py:F"}, "'payload': input should be a valid dictionary"),
+        ({"payload": {}}, "'payload.callable' is missing"),
+        ({"ranges": {"events": 0}}, "'ranges.events': a range holds at least 1 event (given: 0)"),
+        ({"ranges": {"events": "many"}}, "'ranges.events': input should be 'auto' (given: 'many')"),
+        ({"output": {}}, "'output.store' is missing"),
+        ({"output": {"store": "o", "format": "root"}}, "'output.format': input should be 'parquet'"),
+        ({"output": {"store": "o", "merge": {"events": 1, "bytes": 1}}}, "give either 'events' or 'bytes'"),
+        ({"output": {"store": "o", "merge": {}}}, "'output.merge': give either 'events' or 'bytes'"),
+        ({"output": {"store": "o", "merge": {"bytes": "1 Mb"}}}, "give a size such as 500kB, 256MB, 1GiB"),
+        ({"target": 1.5}, "'target': input should be less than or equal to 1 (given: 1.5)"),
+        ({"target": 0}, "'target': input should be greater than 0 (given: 0)"),
+        ({"limits": {"failures": 0}}, "'limits.failures': input should be greater than or equal to 1"),
+        ({"limits": {"lease": "soon"}}, "'limits.lease': 'soon' is not understood; give a duration such as"),
+        ({"limits": {"lease": True}}, "'limits.lease': give a duration such as 500ms, 60s"),
+        ({"limits": {"lease": float("inf")}}, "'inf' is not above zero and finite"),
+        ({"limits": {"lease": "99999999 d"}}, "not between a microsecond and a thousand years"),
+        ({"cluster": {"workers": 0}}, "'cluster.workers': input should be greater than or equal to 1"),
+        ({7: 1}, "'7': keys should be strings"),
+    ],
+)
+def test_what_is_wrong_is_named_with_what_is_allowed(change: dict[Any, Any], said: str) -> None:
+    """The key, the value that was given, and what may stand there."""
+    assert said in refused(SMALLEST | change)
+
+
+def test_everything_that_is_wrong_is_said_at_once() -> None:
+    """Nobody mends a file one error at a time."""
+    text = refused({"name": "a b", "limit": 1, "target": 2, "inputs": {"files": ["x"]}})
+    for part in ("'name'", "unknown key 'limit'", "'target'", "'payload' is missing", "'output' is missing"):
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("name: [a\ninputs: b: c", "line 2, column 7 is no valid YAML"),
+        ("name: a\n\tinputs: b", "line 2, column 1 is no valid YAML: found character '\\t'"),
+        ("", "holds no campaign: expected keys such as name, inputs"),
+        ("- a\n- b", "holds no campaign"),
+        ("just words", "holds no campaign"),
+    ],
+)
+def test_a_file_that_is_no_campaign_is_named_with_its_line(tmp_path: Path, text: str, said: str) -> None:
+    """The path, and for broken YAML the line and the column."""
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    with pytest.raises(CampaignError) as error:
+        read_campaign(path)
+    assert str(path) in str(error.value) and said in str(error.value)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    """Missing, a folder, or no text."""
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00\x9f")
+    for name, said in (("gone.yaml", "No such file"), (".", "Is a directory"), ("binary.yaml", "is no text")):
+        with pytest.raises(CampaignError, match=said):
+            read_campaign(tmp_path / name)
+
+
+def test_a_campaign_does_not_change() -> None:
+    """A part of it cannot be set afterwards."""
+    campaign = parse_campaign(SMALLEST, source="c.yaml")
+    with pytest.raises(ValueError, match="frozen"):
+        setattr(campaign, "target", 0.5)  # noqa: B010  (assigning plainly is a typing error, which is the point)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("500ms", 0.5), ("60s", 60), (" 5 m ", 300), ("5min", 300), ("1.5h", 5400), ("2d", 172800), (3, 3)],
+)
+def test_durations_as_people_write_them(text: object, seconds: float) -> None:
+    """Numbers are seconds."""
+    assert parse_duration(text) == timedelta(seconds=seconds)
+
+
+@given(st.timedeltas(min_value=timedelta(microseconds=1), max_value=timedelta(days=3650)))
+def test_a_duration_is_written_exactly(duration: timedelta) -> None:
+    """What is written is read back, to the microsecond."""
+    assert parse_duration(write_duration(duration)) == duration == parse_duration(duration)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("1B", 1), ("1kB", 1000), ("256MB", 256 * 10**6), ("1.5 GB", 15 * 10**8), ("64MiB", 2**26), (7, 7)],
+)
+def test_sizes_as_people_write_them(text: object, size: int) -> None:
+    """Powers of ten and of two are told apart; numbers are bytes."""
+    assert parse_bytes(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "5", "5 parsecs", "-5s", "0s", "s", "1e3s", True, None, [5], float("nan")])
+def test_what_is_no_quantity_is_refused(text: object) -> None:
+    """Neither is zero, nor less, nor a bare number in quotes."""
+    for parse in (parse_duration, parse_bytes):
+        with pytest.raises(ValueError, match=r"give a (duration|size) such as"):
+            parse(text)
+
+
+def test_less_than_a_byte_and_less_than_a_microsecond_are_refused() -> None:
+    """They would be rounded to nothing."""
+    with pytest.raises(ValueError, match="less than one byte"):
+        parse_bytes("0.5B")
+    with pytest.raises(ValueError, match="between a microsecond"):
+        parse_duration("0.0000001s")

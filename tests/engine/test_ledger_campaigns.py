@@ -1,0 +1,222 @@
+"""A campaign as a whole: opened, changed, led by one coordinator, closed, opened again, forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from eventmill.errors import CampaignLed, LedgerError
+from eventmill.ledger import Ledger
+from eventmill.model import CampaignRecord, EventRange, NewInput, Outcome, PayloadCode, Rules, Wanted
+from tests.conftest import CODE, SettableClock, new_campaign
+from tests.engine.deeds import SAID_NO, begin, commit, finish, layout, lead
+
+Opened = Callable[..., CampaignRecord]
+
+
+def alive(_holder: str) -> bool:
+    """What a coordinator on another machine must assume of the present one."""
+    return False
+
+
+def test_a_campaign_is_kept_as_it_was_opened(ledger: Ledger, clock: SettableClock) -> None:
+    """Its file, its rules and its code come back as they went in."""
+    rules = Rules(2, 4, timedelta(seconds=1.5), 0.9, merge_events=100)
+    code = PayloadCode("p.py:F", "p:F", "f" * 16, None)
+    opened = ledger.open_campaign("a", spec={"x": [1, None]}, rules=rules, code=code, store_url="s3://b")
+    assert ledger.campaign("a") == opened and ledger.campaigns() == (opened,)
+    assert (opened.spec, opened.rules, opened.store_url) == ({"x": [1, None]}, rules, "s3://b")
+    assert (opened.payload, opened.wanted, opened.created_at) == ("f" * 16, Wanted.RUN, clock.now)
+    assert (opened.schema, opened.closed_at, opened.close_reason) == (None, None, None)
+    assert ledger.code("f" * 16) == code
+
+
+def test_names_are_told_when_one_is_wrong(ledger: Ledger) -> None:
+    """A name that is taken, and one that is not there, are errors that say so; so is unknown code."""
+    with pytest.raises(LedgerError, match="no campaign 'b'; it has: none yet"):
+        ledger.campaign("b")
+    new_campaign(ledger, (1,), name="a")
+    with pytest.raises(LedgerError, match="'a' is in the ledger already"):
+        new_campaign(ledger, (1,), name="a")
+    with pytest.raises(LedgerError, match="no campaign 'b'; it has: a"):
+        ledger.campaign("b")
+    with pytest.raises(LedgerError, match="no payload code beef"):
+        ledger.code("beef")
+    with pytest.raises(LedgerError, match="no campaign number 7"):
+        ledger.close(7, reason="x")
+
+
+def test_adding_an_input_twice_is_harmless(ledger: Ledger, open_campaign: Opened) -> None:
+    """A split may run again; an input of another content under the same name is refused."""
+    campaign = open_campaign(10, 20)
+    known = ledger.inputs(campaign.id)
+    again = [NewInput("file1", 20, "id1"), NewInput("file0", 10, "id0"), NewInput("new", 5, "n")]
+    assert ledger.add_inputs(campaign.id, again)[:2] == known
+    assert layout(ledger, campaign) == ["0 [0, 10) ready", "1 [0, 20) ready", "2 [0, 5) ready"]
+    for changed in (NewInput("file0", 11, "id0"), NewInput("file0", 10, "other")):
+        with pytest.raises(LedgerError, match="file0 has changed"):
+            ledger.add_inputs(campaign.id, [NewInput("newer", 1, "n"), changed])
+    assert len(ledger.inputs(campaign.id)) == 3
+
+
+def test_the_first_schema_is_the_campaigns(ledger: Ledger, open_campaign: Opened) -> None:
+    """Whoever comes second is told the schema that holds; claims and merges carry it."""
+    campaign = open_campaign(10)
+    assert [ledger.fix_schema(campaign.id, s) for s in (b"first", b"second")] == [b"first", b"first"]
+    assert ledger.campaign("c").schema == b"first"
+    claim = begin(ledger, lead(ledger, campaign), events=10)
+    assert claim.schema == b"first"
+    commit(ledger, claim, (0, 10), size=1000)
+    (number,) = ledger.begin_merges(campaign.id, suffix="parquet")
+    claimed = ledger.claim_merge(number, holder="m", length=timedelta(seconds=60))
+    assert claimed and claimed[0].schema == b"first"
+
+
+def test_two_coordinators_never_drive_one_campaign(
+    ledger: Ledger, open_campaign: Opened, clock: SettableClock
+) -> None:
+    """While the first lives the second is refused by name; after its silence the second takes over."""
+    campaign = open_campaign(30)
+    first = ledger.lead(campaign.id, "first", is_gone=alive)
+    clock.move(14)
+    assert ledger.keep_lead(first)
+    clock.move(14)
+    with pytest.raises(CampaignLed, match="driven by first"):
+        ledger.lead(campaign.id, "second", is_gone=alive)
+    clock.move(1)
+    second = ledger.lead(campaign.id, "second", is_gone=alive)
+    assert second.attempt > first.attempt
+    assert not ledger.keep_lead(first) and not ledger.yield_lead(first)
+    with pytest.raises(CampaignLed, match="second"):
+        ledger.reserve(first, events=10, range_events=10)
+    assert ledger.keep_lead(second) and ledger.reserve(second, events=10, range_events=10)
+
+
+def test_a_coordinator_that_is_known_to_be_gone_is_not_waited_for(ledger: Ledger, open_campaign: Opened) -> None:
+    """Who can tell that the holder of the lead is dead takes its place at once."""
+    campaign = open_campaign(30)
+    ledger.lead(campaign.id, "dead", is_gone=alive)
+    with pytest.raises(CampaignLed):
+        ledger.lead(campaign.id, "second", is_gone=lambda holder: holder != "dead")
+    assert ledger.lead(campaign.id, "second", is_gone=lambda holder: holder == "dead").holder == "second"
+
+
+def test_a_lead_that_is_given_up_is_free(ledger: Ledger, open_campaign: Opened) -> None:
+    """After a clean end the next run need not wait, and the old coordinator cannot come back."""
+    campaign = open_campaign(30)
+    first = ledger.lead(campaign.id, "first", is_gone=alive)
+    assert ledger.yield_lead(first) and not ledger.keep_lead(first) and not ledger.yield_lead(first)
+    ledger.lead(campaign.id, "second", is_gone=alive)
+
+
+def test_taking_over_frees_what_was_only_queued(ledger: Ledger, open_campaign: Opened) -> None:
+    """Blocks that no worker began go back to READY; those that run go on under their leases."""
+    campaign = open_campaign(40)
+    first = lead(ledger, campaign)
+    running = begin(ledger, first, events=10)
+    queued = ledger.reserve(first, events=20, range_events=10)
+    second = lead(ledger, campaign)
+    assert layout(ledger, campaign) == ["0 [0, 10) leased", "0 [10, 40) ready"]
+    assert queued and ledger.claim(queued.id, holder="late") is None
+    assert commit(ledger, running, (0, 10)).outcomes == (Outcome.ACCEPTED,)
+    assert begin(ledger, second, events=10).missing == (EventRange(10, 20),)
+
+
+def test_a_coordinator_withdraws_what_it_handed_out(ledger: Ledger, open_campaign: Opened) -> None:
+    """Stopping cleanly, a coordinator takes back its own blocks, queued or running, and nobody else's."""
+    campaign = open_campaign(60)
+    others = begin(ledger, lead(ledger, campaign), events=10)
+    mine = lead(ledger, campaign)
+    claim = begin(ledger, mine, events=20)
+    commit(ledger, claim, (10, 20))
+    ledger.reserve(mine, events=10, range_events=5)
+    assert ledger.withdraw(mine) == 20
+    assert ledger.renew(claim.lease).outcomes == (Outcome.FENCED,)
+    assert commit(ledger, others, (0, 10)).outcomes == (Outcome.ACCEPTED,)
+    assert layout(ledger, campaign) == ["0 [0, 10) committed", "0 [10, 20) committed", "0 [20, 60) ready"]
+    assert ledger.withdraw(mine) == 0 and ledger.count_incidents(campaign.id) == {}
+
+
+def test_a_closed_campaign_accepts_nothing_more(
+    ledger: Ledger, open_campaign: Opened, clock: SettableClock
+) -> None:
+    """At the target live leases are fenced and what is not committed is abandoned with that reason."""
+    campaign = open_campaign(50)
+    leadership = lead(ledger, campaign)
+    claim = begin(ledger, leadership, events=20)
+    commit(ledger, claim, (0, 10))
+    ledger.close(campaign.id, reason="target reached")
+    reply = commit(ledger, claim, (10, 20))
+    assert reply.outcomes == (Outcome.FENCED,)
+    assert ledger.claim(claim.block.id, holder="again") is None
+    assert ledger.reserve(leadership, events=10, range_events=10) is None
+    assert layout(ledger, campaign) == ["0 [0, 10) committed", "0 [10, 50) abandoned"]
+    record = ledger.campaign("c")
+    assert (record.closed_at, record.close_reason) == (clock.now, "target reached")
+    assert ledger.spans(campaign.id)[1][1].reason == "target reached"
+
+
+def test_closing_twice_is_harmless(ledger: Ledger, open_campaign: Opened, clock: SettableClock) -> None:
+    """The first reason and the first time stay; the journal has one line."""
+    campaign = open_campaign(50)
+    for reason in ("target reached", "again"):
+        ledger.close(campaign.id, reason=reason)
+        clock.move(5)
+    record = ledger.campaign("c")
+    assert record.closed_at == clock.now - timedelta(seconds=10)
+    assert [(i.kind, i.reason, i.detail) for i in ledger.journal(campaign.id)] == [
+        ("close", "target reached", "50 events")
+    ]
+
+
+def test_reopening_gives_fresh_budgets(ledger: Ledger, open_campaign: Opened) -> None:
+    """Every abandoned event may be tried again as if for the first time, in a campaign that runs."""
+    campaign = open_campaign(30, failures=1, merge_events=10)
+    leadership = lead(ledger, campaign)
+    claim = begin(ledger, leadership, events=11, size=10)
+    commit(ledger, claim, (0, 10))
+    ledger.fail(claim.lease, EventRange(10, 11), SAID_NO)
+    ledger.want(campaign.id, Wanted.CANCELLED)
+    ledger.close(campaign.id, reason="cancelled")
+    assert layout(ledger, campaign)[1:] == ["0 [10, 11) abandoned f1", "0 [11, 30) abandoned"]
+    assert ledger.reopen(campaign.id) == 20
+    assert layout(ledger, campaign) == ["0 [0, 10) committed", "0 [10, 30) ready"]
+    record = ledger.campaign("c")
+    assert (record.closed_at, record.close_reason, record.wanted) == (None, None, Wanted.RUN)
+    finish(ledger, campaign)
+    assert ledger.counts(campaign.id).committed == 30 and ledger.reopen(campaign.id) == 0
+
+
+def test_counts_are_in_events_and_sum_to_the_inputs(ledger: Ledger, open_campaign: Opened) -> None:
+    """Total = ready + leased + committed + merged + abandoned, in events, whatever the spans are."""
+    campaign = open_campaign(100, 20, merge_events=10, failures=1)
+    leadership = lead(ledger, campaign)
+    claim = begin(ledger, leadership, events=50, size=10)
+    commit(ledger, claim, (0, 10), (10, 20), (20, 23))
+    for number in ledger.begin_merges(campaign.id, suffix="parquet"):
+        claimed = ledger.claim_merge(number, holder="m", length=timedelta(seconds=60))
+        assert claimed
+        ledger.complete_merge(claimed[1], staged="s", bytes=1, sha256="0" * 64, rows=1)
+    ledger.fail(claim.lease, EventRange(23, 24), SAID_NO)
+    counts = ledger.counts(campaign.id)
+    assert (counts.merged, counts.committed, counts.leased, counts.abandoned) == (20, 3, 26, 1)
+    assert (counts.ready, counts.total, counts.done, counts.open) == (70, 120, 23, 96)
+
+
+def test_a_forgotten_campaign_leaves_nothing_and_no_other_is_touched(
+    ledger: Ledger, open_campaign: Opened
+) -> None:
+    """Striking one campaign out leaves its neighbour's spans, outputs and merges as they are."""
+    gone, stays = open_campaign(20, name="gone"), open_campaign(20, name="stays")
+    for campaign in (gone, stays):
+        claim = begin(ledger, lead(ledger, campaign), events=20)
+        commit(ledger, claim, (0, 10), size=2000)
+        ledger.begin_merges(campaign.id, suffix="parquet")
+        ledger.lose(campaign.id, holders=["w"], reason="gone")
+    before = layout(ledger, stays)
+    ledger.forget_campaign(gone.id)
+    assert [campaign.name for campaign in ledger.campaigns()] == ["stays"]
+    assert layout(ledger, stays) == before and len(ledger.open_merges(stays.id)) == 1
+    assert new_campaign(ledger, (5,), name="gone").payload == CODE.digest
