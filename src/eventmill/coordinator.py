@@ -66,7 +66,7 @@ class Coordinator:
     @property
     def target_events(self) -> int:
         """Events that must be committed or merged for the target to be reached."""
-        return math.ceil(self.campaign.target * self.counts.total)
+        return self.counts.wanted(self.campaign.target)
 
     def recover(self) -> tuple[str, ...]:
         """MERGED -> READY for merged files that are gone or cut short in the store; returns their keys.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -316,6 +317,10 @@ class Counts:
     def open(self) -> int:
         """Events that still need work."""
         return self.ready + self.leased
+
+    def wanted(self, target: float) -> int:
+        """Events that must be done for the `target`, a fraction, to be reached."""
+        return math.ceil(target * self.total - 1e-9)  # 0.07 * 100 is 7.000000000000001
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,9 +86,15 @@ def _ledger(campaign: Campaign) -> str:
     return f"{campaign.ledger}, {'does not know' if record is None else 'has begun'} this campaign"
 
 
-def _store(campaign: Campaign) -> str:
+def check_store(campaign: Campaign) -> Path:
+    """The folder that results go to; `StoreError` unless one may write there, or make it."""
     folder = Path(open_store(campaign.store_url).url)
     _check_folder(folder, what="the store", error=StoreError)
+    return folder
+
+
+def _store(campaign: Campaign) -> str:
+    folder = check_store(campaign)
     merge = campaign.output.merge
     size = f"at multiples of {counted(merge.events, 'event')}" if merge.events else f"at {merge.bytes:,} bytes"
     return f"{folder}{'' if folder.exists() else ', to be made'}; files are cut {size}"

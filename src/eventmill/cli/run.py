@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from eventmill.campaign import Campaign, read_campaign
+from eventmill.cli.checking import check_store
 from eventmill.clusters import read_profile
 from eventmill.model import Wanted
 from eventmill.opening import Changed, Opened, open_campaign
@@ -28,6 +29,7 @@ def run(
     """Run a campaign on this machine, or on the cluster its profile names; run it again to resume."""
     campaign = read_campaign(campaign_file)
     read_profile(campaign.cluster)
+    check_store(campaign)
     opened = open_campaign(campaign, folder=Path.cwd(), changed=changed)
     if reopen:
         opened.ledger.reopen(opened.record.id)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from enum import StrEnum
 
 from eventmill.model import Counts, Wanted
@@ -44,14 +43,9 @@ def standing(
         return Standing.RUNNING
     settled = bool(inputs) and not (counts.open or counts.committed or open_merges)
     if settled:
-        return Standing.DONE if counts.done >= target_events(counts, target) else Standing.SHORT
+        return Standing.DONE if counts.done >= counts.wanted(target) else Standing.SHORT
     if wanted is Wanted.PAUSED:
         return Standing.PAUSED
     if wanted is Wanted.CANCELLED:
         return Standing.CANCELLED
     return Standing.INTERRUPTED
-
-
-def target_events(counts: Counts, target: float) -> int:
-    """Events that must be committed or merged for the `target`, a fraction, to be reached."""
-    return math.ceil(target * counts.total)

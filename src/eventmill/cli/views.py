@@ -10,7 +10,7 @@ from rich.text import Text
 from eventmill.audit import audit as audit_campaign
 from eventmill.cli.named import AsJson, InLedger, Named, find_campaign
 from eventmill.cli.screen import counted, facts, print_json, screen, table
-from eventmill.cli.standing import WHAT_NEXT, Standing, standing, target_events
+from eventmill.cli.standing import WHAT_NEXT, Standing, standing
 from eventmill.errors import AuditFailed
 from eventmill.holders import is_gone, parse_holder
 from eventmill.ledger import Ledger
@@ -83,7 +83,7 @@ def events_by_state(counts: Counts) -> dict[str, int]:
 
 def _show_status(record: CampaignRecord, answer: dict[str, Any]) -> None:
     events, state = answer["events"], Standing(answer["state"])
-    wanted = target_events(Counts(merged=events["total"]), record.rules.target)
+    wanted = Counts(merged=events["total"]).wanted(record.rules.target)
     total = max(1, events["total"])
     lines = [
         ("events", f"{events['total']:,} in {counted(answer['inputs'], 'input')}, {wanted:,} wanted"),

@@ -47,10 +47,13 @@ def create_ledger(url: str, *, clock: Clock | None = None) -> Ledger:
         tables = set(sa.inspect(tx).get_table_names())
         if tables and "about" not in tables:
             raise LedgerError(f"{url} is a database of something else; give the ledger a place of its own.")
-        if not tables:
+        is_new = not tables
+        if is_new:
             schema.metadata.create_all(tx)
             tx.execute(sa.insert(schema.about).values(version=schema.VERSION))
             tx.execute(sa.insert(schema.counter).values(name="attempt", value=0))
+    if is_new:
+        ledger.write_ahead()
     ledger.disconnect()
     return open_ledger(url, clock=clock)
 

@@ -84,6 +84,14 @@ class Database:
         with _told_clearly(self.engine), self.engine.begin() as tx:
             yield tx
 
+    def write_ahead(self) -> None:
+        """Let readers and a writer work side by side. SQLite keeps this in the file, so once is enough."""
+        if self.engine.dialect.name == "sqlite":
+            with _told_clearly(self.engine):
+                connection = self.engine.raw_connection()
+                connection.cursor().execute("PRAGMA journal_mode=WAL")
+                connection.close()
+
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
         """One consistent view; never waits for writers."""
@@ -170,12 +178,13 @@ def open_engine(url: str, *, exist: bool) -> sa.Engine:
 
 def _check_place(path: Path, *, exist: bool) -> None:
     try:
-        is_there = path.is_file()
+        if exist and not path.is_file():
+            raise LedgerError(
+                f"there is no ledger at {path}. Begin a campaign with 'eventmill run CAMPAIGN.yaml'."
+            )
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise LedgerError(f"the ledger's folder {path.parent} cannot be used: {error.strerror}.") from None
-    if exist and not is_there:
-        raise LedgerError(f"there is no ledger at {path}. Begin a campaign with 'eventmill run CAMPAIGN.yaml'.")
     kind = filesystem_kind(path.parent)
     if kind in NETWORK_FILESYSTEMS:
         raise LedgerError(
@@ -196,7 +205,7 @@ def filesystem_kind(folder: Path) -> str:
 def _on_connect(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # transactions are begun by _on_begin and by nobody else
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-16000"):
+    for pragma in ("synchronous=FULL", "foreign_keys=ON", "cache_size=-16000"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

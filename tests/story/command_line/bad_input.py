@@ -21,10 +21,6 @@ BEGINS = ("validate", "run", "try")
 """Commands that list inputs and find the payload before they do anything."""
 
 
-MAKES_FOLDER = "opening a ledger that is not there makes its folder"
-SETS_WAL = "a database of somebody else is put into WAL mode before it is refused"
-
-
 @dataclass(frozen=True)
 class Bad:
     """Something wrong: how a folder gets it, the commands that must say so, and the words that matter."""
@@ -33,8 +29,6 @@ class Bad:
     make: Callable[[Path], object]
     commands: tuple[str, ...]
     words: tuple[str, ...]
-    not_yet: str = ""
-    """Why a row cannot hold yet."""
 
 
 def text(content: str | bytes) -> Callable[[Path], object]:
@@ -216,7 +210,7 @@ BAD_PLACES = [
     ),
     Bad("no address", with_keys(cluster__profile="address"), ("validate", "run"), ("'cluster.address'",)),
     Bad("profile with unknown key", profile("wrokers: 2\n"), ("validate", "run"), ("mine.yaml", "wrokers")),
-    Bad("no ledger", with_keys(), ("status", "audit"), ("there is no ledger", "eventmill run"), MAKES_FOLDER),
+    Bad("no ledger", with_keys(), ("status", "audit"), ("there is no ledger", "eventmill run")),
     Bad("ledger is a folder", with_keys(ledger="."), ("validate", "run", "status"), ("ledger",)),
     Bad(
         "ledger is no database",
@@ -224,7 +218,7 @@ BAD_PLACES = [
         ("validate", "run", "status"),
         ("notes", "not a database"),
     ),
-    Bad("ledger of others", other_database, ("validate", "run", "status"), ("other.sqlite", "ledger"), SETS_WAL),
+    Bad("ledger of others", other_database, ("validate", "run", "status"), ("other.sqlite", "ledger")),
     Bad(
         "ledger below a file",
         beside("notes", b"", ledger="notes/ledger.sqlite"),

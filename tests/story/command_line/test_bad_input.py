@@ -6,20 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.story.command_line.bad_input import BAD, MAKES_FOLDER, Bad, parquet_file, with_keys
+from tests.story.command_line.bad_input import BAD, Bad, parquet_file, with_keys
 from tests.story.command_line.conftest import CommandLine, write_campaign
 
 
-def not_yet(reason: str) -> list[pytest.MarkDecorator]:
-    """The mark of a row that fails for a known reason, if there is one."""
-    return [pytest.mark.xfail(reason=reason)] if reason else []
-
-
-ROWS = [
-    pytest.param(bad, command, id=f"{command}: {bad.name}", marks=not_yet(bad.not_yet))
-    for bad in BAD
-    for command in bad.commands
-]
+ROWS = [pytest.param(bad, command, id=f"{command}: {bad.name}") for bad in BAD for command in bad.commands]
 
 
 def contents(folder: Path) -> dict[Path, bytes | None]:
@@ -44,7 +35,7 @@ def test_bad_input_is_one_clear_line_and_changes_nothing(
 
 
 NAMED = [
-    pytest.param(["squares"], "there is no ledger at", 1, id="no ledger for a name", marks=not_yet(MAKES_FOLDER)),
+    pytest.param(["squares"], "there is no ledger at", 1, id="no ledger for a name"),
     pytest.param(["squares", "--ledger", "."], "ledger", 1, id="the ledger is a folder"),
     pytest.param(["squares", "--ledger", "payload.py"], "not a database", 1, id="the ledger is no database"),
     pytest.param(["campaign.yaml", "--ledger", "a"], "names its ledger itself", 2, id="file and ledger"),
