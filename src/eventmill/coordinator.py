@@ -29,8 +29,6 @@ ERRORS_IN_A_ROW = 5
 WATCH_SECONDS = 1.0
 """How often the lead is renewed and leases are looked at; both outlast many of these."""
 
-TARGET_REACHED = "target reached"
-NOTHING_LEFT = "all events settled"
 
 
 @dataclass
@@ -115,10 +113,7 @@ class Coordinator:
         self.counts = self.opened.ledger.counts(self.opened.record.id)
         if self.counts.open and self.counts.done < self.target_events:
             return False
-        if self.counts.total:
-            reason = TARGET_REACHED if self.counts.done >= self.target_events else NOTHING_LEFT
-            self.opened.ledger.close(self.opened.record.id, reason=reason)
-        return True
+        return self.opened.ledger.close_if_done(self.opened.record.id)
 
     def is_wanted(self) -> bool:
         """Whether the user still wants this campaign to run."""

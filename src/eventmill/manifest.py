@@ -1,4 +1,4 @@
-"""`<campaign>-manifest.json`: each merged file with its events and checksum, each abandoned event with why."""
+"""`_<campaign>-manifest.json`: each merged file with its events and checksum, each abandoned event with why."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from eventmill.store import Store
 
 
 def manifest_key(campaign: str) -> str:
-    """Where the manifest stands in the store."""
-    return f"{campaign}-manifest.json"
+    """Where the manifest stands in the store. Tools that read a folder of Parquet skip names with a '_'."""
+    return f"_{campaign}-manifest.json"
 
 
 def manifest(ledger: Ledger, record: CampaignRecord) -> dict[str, Any]:

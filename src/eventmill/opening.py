@@ -45,6 +45,7 @@ FIXED = (
     "inputs.generated",
     "output.store",
     "output.columns",
+    "output.merge.events",  # ranges that are done may cross the new windows
 )
 """Keys that cannot change while results made under the old value are kept."""
 
@@ -174,7 +175,7 @@ def forget(ledger: Ledger, record: CampaignRecord) -> None:
     keys = [merged.key for merged in ledger.merged_outputs(record.id)]
     for folder in (RANGES, STAGED):
         keys += list(store.keys(f"{folder}/{record.name}"))
-    store.delete([*keys, f"{record.name}-manifest.json"])
+    store.delete([*keys, f"_{record.name}-manifest.json"])
     ledger.forget_campaign(record.id)
 
 

@@ -90,7 +90,7 @@ def test_the_own_campaign_of_the_readme_selects_what_pandas_selects(
     pd.testing.assert_frame_equal(merged, expected, check_exact=True)
     assert files[0].name == "bright-000000000000-000000020000.parquet"
     assert [read_spans(file) for file in files] == [((name, 0, 20_000),) for name in nights]
-    assert (Path("out/bright") / "bright-manifest.json").is_file()
+    assert (Path("out/bright") / "_bright-manifest.json").is_file()
     assert opened.ledger.counts(opened.record.id) == Counts(merged=60_000)
     assert audit(opened.ledger, open_store(opened.record.store_url), opened.record).is_exact
 

@@ -13,12 +13,15 @@ from eventmill.errors import CampaignLed, LedgerError
 from eventmill.ledger import schema
 from eventmill.ledger.database import Database, insert_spans, read_spans, replace_spans
 from eventmill.ledger.journal import write_journal
-from eventmill.model import CampaignRecord, Input, Leadership, NewInput, PayloadCode, Rules, Span, Wanted
+from eventmill.model import CampaignRecord, Counts, Input, Leadership, NewInput, PayloadCode, Rules, Span, Wanted
 from eventmill.partition import coalesce
 from eventmill.states import State
 
 LEADER_SECONDS = 15.0
 """How long a coordinator may be silent before another may take its place."""
+
+TARGET_REACHED = "target reached"
+NOTHING_LEFT = "all events settled"
 
 _HELD_CAMPAIGN = (
     sa.select(schema.campaign).where(schema.campaign.c.id == sa.bindparam("b_campaign")).with_for_update()
@@ -209,24 +212,41 @@ class CampaignVerbs(Database):
         """READY, LEASED -> ABANDONED with `reason`; live leases are fenced. Harmless twice."""
         with self.writing() as tx:
             locked(tx, campaign_id)
-            table = schema.span
-            old = read_spans(
-                tx, table.c.campaign_id == campaign_id, table.c.state.in_([State.READY, State.LEASED])
-            )
-            gone = [
-                replace(s, state=State.ABANDONED, failures=0, losses=0, block_id=None, reason=reason) for s in old
-            ]
-            replace_spans(tx, "close", campaign_id, old=old, new=coalesce(gone))
-            tx.execute(sa.delete(schema.block).where(schema.block.c.campaign_id == campaign_id))
-            now = self.now(tx)
-            tx.execute(
-                sa.update(schema.campaign)
-                .where(schema.campaign.c.id == campaign_id, schema.campaign.c.closed_at.is_(None))
-                .values(closed_at=now, close_reason=reason)
-            )
-            if old:
-                events = sum(map(len, old))
-                write_journal(tx, campaign_id, now, kind="close", reason=reason, detail=f"{events} events")
+            self._close(tx, campaign_id, reason)
+
+    def close_if_done(self, campaign_id: int) -> bool:
+        """`close`, if the target is reached or nothing is READY or LEASED any more; tells whether it is.
+
+        Seen and done in one transaction: a merge that finds a damaged output sends its events back to READY,
+        and they are not to be abandoned because somebody counted just before that.
+        """
+        with self.writing() as tx:
+            rules = locked(tx, campaign_id).rules
+            counts = read_counts(tx, campaign_id)
+            reached = counts.done >= counts.wanted(rules.target)
+            if counts.open and not reached:
+                return False
+            if counts.total:
+                self._close(tx, campaign_id, TARGET_REACHED if reached else NOTHING_LEFT)
+            return True
+
+    def _close(self, tx: sa.Connection, campaign_id: int, reason: str) -> None:
+        table = schema.span
+        old = read_spans(tx, table.c.campaign_id == campaign_id, table.c.state.in_([State.READY, State.LEASED]))
+        gone = [
+            replace(s, state=State.ABANDONED, failures=0, losses=0, block_id=None, reason=reason) for s in old
+        ]
+        replace_spans(tx, "close", campaign_id, old=old, new=coalesce(gone))
+        tx.execute(sa.delete(schema.block).where(schema.block.c.campaign_id == campaign_id))
+        now = self.now(tx)
+        tx.execute(
+            sa.update(schema.campaign)
+            .where(schema.campaign.c.id == campaign_id, schema.campaign.c.closed_at.is_(None))
+            .values(closed_at=now, close_reason=reason)
+        )
+        if old:
+            events = sum(map(len, old))
+            write_journal(tx, campaign_id, now, kind="close", reason=reason, detail=f"{events} events")
 
     def reopen(self, campaign_id: int) -> int:
         """ABANDONED -> READY with fresh budgets; returns how many events may be tried again."""
@@ -289,6 +309,17 @@ def _record(row: sa.Row[Any]) -> CampaignRecord:
         closed_at=row.closed_at,
         close_reason=row.close_reason,
     )
+
+
+def read_counts(tx: sa.Connection, campaign_id: int) -> Counts:
+    """Events by state."""
+    table = schema.span
+    statement = (
+        sa.select(table.c.state, sa.func.sum(table.c.stop - table.c.start))
+        .where(table.c.campaign_id == campaign_id)
+        .group_by(table.c.state)
+    )
+    return Counts(**{state: int(events) for state, events in tx.execute(statement)})
 
 
 def read_inputs(tx: sa.Connection, campaign_id: int) -> tuple[Input, ...]:

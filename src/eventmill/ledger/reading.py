@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from eventmill.errors import PartitionBroken
 from eventmill.ledger import schema
-from eventmill.ledger.campaigns import read_inputs
+from eventmill.ledger.campaigns import read_counts, read_inputs
 from eventmill.ledger.database import Database, read_spans
 from eventmill.model import CommittedOutput, Counts, EventRange, Holder, Incident, Input, Span
 from eventmill.partition import coverage
@@ -20,14 +20,8 @@ class Readings(Database):
 
     def counts(self, campaign_id: int) -> Counts:
         """Events by state."""
-        table = schema.span
         with self.reading() as tx:
-            statement = (
-                sa.select(table.c.state, sa.func.sum(table.c.stop - table.c.start))
-                .where(table.c.campaign_id == campaign_id)
-                .group_by(table.c.state)
-            )
-            return Counts(**{state: int(events) for state, events in tx.execute(statement)})
+            return read_counts(tx, campaign_id)
 
     def audit(self, campaign_id: int) -> tuple[str, ...]:
         """What is wrong with the ledger itself, one line each; empty when every input is partitioned exactly."""
