@@ -30,7 +30,6 @@ WATCH_SECONDS = 1.0
 """How often the lead is renewed and leases are looked at; both outlast many of these."""
 
 
-
 @dataclass
 class Coordinator:
     """Drives one campaign while its lead lasts; use it in a `with` block."""

@@ -158,6 +158,19 @@ def test_a_closed_campaign_accepts_nothing_more(
     assert ledger.spans(campaign.id)[1][1].reason == "target reached"
 
 
+def test_a_campaign_closes_only_while_it_is_done(ledger: Ledger, open_campaign: Opened) -> None:
+    """Whether it is done is seen as it closes: what came back as damaged just before is not abandoned."""
+    campaign = open_campaign(10, 10, target=0.9)
+    finish(ledger, campaign)
+    damaged = ledger.committed_outputs(campaign.id)[0]
+    ledger.corrupt(campaign.id, damaged.output_id, reason="gone")
+    assert not ledger.close_if_done(campaign.id)
+    assert ledger.counts(campaign.id).abandoned == 0 and ledger.campaign("c").closed_at is None
+    finish(ledger, campaign)
+    assert ledger.close_if_done(campaign.id)
+    assert ledger.campaign("c").close_reason == "target reached"
+
+
 def test_closing_twice_is_harmless(ledger: Ledger, open_campaign: Opened, clock: SettableClock) -> None:
     """The first reason and the first time stay; the journal has one line."""
     campaign = open_campaign(50)

@@ -233,9 +233,7 @@ class CampaignVerbs(Database):
     def _close(self, tx: sa.Connection, campaign_id: int, reason: str) -> None:
         table = schema.span
         old = read_spans(tx, table.c.campaign_id == campaign_id, table.c.state.in_([State.READY, State.LEASED]))
-        gone = [
-            replace(s, state=State.ABANDONED, failures=0, losses=0, block_id=None, reason=reason) for s in old
-        ]
+        gone = [replace(s, state=State.ABANDONED, failures=0, losses=0, block_id=None, reason=reason) for s in old]
         replace_spans(tx, "close", campaign_id, old=old, new=coalesce(gone))
         tx.execute(sa.delete(schema.block).where(schema.block.c.campaign_id == campaign_id))
         now = self.now(tx)
