@@ -158,6 +158,18 @@ def test_a_closed_campaign_accepts_nothing_more(
     assert ledger.spans(campaign.id)[1][1].reason == "target reached"
 
 
+def test_an_input_that_comes_after_the_end_waits(ledger: Ledger, open_campaign: Opened) -> None:
+    """Nothing of a closed campaign is worked on until somebody opens it again."""
+    campaign = open_campaign(10)
+    leadership = lead(ledger, campaign)
+    ledger.close(campaign.id, reason="target reached")
+    ledger.add_inputs(campaign.id, [NewInput("late", 5, "l")])
+    assert ledger.reserve(leadership, events=10, range_events=10) is None
+    assert ledger.reopen(campaign.id) == 10
+    finish(ledger, campaign)
+    assert ledger.counts(campaign.id).committed == 15
+
+
 def test_a_campaign_closes_only_while_it_is_done(ledger: Ledger, open_campaign: Opened) -> None:
     """Whether it is done is seen as it closes: what came back as damaged just before is not abandoned."""
     campaign = open_campaign(10, 10, target=0.9)

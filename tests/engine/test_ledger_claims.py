@@ -129,6 +129,18 @@ def test_a_lease_ends_by_the_ledgers_clock_only(
     assert layout(ledger, campaign) == ["0 [0, 10) ready l1", "0 [10, 30) ready"]
 
 
+def test_each_campaign_is_watched_by_itself(ledger: Ledger, open_campaign: Opened, clock: SettableClock) -> None:
+    """Expiring one campaign's leases takes nothing back from another campaign's workers."""
+    one, other = open_campaign(10), open_campaign(10, name="other")
+    claims = [begin(ledger, lead(ledger, campaign), events=10) for campaign in (one, other)]
+    clock.move(40)
+    assert ledger.expire(one.id) == ledger.expire(other.id) == ()
+    clock.move(40)
+    assert [loss.attempt for loss in ledger.expire(one.id)] == [claims[0].lease.attempt]
+    assert ledger.renew(claims[1].lease).outcomes == (Outcome.ACCEPTED,)
+    assert ledger.lose(one.id, holders=["w"], reason="gone") == ()
+
+
 def test_a_queued_block_does_not_expire(ledger: Ledger, open_campaign: Opened, clock: SettableClock) -> None:
     """The lease's clock starts with the claim, not with the reservation."""
     campaign = open_campaign(10)
