@@ -136,6 +136,7 @@ class Belief:
         by_state: dict[State, set[Event]] = {state: set() for state in State}
         for item, span in ledger.spans(campaign_id):
             by_state[span.state] |= events_of(item.id, span.range)
+            assert (span.payload is not None) == (span.state in (State.COMMITTED, State.MERGED))
             if merge_events and span.state in (State.COMMITTED, State.MERGED):
                 first, last = item.first + span.start, item.first + span.stop - 1
                 assert first // merge_events == last // merge_events

@@ -12,6 +12,7 @@ from sqlalchemy import event
 from eventmill.errors import LedgerError
 from eventmill.ledger import Ledger
 from eventmill.model import CampaignRecord, EventRange, Merge, MergeLease, Outcome
+from eventmill.states import State
 from tests.engine.deeds import DIGEST, SAID_NO, begin, commit, finish, layout, lead, output
 
 Opened = Callable[..., CampaignRecord]
@@ -179,6 +180,7 @@ def test_a_lost_merged_file_is_computed_again(ledger: Ledger, open_campaign: Ope
     assert layout(ledger, campaign) == [
         "0 [0, 15) merged", "0 [15, 20) ready", "1 [0, 10) ready", "1 [10, 20) merged",
     ]  # fmt: skip
+    assert {s.payload for _, s in ledger.spans(campaign.id, State.READY)} == {None}
     with pytest.raises(LedgerError, match=f"no merged file number {lost.merge_id}"):
         ledger.invalidate(lost.merge_id, reason="deleted")
     assert ledger.campaign("c").closed_at is None

@@ -127,8 +127,9 @@ def test_merged_spans_join_inside_one_file_only() -> None:
 
 
 def test_suspects_keep_their_borders() -> None:
-    """A failed or lost range is READY again, but its borders say which events are suspect."""
+    """A failed or lost range is READY again, but its borders say which events are suspect; so while leased."""
     for touched in ({"failures": 1}, {"losses": 1}):
         left, right = replace(READY, stop=5, **touched), replace(READY, start=5, **touched)  # type: ignore[arg-type]
         assert coalesce([left, right]) == [left, right]
     assert coalesce([replace(READY, stop=5), replace(READY, start=5)]) == [READY]
+    assert len(coalesce([replace(LEASED, stop=5), replace(LEASED, start=5)])) == 2
