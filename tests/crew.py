@@ -1,0 +1,145 @@
+"""The engine without Prefect and Dask: a coordinator in this process, workers in theirs, to be killed at will."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from eventmill.audit import Audit, audit
+from eventmill.campaign import Campaign
+from eventmill.coordinator import Coordinator
+from eventmill.errors import EventmillError
+from eventmill.holders import parse_holder
+from eventmill.merging import begin_due
+from eventmill.model import Counts, Incident
+from eventmill.opening import Changed, open_campaign, register, split
+from eventmill.store import open_store
+from tests.crew_worker import Task, Worker, run_block, run_merge
+
+LOOK_SECONDS = 0.02
+
+
+class Crew:
+    """A campaign, its coordinator, and the workers that carry it out; use it in a `with` block."""
+
+    def __init__(
+        self, campaign: Campaign, folder: Path, workers: int = 2, *, changed: Changed = Changed.STOP
+    ) -> None:
+        self.opened = open_campaign(campaign, folder=folder, changed=changed)
+        self.coordinator = Coordinator(self.opened, campaign)
+        self.ledger, self.record = self.opened.ledger, self.opened.record
+        self.size = workers
+        self.workers: list[Worker] = []
+
+    def __enter__(self) -> Self:
+        """Take the lead, look into the inputs, and hire."""
+        order = self.opened.order
+        with ExitStack() as stack:
+            stack.enter_context(self.coordinator)
+            found, unreadable = split(self.coordinator.unsplit(), order.source, folder=order.folder)
+            register(self.opened, self.coordinator.campaign, found, unreadable)
+            self.coordinator.recover()
+            stack.callback(self._dismiss)
+            self.workers = [Worker() for _ in range(self.size)]
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
+
+    def run(self, *, kills: int = 0, until: Callable[[Counts], bool] = lambda counts: False) -> Counts:
+        """Work until all is processed, merged and shown, or until `until`; kill `kills` busy workers on the way.
+
+        The kills are spread over the campaign; there are fewer if it is at its end before.
+        """
+        killed = 0
+        while self._hand_out():
+            counts = self.coordinator.counts
+            if until(counts):
+                return counts
+            if killed < kills and counts.done >= killed * counts.total // kills:
+                killed += self.kill_one()
+            self.collect()
+            self.coordinator.watch()
+        if self.coordinator.is_wanted():
+            self.coordinator.finish()
+        return self.ledger.counts(self.record.id)
+
+    def give(self, task: Task) -> Worker:
+        """Have an idle worker carry out a task."""
+        worker = self._idle()[0]
+        worker.give(self.opened.order, task)
+        return worker
+
+    def kill_one(self) -> bool:
+        """SIGKILL a worker in the middle of a block. False if none is in one."""
+        for worker in self.workers:
+            worker.freeze()  # so that it hands nothing in while we look
+            if self.holds_a_block(worker):
+                worker.kill()
+                self._replace(worker)
+                return True
+            worker.thaw()
+        return False
+
+    def holds_a_block(self, worker: Worker) -> bool:
+        """Whether the ledger has leased something to it."""
+        names = [parse_holder(holder.holder) for holder in self.ledger.holders(self.record.id)]
+        return worker.pid in {name.pid for name in names if name}
+
+    def collect(self) -> None:
+        """Take what workers have to say, and replace those that said their last."""
+        lines = {worker.line: worker for worker in self.workers}
+        for line in wait(lines, LOOK_SECONDS):
+            worker = lines[line]  # type: ignore[index]
+            try:
+                answer = worker.line.recv()
+            except (EOFError, ConnectionError):
+                self._replace(worker)
+                continue
+            worker.task = None
+            if isinstance(answer, Exception) and not isinstance(answer, EventmillError):
+                raise answer
+            self.coordinator.settled(answer if isinstance(answer, Exception) else None)
+
+    def rows(self) -> pa.Table:
+        """What a user finds in the merged files, read in the order of their names."""
+        files = sorted(Path(self.record.store_url).glob("*.parquet"))
+        return pa.concat_tables(pq.ParquetFile(file).read() for file in files)
+
+    def audit(self) -> Audit:
+        """The audit of this campaign, ledger against store."""
+        return audit(self.ledger, open_store(self.record.store_url), self.record)
+
+    def journal(self, *kinds: str) -> tuple[Incident, ...]:
+        """What befell this campaign: "loss", "failure", "abandoned", "corrupt", …"""
+        return self.ledger.journal(self.record.id, *kinds)
+
+    def _hand_out(self) -> bool:
+        """Give every idle worker something to do, merges first. Whether anything is left to wait for."""
+        wanted = self.coordinator.is_wanted() and not self.coordinator.is_finished()
+        under_way = {worker.task for worker in self.workers}
+        merges: list[Task] = [(run_merge, number) for number in begin_due(self.opened)]
+        for task in merges:
+            if task not in under_way and self._idle():
+                self.give(task)
+        while wanted and self._idle() and (block := self.coordinator.next_block(slots=self.size)):
+            self.give((run_block, block.id))
+        return bool(wanted or merges or len(self._idle()) < self.size)
+
+    def _dismiss(self) -> None:
+        for worker in self.workers:
+            worker.kill()
+
+    def _idle(self) -> list[Worker]:
+        return [worker for worker in self.workers if worker.task is None]
+
+    def _replace(self, worker: Worker) -> None:
+        worker.line.close()
+        self.workers[self.workers.index(worker)] = Worker()

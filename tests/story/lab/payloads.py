@@ -1,0 +1,82 @@
+"""The payloads of the stories. Events are event numbers unless a file says otherwise."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+
+def table(**columns):
+    """A table of numbers. Not by pa.table(): it imports pandas, and these processes live for a second."""
+    values = {name: np.ascontiguousarray(column) for name, column in columns.items()}
+    arrays = [
+        pa.Array.from_buffers(pa.from_numpy_dtype(v.dtype), len(v), [None, pa.py_buffer(v)])
+        for v in values.values()
+    ]
+    return pa.Table.from_arrays(arrays, names=list(values))
+
+
+def copy(events, where):
+    """Every event as it came."""
+    return events
+
+
+def simulate(events, where):
+    """From zero to three hits for each event, drawn from a generator seeded with the event's number."""
+    drawn = [np.random.default_rng(int(event)).normal(size=event % 4) for event in events]
+    hits = np.concatenate([*drawn, np.empty(0)])
+    return table(event=np.repeat(events, [len(event) for event in drawn]), hit=hits)
+
+
+def number(events, where, *, diary=None):
+    """The event numbers; writes a line into the diary for each call."""
+    if diary is not None:
+        with open(diary, "a") as file:
+            file.write(f"{where.start} {where.stop}\n")
+    return table(event=events)
+
+
+def select(events, where, *, every):
+    """The events whose number is a multiple of `every`, but never event 0."""
+    return table(event=events[(events % every == 0) & (events > 0)])
+
+
+def frame(events, where):
+    """A data frame without a row: its columns have names, and no type that one could tell."""
+    import pandas as pd
+
+    return pd.DataFrame({"event": [], "hit": []})
+
+
+def poisonous(events, where, *, poison):
+    """The event numbers, unless a poisonous one is among them."""
+    print(f"working on {where.start} to {where.stop}")
+    for event in events:
+        if event in poison:
+            raise ValueError(f"event {event} is poisonous")
+    return table(event=events)
+
+
+def fickle(events, where, *, until):
+    """Has one column up to an event, and another one from there on."""
+    return table(event=events) if max(events) < until else table(number=events)
+
+
+def calibrated(events, where, *, calibration):
+    """The event numbers; from 1900 on, a calibration is needed that may not have arrived yet."""
+    if max(events) >= 1900:
+        Path(calibration).read_text()
+    return table(event=events)
+
+
+def gate(events, where, *, folder):
+    """The event numbers. Who comes to event 100 first waits at the gate until it is opened."""
+    if events[0] == 100:
+        try:
+            Path(folder).mkdir()
+        except FileExistsError:
+            return table(event=events)
+        while not Path(folder, "open").exists():
+            time.sleep(0.01)
+    return table(event=events)

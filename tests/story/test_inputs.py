@@ -1,0 +1,112 @@
+"""Inputs that are empty, that cannot be read, and that come later."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import uproot
+
+from eventmill.campaign import Campaign
+from eventmill.errors import CampaignChanged, InputError
+from eventmill.opening import Changed
+from tests.crew import Crew
+
+
+def write(file: Path, first: int, stop: int) -> str:
+    """A Parquet file with the events `[first, stop)`."""
+    pq.write_table(pa.table({"event": pa.array(range(first, stop), pa.int64())}), file, row_group_size=100)
+    return str(file)
+
+
+def test_inputs_without_an_event(campaign: Callable[..., Campaign], tmp_path: Path) -> None:
+    """They are inputs like others, with nothing to do."""
+    files = [write(tmp_path / f"{name}.parquet", *edges) for name, edges in {
+        "a": (0, 0), "b": (0, 300), "c": (300, 300), "d": (300, 500), "e": (500, 500),
+    }.items()]  # fmt: skip
+
+    with Crew(campaign("copy", inputs={"files": files}, ranges={"events": 30}), tmp_path) as crew:
+        assert crew.run().merged == 500
+        assert crew.rows()["event"].to_pylist() == list(range(500))
+        assert crew.audit().is_exact
+
+
+def test_a_campaign_without_an_event(campaign: Callable[..., Campaign], tmp_path: Path) -> None:
+    """It is done as soon as it begins, and says so in its manifest."""
+    with uproot.recreate(tmp_path / "empty.root") as root:
+        root.mktree("events", {"number": "int64"})
+    story = campaign("copy", inputs={"files": [str(tmp_path / "empty.root")]})
+
+    with Crew(story, tmp_path) as crew:
+        assert crew.run().total == 0
+        assert crew.audit().is_exact
+    manifest = json.loads((tmp_path / "merged" / "_story-manifest.json").read_text())
+    assert manifest["events"] == {"total": 0, "merged": 0, "abandoned": 0, "unfinished": 0}
+    assert manifest["merged"] == []
+
+
+def damaged(folder: Path) -> list[str]:
+    """Three inputs; the one in the middle is cut off."""
+    files = [write(folder / f"{name}.parquet", n * 100, n * 100 + 100) for n, name in enumerate("abc")]
+    Path(files[1]).write_bytes(Path(files[1]).read_bytes()[:-20])
+    return files
+
+
+def test_an_unreadable_input_stops_the_campaign(campaign: Callable[..., Campaign], tmp_path: Path) -> None:
+    """By name, before anything is done; and when it is mended the campaign runs."""
+    files = damaged(tmp_path)
+    story = campaign("copy", inputs={"files": files})
+    with (
+        pytest.raises(InputError, match=r"1 of 3 inputs cannot be read: .*b\.parquet.*unreadable: leave_out"),
+        Crew(story, tmp_path),
+    ):
+        pass
+
+    write(Path(files[1]), 100, 200)
+    with Crew(story, tmp_path) as crew:
+        assert crew.run().merged == 300
+
+
+def test_an_unreadable_input_is_left_out(campaign: Callable[..., Campaign], tmp_path: Path) -> None:
+    """If that is wanted; the journal and the manifest say so, once, however often the campaign is run."""
+    story = campaign("copy", inputs={"files": damaged(tmp_path), "unreadable": "leave_out"})
+
+    for _ in range(2):
+        with Crew(story, tmp_path) as crew:
+            assert crew.run().merged == 200
+            assert crew.rows()["event"].to_pylist() == [*range(100), *range(200, 300)]
+            (left_out,) = crew.journal("left out")
+            assert "b.parquet" in left_out.reason
+    manifest = json.loads((tmp_path / "merged" / "_story-manifest.json").read_text())
+    assert manifest["left_out"] == [left_out.reason]
+
+
+@pytest.mark.parametrize("at", [100, 700], ids=["in the middle", "at the end"])
+def test_inputs_that_come_later_are_added(at: int, campaign: Callable[..., Campaign], tmp_path: Path) -> None:
+    """A run names them and stops; told to accept them, it goes on with all that was done before."""
+    files = [write(tmp_path / "a.parquet", 0, 700)]
+    every = {"ranges": {"events": 50}, "merge": {"events": 300}}
+    with Crew(campaign("copy", inputs={"files": files}, **every), tmp_path) as crew:
+        if at == 700:
+            crew.run()
+        else:
+            crew.run(until=lambda counts: counts.done >= at)
+    done = crew.ledger.counts(crew.record.id).done
+    merged = crew.ledger.merged_outputs(crew.record.id)
+    assert done >= at
+
+    files.append(write(tmp_path / "b.parquet", 700, 1500))
+    more = campaign("copy", inputs={"files": files}, **every)
+    with pytest.raises(CampaignChanged, match=r"input .*b\.parquet was added.*--changed accept"):
+        Crew(more, tmp_path)
+    with Crew(more, tmp_path, changed=Changed.ACCEPT) as crew:
+        assert crew.ledger.counts(crew.record.id).done == done
+        assert crew.run(kills=1).merged == 1500
+
+        assert crew.rows()["event"].to_pylist() == list(range(1500))
+        assert set(merged) <= set(crew.ledger.merged_outputs(crew.record.id))
+        assert crew.audit().is_exact

@@ -1,0 +1,117 @@
+"""Workers that come back from the dead, and two on the same block: each event counts once."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from eventmill.campaign import Campaign
+from tests.crew import Crew
+from tests.crew_worker import Worker, run_block
+
+
+class Gate:
+    """Where the first worker that comes to event 100 waits, in the middle of its block."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "gate"
+
+    def reached(self) -> bool:
+        return self.folder.exists()
+
+    def open(self) -> None:
+        (self.folder / "open").touch()
+
+
+@pytest.fixture
+def story(campaign: Callable[..., Campaign], tmp_path: Path) -> Callable[..., Campaign]:
+    def made(**limits: object) -> Campaign:
+        parameters = {"folder": str(tmp_path / "gate")}
+        return campaign("gate", events=2000, parameters=parameters, ranges={"events": 50}, limits=limits)
+
+    return made
+
+
+def at_the_gate(crew: Crew, gate: Gate) -> tuple[Worker, int]:
+    """A worker that has committed two ranges and waits at the gate in the third, and the number of its block."""
+    assert not crew.coordinator.is_finished()
+    block = crew.coordinator.next_block(slots=2)
+    assert block is not None
+    worker = crew.give((run_block, block.id))
+    while not (gate.reached() and crew.ledger.counts(crew.record.id).committed == 100):
+        crew.collect()
+    return worker, block.id
+
+
+def fenced_ranges(crew: Crew) -> int:
+    """How many outputs were handed in too late."""
+    return crew.ledger.usage(crew.record.id)["fenced"][0]
+
+
+def assert_exact(crew: Crew) -> None:
+    """Every event once, in the files; nothing else in the store; nothing of the late worker counts."""
+    assert crew.rows()["event"].to_pylist() == list(range(2000))
+    found = crew.audit()
+    assert (found.problems, found.orphans) == ((), 0)
+    assert [*(Path(crew.record.store_url) / "_ranges").glob("**/*.parquet")] == []
+
+
+def test_two_workers_on_one_block(story: Callable[..., Campaign], tmp_path: Path) -> None:
+    """Dask runs a task again while the first still runs: the second claim wins, the first is fenced."""
+    gate = Gate(tmp_path)
+    with Crew(story(), tmp_path) as crew:
+        _, block_id = at_the_gate(crew, gate)
+        crew.give((run_block, block_id))
+        crew.run(until=lambda counts: counts.done == 2000)
+        gate.open()
+        crew.run()
+
+        (loss,) = crew.journal("loss")
+        assert loss.reason.startswith("block was started again by")
+        assert fenced_ranges(crew) in (1, 2)  # the one at the gate, and the next one if it was quick
+        assert_exact(crew)
+
+
+def test_a_worker_that_was_given_up_too_early(story: Callable[..., Campaign], tmp_path: Path) -> None:
+    """The scheduler says it is gone, and it is not: others do its events, what it hands in is fenced."""
+    gate = Gate(tmp_path)
+    with Crew(story(), tmp_path) as crew:
+        at_the_gate(crew, gate)
+        (holder,) = crew.ledger.holders(crew.record.id)
+        crew.ledger.lose(crew.record.id, holders=[holder.holder], reason="the scheduler lost it")
+        crew.run(until=lambda counts: counts.done == 2000)
+        gate.open()
+        crew.run()
+
+        assert fenced_ranges(crew) in (1, 2)  # the one at the gate, and the next one if it was quick
+        assert_exact(crew)
+
+
+def test_a_worker_that_slept_longer_than_its_lease(story: Callable[..., Campaign], tmp_path: Path) -> None:
+    """It is stopped, its lease ends, others do its events; when it goes on, it learns that it is too late."""
+    gate = Gate(tmp_path)
+    with Crew(story(lease="3s"), tmp_path) as crew:
+        worker, _ = at_the_gate(crew, gate)
+        worker.freeze()
+        while not can_be_written(tmp_path / "ledger.sqlite"):
+            worker.thaw()  # it slept with SQLite's one write lock in its hands: everybody would wait
+            worker.freeze()
+        crew.run(until=lambda counts: counts.done == 2000)
+        gate.open()
+        worker.thaw()
+        crew.run()
+
+        assert "lease expired" in {loss.reason for loss in crew.journal("loss")}
+        assert_exact(crew)
+
+
+def can_be_written(ledger: Path) -> bool:
+    with sqlite3.connect(ledger, timeout=1) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return False
+    return True

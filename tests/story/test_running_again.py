@@ -1,0 +1,133 @@
+"""A campaign is run again: with something changed, from the beginning, or beyond its target."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from eventmill.campaign import Campaign
+from eventmill.errors import CampaignChanged
+from eventmill.opening import Changed
+from eventmill.states import State
+from tests.crew import Crew
+from tests.story.conftest import LAB
+from tests.story.test_inputs import write
+
+
+@pytest.fixture
+def begun(campaign: Callable[..., Campaign], tmp_path: Path) -> Callable[..., Campaign]:
+    """Makes campaigns like one that was stopped on its way: 1,000 events of a file, in ranges of 50."""
+    shutil.copy(LAB / "payloads.py", tmp_path / "mine.py")
+    write(tmp_path / "a.parquet", 0, 1000)
+
+    def like(**keys: object) -> Campaign:
+        usual = {"inputs": {"files": [str(tmp_path / "*.parquet")]}, "ranges": {"events": 50}}
+        return campaign("mine.py:copy", **usual | keys)
+
+    with Crew(like(), tmp_path) as crew:
+        crew.run(until=lambda counts: counts.done >= 300)
+    return like
+
+
+def change_code(folder: Path) -> None:
+    with (folder / "mine.py").open("a") as file:
+        file.write("\n\ndef more(): ...\n")
+
+
+def change_input(folder: Path) -> None:
+    write(folder / "a.parquet", 0, 1200)
+
+
+def replace_input(folder: Path) -> None:
+    (folder / "a.parquet").rename(folder / "b.parquet")
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (change_code, r"the code of payload mine\.py:copy: \w+ -> \w+\. Choose: '--changed accept'"),
+        (change_input, r"input \S+a\.parquet changed: 1000 events then, 1200 now"),
+        (replace_input, r"input \S+a\.parquet was removed; input \S+b\.parquet was added"),
+    ],
+)
+def test_what_changed_around_a_campaign_is_named(
+    change: Callable[[Path], None], named: str, begun: Callable[..., Campaign], tmp_path: Path
+) -> None:
+    """The same campaign file, but other code or other inputs: a run stops and says what is different."""
+    change(tmp_path)
+    with pytest.raises(CampaignChanged, match=named):
+        Crew(begun(), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("keys", "named"),
+    [
+        ({"parameters": {"min_pt": 20}}, r"payload\.parameters\.min_pt: None -> 20"),
+        ({"target": 0.5}, r"target: 1\.0 -> 0\.5"),
+        ({"merge": {"bytes": "1MB"}}, r"output\.merge\.events: 500 -> None; output\.merge\.bytes: None -> 1"),
+    ],
+)
+def test_what_changed_in_a_campaign_is_named(
+    keys: dict[str, object], named: str, begun: Callable[..., Campaign], tmp_path: Path
+) -> None:
+    """Another campaign file under the same name: a run stops and says what is different."""
+    with pytest.raises(CampaignChanged, match=named):
+        Crew(begun(**keys), tmp_path)
+
+
+def test_a_changed_payload_is_accepted(begun: Callable[..., Campaign], tmp_path: Path) -> None:
+    """What is done stays; the rest is done by the new code, and the manifest knows both."""
+    change_code(tmp_path)
+    with Crew(begun(), tmp_path, changed=Changed.ACCEPT) as crew:
+        assert crew.ledger.counts(crew.record.id).done >= 300
+        assert crew.run().merged == 1000
+        assert crew.rows()["event"].to_pylist() == list(range(1000))
+        assert crew.audit().is_exact
+    manifest = json.loads((tmp_path / "merged" / "_story-manifest.json").read_text())
+    assert len(manifest["payloads_used"]) == 2
+
+
+@pytest.mark.parametrize("change", [change_input, replace_input])
+def test_a_changed_input_cannot_be_accepted(
+    change: Callable[[Path], None], begun: Callable[..., Campaign], tmp_path: Path
+) -> None:
+    """Half of its results would be those of another file."""
+    change(tmp_path)
+    with pytest.raises(CampaignChanged, match=r"cannot go on with: input .*'--changed restart'"):
+        Crew(begun(), tmp_path, changed=Changed.ACCEPT)
+
+
+def test_a_campaign_begins_anew(begun: Callable[..., Campaign], tmp_path: Path) -> None:
+    """Told to restart, it throws away what was done, and nothing old is left among the results."""
+    with Crew(begun(), tmp_path) as crew:
+        crew.run()
+    change_input(tmp_path)
+    with Crew(begun(), tmp_path, changed=Changed.RESTART) as crew:
+        assert crew.ledger.counts(crew.record.id).ready == 1200
+        assert list((tmp_path / "merged").glob("**/*.parquet")) == []
+        assert crew.run().merged == 1200
+        assert crew.rows()["event"].to_pylist() == list(range(1200))
+        assert crew.audit().is_exact
+
+
+def test_a_target_is_reached_and_raised(campaign: Callable[..., Campaign], tmp_path: Path) -> None:
+    """At 90 % the campaign closes; when the missing calibration has come, the rest is done too."""
+    parameters = {"calibration": str(tmp_path / "calibration")}
+    keys = {"events": 2000, "parameters": parameters, "ranges": {"events": 20}, "limits": {"failures": 1000}}
+    with Crew(campaign("calibrated", target=0.9, **keys), tmp_path) as crew:
+        counts = crew.run()
+        assert 1800 <= counts.merged <= 1900
+        abandoned = crew.ledger.spans(crew.record.id, State.ABANDONED)
+        assert {span.reason for _, span in abandoned} == {"target reached"}
+        assert crew.audit().is_exact
+
+    Path(parameters["calibration"]).touch()
+    with Crew(campaign("calibrated", target=1.0, **keys), tmp_path, changed=Changed.ACCEPT) as crew:
+        assert crew.ledger.reopen(crew.record.id) == counts.abandoned
+        assert crew.run().merged == 2000
+        assert sorted(crew.rows()["event"].to_pylist()) == list(range(2000))
+        assert crew.audit().is_exact
