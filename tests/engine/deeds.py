@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from itertools import count
 
 from eventmill.cutting import Cuts, cut
@@ -38,6 +39,17 @@ def begin(ledger: Ledger, leadership: Leadership, *, events: int, size: int = 10
     claim = ledger.claim(block.id, holder=holder)
     assert claim is not None
     return claim
+
+
+def claims_until_nothing_is_left(ledger: Ledger, leadership: Leadership, *, events: int) -> Iterator[Claim]:
+    """Claim block after block, each as one range; a campaign that never comes to an end fails the test."""
+    for _ in range(200):
+        block = ledger.reserve(leadership, events=events, range_events=events)
+        claim = ledger.claim(block.id, holder="w") if block else None
+        if claim is None:
+            return
+        yield claim
+    raise AssertionError("after 200 blocks there is still something to do")
 
 
 def output(start: int, stop: int, *, key: str | None = None, size: int = 10) -> RangeOutput:

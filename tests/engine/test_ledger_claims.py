@@ -10,7 +10,16 @@ import pytest
 from eventmill.ledger import Ledger
 from eventmill.model import CampaignRecord, Directive, EventRange, NewInput, Outcome, Wanted
 from tests.conftest import SettableClock
-from tests.engine.deeds import NOT_SET_UP, SAID_NO, begin, commit, finish, layout, lead
+from tests.engine.deeds import (
+    NOT_SET_UP,
+    SAID_NO,
+    begin,
+    claims_until_nothing_is_left,
+    commit,
+    finish,
+    layout,
+    lead,
+)
 
 Opened = Callable[..., CampaignRecord]
 
@@ -191,9 +200,8 @@ def test_a_range_that_keeps_killing_its_worker_is_isolated(
     """At the limit of losses a range is halved until the one deadly event is alone and abandoned."""
     campaign = open_campaign(8, losses=limit)
     leadership = lead(ledger, campaign)
-    while block := ledger.reserve(leadership, events=8, range_events=8):
-        claim = ledger.claim(block.id, holder="w")
-        assert claim
+    for claim in claims_until_nothing_is_left(ledger, leadership, events=8):
+        block = claim.block
         if block.start <= 5 < block.stop:
             ledger.lose(campaign.id, holders=["w"], reason="killed")
         else:

@@ -11,7 +11,17 @@ from eventmill.errors import PartitionBroken
 from eventmill.ledger import Ledger
 from eventmill.model import CampaignRecord, Directive, EventRange, Outcome
 from tests.conftest import SettableClock
-from tests.engine.deeds import DIGEST, NOT_SET_UP, SAID_NO, begin, commit, layout, lead, output
+from tests.engine.deeds import (
+    DIGEST,
+    NOT_SET_UP,
+    SAID_NO,
+    begin,
+    claims_until_nothing_is_left,
+    commit,
+    layout,
+    lead,
+    output,
+)
 
 Opened = Callable[..., CampaignRecord]
 
@@ -131,9 +141,8 @@ def test_a_failing_range_is_bisected_down_to_one_event(ledger: Ledger, open_camp
     """Of a range that keeps failing, the one event at fault is abandoned with its reason; the rest is kept."""
     campaign = open_campaign(16, failures=limit)
     leadership = lead(ledger, campaign)
-    while block := ledger.reserve(leadership, events=16, range_events=16):
-        claim = ledger.claim(block.id, holder="w")
-        assert claim
+    for claim in claims_until_nothing_is_left(ledger, leadership, events=16):
+        block = claim.block
         if block.start <= 11 < block.stop:
             ledger.fail(claim.lease, EventRange(block.start, block.stop), SAID_NO)
         else:
@@ -149,9 +158,8 @@ def test_neighbours_abandoned_alike_are_one_row(ledger: Ledger, open_campaign: O
     """A thousand bad events beside each other do not make a thousand rows."""
     campaign = open_campaign(32, failures=1)
     leadership = lead(ledger, campaign)
-    while block := ledger.reserve(leadership, events=8, range_events=8):
-        claim = ledger.claim(block.id, holder="w")
-        assert claim
+    for claim in claims_until_nothing_is_left(ledger, leadership, events=8):
+        block = claim.block
         ledger.fail(claim.lease, EventRange(block.start, block.stop), SAID_NO)
     assert layout(ledger, campaign) == ["0 [0, 32) abandoned f2"]
 
