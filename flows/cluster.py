@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import signal
+from multiprocessing import resource_tracker
 from typing import Any
 
 import dask
@@ -36,6 +38,20 @@ def cluster_runner(campaign: Campaign, *, workers: int | None) -> DaskTaskRunner
     )
 
 
+def start_cluster(runner: DaskTaskRunner) -> None:
+    """Start the cluster now if it is not running, out of reach of Ctrl-C. Harmless twice.
+
+    The terminal sends Ctrl-C to every process of the run. Workers inherit a blocked SIGINT from the threads
+    that are started here: whether they end is for the coordinator to say.
+    """
+    resource_tracker.ensure_running()  # its first start would unblock SIGINT in the thread that needs it
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        runner.client.scheduler_info(n_workers=0)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def live_slots(runner: DaskTaskRunner) -> int:
     """Threads of all workers that the scheduler knows now: each works on one block at a time."""
     return sum(runner.client.nthreads().values())
@@ -43,6 +59,7 @@ def live_slots(runner: DaskTaskRunner) -> int:
 
 def scheduler_address(runner: DaskTaskRunner) -> str:
     """Where the runner's scheduler listens; starts the cluster if it is not running yet."""
+    start_cluster(runner)
     return str(runner.client.scheduler_info(n_workers=0)["address"])
 
 

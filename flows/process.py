@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from eventmill.flows.beside import MergeBeside
-from eventmill.flows.cluster import cluster_runner
+from eventmill.flows.cluster import cluster_runner, start_cluster
 from eventmill.flows.inflight import InFlight
 from eventmill.flows.progress import Progress, show_result
 from eventmill.tasks.split import split_inputs
@@ -52,6 +52,8 @@ def split(coordinator: Coordinator, runner: DaskTaskRunner) -> None:
     """Look into every input that the ledger does not know yet, mapped over the cluster, and register them."""
     opened = coordinator.opened
     urls = coordinator.unsplit()
+    if urls:
+        start_cluster(runner)
     batches = [urls[i : i + URLS_PER_SPLIT] for i in range(0, len(urls), URLS_PER_SPLIT)]
     futures = [
         runner.submit(

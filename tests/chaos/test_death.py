@@ -1,0 +1,140 @@
+"""SIGKILL on real processes, then the events are counted in the merged files."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from tests.chaos.conftest import Run
+
+RunMaker = Callable[..., Run]
+
+
+def exactly_once(events: int) -> Counter[int]:
+    """Each event number, once."""
+    return Counter(range(events))
+
+
+def kill(pid: int) -> None:
+    """SIGKILL, harmless if it is gone."""
+    if psutil.pid_exists(pid):
+        os.kill(pid, signal.SIGKILL)
+
+
+def recomputed(run: Run, committed: set[int]) -> int:
+    """How many of the calls that came after were of events that were committed before."""
+    return sum(1 for start, stop in run.calls() if set(range(start, stop)) & committed)
+
+
+def test_workers_die_one_by_one_and_all_at_once_and_nothing_is_lost(a_run: RunMaker) -> None:
+    """New workers come, every event is in the files once, and at most two ranges a dead slot are repeated."""
+    run = a_run()
+    run.write()
+    run.start()
+    dead = 0
+    for events, all_of_them in ((20, False), (60, True), (120, True)):
+        run.until_done(events)
+        for pid in run.workers()[: None if all_of_them else 1]:
+            kill(pid)
+            dead += 1
+    assert run.wait() == 0, run.said
+    assert run.events_in_files() == exactly_once(240)
+    assert 240 // 4 <= len(run.calls()) <= 240 // 4 + 2 * dead
+    ledger, record = run.ledger()
+    assert ledger.count_incidents(record.id)["loss"] >= 1
+    assert "failure" not in ledger.count_incidents(record.id)
+
+
+def test_a_killed_run_leaves_no_process_and_is_resumed_at_once(a_run: RunMaker) -> None:
+    """The server, the workers and the payloads end with it; nothing that was committed is computed again."""
+    run = a_run(own_server=True)
+    run.write()
+    run.start()
+    run.until_done(40)
+    assert len(run.processes()) >= 6  # the command, the server, two workers, two payloads
+    assert run.process is not None
+    run.process.kill()
+    run.process.wait()
+    run.until(lambda: not run.processes())
+    committed = run.committed()
+    assert len(committed) >= 40
+    (run.folder / "calls.log").unlink()
+    assert run.run() == 0, run.said
+    assert run.events_in_files() == exactly_once(240)
+    assert recomputed(run, committed) == 0
+    assert not run.processes()
+
+
+def test_ctrl_c_ends_cleanly_and_the_next_run_goes_on(a_run: RunMaker) -> None:
+    """Exit code 130, one line, nothing in flight, and neither a loss nor a failure."""
+    run = a_run(own_server=True)
+    run.write(events=120)
+    run.start()
+    run.until_done(20)
+    assert run.process is not None
+    os.killpg(run.process.pid, signal.SIGINT)
+    assert run.wait() == 130, run.said
+    assert "Traceback" not in run.said
+    run.until(lambda: not run.processes())
+    ledger, record = run.ledger()
+    counts = ledger.counts(record.id)
+    assert counts.leased == 0
+    assert counts.done >= 20
+    assert not ledger.count_incidents(record.id).keys() & {"loss", "failure"}
+    assert run.run() == 0, run.said
+    assert run.events_in_files() == exactly_once(120)
+
+
+def test_a_payload_that_dies_is_a_failure_and_its_worker_lives_on(a_run: RunMaker) -> None:
+    """One payload is killed, one event is a segmentation fault: that event alone is abandoned, with its signal."""
+    run = a_run()
+    run.write(events=120, parameters={"segfault": 77}, target=0.9)
+    run.start()
+    run.until_done(12)
+    worker = psutil.Process(run.workers()[0])
+    payload = next(child for child in worker.children() if "eventmill.payloads.child" in child.cmdline())
+    payload.kill()
+    assert run.wait() == 0, run.said
+    ledger, record = run.ledger()
+    incidents = ledger.count_incidents(record.id)
+    assert "loss" not in incidents
+    reasons = [line.reason for line in ledger.journal(record.id, "failure", "abandoned")]
+    assert any("SIGKILL" in reason for reason in reasons)
+    assert any("SIGSEGV" in reason for reason in reasons)
+    assert run.events_in_files() == exactly_once(120) - Counter([77])
+
+
+def test_an_event_that_kills_its_payload_leaves_the_campaign_short(a_run: RunMaker) -> None:
+    """With a target of all events: exit code 3, the event named, and everything else merged."""
+    run = a_run()
+    run.write(events=60, parameters={"segfault": 7, "seconds": 0.0})
+    assert run.run() == 3
+    assert "59 of 60 events are done" in run.said
+    assert run.events_in_files() == exactly_once(60) - Counter([7])
+
+
+def test_files_are_the_same_to_the_byte_after_a_calm_and_after_a_wild_run(a_run: RunMaker) -> None:
+    """Other ranges, another number of workers, and kills: equal names and equal checksums."""
+    calm, wild = a_run("calm"), a_run("wild")
+    calm.write(size=20, parameters={"seconds": 0.0})
+    assert calm.run() == 0, calm.said
+    wild.write(size=7, cluster={"profile": "local", "workers": 3})
+    wild.start()
+    for events in (20, 90):
+        wild.until_done(events)
+        for pid in wild.workers():
+            kill(pid)
+    assert wild.wait() == 0, wild.said
+    assert checksums(calm.folder / "out") == checksums(wild.folder / "out")
+    assert len(checksums(calm.folder / "out")) == 4
+
+
+def checksums(folder: Path) -> dict[str, str]:
+    """Name -> SHA-256 of each merged file."""
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.glob("*.parquet"))}
