@@ -100,7 +100,19 @@ class AnyHistory(RuleBasedStateMachine):
             self.belief.lost(before)
             return multiple()
         assert before
-        return self._claimed(again)
+        self._claimed(again)
+        self._is_fenced(claim)
+        return again
+
+    def _is_fenced(self, late: Claim) -> None:
+        """Whatever this holder says changes nothing; were it heard, the next look at the belief would tell."""
+        piece = late.missing[0]
+        fenced = (Outcome.FENCED,)
+        assert self.ledger.renew(late.lease).outcomes == fenced
+        assert self.ledger.fail(late.lease, piece, SAID_NO).outcomes == fenced
+        assert self.ledger.setup_failed(late.lease, NOT_SET_UP).outcomes == fenced
+        assert self.ledger.release(late.lease) is Outcome.FENCED
+        self._commit(late, [piece])
 
     def _commit(self, claim: Claim, pieces: list[EventRange]) -> None:
         outputs = [output(piece.start, piece.stop) for piece in pieces]
