@@ -21,7 +21,7 @@ from eventmill.errors import CorruptOutput
 from eventmill.ledger import Ledger, shared_ledger
 from eventmill.merged_parquet import Part, write_merged
 from eventmill.model import CommittedOutput, Merge, MergeLease, Outcome, WorkOrder
-from eventmill.payloads.schemas import schema_from_bytes
+from eventmill.payloads.schemas import schema_from_bytes, schema_to_bytes
 from eventmill.payloads.scratch import open_scratch
 from eventmill.store import Store, open_store
 
@@ -72,7 +72,13 @@ def _merge(
         for output in merge.outputs
     ]
     spans = [(output.input.url, output.range.start, output.range.stop) for output in merge.outputs]
-    rows = write_merged(parts, schema=schema, spans=spans, path=path)
+    try:
+        rows = write_merged(parts, schema=schema, spans=spans, path=path)
+    except CorruptOutput:
+        # Where no range had said what the columns are, these are now: one that keeps differing then fails by
+        # name, and is not made again for ever. Where they were fixed, nothing changes.
+        ledger.fix_schema(order.campaign_id, schema_to_bytes(schema))
+        raise
     staged = f"{STAGED}/{order.campaign}/{lease.attempt}-{secrets.token_hex(4)}.{SUFFIX}"
     stored = store.put(staged, path)
     outcome = ledger.complete_merge(lease, staged=stored.key, bytes=stored.bytes, sha256=stored.sha256, rows=rows)

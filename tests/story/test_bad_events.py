@@ -68,6 +68,21 @@ def test_columns_that_change_are_refused(campaign: Callable[..., Campaign], tmp_
         assert crew.audit().is_exact
 
 
+def test_columns_that_differ_without_a_value_are_refused(
+    campaign: Callable[..., Campaign], tmp_path: Path
+) -> None:
+    """No range could say what the type is, so the merge finds out; what differs then fails, and not for ever."""
+    story = campaign("blank", events=20, ranges={"events": 5}, limits={"failures": 1})
+
+    with Crew(story, tmp_path, workers=1) as crew:
+        counts = crew.run()
+
+        assert (counts.merged, counts.abandoned) == (10, 10)
+        (_, span), *_ = crew.ledger.spans(crew.record.id, State.ABANDONED)
+        assert "column 'hits' is list<null> and in the campaign's other outputs null" in str(span.reason)
+        assert crew.audit().is_exact
+
+
 def test_declared_columns_hold_for_every_range(campaign: Callable[..., Campaign], tmp_path: Path) -> None:
     """With output.columns the types are those of the campaign file, and the first output decides nothing."""
     columns = {"hit": "float32", "event": "int32"}

@@ -14,7 +14,8 @@ def test_a_billion_events_are_a_thousand_rows(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
-    print({what: f"{seconds:.2f} s" for what, seconds in found["seconds"].items()}, found["rows"], "rows")
+    seconds = ", ".join(f"{what} {seconds:.1f} s" for what, seconds in found["seconds"].items())
+    print(f"{seconds}; {found['rows']} rows; {(found['peak_bytes'] or 0) / 1e6:.0f} MB")
 
     counts = found["counts"]
     assert sum(counts.values()) == 10**9

@@ -49,6 +49,13 @@ def frame(events, where):
     return pd.DataFrame({"event": [], "hit": []})
 
 
+def blank(events, where):
+    """A column without a value: nothing for the first ten events, empty lists for the others."""
+    import pandas as pd
+
+    return pd.DataFrame({"hits": [None if event < 10 else [] for event in events]})
+
+
 def poisonous(events, where, *, poison):
     """The event numbers, unless a poisonous one is among them."""
     print(f"working on {where.start} to {where.stop}")
