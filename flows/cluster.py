@@ -26,7 +26,8 @@ def cluster_runner(campaign: Campaign, *, workers: int | None) -> DaskTaskRunner
     """
     profile = read_profile(campaign.cluster)
     dask.config.set(DASK | profile.dask)
-    logging.getLogger("distributed").setLevel(logging.ERROR)  # a vanished worker is no news here
+    for name in ("distributed", "distributed.client"):  # each has a level of its own
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # a vanished worker, or scheduler, is no news here
     if profile.address is not None:
         return DaskTaskRunner(address=profile.address)
     workers = workers or worker_count(profile)
