@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextvars
 import math
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from types import TracebackType
 from typing import Any, Self
 
 from dask.base import annotate
-from eventmill.flows.cluster import scheduler_address
-from eventmill.flows.merge import merge
 from prefect_dask.task_runners import DaskTaskRunner
 
+from eventmill.flows.cluster import scheduler_address
+from eventmill.flows.merge import merge
 from eventmill.merging import is_due
 from eventmill.opening import Opened
 
@@ -59,13 +59,16 @@ class MergeBeside:
     def _start(self) -> Future[None]:
         return self._thread.submit(contextvars.copy_context().run, self._merge)
 
-    def run_to_the_end(self) -> None:
-        """Merge until nothing is due any more."""
-        while self._running is not None or is_due(self._opened):
-            if self._running is None:
-                self._running = self._start()
+    def is_at_its_end(self, *, seconds: float) -> bool:
+        """Merge for up to `seconds`; whether nothing is due any more. Raises what a merge flow raised."""
+        if self._running is None:
+            if not is_due(self._opened):
+                return True
+            self._running = self._start()
+        if wait([self._running], timeout=seconds).done:
             self._running.result()
             self._running = None
+        return False
 
     def _merge(self) -> None:
         runner: Any = DaskTaskRunner(address=self._address)

@@ -9,8 +9,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import distributed
-from eventmill.flows.cluster import live_slots, never_give_up
-from eventmill.tasks.process import process_block
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.exceptions import PrefectHTTPStatusError
@@ -18,8 +16,9 @@ from prefect.states import Crashed
 from prefect_dask.task_runners import DaskTaskRunner, PrefectDaskFuture
 
 from eventmill.coordinator import Coordinator
-from eventmill.errors import ClusterError
+from eventmill.flows.cluster import never_give_up
 from eventmill.model import Block
+from eventmill.tasks.process import process_block
 
 QUEUED_PER_SLOT = 2
 """Blocks on the cluster per slot: one being worked, one waiting, so that no slot waits for us."""
@@ -39,7 +38,6 @@ class InFlight:
         self._runner = runner
         self._flights: dict[str, _Flight] = {}
         self._gone_since: dict[str, float] = {}
-        self._slots_seen_at = time.monotonic()
         never_give_up(runner)
 
     def __enter__(self) -> Self:
@@ -51,21 +49,6 @@ class InFlight:
         """Let go of everything: whatever still runs is fenced or withdrawn by the ledger, not by us."""
         for key in list(self._flights):
             self._let_go(key, "the campaign needs it no more")
-
-    def slots(self) -> int:
-        """Live slots. Raises `ClusterError` when there has been none for as long as the campaign allows."""
-        slots, now = live_slots(self._runner), time.monotonic()
-        if slots:
-            self._slots_seen_at = now
-            return slots
-        patience = self._coordinator.campaign.limits.no_worker.total_seconds()
-        if now - self._slots_seen_at > patience:
-            profile = self._coordinator.campaign.cluster.profile
-            raise ClusterError(
-                f"no worker for {patience:.0f} s on cluster '{profile}'. Its last words: {self._last_words()}. "
-                "Nothing is lost: mend the cluster and run again."
-            )
-        return 0
 
     def has_room(self, slots: int) -> bool:
         """Whether another block keeps the slots busy. Blocks that the ledger took back do not count."""
@@ -130,13 +113,6 @@ class InFlight:
             except PrefectHTTPStatusError as error:
                 if error.response.status_code != NOT_FOUND:  # a run that never began is not known
                     raise
-
-    def _last_words(self) -> str:
-        cluster = self._runner._cluster
-        if cluster is None:
-            return "none, it was started elsewhere"
-        logs = "\n".join(str(log) for log in cluster.get_logs().values())
-        return " | ".join(logs.strip().splitlines()[-5:]) or "none"
 
 
 def _error_of(state: Any) -> BaseException | None:

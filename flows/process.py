@@ -5,18 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from eventmill.flows.beside import MergeBeside
-from eventmill.flows.cluster import cluster_runner, start_cluster
-from eventmill.flows.inflight import InFlight
-from eventmill.flows.progress import Progress, show_result
-from eventmill.tasks.split import split_inputs
 from prefect import flow
 from prefect_dask.task_runners import DaskTaskRunner
 
 from eventmill.campaign import Campaign
 from eventmill.coordinator import Coordinator
+from eventmill.flows.beside import MergeBeside
+from eventmill.flows.cluster import cluster_runner, start_cluster
+from eventmill.flows.inflight import InFlight
+from eventmill.flows.progress import Progress, show_result
+from eventmill.flows.slots import Slots
 from eventmill.model import NewInput
 from eventmill.opening import Changed, open_campaign, register
+from eventmill.tasks.split import split_inputs
 
 URLS_PER_SPLIT = 50
 """Inputs looked into by one task run."""
@@ -34,13 +35,16 @@ def process(campaign: Campaign, changed: Changed = Changed.STOP, workers: int | 
     """
     opened = open_campaign(campaign, folder=Path.cwd(), changed=changed)
     with Coordinator(opened, campaign) as coordinator, cluster_runner(campaign, workers=workers) as runner:
-        split(coordinator, runner)
+        slots = Slots(campaign, runner)
+        split(coordinator, runner, slots=slots)
         coordinator.recover()
         with Progress(coordinator) as progress:
             while coordinator.has_work():
                 with MergeBeside(opened, runner) as merging:
-                    dispatch(coordinator, runner, merging=merging, progress=progress)
-                    merging.run_to_the_end()
+                    dispatch(coordinator, runner, slots=slots, merging=merging, progress=progress)
+                    while not merging.is_at_its_end(seconds=LOOK_SECONDS):
+                        coordinator.watch()
+                        slots.count()
         if not coordinator.is_wanted():
             return show_result(coordinator, manifest=None)
         result = show_result(coordinator, manifest=coordinator.finish())
@@ -48,7 +52,7 @@ def process(campaign: Campaign, changed: Changed = Changed.STOP, workers: int | 
     return result
 
 
-def split(coordinator: Coordinator, runner: DaskTaskRunner) -> None:
+def split(coordinator: Coordinator, runner: DaskTaskRunner, *, slots: Slots) -> None:
     """Look into every input that the ledger does not know yet, mapped over the cluster, and register them."""
     opened = coordinator.opened
     urls = coordinator.unsplit()
@@ -65,6 +69,10 @@ def split(coordinator: Coordinator, runner: DaskTaskRunner) -> None:
     found: list[NewInput] = []
     unreadable: list[str] = []
     for future in futures:
+        while not future.wrapped_future.done():
+            coordinator.watch()
+            slots.count()
+            future.wait(LOOK_SECONDS)
         learned, refused = future.result()
         found += learned
         unreadable += refused
@@ -72,14 +80,19 @@ def split(coordinator: Coordinator, runner: DaskTaskRunner) -> None:
 
 
 def dispatch(
-    coordinator: Coordinator, runner: DaskTaskRunner, *, merging: MergeBeside, progress: Progress
+    coordinator: Coordinator,
+    runner: DaskTaskRunner,
+    *,
+    slots: Slots,
+    merging: MergeBeside,
+    progress: Progress,
 ) -> None:
     """Keep a bounded number of reserved blocks on the cluster until no event has to be processed any more."""
     with InFlight(coordinator, runner) as flying:
         while not coordinator.is_finished() and coordinator.is_wanted():
             coordinator.watch()
-            slots = flying.slots()
-            while flying.has_room(slots) and (block := coordinator.next_block(slots=slots)) is not None:
+            live = slots.count()
+            while flying.has_room(live) and (block := coordinator.next_block(slots=live)) is not None:
                 flying.submit(block)
             for error in flying.settle(seconds=LOOK_SECONDS):
                 coordinator.settled(error)
