@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from eventmill.tasks.merge import merge_group
 from prefect import flow, unmapped
 
 from eventmill.merging import begin_due
 from eventmill.opening import recall
+from eventmill.tasks.merge import merge_group
 
 ROUNDS = 3
 """How often a merge that does not get done is tried in one run; its range outputs stay where they are."""

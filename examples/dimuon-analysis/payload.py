@@ -42,9 +42,7 @@ def select_z(
     energy, px, py, pz = (a + b for a, b in zip(_momentum(pairs.one), _momentum(pairs.two), strict=True))
     mass = np.sqrt(energy**2 - px**2 - py**2 - pz**2)
     number, _ = ak.broadcast_arrays(table.event, mass)
-    found = ak.zip(
-        {"event": number, "mass": mass, "pt": np.hypot(px, py), "rapidity": np.arctanh(pz / energy)}
-    )
+    found = ak.zip({"event": number, "mass": mass, "pt": np.hypot(px, py), "rapidity": np.arctanh(pz / energy)})
     found = found[(low < mass) & (mass < high)]
     nearest = ak.argmin(abs(found.mass - Z_MASS), axis=1, keepdims=True)
     best = ak.flatten(ak.drop_none(found[nearest], axis=1))

@@ -4,10 +4,11 @@ Two budgets that never mix: a failure says something about the events (or the pa
 something about the machine. Both end the same way when they keep coming: the range is halved until the one
 event at fault is alone, and that event is abandoned with its reason.
 
-Cost of isolating: halves start one short of the limit, so each needs a single run to be committed, halved
-again or abandoned. (With a limit of 1 they start at it: a half with nothing on its record would be joined
-to its neighbours again, and never come to an end.) A range of n events with k poisonous ones takes at most `limit + 2 k ceil(log2 n)` runs
-of (ever shorter) parts: the first `limit` of the whole range, then two halves at each level for each of them.
+Cost of isolating: halves start one short of the limit, so each needs a single run to be committed, halved again
+or abandoned. (With a limit of 1 they start at it: a half with nothing on its record would be joined to its
+neighbours again, and never come to an end.) A range of n events with k poisonous ones takes at most `limit + 2 k
+ceil(log2 n)` runs of (ever shorter) parts: the first `limit` of the whole range, then two halves at each level
+for each of them.
 """
 
 from __future__ import annotations

@@ -17,9 +17,9 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from eventmill.flows.server import api_server
 
 from eventmill.errors import LedgerError
+from eventmill.flows.server import api_server
 from eventmill.holders import parse_holder
 from eventmill.ledger import Ledger, open_ledger
 from eventmill.model import CampaignRecord

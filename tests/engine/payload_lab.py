@@ -183,9 +183,7 @@ class Bench:
         assert isinstance(outcome, RangeResult), outcome
         table = pq.read_table(self.output)
         assert (table.num_rows, self.output.stat().st_size) == (outcome.rows, outcome.bytes)
-        return {
-            name: column.to_pylist() for name, column in zip(table.column_names, table.columns, strict=True)
-        }
+        return {name: column.to_pylist() for name, column in zip(table.column_names, table.columns, strict=True)}
 
     def report(self, payload: WarmPayload, *events: object, timeout: float | None = None) -> FailureReport:
         """The report of a call that must fail; it leaves no output."""

@@ -69,9 +69,7 @@ def test_two_slots_have_two_processes(pool: Pool, code: PayloadEntry) -> None:
     assert len(set(pids[0])) == 2
 
 
-def test_other_configurations_keep_one_idle_payload_and_the_oldest_none(
-    pool: Pool, code: PayloadEntry
-) -> None:
+def test_other_configurations_keep_one_idle_payload_and_the_oldest_none(pool: Pool, code: PayloadEntry) -> None:
     """A worker that sees many campaigns does not collect processes."""
     with (
         pool.borrow(code, parameters={"n": 0}, columns=None) as one,

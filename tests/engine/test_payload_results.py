@@ -174,9 +174,7 @@ def test_declared_columns_are_cast_and_never_bent() -> None:
     schema = schema_from_columns({"event": "int64", "pt": "float32"})
     table = conform(pa.table({"pt": [1], "event": [2.0]}), schema, declared=True)
     assert table.schema == schema
-    with pytest.raises(
-        PayloadError, match="column 'event' is float64 and cannot be cast to the declared int64"
-    ):
+    with pytest.raises(PayloadError, match="column 'event' is float64 and cannot be cast to the declared int64"):
         conform(pa.table({"pt": [1], "event": [2.5]}), schema, declared=True)
     vertex = schema_from_columns({"vertex": "struct<x: float32, y: float32>"})
     kept = conform(pa.table({"vertex": [{"y": 1, "x": 2}]}), vertex, declared=True)

@@ -50,9 +50,7 @@ def columns(first: int, events: int) -> dict[str, Any]:
     }
 
 
-def write_root(
-    path: Path, *, trees: tuple[str, ...] = ("events",), clusters: tuple[int, ...] = CLUSTERS
-) -> str:
+def write_root(path: Path, *, trees: tuple[str, ...] = ("events",), clusters: tuple[int, ...] = CLUSTERS) -> str:
     with uproot.recreate(path) as file:
         for name in trees:
             tree = file.mktree(name, {"number": "int64", "square": "int64", "hits": "var * float64"})
@@ -105,9 +103,7 @@ def plain_records(array: ak.Array) -> list[Any]:
     return ak.to_list(array[["number", "square", "hits"]])  # ROOT also has a column 'nhits', of lengths
 
 
-RANGES = st.tuples(st.integers(0, EVENTS - 1), st.integers(1, EVENTS)).map(
-    lambda r: (r[0], min(sum(r), EVENTS))
-)
+RANGES = st.tuples(st.integers(0, EVENTS - 1), st.integers(1, EVENTS)).map(lambda r: (r[0], min(sum(r), EVENTS)))
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -307,9 +303,7 @@ def test_trees_and_columns_are_only_wanted_where_there_are_some(tmp_path: Path) 
         look("generated:0-5", SourceSpec("generated", columns=("a",)))
 
 
-def test_reading_root_without_uproot_says_what_to_install(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_reading_root_without_uproot_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The core works without it."""
     url = write_root(tmp_path / "a.root")
     monkeypatch.setitem(sys.modules, "uproot", None)

@@ -9,7 +9,6 @@ import pytest
 from tests.story.command_line.bad_input import BAD, Bad, parquet_file, with_keys
 from tests.story.command_line.conftest import CommandLine, write_campaign
 
-
 ROWS = [pytest.param(bad, command, id=f"{command}: {bad.name}") for bad in BAD for command in bad.commands]
 
 
