@@ -47,13 +47,11 @@ def create_ledger(url: str, *, clock: Clock | None = None) -> Ledger:
         tables = set(sa.inspect(tx).get_table_names())
         if tables and "about" not in tables:
             raise LedgerError(f"{url} is a database of something else; give the ledger a place of its own.")
-        is_new = not tables
-        if is_new:
+        if not tables:
             schema.metadata.create_all(tx)
             tx.execute(sa.insert(schema.about).values(version=schema.VERSION))
             tx.execute(sa.insert(schema.counter).values(name="attempt", value=0))
-    if is_new:
-        ledger.write_ahead()
+    ledger.write_ahead()  # each time: whoever made the tables may have died before this line
     ledger.disconnect()
     return open_ledger(url, clock=clock)
 
