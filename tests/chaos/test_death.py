@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import psutil
 
 from tests.chaos.conftest import Run
@@ -32,7 +33,7 @@ def recomputed(run: Run, committed: set[int]) -> int:
     return sum(1 for start, stop in run.calls() if set(range(start, stop)) & committed)
 
 
-def test_workers_die_one_by_one_and_all_at_once_and_nothing_is_lost(a_run: RunMaker) -> None:
+def test_workers_die_one_by_one_and_all_at_once_and_nothing_is_lost(a_run: RunMaker, prefect_server: str) -> None:
     """New workers come, every event is in the files once, and at most two ranges a dead slot are repeated."""
     run = a_run()
     run.write()
@@ -49,6 +50,14 @@ def test_workers_die_one_by_one_and_all_at_once_and_nothing_is_lost(a_run: RunMa
     ledger, record = run.ledger()
     assert ledger.count_incidents(record.id)["loss"] >= 1
     assert "failure" not in ledger.count_incidents(record.id)
+    assert unfinished_task_runs(prefect_server) == []
+
+
+def unfinished_task_runs(api: str) -> list[str]:
+    """Names of task runs that Prefect believes are still going on."""
+    states = {"type": {"any_": ["PENDING", "RUNNING", "SCHEDULED"]}}
+    answer = httpx.post(f"{api}/task_runs/filter", json={"task_runs": {"state": states}})
+    return [run["name"] for run in answer.raise_for_status().json()]
 
 
 def test_a_killed_run_leaves_no_process_and_is_resumed_at_once(a_run: RunMaker) -> None:
@@ -94,29 +103,21 @@ def test_ctrl_c_ends_cleanly_and_the_next_run_goes_on(a_run: RunMaker) -> None:
 def test_a_payload_that_dies_is_a_failure_and_its_worker_lives_on(a_run: RunMaker) -> None:
     """One payload is killed, one event is a segmentation fault: that event alone is abandoned, with its signal."""
     run = a_run()
-    run.write(events=120, parameters={"segfault": 77}, target=0.9)
+    run.write(events=80, merge=40, parameters={"segfault": 77})
     run.start()
     run.until_done(12)
-    worker = psutil.Process(run.workers()[0])
-    payload = next(child for child in worker.children() if "eventmill.payloads.child" in child.cmdline())
-    payload.kill()
-    assert run.wait() == 0, run.said
+    workers = {psutil.Process(pid) for pid in run.workers()}
+    payloads = [child for worker in workers for child in worker.children()]
+    next(child for child in payloads if "eventmill.payloads.child" in child.cmdline()).kill()
+    assert run.wait() == 3, run.said
+    assert "79 of 80 events are done" in run.said
     ledger, record = run.ledger()
-    incidents = ledger.count_incidents(record.id)
-    assert "loss" not in incidents
-    reasons = [line.reason for line in ledger.journal(record.id, "failure", "abandoned")]
+    assert "loss" not in ledger.count_incidents(record.id)
+    reasons = [line.reason for line in ledger.journal(record.id, "failure")]
     assert any("SIGKILL" in reason for reason in reasons)
-    assert any("SIGSEGV" in reason for reason in reasons)
-    assert run.events_in_files() == exactly_once(120) - Counter([77])
-
-
-def test_an_event_that_kills_its_payload_leaves_the_campaign_short(a_run: RunMaker) -> None:
-    """With a target of all events: exit code 3, the event named, and everything else merged."""
-    run = a_run()
-    run.write(events=60, parameters={"segfault": 7, "seconds": 0.0})
-    assert run.run() == 3
-    assert "59 of 60 events are done" in run.said
-    assert run.events_in_files() == exactly_once(60) - Counter([7])
+    (given_up,) = ledger.journal(record.id, "abandoned")
+    assert "SIGSEGV" in given_up.reason
+    assert run.events_in_files() == exactly_once(80) - Counter([77])
 
 
 def test_files_are_the_same_to_the_byte_after_a_calm_and_after_a_wild_run(a_run: RunMaker) -> None:

@@ -31,6 +31,9 @@ LAB = """
 
     print("loud set-up")
 
+    def ship_too():
+        import broken
+
     class Lab:
         '''Does what its events say.'''
 
