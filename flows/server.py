@@ -31,6 +31,7 @@ def api_server(folder: Path) -> Iterator[str]:
     Call it before Prefect is imported: it sets what Prefect reads from the environment. Raises
     `ClusterError` when the server does not come up.
     """
+    os.environ.setdefault("DO_NOT_TRACK", "1")  # Prefect's usage data: a run of ours asks nobody to be counted
     known = _configured_url()
     if known:
         yield known
