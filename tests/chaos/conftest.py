@@ -175,6 +175,10 @@ class Run:
         lines = path.read_text().splitlines() if path.exists() else []
         return [(int(line.split()[1]), int(line.split()[2])) for line in lines]
 
+    def last_caller(self) -> int:
+        """The process of the payload that was called last."""
+        return int((self.folder / "calls.log").read_text().splitlines()[-1].split()[0])
+
     def committed(self) -> set[int]:
         """Event numbers that are committed or merged now."""
         from eventmill.states import State

@@ -103,12 +103,12 @@ def test_ctrl_c_ends_cleanly_and_the_next_run_goes_on(a_run: RunMaker) -> None:
 def test_a_payload_that_dies_is_a_failure_and_its_worker_lives_on(a_run: RunMaker) -> None:
     """One payload is killed, one event is a segmentation fault: that event alone is abandoned, with its signal."""
     run = a_run()
-    run.write(events=80, merge=40, parameters={"segfault": 77})
+    run.write(events=80, merge=40, parameters={"segfault": 77, "seconds": 0.5})
     run.start()
     run.until_done(12)
-    workers = {psutil.Process(pid) for pid in run.workers()}
-    payloads = [child for worker in workers for child in worker.children()]
-    next(child for child in payloads if "eventmill.payloads.child" in child.cmdline()).kill()
+    begun = len(run.calls())
+    run.until(lambda: len(run.calls()) > begun)
+    kill(run.last_caller())  # in the middle of its call
     assert run.wait() == 3, run.said
     assert "79 of 80 events are done" in run.said
     ledger, record = run.ledger()
