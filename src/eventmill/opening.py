@@ -27,7 +27,7 @@ from eventmill.payloads.finding import find_payload
 from eventmill.payloads.schemas import schema_from_columns, schema_to_bytes
 from eventmill.sources import expand, generated_urls, look, source_format
 from eventmill.store import open_store
-from eventmill.worker import RANGES
+from eventmill.worker import RANGES, locate
 
 
 class Changed(StrEnum):
@@ -184,8 +184,7 @@ def split(urls: Iterable[str], spec: SourceSpec, *, folder: str) -> tuple[tuple[
     found, unreadable = [], []
     for url in urls:
         try:
-            address = url if ":" in url else str(Path(folder) / url)
-            learned = look(address, spec)
+            learned = look(locate(url, folder=folder), spec)
             found.append(NewInput(url, learned.events, learned.identity, learned.boundaries))
         except InputError as error:
             unreadable.append(f"{url}: {error}")

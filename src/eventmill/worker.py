@@ -151,7 +151,7 @@ class _BlockWork:
 
     def _open_source(self) -> Source:
         item = self.claim.input
-        source = open_source(locate(self.order, item.url), self.order.source)
+        source = open_source(locate(item.url, folder=self.order.folder), self.order.source)
         if (source.identity, source.events) != (item.identity, item.events):
             raise InputError(
                 f"{item.url} has changed since it was split: it had {item.events} events, now {source.events}. "
@@ -286,9 +286,9 @@ class _Renewing:
                     self._work.obey(reply)
 
 
-def locate(order: WorkOrder, url: str) -> str:
+def locate(url: str, *, folder: str) -> str:
     """An input's address for this process, whose working directory may be another than the coordinator's."""
-    return url if ":" in url else str(Path(order.folder) / url)
+    return url if ":" in url else str(Path(folder) / url)
 
 
 def _next_read(
