@@ -51,7 +51,7 @@ demo: setup
 
 lock: setup
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
-	    --generate-hashes --no-emit-index-url --no-emit-find-links --extra dev $(UPGRADE) \
+	    --generate-hashes --no-emit-index-url --no-emit-find-links --extra dev --extra bench $(UPGRADE) \
 	    --output-file requirements.lock pyproject.toml
 
 clean:
