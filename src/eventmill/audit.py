@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import pyarrow.parquet as pq
 
 from eventmill.errors import CorruptOutput, StoreError
+from eventmill.formats.parquet import read_spans
 from eventmill.ledger import Ledger
-from eventmill.merged_parquet import read_spans
 from eventmill.model import CampaignRecord, Counts, MergedOutput
 from eventmill.states import State
 from eventmill.store import Store

@@ -18,10 +18,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eventmill.errors import CorruptOutput
+from eventmill.formats.parquet import Part, write_merged
+from eventmill.formats.schemas import schema_from_bytes, schema_to_bytes
 from eventmill.ledger import Ledger, shared_ledger
-from eventmill.merged_parquet import Part, write_merged
 from eventmill.model import CommittedOutput, Merge, MergeLease, Outcome, WorkOrder
-from eventmill.payloads.schemas import schema_from_bytes, schema_to_bytes
 from eventmill.payloads.scratch import open_scratch
 from eventmill.store import Store, open_store
 

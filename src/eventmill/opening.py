@@ -11,6 +11,7 @@ from typing import Any
 
 from eventmill.campaign import Campaign, Unreadable, parse_campaign
 from eventmill.errors import CampaignChanged, InputError, LedgerError
+from eventmill.formats.schemas import schema_from_columns, schema_to_bytes
 from eventmill.ledger import Ledger, create_ledger, open_ledger
 from eventmill.merger import STAGED
 from eventmill.model import (
@@ -24,7 +25,6 @@ from eventmill.model import (
     WorkOrder,
 )
 from eventmill.payloads.finding import find_payload
-from eventmill.payloads.schemas import schema_from_columns, schema_to_bytes
 from eventmill.sources import expand, generated_urls, look, source_format
 from eventmill.store import open_store
 from eventmill.worker import RANGES, locate

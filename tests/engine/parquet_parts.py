@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from eventmill.merged_parquet import Part
+from eventmill.formats.parquet import Part
 
 SPANS = [("a.root", 0, 10)]
 

@@ -17,11 +17,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from eventmill.formats.schemas import schema_to_bytes
 from eventmill.model import EventRange, FailureReport
 from eventmill.payloads.bundling import unpack_bundle
 from eventmill.payloads.calls import PayloadEntry, RangeCall, RangeResult
 from eventmill.payloads.finding import find_payload
-from eventmill.payloads.schemas import schema_to_bytes
 from eventmill.payloads.scratch import stage
 from eventmill.payloads.warm import WarmPayload
 

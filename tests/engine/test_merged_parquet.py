@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from eventmill.errors import CorruptOutput, StoreError
-from eventmill.merged_parquet import ROW_GROUP_ROWS, Part, coalesced, file_schema, read_spans, write_merged
+from eventmill.formats.parquet import ROW_GROUP_ROWS, Part, coalesced, file_schema, read_spans, write_merged
 from tests.engine.parquet_parts import SPANS, digest, muons, part, parts_of, stored
 
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from eventmill.merged_parquet import (
+from eventmill.formats.parquet import (
     READ_BATCH_BYTES,
     ROW_GROUP_BYTES,
     ROW_GROUP_ROWS,
@@ -122,7 +122,7 @@ from functools import partial
 from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
-from eventmill.merged_parquet import Part, write_merged
+from eventmill.formats.parquet import Part, write_merged
 
 stored, rows, times, merged = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
 part = Part(partial(open, stored, "rb"), rows, "part")

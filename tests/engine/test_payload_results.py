@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eventmill.errors import CampaignError, PayloadError
-from eventmill.payloads.results import conform, infers, to_table, write_range
-from eventmill.payloads.schemas import schema_from_bytes, schema_from_columns, schema_to_bytes
+from eventmill.formats.schemas import schema_from_bytes, schema_from_columns, schema_to_bytes
+from eventmill.formats.tables import conform, infers, to_table, write_range
 
 _doubles = st.floats(allow_nan=False, width=32)
 _records = st.lists(

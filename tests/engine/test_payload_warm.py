@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from eventmill.formats.schemas import schema_from_columns, schema_to_bytes
 from eventmill.model import FailureKind, FailureReport
 from eventmill.payloads.calls import PayloadEntry, RangeCall, RangeResult
-from eventmill.payloads.schemas import schema_from_columns, schema_to_bytes
 from eventmill.payloads.warm import WarmPayload
 from tests.engine.payload_lab import Bench, make
 

@@ -16,8 +16,8 @@ from eventmill.audit import audit
 from eventmill.campaign import Campaign, read_campaign
 from eventmill.cli import EXIT_CODES, app
 from eventmill.coordinator import Coordinator
+from eventmill.formats.parquet import read_spans
 from eventmill.holders import this_process
-from eventmill.merged_parquet import read_spans
 from eventmill.merger import run_merge
 from eventmill.merging import begin_due
 from eventmill.model import Counts

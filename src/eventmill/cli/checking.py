@@ -13,11 +13,11 @@ from eventmill.cli.named import CampaignFile
 from eventmill.cli.screen import counted, facts, screen
 from eventmill.clusters import read_profile
 from eventmill.errors import InputError, LedgerError, StoreError
+from eventmill.formats.schemas import schema_from_columns
 from eventmill.ledger import open_ledger
 from eventmill.model import NewInput
 from eventmill.opening import find_record, list_inputs, source_spec, split
 from eventmill.payloads.finding import find_payload
-from eventmill.payloads.schemas import schema_from_columns
 from eventmill.store import open_store
 
 

@@ -25,12 +25,12 @@ from eventmill.campaign import Campaign, read_campaign
 from eventmill.cli.named import CampaignFile
 from eventmill.cli.screen import counted, screen, table
 from eventmill.errors import InputError, PayloadError
+from eventmill.formats import tables
+from eventmill.formats.schemas import schema_from_columns, type_name
 from eventmill.opening import list_inputs, source_spec
-from eventmill.payloads import results
 from eventmill.payloads.calls import SetUp, Where
 from eventmill.payloads.child import load_payload
 from eventmill.payloads.finding import find_payload
-from eventmill.payloads.schemas import schema_from_columns, type_name
 from eventmill.quantities import write_duration
 from eventmill.sources import Source, open_source
 
@@ -96,10 +96,10 @@ def _set_up(campaign: Campaign) -> Callable[[Any, Where], object]:
 
 
 def _as_stored(returned: object, campaign: Campaign) -> pa.Table:
-    made = results.to_table(returned)
+    made = tables.to_table(returned)
     if campaign.output.columns is None:
         return made
-    return results.conform(made, schema_from_columns(campaign.output.columns), declared=True)
+    return tables.conform(made, schema_from_columns(campaign.output.columns), declared=True)
 
 
 def _timed(work: Callable[[], T]) -> tuple[T, Spent]:

@@ -79,7 +79,7 @@ def _set_up(request: SetUp) -> Payload | Refusal:
     try:
         payload = load_payload(request)
         # The first range shall not pay for these; after the payload, which may be picky about import order.
-        importlib.import_module("eventmill.payloads.results")
+        importlib.import_module("eventmill.formats.tables")
         return payload
     except BaseException as error:  # user's code: sys.exit() in it must not look like a crash
         return _refusal(FailureKind.SETUP, error, begun)
@@ -142,18 +142,18 @@ def _work(payload: Payload, call: RangeCall, request: SetUp) -> RangeResult | Re
 
 
 def _store(result: object, call: RangeCall, request: SetUp, begun: float) -> RangeResult:
-    from eventmill.payloads import results, schemas
+    from eventmill.formats import schemas, tables
 
-    table = results.to_table(result)
+    table = tables.to_table(result)
     if request.columns is not None:
-        table = results.conform(table, schemas.schema_from_columns(request.columns), declared=True)
+        table = tables.conform(table, schemas.schema_from_columns(request.columns), declared=True)
     elif call.schema is not None:
-        table = results.conform(table, schemas.schema_from_bytes(call.schema), declared=False)
-    results.write_range(table, call.output_path)
+        table = tables.conform(table, schemas.schema_from_bytes(call.schema), declared=False)
+    tables.write_range(table, call.output_path)
     return RangeResult(
         rows=table.num_rows,
         schema=schemas.schema_to_bytes(table.schema),
-        infers=results.infers(table),
+        infers=tables.infers(table),
         cpu_seconds=_cpu_seconds() - begun,
         bytes=call.output_path.stat().st_size,
     )

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eventmill.errors import PayloadError
-from eventmill.payloads.schemas import type_name
+from eventmill.formats.schemas import type_name
 
 _ALLOWED = "a pandas DataFrame, a pyarrow Table or an awkward record array"
 _DECLARE = "declare output.columns in the campaign file"
