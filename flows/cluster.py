@@ -12,6 +12,7 @@ from prefect_dask.task_runners import DaskTaskRunner
 
 from eventmill.campaign import Campaign
 from eventmill.clusters import read_profile, worker_count
+from eventmill.flows.forkserver import start_forkserver
 
 DASK: dict[str, Any] = {
     # The ledger counts losses; Dask giving up on a task (KilledWorker) would leave its run "Running".
@@ -19,13 +20,24 @@ DASK: dict[str, Any] = {
 }
 
 
-def cluster_runner(campaign: Campaign, *, workers: int | None) -> DaskTaskRunner:
-    """A task runner on the campaign's cluster, with so many `workers` if given; it starts with the first task.
+def prepare_cluster(campaign: Campaign) -> None:
+    """Begin now with what a start of the campaign's cluster would wait for. Harmless twice.
 
     Raises `ClusterError` for a profile that cannot be used.
     """
     profile = read_profile(campaign.cluster)
     dask.config.set(DASK | profile.dask)
+    if profile.address is None:
+        start_forkserver()
+
+
+def cluster_runner(campaign: Campaign, *, workers: int | None) -> DaskTaskRunner:
+    """A task runner on the campaign's cluster, with so many `workers` if given; it starts with the first task.
+
+    Raises `ClusterError` for a profile that cannot be used.
+    """
+    prepare_cluster(campaign)
+    profile = read_profile(campaign.cluster)
     for name in ("distributed", "distributed.client"):  # each has a level of its own
         logging.getLogger(name).setLevel(logging.CRITICAL)  # a vanished worker, or scheduler, is no news here
     if profile.address is not None:

@@ -7,14 +7,13 @@ Without `PREFECT_API_URL` every Dask worker would start a server of its own. A s
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from pathlib import Path
 
@@ -25,15 +24,16 @@ START_SECONDS = 120.0
 
 
 @contextlib.contextmanager
-def api_server(folder: Path) -> Iterator[str]:
+def api_server(folder: Path, *, meanwhile: Callable[[], object] = lambda: None) -> Iterator[str]:
     """The url of a Prefect API for the time of a `with` block; a server of our own keeps its data in `folder`.
 
-    Call it before Prefect is imported: it sets what Prefect reads from the environment. Raises
-    `ClusterError` when the server does not come up.
+    Call it before Prefect is imported: it sets what Prefect reads from the environment. What takes its time and
+    needs no server yet can be done `meanwhile`. Raises `ClusterError` when the server does not come up.
     """
     os.environ.setdefault("DO_NOT_TRACK", "1")  # Prefect's usage data: a run of ours asks nobody to be counted
     known = _configured_url()
     if known:
+        meanwhile()
         yield known
         return
     folder.mkdir(parents=True, exist_ok=True)
@@ -50,7 +50,7 @@ def api_server(folder: Path) -> Iterator[str]:
         )
     try:
         os.environ["PREFECT_API_URL"] = url
-        importlib.import_module("prefect")  # takes seconds, like the server's start: let them pass together
+        meanwhile()
         _wait_until_healthy(url, server, log=folder / "prefect-server.log")
         yield url
     finally:

@@ -59,6 +59,7 @@ class Run:
         self.mark = uuid.uuid4().hex
         self.own_server = own_server
         self.process: subprocess.Popen[bytes] | None = None
+        self.ended = False
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "payload.py").write_text(PAYLOAD)
 
@@ -81,6 +82,7 @@ class Run:
 
     def start(self, *arguments: str) -> None:
         """Start `eventmill run` in a process group of its own."""
+        self.ended = False
         environment = os.environ | {MARK: self.mark}
         if self.own_server:
             environment.pop("PREFECT_API_URL", None)
@@ -97,7 +99,9 @@ class Run:
     def wait(self) -> int:
         """The exit code of the run."""
         assert self.process is not None
-        return self.process.wait(DEADLINE_SECONDS)
+        code = self.process.wait(DEADLINE_SECONDS)
+        self.ended = True
+        return code
 
     def run(self, *arguments: str) -> int:
         """Start and wait."""
@@ -136,11 +140,11 @@ class Run:
         self.until(far_enough)
 
     def until(self, condition: Callable[[], object]) -> None:
-        """Wait for a condition, with a deadline, as long as the run lives."""
+        """Wait for a condition, with a deadline; a run that ends by itself meanwhile fails the test."""
         deadline = time.monotonic() + DEADLINE_SECONDS
         while not condition():
             assert time.monotonic() < deadline, self.said
-            assert self.process is None or self.process.poll() in (None, -signal.SIGKILL), self.said
+            assert self.ended or self.process is None or self.process.poll() in (None, -signal.SIGKILL), self.said
             time.sleep(0.05)
 
     def workers(self) -> list[int]:

@@ -77,7 +77,7 @@ def test_a_killed_run_leaves_no_process_and_is_resumed_at_once(a_run: RunMaker) 
     assert run.run() == 0, run.said
     assert run.events_in_files() == exactly_once(240)
     assert recomputed(run, committed) == 0
-    assert not run.processes()
+    run.until(lambda: not run.processes())
 
 
 def test_ctrl_c_ends_cleanly_and_the_next_run_goes_on(a_run: RunMaker) -> None:

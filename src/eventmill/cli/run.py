@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json as json_text
 import os
 from pathlib import Path
@@ -49,11 +50,20 @@ def run_embedded(campaign: Campaign, opened: Opened, *, workers: int | None, con
     # Prefect would print a traceback for every way a campaign can end; what matters is said by us.
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
     beside_ledger = Path(campaign.ledger).parent if "://" not in campaign.ledger else Path(".eventmill")
-    with api_server(beside_ledger / "prefect") as url, ProgressBar(opened, console=console):
+    server = api_server(beside_ledger / "prefect", meanwhile=lambda: _prepare(campaign))
+    with server as url, ProgressBar(opened, console=console):
         from eventmill.flows.process import process
 
         console.print(f"[dim]Watch it in the Prefect UI: {url.removesuffix('/api')}[/dim]", highlight=False)
         return process(campaign, workers=workers)
+
+
+def _prepare(campaign: Campaign) -> None:
+    """Imports, here and in the process that workers are forked from: seconds each, so let them pass together."""
+    from eventmill.flows.cluster import prepare_cluster
+
+    prepare_cluster(campaign)
+    importlib.import_module("eventmill.flows.process")
 
 
 def tell(console: Console, opened: Opened, result: dict[str, Any]) -> None:

@@ -1,0 +1,144 @@
+"""One contestant, one task, in a process of its own: `python -m benchmarks.contestants NAME TASK`.
+
+Prints when all ranges were done, on the clock that all processes of the machine share. The first range's
+beginning is in the log, so that nobody is charged for starting a cluster.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import yaml
+
+from benchmarks.work import Task, compute_and_store
+
+DEADLINE_SECONDS = 900.0
+
+
+def eventmill(task: Task) -> float:
+    """A campaign through the command that users type."""
+    from eventmill.errors import LedgerError
+    from eventmill.ledger import open_ledger
+
+    folder = Path(task.folder)
+    campaign = {
+        "name": "bench",
+        "inputs": {"generated": {"events": task.ranges * task.events}},
+        "payload": {
+            "callable": "benchmarks.work:Burn",
+            "parameters": {"folder": task.folder, "event_seconds": task.event_seconds},
+        },
+        "ranges": {"events": task.events},
+        "output": {"store": "out", "merge": {"bytes": "1GB"}},
+        "cluster": {"workers": task.slots},
+    }
+    (folder / "campaign.yaml").write_text(yaml.safe_dump(campaign))
+    command = [str(Path(sys.executable).with_name("eventmill")), "run", "campaign.yaml", "--json"]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    run = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL)
+    done = None
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while run.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+        if done is None:
+            try:
+                ledger = open_ledger(str(folder / ".eventmill/ledger.sqlite"))
+                counts = ledger.counts(ledger.campaign("bench").id)
+            except LedgerError:
+                continue
+            if counts.total and counts.done == counts.total:
+                done = time.monotonic()
+    if run.wait() != 0 or done is None:
+        raise SystemExit(f"eventmill ended with exit code {run.returncode}")
+    return done
+
+
+def prefect(task: Task) -> float:
+    """One Prefect task run for each range, mapped over a Dask cluster."""
+    from eventmill.flows.server import api_server
+
+    with api_server(Path(task.folder) / "prefect"):
+        from prefect import flow, unmapped
+        from prefect import task as prefect_task
+        from prefect.cache_policies import NO_CACHE
+        from prefect_dask.task_runners import DaskTaskRunner
+
+        one = prefect_task(compute_and_store, cache_policy=NO_CACHE)
+        runner = DaskTaskRunner(
+            cluster_class="distributed.LocalCluster",
+            cluster_kwargs={"n_workers": task.slots, "threads_per_worker": 1, "dashboard_address": ":0"},
+        )
+
+        @flow(task_runner=runner)
+        def all_ranges() -> None:
+            futures = one.map(
+                start=[n * task.events for n in range(task.ranges)],
+                stop=[(n + 1) * task.events for n in range(task.ranges)],
+                folder=unmapped(task.folder),
+                event_seconds=unmapped(task.event_seconds),
+            )
+            futures.result()
+
+        all_ranges()
+        return time.monotonic()
+
+
+def dask(task: Task) -> float:
+    """One Dask task for each range."""
+    import distributed
+
+    with (
+        distributed.LocalCluster(n_workers=task.slots, threads_per_worker=1, dashboard_address=":0") as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        client.wait_for_workers(task.slots)
+        futures = [
+            client.submit(
+                compute_and_store,
+                n * task.events,
+                (n + 1) * task.events,
+                folder=task.folder,
+                event_seconds=task.event_seconds,
+                pure=False,
+            )
+            for n in range(task.ranges)
+        ]
+        client.gather(futures)
+        return time.monotonic()
+
+
+def ray(task: Task) -> float:
+    """One Ray task for each range."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    import ray as ray_itself
+
+    ray_itself.init(num_cpus=task.slots, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    remote = ray_itself.remote(compute_and_store)
+    ray_itself.get(
+        [
+            remote.remote(
+                n * task.events, (n + 1) * task.events, folder=task.folder, event_seconds=task.event_seconds
+            )
+            for n in range(task.ranges)
+        ]
+    )
+    done = time.monotonic()
+    ray_itself.shutdown()
+    return done
+
+
+CONTESTANTS: dict[str, Callable[[Task], float]] = {
+    "eventmill": eventmill,
+    "prefect": prefect,
+    "dask": dask,
+    "ray": ray,
+}
+
+if __name__ == "__main__":
+    print(json.dumps({"done": CONTESTANTS[sys.argv[1]](Task(**json.loads(sys.argv[2])))}))
