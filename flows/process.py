@@ -1,22 +1,28 @@
-"""The process flow: split; while work is left: reserve, submit, settle; merge beside and at the end."""
+"""The process flow: split; while work is left: reserve, submit, settle; have it merged beside and at the end."""
 
 from __future__ import annotations
 
+from contextlib import suppress
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from prefect import flow
+from prefect.runtime import flow_run
 from prefect_dask.task_runners import DaskTaskRunner
 
-from eventmill.campaign import Campaign
+from eventmill.campaign import Campaign, take_campaign
 from eventmill.coordinator import Coordinator
+from eventmill.errors import EventmillError
+from eventmill.flows.announcing import MergeElsewhere
 from eventmill.flows.beside import MergeBeside
 from eventmill.flows.cluster import cluster_runner, start_cluster
+from eventmill.flows.ending import fails_in_one_line
 from eventmill.flows.inflight import InFlight
 from eventmill.flows.progress import Progress, show_result
 from eventmill.flows.slots import Slots
 from eventmill.model import NewInput
-from eventmill.opening import Changed, open_campaign, register
+from eventmill.opening import Changed, Opened, open_campaign, register
 from eventmill.tasks.split import split_inputs
 
 URLS_PER_SPLIT = 50
@@ -26,23 +32,53 @@ LOOK_SECONDS = 0.5
 """The longest time between two looks at the ledger."""
 
 
-@flow(name="process", flow_run_name="{campaign.name}", validate_parameters=True)
-def process(campaign: Campaign, changed: Changed = Changed.STOP, workers: int | None = None) -> dict[str, Any]:
-    """Process every event of a campaign on a Dask cluster, and merge the results.
+def name_run() -> str:
+    """The campaign's name, or the path of its file as long as that cannot be read."""
+    given = flow_run.parameters["campaign"]
+    with suppress(EventmillError):
+        return take_campaign(given).name
+    return given if isinstance(given, str) else "a campaign"
 
-    Running it again resumes. `workers` takes the place of the number in the campaign or its profile, for
-    this run. Raises `CampaignShort` when nothing is left to do and the target is missed.
+
+class Merging(StrEnum):
+    """Who merges what is processed."""
+
+    BESIDE = "beside"  # this flow run, on its own cluster, while it processes
+    TRIGGERED = "triggered"  # the deployment 'merge', which Prefect events of this flow run start
+
+
+# Parameters are checked by `take_campaign`, in words of ours.
+@flow(name="process", flow_run_name=name_run, validate_parameters=False)
+@fails_in_one_line
+def process(
+    campaign: Path | Campaign,
+    changed: Changed = Changed.STOP,
+    workers: int | None = None,
+    merging: Merging = Merging.BESIDE,
+) -> dict[str, Any]:
+    """Process every event of a campaign on a Dask cluster, and merge the results. Running it again resumes.
+
+    Raises `CampaignShort` when nothing is left to do and the target is missed.
+
+    Args:
+        campaign: The path of a campaign file, from the working directory; or the campaign itself.
+        changed: If the campaign, its payload or an input is not what was begun: stop and name the differences,
+            accept the new and keep what is done, or restart from nothing.
+        workers: Workers for this run, in place of the number in the campaign or its profile.
+        merging: Merge beside processing, on the same cluster; or leave it to the deployment 'merge', which
+            Prefect events trigger.
     """
-    opened = open_campaign(campaign, folder=Path.cwd(), changed=changed)
+    campaign = take_campaign(campaign)
+    opened = open_campaign(campaign, folder=Path.cwd(), changed=Changed(changed))
     with Coordinator(opened, campaign) as coordinator, cluster_runner(campaign, workers=workers) as runner:
         slots = Slots(campaign, runner)
         split(coordinator, runner, slots=slots)
         coordinator.recover()
         with Progress(coordinator) as progress:
             while coordinator.has_work():
-                with MergeBeside(opened, runner) as merging:
-                    dispatch(coordinator, runner, slots=slots, merging=merging, progress=progress)
-                    while not merging.is_at_its_end(seconds=LOOK_SECONDS):
+                with merger(Merging(merging), opened, runner) as merges:
+                    dispatch(coordinator, runner, slots=slots, merges=merges, progress=progress)
+                    while not merges.is_at_its_end(seconds=LOOK_SECONDS):
                         coordinator.watch()
                         slots.count()
         if not coordinator.is_wanted():
@@ -50,6 +86,14 @@ def process(campaign: Campaign, changed: Changed = Changed.STOP, workers: int | 
         result = show_result(coordinator, manifest=coordinator.finish())
         coordinator.check_target()
     return result
+
+
+def merger(merging: Merging, opened: Opened, runner: DaskTaskRunner) -> MergeBeside | MergeElsewhere:
+    """Who merges: in a `with` block, it is asked to `look` now and then, and whether it `is_at_its_end`."""
+    if merging is Merging.BESIDE:
+        return MergeBeside(opened, runner)
+    start_cluster(runner)
+    return MergeElsewhere(opened)
 
 
 def split(coordinator: Coordinator, runner: DaskTaskRunner, *, slots: Slots) -> None:
@@ -84,7 +128,7 @@ def dispatch(
     runner: DaskTaskRunner,
     *,
     slots: Slots,
-    merging: MergeBeside,
+    merges: MergeBeside | MergeElsewhere,
     progress: Progress,
 ) -> None:
     """Keep a bounded number of reserved blocks on the cluster until no event has to be processed any more."""
@@ -96,5 +140,5 @@ def dispatch(
                 flying.submit(block)
             for error in flying.settle(seconds=LOOK_SECONDS):
                 coordinator.settled(error)
-            merging.look()
+            merges.look()
             progress.show()

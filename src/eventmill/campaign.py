@@ -203,6 +203,15 @@ def read_campaign(path: Path) -> Campaign:
     return parse_campaign(data, source=str(path))
 
 
+def take_campaign(given: Campaign | Path | str | dict[str, Any]) -> Campaign:
+    """A campaign however it is given: as itself, as plain data, or as the path of its file."""
+    if isinstance(given, Campaign):
+        return given
+    if isinstance(given, dict):
+        return parse_campaign(given, source="the campaign")
+    return read_campaign(Path(given))
+
+
 def parse_campaign(data: dict[str, Any], *, source: str) -> Campaign:
     """Validate plain data; `CampaignError` has one clause for each thing that is wrong."""
     try:

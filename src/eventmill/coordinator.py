@@ -14,14 +14,13 @@ from typing import Self
 from eventmill import sizing
 from eventmill.campaign import Campaign
 from eventmill.errors import CampaignLed, CampaignShort, PayloadError
+from eventmill.finishing import finish
 from eventmill.holders import is_gone, this_process
-from eventmill.manifest import write_manifest
 from eventmill.merger import publish_merges
 from eventmill.merging import is_due
 from eventmill.model import Block, Counts, Incident, Leadership, Wanted
 from eventmill.opening import Opened
 from eventmill.store import open_store
-from eventmill.tidying import sweep
 
 ERRORS_IN_A_ROW = 5
 """Blocks that may fail one after the other, for reasons that are not the payload's, before we stop."""
@@ -183,7 +182,4 @@ class Coordinator:
 
     def finish(self) -> str:
         """After the last merge: show every file, delete what nobody needs, write the manifest; returns its key."""
-        ledger, store = self.opened.ledger, open_store(self.opened.record.store_url)
-        publish_merges(ledger, store, self.opened.record.id)
-        sweep(ledger, store, self.opened.record)
-        return write_manifest(ledger, store, self.opened.record)
+        return finish(self.opened)

@@ -54,6 +54,10 @@ class CampaignShort(EventmillError):
     exit_code = 3
 
 
+class MergesWait(EventmillError):
+    """All is processed, merging was left to others, and nobody does it."""
+
+
 class AuditFailed(EventmillError):
     """Ledger and store do not agree, or the ledger is not a partition."""
 

@@ -7,10 +7,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from eventmill.errors import StoreError
 from eventmill.ledger import Ledger
 from eventmill.model import CampaignRecord
 from eventmill.states import State
 from eventmill.store import Store
+
+TRIES = 5
+"""How often a manifest is written anew while others write it too."""
 
 
 def manifest_key(campaign: str) -> str:
@@ -62,12 +66,19 @@ def manifest(ledger: Ledger, record: CampaignRecord) -> dict[str, Any]:
 
 
 def write_manifest(ledger: Ledger, store: Store, record: CampaignRecord) -> str:
-    """Write the manifest anew and return its key."""
+    """Write the manifest anew and return its key. Harmless when two processes do it at once."""
     key = manifest_key(record.name)
-    text = json.dumps(manifest(ledger, ledger.campaign(record.name)), indent=2) + "\n"
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "manifest.json"
-        path.write_text(text, encoding="utf-8")
-        store.delete([key])
-        store.put(key, path)
+    for rest in reversed(range(TRIES)):
+        text = json.dumps(manifest(ledger, ledger.campaign(record.name)), indent=2) + "\n"
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "manifest.json"
+            path.write_text(text, encoding="utf-8")
+            store.delete([key])
+            try:
+                store.put(key, path)
+                break
+            except StoreError:
+                if not rest or store.size(key) is None:
+                    raise
+                # Another process wrote it between the two. It may have read the ledger before us: once more.
     return key

@@ -1,0 +1,29 @@
+"""The end of a campaign: merged files shown, what nobody needs deleted, the manifest written. Merges nothing."""
+
+from __future__ import annotations
+
+from eventmill.manifest import write_manifest
+from eventmill.merger import publish_merges
+from eventmill.opening import Opened
+from eventmill.store import open_store
+from eventmill.tidying import sweep
+
+
+def finish(opened: Opened) -> str:
+    """After the last merge; returns the manifest's key. Harmless twice, also at once from two processes."""
+    ledger, store = opened.ledger, open_store(opened.record.store_url)
+    publish_merges(ledger, store, opened.record.id)
+    sweep(ledger, store, opened.record)
+    return write_manifest(ledger, store, opened.record)
+
+
+def finish_if_done(opened: Opened) -> str | None:
+    """Close and `finish` a campaign with nothing left to process or to merge; None if there is.
+
+    For whoever merges last and does not lead the campaign, whose coordinator may be gone by now.
+    """
+    counts = opened.ledger.counts(opened.record.id)
+    if counts.open or counts.committed or not counts.total:
+        return None
+    opened.ledger.close_if_done(opened.record.id)
+    return finish(opened)
