@@ -15,6 +15,7 @@ from distributed.utils import get_mp_context
 METHOD = "distributed.worker.multiprocessing-method"
 
 PRELOAD = [
+    "eventmill.cli",  # what the main module of a run imports, and multiprocessing in every child again
     "distributed",
     "prefect_dask.task_runners",
     "prefect.task_engine",

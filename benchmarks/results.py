@@ -1,0 +1,149 @@
+"""What was measured, as the table that people read: each figure beside what it is compared with, and the hold."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+Found = Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line: what was measured, the figures, the ratio that counts, and what DESIGN.md wants of it.
+
+    `ratio` is None where there is nothing to compare with; `holds` is None where nothing is asked for.
+    """
+
+    what: str
+    figures: str
+    ratio: float | None = None
+    hold: str = ""
+    holds: bool | None = None
+
+
+def rows(found: Found) -> list[Row]:
+    """The table's lines, for whatever was measured."""
+    made: list[Row] = []
+    for name, build in _ROWS.items():
+        if name in found:
+            made += build(found[name])
+    return made
+
+
+def _overhead(ms: Mapping[str, float]) -> list[Row]:
+    ours = ms["eventmill_ms"]
+    lines = []
+    for peer in ("prefect", "dask", "ray"):
+        theirs = ms[f"{peer}_ms"]
+        held = ("≤ 1/30", ours / theirs <= 1 / 30) if peer == "prefect" else ("", None)
+        figures = f"{ours:.1f} ms against {theirs:.1f} ms"
+        lines.append(Row(f"overhead of a range, against one {peer.title()} task", figures, ours / theirs, *held))
+    return lines
+
+
+def _efficiency(found: Mapping[str, float]) -> list[Row]:
+    peers = ", ".join(f"{name.title()} {found[name]:.3f}" for name in ("prefect", "dask", "ray"))
+    ours = found["eventmill"]
+    return [
+        Row("slot efficiency, calm, 100 ms events in 5 s ranges", peers, ours, "≥ 0.95", ours >= 0.95),
+        Row(
+            "the same against the best of the others", "", ours / max(found[n] for n in ("prefect", "dask", "ray"))
+        ),
+    ]
+
+
+def _ledger(found: Mapping[str, float]) -> list[Row]:
+    lines = []
+    for what, speed in found.items():
+        if what != "fsync":
+            held = ("≥ 2,000 ranges/s", speed >= 2000) if what == "batched" else ("", None)
+            per_sync = speed / found["fsync"]
+            figures = f"{speed:,.0f} ranges/s; the disk syncs {found['fsync']:,.0f} times/s"
+            lines.append(Row(f"ledger, {what}: ranges for each fsync of the disk", figures, per_sync, *held))
+    return lines
+
+
+def _growth(found: Mapping[str, float]) -> list[Row]:
+    small, large = "1e+06", "1e+09"
+    split, first = found[f"{large} split s"], found[f"{large} first dispatch s"]
+    memory, ledger_rows = found[f"{large} peak MB"], found[f"{large} ledger rows"]
+    return [
+        Row(
+            "split of 10^9 events in 1,000 inputs, against 10^6",
+            f"{split:.2f} s, {ledger_rows:.0f} ledger rows",
+            split / found[f"{small} split s"],
+        ),
+        Row("first dispatch of 10^9 events", f"{first:.3f} s after the split", None, "≤ 5 s", first <= 5),
+        Row("memory of their coordinator's engine", f"{memory:.0f} MB", None, "≤ 300 MB", memory <= 300),
+    ]
+
+
+def _merge(found: Mapping[str, float]) -> list[Row]:
+    return [
+        Row(f"merge bytes/s against a plain copy: {what}", "", ratio, "≥ 0.5", ratio >= 0.5)
+        for what, ratio in found.items()
+    ]
+
+
+def _latency(found: Mapping[str, float]) -> list[Row]:
+    ratio = found["remote"] / found["local"]
+    figures = f"slot efficiency {found['remote']:.3f} behind 100 ms, {found['local']:.3f} local"
+    return [Row("inputs behind 100 ms of latency, against local", figures, ratio, "≥ 0.95", ratio >= 0.95)]
+
+
+_ROWS = {
+    "overhead": _overhead,
+    "efficiency": _efficiency,
+    "ledger_speed": _ledger,
+    "growth": _growth,
+    "merge_speed": _merge,
+    "latency_hiding": _latency,
+}
+
+
+def table(lines: list[Row]) -> str:
+    """The lines as a Markdown table."""
+    text = "| what | figures | ratio | hold | |\n|---|---|---|---|---|\n"
+    for line in lines:
+        ratio = "" if line.ratio is None else f"{line.ratio:.3g}"
+        mark = {None: "", True: "holds", False: "**falls short**"}[line.holds]
+        text += f"| {line.what} | {line.figures} | {ratio} | {line.hold} | {mark} |\n"
+    return text
+
+
+def machine() -> str:
+    """What it was measured on, in a line."""
+    info = Path("/proc/cpuinfo")
+    model = re.search(r"model name\s*: (.*)", info.read_text()) if info.exists() else None
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    packages = ", ".join(f"{name} {version(name)}" for name in ("prefect", "distributed", "ray", "pyarrow"))
+    cpu = model[1] if model else platform.processor()
+    return (
+        f"{len(os.sched_getaffinity(0))} cores ({cpu}), {memory:.0f} GB of memory, {platform.system()} "
+        f"{platform.release()}, Python {platform.python_version()}, {packages}"
+    )
+
+
+def draw(lines: list[Row], path: Path) -> None:
+    """The ratios as bars on a logarithmic scale, with those that fall short in red."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    shown = [line for line in lines if line.ratio is not None][::-1]
+    figure, axes = plt.subplots(figsize=(9, 0.45 * len(shown) + 1.2), layout="constrained")
+    colours = ["tab:red" if line.holds is False else "tab:blue" for line in shown]
+    bars = axes.barh([line.what for line in shown], [line.ratio or 0 for line in shown], color=colours)
+    axes.bar_label(bars, labels=[f"{line.ratio:.3g}  {line.hold}" for line in shown], padding=4, fontsize=8)
+    axes.axvline(1, color="0.4", linewidth=0.8)
+    axes.set(xscale="log", xlabel="ratio, as named")
+    axes.margins(x=0.25)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
