@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import pyarrow.parquet as pq
-
+from eventmill.campaign import format_of
 from eventmill.errors import CorruptOutput, StoreError
-from eventmill.formats.parquet import read_spans
+from eventmill.formats import Format, open_format
 from eventmill.ledger import Ledger
 from eventmill.model import CampaignRecord, Counts, MergedOutput
 from eventmill.states import State
@@ -35,8 +34,9 @@ def audit(ledger: Ledger, store: Store, record: CampaignRecord) -> Audit:
     """Compare the ledger with itself and with the store: sizes, checksums, rows and event spans of every file."""
     problems = list(ledger.audit(record.id))
     merged = ledger.merged_outputs(record.id)
+    format = open_format(format_of(record.spec))
     for file in merged:
-        problems += _merged_problems(store, file)
+        problems += _merged_problems(store, file, format)
     problems += _spans_problems(ledger, record, merged)
     for output in ledger.committed_outputs(record.id):
         try:
@@ -52,19 +52,17 @@ def audit(ledger: Ledger, store: Store, record: CampaignRecord) -> Audit:
     )
 
 
-def _merged_problems(store: Store, file: MergedOutput) -> list[str]:
+def _merged_problems(store: Store, file: MergedOutput, format: Format) -> list[str]:
     try:
         store.verify(file.key, bytes=file.bytes, sha256=file.sha256)
         with store.open(file.key) as handle:
-            rows = pq.ParquetFile(handle).metadata.num_rows
-            handle.seek(0)
-            spans = read_spans(handle)
+            found = format.read_contents(handle, name=file.key)
     except (StoreError, OSError, ValueError) as error:
         return [str(error)]
     problems = []
-    if rows != file.rows:
-        problems.append(f"{file.key} has {rows} rows, the ledger says {file.rows}")
-    if list(spans) != list(file.spans):
+    if found.rows is not None and found.rows != file.rows:
+        problems.append(f"{file.key} has {found.rows} rows, the ledger says {file.rows}")
+    if found.spans is not None and list(found.spans) != list(file.spans):
         problems.append(f"{file.key} says that it holds other events than the ledger says")
     return problems
 

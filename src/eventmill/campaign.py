@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -9,15 +10,17 @@ from typing import Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from eventmill.access import holds_secret
 from eventmill.errors import CampaignError
-from eventmill.model import Rules
+from eventmill.formats import BUILT_IN, format_names
+from eventmill.model import FormatSpec, Rules
 from eventmill.quantities import Duration, Size, parse_bytes
 
 
 class Part(BaseModel):
     """A part of a campaign: unknown keys are refused, values do not change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, title=None)
+    model_config = ConfigDict(extra="forbid", frozen=True, title=None, hide_input_in_errors=True)
 
 
 class InputFormat(StrEnum):
@@ -50,15 +53,24 @@ class Generated(Part):
 class Inputs(Part):
     """Where the events come from: `files`, or `generated`."""
 
-    files: list[str] | None = Field(None, min_length=1, description="Paths or globs, in campaign order.")
+    files: list[str] | None = Field(
+        None,
+        min_length=1,
+        description="Paths, urls or globs in campaign order, folders of Parquet files, or @FILE with one on each line.",
+    )
     generated: Generated | None = Field(None, description="Generate events instead of reading files.")
     format: InputFormat | None = Field(None, description="Told from the file names unless given.")
-    tree: str | None = Field(None, description="The TTree to read; may be left out if a file has just one.")
+    tree: str | None = Field(
+        None, description="The TTree or RNTuple to read; may be left out if a file has just one."
+    )
     columns: list[str] | None = Field(
         None, min_length=1, description="Columns (branches) the payload gets; all of them if left out."
     )
     unreadable: Unreadable = Field(
         Unreadable.STOP, description="Stop when an input cannot be read, or leave it out and say so."
+    )
+    credentials: str | None = Field(
+        None, description="For inputs on S3, if other than the campaign's; 'anonymous' for what is open to all."
     )
 
     @model_validator(mode="after")
@@ -107,21 +119,91 @@ class MergeSize(Part):
         return self
 
 
-class OutputFormat(StrEnum):
-    """What merged files are."""
+class RootKind(StrEnum):
+    """What holds the columns in a ROOT file."""
 
-    PARQUET = "parquet"
+    TTREE = "ttree"
+    RNTUPLE = "rntuple"
+
+
+class RootOptions(Part):
+    """For `format: root`."""
+
+    tree: str = Field(
+        "Events", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="Name of the TTree or RNTuple in merged files."
+    )
+    kind: RootKind = Field(RootKind.TTREE, description="TTree, which everything reads, or RNTuple.")
+
+
+class Joining(StrEnum):
+    """How files that payloads wrote become one."""
+
+    CONCAT = "concat"
+    ZIP = "zip"
+
+
+class BytesOptions(Part):
+    """For `format: bytes`."""
+
+    merge: Joining = Field(
+        Joining.CONCAT,
+        description="Put one after the other in event order, or zipped, each with the events it is of.",
+    )
+    suffix: str = Field(
+        "bin",
+        pattern=r"^[A-Za-z0-9]+(\.[A-Za-z0-9]+)*$",
+        description="Of the files that the payload makes, such as hepmc or jsonl.gz.",
+    )
 
 
 class Output(Part):
     """Where results go and what they look like."""
 
     store: str = Field(description="A folder; merged files appear in it.")
-    format: OutputFormat = OutputFormat.PARQUET
+    format: str = Field(
+        "parquet",
+        validate_default=True,
+        description="parquet, root, hist or bytes; or one that an installed package adds.",
+        json_schema_extra={"enum": list(format_names())},
+    )
     merge: MergeSize = Field(default_factory=lambda: MergeSize(bytes=parse_bytes("256MB")))
     columns: dict[str, str] | None = Field(
         None, description="Declared column types, such as {event: int64}; else the first output's hold."
     )
+    root: RootOptions | None = Field(None, description="Options of format root.")
+    bytes: BytesOptions | None = Field(None, description="Options of format bytes.")
+    options: dict[str, Any] | None = Field(
+        None, description="Options of a format that an installed package adds; the built-in ones have their own."
+    )
+
+    @field_validator("format")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in format_names():
+            raise ValueError(f"there is no such format; there are {', '.join(format_names())}")
+        return value
+
+    @model_validator(mode="after")
+    def _of_this_format(self) -> Self:
+        for key in ("root", "bytes"):
+            if getattr(self, key) is not None and key != self.format:
+                raise ValueError(f"'{key}' holds options of format '{key}', and the format is '{self.format}'")
+        if self.options is not None and self.format in BUILT_IN:
+            raise ValueError(f"'options' are for formats of other packages; '{self.format}' has its own")
+        if self.columns is not None and self.format in ("hist", "bytes"):
+            raise ValueError(f"'columns' are for tables; format '{self.format}' has none")
+        return self
+
+    @property
+    def spec(self) -> FormatSpec:
+        """The format with its options."""
+        own: Part | None = getattr(self, self.format) if self.format in ("root", "bytes") else None
+        return FormatSpec(self.format, own.model_dump(mode="json") if own else dict(self.options or {}))
+
+
+def format_of(spec: Mapping[str, Any]) -> FormatSpec:
+    """The output format of a campaign as the ledger holds it."""
+    return Output.model_validate(spec["output"]).spec if "output" in spec else FormatSpec()
 
 
 class Limits(Part):
@@ -159,6 +241,23 @@ class Campaign(Part):
     ledger: str = Field(
         ".eventmill/ledger.sqlite", description="A path on a local disk, where the campaign is recorded."
     )
+    credentials: str | None = Field(
+        None,
+        pattern=r"^(anonymous|[a-z0-9-]+/[a-z0-9-]+)$",
+        description="A Prefect block for S3, such as secret/my-s3. The AWS environment or ~/.aws if left out.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_secrets(cls, data: Any) -> Any:
+        # Before anything else is looked at: what is wrong elsewhere would be told with the values given.
+        if isinstance(data, Mapping):
+            parts = [data.get("inputs"), data.get("output")]
+            values = [part.get(key) for part in parts if isinstance(part, Mapping) for key in ("files", "store")]
+            for url in [url for value in values for url in (value if isinstance(value, list) else [value])]:
+                if isinstance(url, str) and holds_secret(url):
+                    raise ValueError("a url holds a password or secret key; take it out, and name 'credentials'")
+        return data
 
     @property
     def rules(self) -> Rules:

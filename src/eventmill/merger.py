@@ -14,12 +14,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from eventmill.errors import CorruptOutput
-from eventmill.formats.parquet import Part, write_merged
-from eventmill.formats.schemas import schema_from_bytes, schema_to_bytes
+from eventmill.formats import Part, open_format
 from eventmill.ledger import Ledger, shared_ledger
 from eventmill.model import CommittedOutput, Merge, MergeLease, Outcome, WorkOrder
 from eventmill.payloads.scratch import open_scratch
@@ -27,8 +23,6 @@ from eventmill.store import Store, open_store
 
 STAGED = "_staged"
 """Folder of merged files that nobody may see yet."""
-
-SUFFIX = "parquet"
 
 MERGE_LEASE = timedelta(seconds=60)
 
@@ -39,25 +33,17 @@ def run_merge(order: WorkOrder, merge_id: int, *, holder: str) -> str:
     A damaged range output sends its events back to READY and dissolves the group; that is no error.
     Raises `StoreError` when the store itself fails; the group then stays for another try.
     """
-    ledger, store = shared_ledger(order.ledger_url), open_store(order.store_url)
+    ledger, store = shared_ledger(order.ledger_url), open_store(order.store_url, credentials=order.credentials)
     claimed = ledger.claim_merge(merge_id, holder=holder, length=MERGE_LEASE)
     if claimed is None:
         publish_merges(ledger, store, order.campaign_id)
         return "was done already"
     merge, lease = claimed
-    damaged = _damaged(store, merge.outputs)
-    if damaged:
-        reason = "; ".join(damaged.values())
-        ledger.abort_merge(lease, corrupt=list(damaged), reason=reason)
-        return f"{len(damaged)} of {len(merge.outputs)} range outputs were damaged and are made again"
     with open_scratch(Path(tempfile.gettempdir())) as scratch:  # on disk: a merged file may be large
         try:
             outcome = _merge(ledger, store, order, merge=merge, lease=lease, scratch=scratch)
         except CorruptOutput as error:
-            # Whole by its checksum, yet not what a merge can use: name it and have it made again.
-            guilty = [o.output_id for o in merge.outputs if o.key in str(error)]
-            ledger.abort_merge(lease, corrupt=guilty or [o.output_id for o in merge.outputs], reason=str(error))
-            return f"dissolved: {error}"
+            return _dissolve(ledger, store, merge, lease, error)
     publish_merges(ledger, store, order.campaign_id)
     return f"{merge.key}: {merge.rows} rows, {outcome}"
 
@@ -65,21 +51,17 @@ def run_merge(order: WorkOrder, merge_id: int, *, holder: str) -> str:
 def _merge(
     ledger: Ledger, store: Store, order: WorkOrder, *, merge: Merge, lease: MergeLease, scratch: Path
 ) -> Outcome:
-    path = scratch / "merged"
-    schema = schema_from_bytes(merge.schema) if merge.schema else _schema_of(store, merge.outputs)
-    parts = [
-        Part(open=functools.partial(store.open, output.key), rows=output.rows, name=output.key)
-        for output in merge.outputs
-    ]
-    spans = [(output.input.url, output.range.start, output.range.stop) for output in merge.outputs]
+    format, path = open_format(order.format), scratch / "merged"
+    parts = [_part(store, output) for output in merge.outputs]
+    schema = format.read_schema(parts[0]) if merge.schema is None else merge.schema
     try:
-        rows = write_merged(parts, schema=schema, spans=spans, path=path)
+        rows = format.merge(parts, schema=schema, path=path)
     except CorruptOutput:
         # Where no range had said what the columns are, these are now: one that keeps differing then fails by
         # name, and is not made again for ever. Where they were fixed, nothing changes.
-        ledger.fix_schema(order.campaign_id, schema_to_bytes(schema))
+        ledger.fix_schema(order.campaign_id, schema)
         raise
-    staged = f"{STAGED}/{order.campaign}/{lease.attempt}-{secrets.token_hex(4)}.{SUFFIX}"
+    staged = f"{STAGED}/{order.campaign}/{lease.attempt}-{secrets.token_hex(4)}.{format.suffix}"
     stored = store.put(staged, path)
     outcome = ledger.complete_merge(lease, staged=stored.key, bytes=stored.bytes, sha256=stored.sha256, rows=rows)
     if outcome is Outcome.FENCED:
@@ -97,6 +79,33 @@ def publish_merges(ledger: Ledger, store: Store, campaign_id: int) -> None:
     ledger.forget_outputs([number for number, _ in dropped])
 
 
+def _part(store: Store, output: CommittedOutput) -> Part:
+    return Part(
+        open=functools.partial(store.open, output.key),
+        name=output.key,
+        bytes=output.bytes,
+        sha256=output.sha256,
+        rows=output.rows,
+        file=output.input.url,
+        start=output.range.start,
+        stop=output.range.stop,
+        first=output.input.first + output.range.start,
+    )
+
+
+def _dissolve(ledger: Ledger, store: Store, merge: Merge, lease: MergeLease, error: CorruptOutput) -> str:
+    """Send back what is damaged, all of it at once: the merge came no further than the first."""
+    damaged = _damaged(store, merge.outputs)
+    if damaged:
+        ledger.abort_merge(lease, corrupt=list(damaged), reason="; ".join(damaged.values()))
+        return f"{len(damaged)} of {len(merge.outputs)} range outputs were damaged and are made again"
+    # Whole by its checksum, yet not what a merge can use: name it and have it made again.
+    guilty = [output.output_id for output in merge.outputs if output.key in str(error)]
+    everyone = [output.output_id for output in merge.outputs]
+    ledger.abort_merge(lease, corrupt=guilty or everyone, reason=str(error))
+    return f"dissolved: {error}"
+
+
 def _damaged(store: Store, outputs: Sequence[CommittedOutput]) -> dict[int, str]:
     damaged = {}
     for output in outputs:
@@ -105,9 +114,3 @@ def _damaged(store: Store, outputs: Sequence[CommittedOutput]) -> dict[int, str]
         except CorruptOutput as error:
             damaged[output.output_id] = str(error)
     return damaged
-
-
-def _schema_of(store: Store, outputs: Sequence[CommittedOutput]) -> pa.Schema:
-    """No range of the campaign has said what its columns are yet: all are empty, and alike."""
-    with store.open(outputs[0].key) as file:
-        return pq.read_schema(file)

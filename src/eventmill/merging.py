@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from eventmill.merger import SUFFIX
+from eventmill.formats import open_format
 from eventmill.opening import Opened
 
 
 def begin_due(opened: Opened) -> tuple[int, ...]:
     """Begin every merge that is due; returns all that are not done yet, also those begun before.
 
-    While no output has said what the columns are, merging waits, so that the files do not depend on when
-    they were merged.
+    While no output has said what results have in common (columns, or axes), merging waits, so that the files do
+    not depend on when they were merged.
     """
     ledger, campaign_id = opened.ledger, opened.record.id
     knows_columns = ledger.campaign(opened.record.name).schema is not None
     if knows_columns or not ledger.counts(campaign_id).open:
-        ledger.begin_merges(campaign_id, suffix=SUFFIX)
+        ledger.begin_merges(campaign_id, suffix=open_format(opened.order.format).suffix)
     return ledger.open_merges(campaign_id)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -94,11 +94,16 @@ class NewInput:
 
 @dataclass(frozen=True, slots=True)
 class SourceSpec:
-    """How to open every input of a campaign. `format` is `root`, `parquet` or `generated`."""
+    """How to open every input of a campaign. `format` is `root`, `parquet` or `generated`.
+
+    `partitions` are columns that folders such as `year=2016` hold, with their types; `credentials` is a name.
+    """
 
     format: str
     tree: str | None = None
     columns: tuple[str, ...] | None = None
+    partitions: tuple[tuple[str, str], ...] = ()
+    credentials: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +116,19 @@ class PayloadSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class FormatSpec:
+    """What results become: the name of an output format, and its options."""
+
+    name: str = "parquet"
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class WorkOrder:
     """All that a worker needs besides a block's number. Small, picklable, holds no secret.
 
-    Relative input urls start from `folder`, the coordinator's working directory.
+    Relative input urls start from `folder`, the coordinator's working directory; `credentials` is the name of
+    those for the store.
     """
 
     campaign_id: int
@@ -126,6 +140,8 @@ class WorkOrder:
     payload: PayloadSpec
     merge_events: int | None
     columns: Mapping[str, str] | None = None
+    format: FormatSpec = field(default_factory=FormatSpec)
+    credentials: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

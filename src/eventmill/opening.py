@@ -26,7 +26,7 @@ from eventmill.model import (
 )
 from eventmill.payloads.finding import find_payload
 from eventmill.sources import expand, generated_urls, look, source_format
-from eventmill.store import open_store
+from eventmill.store import Store, open_store
 from eventmill.worker import RANGES, locate
 
 
@@ -44,6 +44,10 @@ FIXED = (
     "inputs.format",
     "inputs.generated",
     "output.store",
+    "output.format",
+    "output.options",
+    "output.root",
+    "output.bytes",
     "output.columns",
     "output.merge.events",  # ranges that are done may cross the new windows
 )
@@ -139,6 +143,8 @@ def work_order(campaign: Campaign, record: CampaignRecord, *, spec: SourceSpec, 
         payload=PayloadSpec(campaign.payload.callable, campaign.payload.parameters, record.payload),
         merge_events=record.rules.merge_events,
         columns=campaign.output.columns,
+        format=campaign.output.spec,
+        credentials=campaign.credentials,
     )
 
 
@@ -169,9 +175,14 @@ def compare(
     return tuple(differences)
 
 
+def store_of(record: CampaignRecord) -> Store:
+    """Where a campaign's outputs are."""
+    return open_store(record.store_url, credentials=record.spec.get("credentials"))
+
+
 def forget(ledger: Ledger, record: CampaignRecord) -> None:
     """Throw a campaign away: its range outputs, its merged files, and all that the ledger knows of it."""
-    store = open_store(record.store_url)
+    store = store_of(record)
     keys = [merged.key for merged in ledger.merged_outputs(record.id)]
     for folder in (RANGES, STAGED):
         keys += list(store.keys(f"{folder}/{record.name}"))

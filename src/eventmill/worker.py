@@ -19,6 +19,7 @@ from pathlib import Path
 
 from eventmill import cutting
 from eventmill.errors import EventmillError, InputError
+from eventmill.formats import open_format
 from eventmill.ledger import Ledger, shared_ledger
 from eventmill.model import (
     BlockReport,
@@ -106,8 +107,9 @@ class _BlockWork:
         self.ledger = ledger
         self.payload = payload
         self.scratch = scratch
-        self.store: Store = open_store(order.store_url)
+        self.store: Store = open_store(order.store_url, credentials=order.credentials)
         self.schema = claim.schema
+        self.suffix = open_format(order.format).range_suffix
         self.report = BlockReport()
         self.directive = Directive.CONTINUE
         self._directive_lock = threading.Lock()
@@ -205,6 +207,7 @@ class _BlockWork:
             events_path=staged.path,
             output_path=self._output_path(staged.range),
             schema=self.schema,
+            format=self.order.format,
         )
         begun = time.monotonic()
         outcome = self.payload.run(call)
@@ -215,7 +218,7 @@ class _BlockWork:
         return _Computed(outcome, time.monotonic() - begun) if isinstance(outcome, RangeResult) else outcome
 
     def _output_path(self, piece: EventRange) -> Path:
-        return self.scratch / f"{piece.start}.parquet"
+        return self.scratch / f"{piece.start}.output"
 
     def _fail(self, piece: EventRange, failure: FailureReport) -> None:
         """Report a failure as what it is: of the range, of the set-up, or of the whole input."""
@@ -240,7 +243,7 @@ class _BlockWork:
     def _store(self, piece: EventRange, computed: _Computed) -> BlockReport:
         """Upload, then commit. There is never a moment when an output is counted and its object is not there."""
         lease = self.claim.lease
-        name = f"{self.claim.input.ordinal}-{piece.start}-{piece.stop}-{secrets.token_hex(4)}.parquet"
+        name = f"{self.claim.input.ordinal}-{piece.start}-{piece.stop}-{secrets.token_hex(4)}.{self.suffix}"
         stored = self.store.put(f"{RANGES}/{self.order.campaign}/{lease.attempt}/{name}", self._output_path(piece))
         self._output_path(piece).unlink(missing_ok=True)
         output = RangeOutput(

@@ -8,31 +8,37 @@ import itertools
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from eventmill.formats.parquet import Part
-
-SPANS = [("a.root", 0, 10)]
+from eventmill.formats import Part
 
 
-def stored(table: pa.Table, **options: object) -> bytes:
+def stored(table: pa.Table, *, compression: str | None = "lz4", batch_rows: int = 30_000) -> bytes:
+    """As a range output is stored: an Arrow IPC file."""
     sink = io.BytesIO()
-    pq.write_table(table, sink, **options)
+    options = pa.ipc.IpcWriteOptions(compression=compression)
+    with pa.ipc.new_file(sink, table.schema, options=options) as writer:
+        writer.write_table(table, max_chunksize=batch_rows)
     return sink.getvalue()
 
 
-def part(content: bytes, rows: int, name: str = "part") -> Part:
-    return Part(partial(io.BytesIO, content), rows, name)
+def part(content: bytes, rows: int, name: str = "part", *, start: int = 0, file: str = "a.root") -> Part:
+    """A part that is as its commit recorded it; each row is of an event of its own."""
+    opened = partial(io.BytesIO, content)
+    sha256 = hashlib.sha256(content).hexdigest()
+    return Part(opened, name, len(content), sha256, rows, file, start, start + rows, start)
 
 
-def parts_of(table: pa.Table, stops: Sequence[int], **options: object) -> list[Part]:
+def parts_of(table: pa.Table, stops: Sequence[int], **options: Any) -> list[Part]:
     """`table` cut at `stops`, each piece stored as a part of its own."""
     edges = [0, *stops, len(table)]
-    pieces = [table.slice(a, b - a) for a, b in itertools.pairwise(edges)]
-    return [part(stored(piece, **options), len(piece), f"part {i}") for i, piece in enumerate(pieces)]
+    return [
+        part(stored(table.slice(a, b - a), **options), b - a, f"part {i}", start=a)
+        for i, (a, b) in enumerate(itertools.pairwise(edges))
+    ]
 
 
 def digest(path: Path) -> str:

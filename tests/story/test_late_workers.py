@@ -56,7 +56,7 @@ def assert_exact(crew: Crew) -> None:
     assert crew.rows()["event"].to_pylist() == list(range(2000))
     found = crew.audit()
     assert (found.problems, found.orphans) == ((), 0)
-    assert [*(Path(crew.record.store_url) / "_ranges").glob("**/*.parquet")] == []
+    assert [*(Path(crew.record.store_url) / "_ranges").glob("**/*.*")] == []
 
 
 def test_two_workers_on_one_block(story: Callable[..., Campaign], tmp_path: Path) -> None:

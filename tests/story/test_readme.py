@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from eventmill.audit import audit
 from eventmill.campaign import Campaign, read_campaign
 from eventmill.cli import EXIT_CODES, app
 from eventmill.coordinator import Coordinator
-from eventmill.formats.parquet import read_spans
+from eventmill.formats.parquet import SPANS_KEY
 from eventmill.holders import this_process
 from eventmill.merger import run_merge
 from eventmill.merging import begin_due
@@ -89,7 +90,9 @@ def test_the_own_campaign_of_the_readme_selects_what_pandas_selects(
     assert 0 < len(expected) < 60_000
     pd.testing.assert_frame_equal(merged, expected, check_exact=True)
     assert files[0].name == "bright-000000000000-000000020000.parquet"
-    assert [read_spans(file) for file in files] == [((name, 0, 20_000),) for name in nights]
+    assert [json.loads(pq.read_metadata(file).metadata[SPANS_KEY]) for file in files] == [
+        [[name, 0, 20_000]] for name in nights
+    ]
     assert (Path("out/bright") / "_bright-manifest.json").is_file()
     assert opened.ledger.counts(opened.record.id) == Counts(merged=60_000)
     assert audit(opened.ledger, open_store(opened.record.store_url), opened.record).is_exact

@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -211,11 +210,6 @@ def _fits(type: pa.DataType, wanted: pa.DataType, leaf_fits: Callable[[pa.DataTy
     if pa.types.is_list(type) and pa.types.is_list(wanted):
         return _fits(type.value_type, wanted.value_type, leaf_fits)
     return leaf_fits(type, wanted)
-
-
-def write_range(table: pa.Table, path: Path) -> None:
-    """Write one range's output as Parquet with zstd. Not flushed to disk: `path` is scratch."""
-    pq.write_table(table, path, compression="zstd")
 
 
 def _quoted(names: list[str]) -> str:

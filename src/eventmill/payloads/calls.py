@@ -6,11 +6,11 @@ Light on purpose: the child imports it before anything else.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eventmill.model import EventRange, FailureKind
+from eventmill.model import EventRange, FailureKind, FormatSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,9 +50,9 @@ class PayloadEntry:
 
 @dataclass(frozen=True, slots=True)
 class RangeCall:
-    """One range to be worked: where its staged events lie and where its Parquet is to go.
+    """One range to be worked: where its staged events lie, where its output is to go, and in which format.
 
-    `schema` is the campaign's, serialised, once it is known; None while it may still be inferred.
+    `schema` is the campaign's, in the format's own bytes, once it is known; None while it may still be inferred.
     """
 
     range: EventRange
@@ -60,11 +60,12 @@ class RangeCall:
     events_path: Path
     output_path: Path
     schema: bytes | None
+    format: FormatSpec = field(default_factory=FormatSpec)
 
 
 @dataclass(frozen=True, slots=True)
 class RangeResult:
-    """A range that was worked. `schema` is that of the Parquet file, `bytes` its size.
+    """A range that was worked. `schema` is that of the range output, `bytes` its size.
 
     `infers` tells whether that schema may become the campaign's. `cpu_seconds` is what the payload's process
     and the children that it waited for used in this call; `printed` is the tail of what it printed.

@@ -24,7 +24,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from eventmill.errors import PayloadError
+from eventmill.errors import CampaignError, PayloadError
 from eventmill.model import FailureKind
 from eventmill.payloads.calls import Answer, RangeCall, RangeResult, Refusal, SetUp, Where
 
@@ -79,7 +79,7 @@ def _set_up(request: SetUp) -> Payload | Refusal:
     try:
         payload = load_payload(request)
         # The first range shall not pay for these; after the payload, which may be picky about import order.
-        importlib.import_module("eventmill.formats.tables")
+        importlib.import_module("eventmill.formats.parquet")
         return payload
     except BaseException as error:  # user's code: sys.exit() in it must not look like a crash
         return _refusal(FailureKind.SETUP, error, begun)
@@ -137,30 +137,29 @@ def _work(payload: Payload, call: RangeCall, request: SetUp) -> RangeResult | Re
         return _store(result, call, request, begun)
     except OSError as error:  # scratch is full or gone: no event is at fault
         return _refusal(FailureKind.SETUP, error, begun)
+    except CampaignError as error:  # the format's package is not installed here
+        return _refusal(FailureKind.SETUP, error, begun)
     except Exception as error:  # converting runs methods of the user's objects
         return _refusal(FailureKind.RESULT, error, begun)
 
 
 def _store(result: object, call: RangeCall, request: SetUp, begun: float) -> RangeResult:
-    from eventmill.formats import schemas, tables
+    from eventmill.formats import open_format
 
-    table = tables.to_table(result)
-    if request.columns is not None:
-        table = tables.conform(table, schemas.schema_from_columns(request.columns), declared=True)
-    elif call.schema is not None:
-        table = tables.conform(table, schemas.schema_from_bytes(call.schema), declared=False)
-    tables.write_range(table, call.output_path)
+    written = open_format(call.format).write_range(
+        result, call.output_path, events=len(call.range), schema=call.schema, declared=request.columns
+    )
     return RangeResult(
-        rows=table.num_rows,
-        schema=schemas.schema_to_bytes(table.schema),
-        infers=tables.infers(table),
+        rows=written.rows,
+        schema=written.schema,
+        infers=written.infers,
         cpu_seconds=_cpu_seconds() - begun,
         bytes=call.output_path.stat().st_size,
     )
 
 
 def _refusal(kind: FailureKind, error: BaseException, begun: float) -> Refusal:
-    if isinstance(error, PayloadError):
+    if isinstance(error, CampaignError | PayloadError):
         return Refusal(kind, str(error), "", _cpu_seconds() - begun)
     frames = error.__traceback__
     while frames is not None and _is_ours(frames.tb_frame.f_code.co_filename):
