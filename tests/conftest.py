@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from eventmill.access.s3 import Bucket
 from eventmill.ledger import Ledger, create_ledger
 from eventmill.model import CampaignRecord, NewInput, PayloadCode, Rules
+from tests.servers import S3Server, environment, serve_moto, serve_rclone
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
@@ -58,6 +60,25 @@ def _is_ledger(ledger: Ledger) -> bool:
             return sa.inspect(tx).has_table("about")
     except LedgerError:
         return False
+
+
+@pytest.fixture(scope="session")
+def rclone_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """An S3 server that checks who one is; its buckets `data` and `out` are folders on the disk."""
+    folder = tmp_path_factory.mktemp("rclone")
+    for bucket in ("data", "out"):
+        (folder / bucket).mkdir()
+    with serve_rclone(folder) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def moto_server() -> Iterator[S3Server]:
+    """An S3 server that heeds conditions and lets everybody in, with buckets `data` and `out`."""
+    with serve_moto() as server, environment(server.environment):
+        for bucket in ("data", "out"):
+            Bucket(bucket).call("create_bucket")
+        yield server
 
 
 @pytest.fixture

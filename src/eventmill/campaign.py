@@ -56,7 +56,7 @@ class Inputs(Part):
     files: list[str] | None = Field(
         None,
         min_length=1,
-        description="Paths, urls or globs in campaign order, folders of Parquet files, or @FILE with one on each line.",
+        description="Paths, urls or globs in campaign order, folders of Parquet files, or @FILE with one a line.",
     )
     generated: Generated | None = Field(None, description="Generate events instead of reading files.")
     format: InputFormat | None = Field(None, description="Told from the file names unless given.")
@@ -110,13 +110,19 @@ class MergeSize(Part):
     """How large merged files are: a number of events (files identical to the byte) or of bytes."""
 
     events: int | None = Field(None, ge=1, description="Cut at multiples of this many events.")
-    bytes: Size | None = Field(None, description="Cut when the range outputs reach this size.")
+    bytes: Size | None = Field(
+        None, description="Cut when the range outputs reach this size; 256MB if neither is given."
+    )
 
-    @model_validator(mode="after")
-    def _one_size(self) -> Self:
-        if (self.events is None) == (self.bytes is None):
+    @model_validator(mode="before")
+    @classmethod
+    def _one_size(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        given = [key for key in ("events", "bytes") if data.get(key) is not None]
+        if len(given) > 1:
             raise ValueError("give either 'events' or 'bytes'")
-        return self
+        return data if given else data | {"bytes": "256MB"}  # the form in the Prefect UI sends two empty ones
 
 
 class RootKind(StrEnum):

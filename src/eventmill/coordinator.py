@@ -19,8 +19,7 @@ from eventmill.holders import is_gone, this_process
 from eventmill.merger import publish_merges
 from eventmill.merging import is_due
 from eventmill.model import Block, Counts, Incident, Leadership, Wanted
-from eventmill.opening import Opened
-from eventmill.store import open_store
+from eventmill.opening import Opened, store_of
 
 ERRORS_IN_A_ROW = 5
 """Blocks that may fail one after the other, for reasons that are not the payload's, before we stop."""
@@ -69,7 +68,7 @@ class Coordinator:
 
         A damaged file is removed first: whoever dies after that leaves a missing file, which is found again.
         """
-        ledger, store = self.opened.ledger, open_store(self.opened.record.store_url)
+        ledger, store = self.opened.ledger, store_of(self.opened.record)
         publish_merges(ledger, store, self.opened.record.id)
         lost = [
             file for file in ledger.merged_outputs(self.opened.record.id) if store.size(file.key) != file.bytes

@@ -16,6 +16,10 @@ class CampaignError(EventmillError):
     """The campaign file, or a value in it, cannot be used."""
 
 
+class AccessError(EventmillError):
+    """A place is out of reach: unknown credentials, a package that is not installed, a url with a secret in it."""
+
+
 class InputError(EventmillError):
     """An input is missing, truncated, or lacks a tree or a column."""
 

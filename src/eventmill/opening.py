@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from eventmill.campaign import Campaign, Unreadable, parse_campaign
 from eventmill.errors import CampaignChanged, InputError, LedgerError
@@ -25,9 +27,21 @@ from eventmill.model import (
     WorkOrder,
 )
 from eventmill.payloads.finding import find_payload
-from eventmill.sources import expand, generated_urls, look, source_format
+from eventmill.sources import (
+    expand,
+    generated_urls,
+    identity_of,
+    look,
+    named_tree,
+    partition_types,
+    source_format,
+)
 from eventmill.store import Store, open_store
 from eventmill.worker import RANGES, locate
+
+LOOKS_AT_ONCE = 8
+
+Result = TypeVar("Result")
 
 
 class Changed(StrEnum):
@@ -68,7 +82,12 @@ def list_inputs(campaign: Campaign) -> tuple[str, ...]:
     """The urls of all inputs, in campaign order; `InputError` names a pattern that matches nothing."""
     if campaign.inputs.generated is not None:
         return generated_urls(campaign.inputs.generated.events, campaign.inputs.generated.files)
-    return expand(campaign.inputs.files or ())
+    return expand(campaign.inputs.files or (), credentials=input_credentials(campaign))
+
+
+def input_credentials(campaign: Campaign) -> str | None:
+    """The name of the credentials for inputs."""
+    return campaign.inputs.credentials or campaign.credentials
 
 
 def source_spec(campaign: Campaign, urls: Sequence[str]) -> SourceSpec:
@@ -76,7 +95,20 @@ def source_spec(campaign: Campaign, urls: Sequence[str]) -> SourceSpec:
     if campaign.inputs.generated is not None:
         return SourceSpec("generated")
     columns = tuple(campaign.inputs.columns) if campaign.inputs.columns else None
-    return SourceSpec(source_format(urls, campaign.inputs.format), campaign.inputs.tree, columns)
+    format = source_format(urls, campaign.inputs.format)
+    return SourceSpec(
+        format,
+        named_tree(campaign.inputs.files or (), campaign.inputs.tree),
+        columns,
+        partitions=partition_types(urls, columns) if format == "parquet" else (),
+        credentials=input_credentials(campaign),
+    )
+
+
+def settled(campaign: Campaign, spec: SourceSpec) -> Campaign:
+    """The campaign as the ledger keeps it: the tree that was named with a file stands under `tree`."""
+    inputs = campaign.inputs.model_copy(update={"tree": spec.tree})
+    return campaign.model_copy(update={"inputs": inputs})
 
 
 def open_campaign(campaign: Campaign, *, folder: Path, changed: Changed = Changed.STOP) -> Opened:
@@ -88,6 +120,7 @@ def open_campaign(campaign: Campaign, *, folder: Path, changed: Changed = Change
     code = find_payload(campaign.payload.callable, folder=folder)
     urls = list_inputs(campaign)
     spec = source_spec(campaign, urls)
+    campaign = settled(campaign, spec)
     declared = schema_from_columns(campaign.output.columns) if campaign.output.columns else None
     ledger = create_ledger(campaign.ledger_url)
     record = find_record(ledger, campaign.name)
@@ -120,6 +153,9 @@ def recall(ledger_url: str, name: str, *, folder: Path) -> Opened:
     record = ledger.campaign(name)
     campaign = parse_campaign(dict(record.spec), source=f"campaign '{name}' in the ledger")
     urls = tuple(item.url for item in ledger.inputs(record.id))
+    if campaign.inputs.files is not None:  # as they were found then, also if a list of them is gone meanwhile
+        inputs = campaign.inputs.model_copy(update={"files": list(urls)})
+        campaign = campaign.model_copy(update={"inputs": inputs})
     spec = source_spec(campaign, urls)
     return Opened(ledger, record, work_order(campaign, record, spec=spec, folder=folder), urls)
 
@@ -171,7 +207,10 @@ def compare(
     left_out = {incident.reason for incident in ledger.journal(record.id, "left out")}
     if known:
         differences += [f"input {url} was added" for url in urls if url not in known and not _named(url, left_out)]
-    differences += [text for url in urls if url in known for text in _input_changes(known[url], spec, folder)]
+    looked = _side_by_side(
+        lambda url: tuple(_input_changes(known[url], spec, folder)), [url for url in urls if url in known]
+    )
+    differences += [text for texts in looked for text in texts]
     return tuple(differences)
 
 
@@ -192,14 +231,25 @@ def forget(ledger: Ledger, record: CampaignRecord) -> None:
 
 def split(urls: Iterable[str], spec: SourceSpec, *, folder: str) -> tuple[tuple[NewInput, ...], tuple[str, ...]]:
     """Look into these inputs: what was learned, and one line for each that cannot be read."""
-    found, unreadable = [], []
-    for url in urls:
+
+    def learn(url: str) -> NewInput | str:
         try:
             learned = look(locate(url, folder=folder), spec)
-            found.append(NewInput(url, learned.events, learned.identity, learned.boundaries))
+            return NewInput(url, learned.events, learned.identity, learned.boundaries)
         except InputError as error:
-            unreadable.append(f"{url}: {error}")
-    return tuple(found), tuple(unreadable)
+            return f"{url}: {error}"
+
+    learned = _side_by_side(learn, list(urls))
+    found = tuple(item for item in learned if isinstance(item, NewInput))
+    return found, tuple(line for line in learned if isinstance(line, str))
+
+
+def _side_by_side(work: Callable[[str], Result], urls: Sequence[str]) -> list[Result]:
+    """`work` for each url, for several remote ones at once: they wait for answers, local ones for the CPU."""
+    remote = any("://" in url for url in urls)
+    with ThreadPoolExecutor(LOOKS_AT_ONCE if remote else 1) as pool:
+        tasks = [pool.submit(copy_context().run, work, url) for url in urls]
+        return [task.result() for task in tasks]
 
 
 def register(
@@ -265,8 +315,10 @@ def _input_changes(item: Input, spec: SourceSpec, folder: Path) -> Iterable[str]
     if spec.format == "generated":
         return
     try:
+        if identity_of(locate(item.url, folder=str(folder)), spec) == item.identity:
+            return
         (now,), _ = split([item.url], spec, folder=str(folder))
-    except ValueError:
+    except (InputError, ValueError):
         yield f"input {item.url} cannot be read any more"
         return
     if (now.identity, now.events) != (item.identity, item.events):

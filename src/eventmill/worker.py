@@ -153,7 +153,8 @@ class _BlockWork:
 
     def _open_source(self) -> Source:
         item = self.claim.input
-        source = open_source(locate(item.url, folder=self.order.folder), self.order.source)
+        url = locate(item.url, folder=self.order.folder)
+        source = open_source(url, self.order.source, expected=item.identity)
         if (source.identity, source.events) != (item.identity, item.events):
             raise InputError(
                 f"{item.url} has changed since it was split: it had {item.events} events, now {source.events}. "
@@ -291,7 +292,7 @@ class _Renewing:
 
 def locate(url: str, *, folder: str) -> str:
     """An input's address for this process, whose working directory may be another than the coordinator's."""
-    return url if ":" in url else str(Path(folder) / url)
+    return url if "://" in url or url.startswith("generated:") else str(Path(folder) / url)
 
 
 def _next_read(

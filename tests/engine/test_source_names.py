@@ -45,7 +45,7 @@ def test_what_matches_nothing_is_named(tmp_path: Path) -> None:
         expand([str(tmp_path / "a.root"), str(tmp_path / "b*.root")])
     with pytest.raises(InputError, match=r"b\.root does not exist"):
         expand([str(tmp_path / "b.root")])
-    with pytest.raises(InputError, match=r"is a folder; write .*/\*\.root"):
+    with pytest.raises(InputError, match=r"is a folder without Parquet files; write .*/\*\.root"):
         expand([str(tmp_path)])
     with pytest.raises(InputError, match="no input files were given"):
         expand([])

@@ -12,7 +12,7 @@ from eventmill.campaign import Campaign, Unreadable, read_campaign
 from eventmill.cli.named import CampaignFile
 from eventmill.cli.screen import counted, facts, screen
 from eventmill.clusters import read_profile
-from eventmill.errors import InputError, LedgerError, StoreError
+from eventmill.errors import InputError, LedgerError
 from eventmill.formats.schemas import schema_from_columns
 from eventmill.ledger import open_ledger
 from eventmill.model import NewInput
@@ -78,7 +78,7 @@ def _ledger(campaign: Campaign) -> str:
     if "://" not in campaign.ledger:
         path = Path(campaign.ledger).absolute()
         if not path.exists():
-            _check_folder(path.parent, what="the ledger's folder", error=LedgerError)
+            _check_ledger_folder(path.parent)
             return f"{path}, to be made"
         if path.is_dir():
             raise LedgerError(f"the ledger {path} is a folder; name a file in it.")
@@ -86,18 +86,16 @@ def _ledger(campaign: Campaign) -> str:
     return f"{campaign.ledger}, {'does not know' if record is None else 'has begun'} this campaign"
 
 
-def check_store(campaign: Campaign) -> Path:
-    """The folder that results go to; `StoreError` unless one may write there, or make it."""
-    folder = Path(open_store(campaign.store_url).url)
-    _check_folder(folder, what="the store", error=StoreError)
-    return folder
+def check_store(campaign: Campaign) -> str:
+    """The place that results go to, in a few words; `StoreError` unless one may write there, or make it."""
+    return open_store(campaign.store_url, credentials=campaign.credentials).check()
 
 
 def _store(campaign: Campaign) -> str:
-    folder = check_store(campaign)
+    place = check_store(campaign)
     merge = campaign.output.merge
     size = f"at multiples of {counted(merge.events, 'event')}" if merge.events else f"at {merge.bytes:,} bytes"
-    return f"{folder}{'' if folder.exists() else ', to be made'}; files are cut {size}"
+    return f"{place}; files are cut {size}"
 
 
 def _cluster(campaign: Campaign) -> str:
@@ -106,10 +104,10 @@ def _cluster(campaign: Campaign) -> str:
     return f"{campaign.cluster.profile} ({how}): {profile.description.rstrip('.')}"
 
 
-def _check_folder(folder: Path, *, what: str, error: type[LedgerError] | type[StoreError]) -> None:
+def _check_ledger_folder(folder: Path) -> None:
     """Raise unless one may write into `folder`, or make it and the folders above it."""
     there = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
     if not there.is_dir():
-        raise error(f"{what} {folder} cannot be made: {there} is no folder.")
+        raise LedgerError(f"the ledger's folder {folder} cannot be made: {there} is no folder.")
     if not os.access(there, os.W_OK | os.X_OK):
-        raise error(f"{what} {folder} cannot be written: no permission in {there}.")
+        raise LedgerError(f"the ledger's folder {folder} cannot be written: no permission in {there}.")

@@ -15,8 +15,8 @@ from eventmill.errors import AuditFailed
 from eventmill.holders import is_gone, parse_holder
 from eventmill.ledger import Ledger
 from eventmill.model import CampaignRecord, Counts
+from eventmill.opening import store_of
 from eventmill.states import State
-from eventmill.store import open_store
 
 STATES = (State.MERGED, State.COMMITTED, State.LEASED, State.READY, State.ABANDONED)
 """As people ask for them: what is done first."""
@@ -139,7 +139,7 @@ def outputs(campaign: Named, ledger: InLedger = None, json: AsJson = False) -> N
 def audit(campaign: Named, ledger: InLedger = None, json: AsJson = False) -> None:
     """Check that no event is lost or counted twice: the ledger with itself, and with every file in the store."""
     found, record = find_campaign(campaign, ledger=ledger)
-    result = audit_campaign(found, open_store(record.store_url), record)
+    result = audit_campaign(found, store_of(record), record)
     events = events_by_state(result.counts)
     if json:
         print_json(

@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 from eventmill.errors import InputError
 from eventmill.model import NewInput, SourceSpec
-from eventmill.sources.files import FileSource, input_identity, local_path
+from eventmill.sources.files import FileSource, input_identity, is_local, local_path
 from eventmill.sources.generated import generated_urls, open_generated
+from eventmill.sources.naming import expand, named_tree, told_format
 from eventmill.sources.parquet import open_parquet
+from eventmill.sources.partitions import partition_types
 from eventmill.sources.root import open_root
 
-__all__ = ["OPEN_FILES", "Source", "expand", "generated_urls", "look", "open_source", "source_format"]
+__all__ = [
+    "OPEN_FILES",
+    "Source",
+    "expand",
+    "generated_urls",
+    "identity_of",
+    "look",
+    "named_tree",
+    "open_source",
+    "partition_types",
+    "source_format",
+]
 
 OPEN_FILES = 8
 """Files that a process keeps open: more than its slots, few enough to bound what they keep in memory."""
-
-SUFFIXES = {".root": "root", ".parquet": "parquet", ".parq": "parquet", ".pq": "parquet"}
-"""Which format a file name tells."""
 
 
 class Source(Protocol):
@@ -57,18 +65,20 @@ class _OpenFiles:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._files: OrderedDict[tuple[Path, str, SourceSpec], FileSource] = OrderedDict()
+        self._files: OrderedDict[tuple[object, ...], FileSource] = OrderedDict()
 
-    def get(self, url: str, spec: SourceSpec) -> Source:
-        key = (local_path(url), url, spec)  # the path as well: a process may change its working directory
+    def get(self, url: str, spec: SourceSpec, expected: str | None) -> Source:
+        # The path as well: a process may change its working directory.
+        key = (local_path(url) if is_local(url) else None, url, spec)
         with self._lock:
             known = self._files.get(key)
-            if known is not None and not known.closed and known.identity == input_identity(url):
+        # Not under the lock: others need not wait for a slow answer.
+        if known is not None and not known.closed and known.identity == _identity_now(url, spec, expected):
+            with self._lock:
+                self._files[key] = known
                 self._files.move_to_end(key)
-                return known
-            self._files.pop(key, None)
-        # Not under the lock: others need not wait for a slow file. If two open the same one, one is dropped.
-        source = _open(url, spec)
+            return known
+        source = _open(url, spec)  # if two open the same one, one is dropped
         if isinstance(source, FileSource):
             with self._lock:
                 self._files[key] = source
@@ -76,6 +86,11 @@ class _OpenFiles:
                 while len(self._files) > OPEN_FILES:
                     self._files.popitem(last=False)
         return source
+
+
+def _identity_now(url: str, spec: SourceSpec, expected: str | None) -> str:
+    """What an open file must still be. Each answer of a remote one says so itself: there is no need to ask now."""
+    return expected if expected is not None and not is_local(url) else input_identity(url, spec.credentials)
 
 
 _open_files = _OpenFiles()
@@ -90,12 +105,18 @@ def _forget_open_files() -> None:
 os.register_at_fork(after_in_child=_forget_open_files)
 
 
-def open_source(url: str, spec: SourceSpec) -> Source:
-    """The input at `url`, opened now or kept from before if it is still the same on disk; InputError if not.
+def open_source(url: str, spec: SourceSpec, *, expected: str | None = None) -> Source:
+    """The input at `url`, opened now or kept from before if it is still the same; InputError if not.
 
-    Safe in threads. There is no need to close what it gives: a process keeps the last few.
+    Safe in threads. There is no need to close what it gives: a process keeps the last few. With the `expected`
+    identity a remote one that is kept is not asked about: its reads notice a change.
     """
-    return _open_files.get(url, spec) if spec.format != "generated" else _open(url, spec)
+    return _open_files.get(url, spec, expected) if spec.format != "generated" else _open(url, spec)
+
+
+def identity_of(url: str, spec: SourceSpec) -> str:
+    """What stands at `url` now, as text that changes when the content does; InputError if nothing can be seen."""
+    return url if spec.format == "generated" else input_identity(url, spec.credentials)
 
 
 def look(url: str, spec: SourceSpec) -> NewInput:
@@ -115,39 +136,6 @@ def _open(url: str, spec: SourceSpec) -> Source:
     return _OPENERS[spec.format](url, spec)
 
 
-def expand(files: Sequence[str]) -> tuple[str, ...]:
-    """Paths and globs (`**` included) to files: patterns in the order given, what one matches sorted.
-
-    A file named twice, also through a link, appears once, at its first place: its events are counted once.
-    InputError for a path or pattern that matches no file.
-    """
-    found: dict[str, str] = {}
-    for pattern in files:
-        for name in _matches(pattern):
-            found.setdefault(os.path.realpath(local_path(name)), name)
-    if not found:
-        raise InputError("no input files were given.")
-    return tuple(found.values())
-
-
-def _matches(pattern: str) -> list[str]:
-    path = local_path(pattern)
-    if path.is_file():  # also when its name holds the characters of a pattern
-        return [_plain(pattern)]
-    if path.is_dir():
-        raise InputError(f"{pattern} is a folder; write {pattern.rstrip('/')}/*.root for the files in it.")
-    names = sorted(name for name in glob.glob(_plain(pattern), recursive=True) if os.path.isfile(name))
-    if not names:
-        what = "matches no file" if glob.has_magic(pattern) else "does not exist"
-        raise InputError(f"{pattern} {what} (looked in {os.getcwd()}).")
-    return names
-
-
-def _plain(name: str) -> str:
-    """A relative path stays one, so that what is written into outputs does not depend on the folder."""
-    return str(local_path(name)) if "://" in name else os.path.expanduser(name)
-
-
 def source_format(urls: Sequence[str], declared: str | None) -> str:
     """The one format of all `urls`: what was `declared`, or else what their names tell.
 
@@ -159,7 +147,7 @@ def source_format(urls: Sequence[str], declared: str | None) -> str:
         return declared
     examples: dict[str, str] = {}
     for url in urls:
-        told = "generated" if url.startswith("generated:") else SUFFIXES.get(Path(url).suffix.lower())
+        told = "generated" if url.startswith("generated:") else told_format(url)
         if told is None:
             raise InputError(f"the name of {url} tells no format; say 'format: root' or 'format: parquet'.")
         examples.setdefault(told, url)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 import threading
 import weakref
 from bisect import bisect_left, bisect_right
@@ -16,7 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from eventmill.errors import InputError
+from eventmill.access import scheme
+from eventmill.errors import AccessError, InputError
+from eventmill.sources.places import place
+from eventmill.sources.remote import RemoteFile
 
 KEPT_BYTES = 32 << 20
 """Decoded clusters up to this size are kept by each open file until the next one is read.
@@ -25,31 +27,62 @@ Storage formats decode whole clusters, so ranges shorter than a cluster would de
 243 ranges of 10 events from a ROOT cluster of 2,421 with 51 branches took 5 s without and 0.25 s with it.
 """
 
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-
 
 def local_path(url: str) -> Path:
     """The absolute path that `url` means: a plain path, or `file://` and a path."""
-    scheme = _SCHEME.match(url)
-    if scheme and scheme[1].lower() != "file":
-        raise InputError(f"{url}: inputs on '{scheme[1]}://' cannot be read; give a local path.")
-    return Path(os.path.expanduser(url[scheme.end() :] if scheme else url)).absolute()
+    return Path(os.path.expanduser(url.partition("://")[2] if "://" in url else url)).absolute()
 
 
-def open_input(url: str) -> tuple[BinaryIO, str]:
-    """Open `url` for reading, seekable: the handle, and the identity of exactly what was opened.
+def is_local(url: str) -> bool:
+    """Whether `url` means a path on this machine. InputError if a password stands in it."""
+    try:
+        return scheme(url) is None
+    except AccessError as error:
+        raise InputError(str(error)) from None
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """An open input: something to read and seek in, and the identity of exactly what was opened."""
+
+    url: str
+    identity: str
+    handle: BinaryIO | RemoteFile
+
+    def check(self) -> None:
+        """InputError if it has changed since it was opened. A remote one is compared with each answer instead."""
+        if isinstance(self.handle, RemoteFile):
+            return
+        now = input_identity(self.url)
+        if now != self.identity:
+            raise InputError(f"{self.url} changed while it was in use: from {self.identity} to {now}.")
+
+    def drop(self) -> None:
+        """Let go of bytes that were fetched ahead: all that they hold was decoded."""
+        if isinstance(self.handle, RemoteFile):
+            self.handle.drop()
+
+
+def open_input(url: str, credentials: str | None = None) -> InputFile:
+    """Open `url` for reading; InputError says why it cannot be.
 
     Plain reads, never a memory map: a file that is truncated while it is mapped kills the process.
     """
+    if not is_local(url):
+        there = place(url, credentials)
+        seen = there.look()
+        return InputFile(url, seen.identity, RemoteFile(there, seen))
     try:
         handle = local_path(url).open("rb")
     except OSError as error:
         raise InputError(f"{url} cannot be opened: {error.strerror or error}.") from error
-    return handle, _identity(os.fstat(handle.fileno()))
+    return InputFile(url, _identity(os.fstat(handle.fileno())), handle)
 
 
-def input_identity(url: str) -> str:
-    """What stands at `url` now, as text that changes when the content does: size and time of change."""
+def input_identity(url: str, credentials: str | None = None) -> str:
+    """What stands at `url` now, as text that changes when the content does: size and time of change, or ETag."""
+    if not is_local(url):
+        return place(url, credentials).look().identity
     try:
         return _identity(local_path(url).stat())
     except OSError as error:
@@ -97,11 +130,12 @@ class FileSource:
     it closed by somebody else's need for room.
     """
 
-    def __init__(self, url: str, *, identity: str, content: Content) -> None:
-        self.url = url
-        self.identity = identity
+    def __init__(self, file: InputFile, content: Content) -> None:
+        self.url = file.url
+        self.identity = file.identity
         self.events = content.events
         self.boundaries = content.boundaries
+        self._file = file
         self._content = content
         self._lock = threading.Lock()
         self._kept: tuple[int, int, Any] = (0, 0, None)
@@ -122,7 +156,7 @@ class FileSource:
         with self._lock:
             if self.closed:
                 raise InputError(f"{self.url} was closed; open it again.")
-            self._check_unchanged()
+            self._file.check()
             first, last, kept = self._kept
             if first <= start and stop <= last:
                 return kept[start - first : stop - first]
@@ -130,6 +164,8 @@ class FileSource:
             if self._content.weigh(first, last) > KEPT_BYTES:
                 first, last = start, stop
             loaded = self._load(first, last)
+            if (first, last) == around(self.boundaries, first, last, events=self.events):
+                self._file.drop()
             if (first, last) == (start, stop):
                 return loaded
             if loaded.nbytes <= KEPT_BYTES:
@@ -147,17 +183,12 @@ class FileSource:
         try:
             loaded = self._content.load(first, last)
         except InputError:
-            self._check_unchanged()  # if the file changed, that is the better explanation
+            self._file.check()  # if the file changed, that is the better explanation
             raise
-        self._check_unchanged()
+        self._file.check()
         if len(loaded) != last - first:
             raise InputError(f"{self.url} gave {len(loaded)} events for [{first}, {last}); it is damaged.")
         return loaded
-
-    def _check_unchanged(self) -> None:
-        now = input_identity(self.url)
-        if now != self.identity:
-            raise InputError(f"{self.url} changed while it was in use: from {self.identity} to {now}.")
 
 
 def check_bounds(url: str, start: int, stop: int, *, events: int) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any, BinaryIO
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eventmill.errors import InputError
 from eventmill.model import SourceSpec
-from eventmill.sources.files import Content, FileSource, no_column, open_input, some
+from eventmill.sources.files import Content, FileSource, InputFile, no_column, open_input, some
+from eventmill.sources.partitions import partition_values, with_partitions
+from eventmill.sources.remote import RemoteFile
 
 BATCH_ROWS = 65_536
 """Rows decoded at a time, so that a long row group is never in memory whole for a short range."""
@@ -20,26 +24,30 @@ def open_parquet(url: str, spec: SourceSpec) -> FileSource:
     """Open a Parquet file; `read` gives a `pyarrow.Table`, its natural boundaries are its row groups."""
     if spec.tree is not None:
         raise InputError(f"{url}: a Parquet file has no tree; leave out 'tree' ('{spec.tree}').")
-    handle, identity = open_input(url)
+    file = open_input(url, spec.credentials)
     try:
-        return FileSource(url, identity=identity, content=_content(url, handle, spec))
+        return FileSource(file, _content(file, spec))
     except BaseException:
-        handle.close()
+        file.handle.close()
         raise
 
 
-def _content(url: str, handle: BinaryIO, spec: SourceSpec) -> Content:
+def _content(opened: InputFile, spec: SourceSpec) -> Content:
+    url, handle = opened.url, opened.handle
     size = handle.seek(0, 2)
     try:
         file = pq.ParquetFile(handle, page_checksum_verification=True)  # where a writer left any
         metadata, schema = file.metadata, file.schema_arrow
     except (pa.ArrowException, OSError, ValueError) as error:
         raise InputError(f"{url} is no readable Parquet file ({size} bytes): {_line(error)}") from error
+    order, parted = spec.columns, partition_values(url, spec, besides=schema.names)
+    if order is not None:
+        spec = replace(spec, columns=tuple(name for name in order if name not in parted))
     columns = _chosen(url, schema, spec)
     groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
     rows = [group.num_rows for group in groups]
     edges = list(itertools.accumulate(rows, initial=0))
-    weights = [_weight(group, columns) for group in groups]
+    weights = [sum(chunk.total_uncompressed_size for chunk in _chunks(group, columns)) for group in groups]
     wanted = pa.schema([schema.field(name) for name in columns], metadata=schema.metadata)
 
     def overlapping(start: int, stop: int) -> list[int]:
@@ -48,6 +56,8 @@ def _content(url: str, handle: BinaryIO, spec: SourceSpec) -> Content:
     def load(start: int, stop: int) -> pa.Table:
         chosen = overlapping(start, stop)
         try:
+            if isinstance(handle, RemoteFile):
+                handle.hold(span for i in chosen for span in _spans(metadata.row_group(i), columns))
             batches: list[pa.RecordBatch] = []
             position = edges[chosen[0]]
             for batch in file.iter_batches(BATCH_ROWS, row_groups=chosen, columns=columns):
@@ -57,7 +67,7 @@ def _content(url: str, handle: BinaryIO, spec: SourceSpec) -> Content:
                     batches.append(batch.select(columns).slice(begin - first, end - begin))
                 if position >= stop:
                     break
-            return pa.Table.from_batches(batches, schema=wanted)
+            return with_partitions(pa.Table.from_batches(batches, schema=wanted), parted, order)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise InputError(f"{url} is damaged at events [{start}, {stop}): {_line(error)}") from error
 
@@ -80,15 +90,20 @@ def _chosen(url: str, schema: pa.Schema, spec: SourceSpec) -> list[str]:
     return columns
 
 
-def _weight(group: Any, columns: list[str]) -> int:
-    """Bytes of the chosen columns of one row group after decompression, as its footer states them."""
+def _chunks(group: Any, columns: list[str]) -> list[Any]:
+    """What a row group's footer says of the chosen columns, all parts of lists and structs included."""
     chosen = set(columns)
     chunks = (group.column(i) for i in range(group.num_columns))
-    return sum(
-        chunk.total_uncompressed_size
-        for chunk in chunks
-        if chunk.path_in_schema in chosen or chunk.path_in_schema.split(".")[0] in chosen
-    )
+    return [c for c in chunks if c.path_in_schema in chosen or c.path_in_schema.split(".")[0] in chosen]
+
+
+def _spans(group: Any, columns: list[str]) -> Iterator[tuple[int, int]]:
+    """Where in the file the chosen columns of a row group lie."""
+    for chunk in _chunks(group, columns):
+        starts = [chunk.data_page_offset]
+        if chunk.has_dictionary_page and chunk.dictionary_page_offset is not None:
+            starts.append(chunk.dictionary_page_offset)
+        yield min(starts), min(starts) + chunk.total_compressed_size
 
 
 def _line(error: BaseException) -> str:

@@ -1,8 +1,7 @@
-"""ROOT files with a TTree, through uproot. Only this file knows uproot, and imports it when first needed."""
+"""ROOT files with a TTree or an RNTuple, through uproot, which is imported when first needed."""
 
 from __future__ import annotations
 
-import re
 import struct
 from collections.abc import Iterable
 from types import ModuleType
@@ -11,19 +10,22 @@ from typing import Any, BinaryIO
 from eventmill.errors import InputError
 from eventmill.model import SourceSpec
 from eventmill.sources.files import Content, FileSource, no_column, open_input, some
+from eventmill.sources.lines import one_line
+from eventmill.sources.remote import RemoteFile
 
 TREES = ("TTree", "TNtuple", "TNtupleD")
-"""Classes that are read as a tree."""
+RNTUPLES = ("ROOT::RNTuple", "ROOT::Experimental::RNTuple")
+"""Classes that hold events."""
 
 
 def open_root(url: str, spec: SourceSpec) -> FileSource:
     """Open a ROOT file; `read` gives an awkward array of records, cut naturally where all branches are."""
     uproot = _uproot()
-    handle, identity = open_input(url)
+    file = open_input(url, spec.credentials)
     try:
-        return FileSource(url, identity=identity, content=_content(uproot, url, handle, spec))
+        return FileSource(file, _content(uproot, url, file.handle, spec))
     except BaseException:
-        handle.close()
+        file.handle.close()
         raise
 
 
@@ -36,32 +38,45 @@ def _uproot() -> ModuleType:
     return uproot  # type: ignore[no-any-return]
 
 
-def _content(uproot: ModuleType, url: str, handle: BinaryIO, spec: SourceSpec) -> Content:
+def _content(uproot: ModuleType, url: str, handle: BinaryIO | RemoteFile, spec: SourceSpec) -> Content:
     size = handle.seek(0, 2)
     _check_whole(url, handle, size)
     # Damaged bytes make uproot raise nearly anything (struct.error, KeyError, AssertionError, its own), so
     # everything is caught around it, here and in load; what we raise ourselves passes.
     try:
         # No caches: ours keeps one cluster, uproot's would keep 100 MB that are never asked for again.
-        file = uproot.open(handle, object_cache=None, array_cache=None)
+        file = _uproot_file(uproot, url, handle)
     except Exception as error:
-        raise InputError(f"{url} is no readable ROOT file ({size} bytes): {_line(error)}") from error
+        raise InputError(f"{url} is no readable ROOT file ({size} bytes): {one_line(error)}") from error
 
     def close() -> None:
         file.close()
         handle.close()
 
     try:
-        return _tree_content(uproot, url, _tree(url, file, spec), spec, close)
+        tree = _tree(url, file, spec)
+        if type(tree).__name__.endswith("RNTuple"):
+            from eventmill.sources.rntuple import rntuple_content
+
+            return rntuple_content(url, tree, handle, spec, close)
+        return _tree_content(uproot, url, tree, spec, close)
     except InputError:
         close()
         raise
     except Exception as error:
         close()
-        raise InputError(f"{url} is no readable ROOT file ({size} bytes): {_line(error)}") from error
+        raise InputError(f"{url} is no readable ROOT file ({size} bytes): {one_line(error)}") from error
 
 
-def _check_whole(url: str, handle: BinaryIO, size: int) -> None:
+def _uproot_file(uproot: ModuleType, url: str, handle: BinaryIO | RemoteFile) -> Any:
+    if isinstance(handle, RemoteFile):
+        from eventmill.sources.root_remote import RemoteSource
+
+        return uproot.open({url: None}, handler=RemoteSource, remote=handle, object_cache=None, array_cache=None)
+    return uproot.open(handle, object_cache=None, array_cache=None)
+
+
+def _check_whole(url: str, handle: BinaryIO | RemoteFile, size: int) -> None:
     """Say plainly that a file is cut off: uproot sees only that some bytes are missing.
 
     A header is: 'root', version, first record, end; the end has 8 bytes from version 1,000,000 on
@@ -80,19 +95,19 @@ def _check_whole(url: str, handle: BinaryIO, size: int) -> None:
 
 def _tree(url: str, file: Any, spec: SourceSpec) -> Any:
     classes: dict[str, str] = file.classnames(cycle=False)
-    trees = [name for name, kind in classes.items() if kind in TREES]
+    trees = [name for name, kind in classes.items() if kind in TREES + RNTUPLES]
     if spec.tree is None:
         if len(trees) == 1:
             return file[trees[0]]
         if not trees:
             held = some(f"{name} ({kind})" for name, kind in classes.items()) or "nothing"
-            raise InputError(f"{url} holds no TTree; it holds {held}.")
+            raise InputError(f"{url} holds no TTree and no RNTuple; it holds {held}.")
         raise InputError(f"{url} holds {len(trees)} trees: {some(trees)}. Say which one by 'tree'.")
     name = spec.tree.split(";")[0]
     if name in trees:
         return file[spec.tree]
     if name in classes:
-        raise InputError(f"'{spec.tree}' in {url} is a {classes[name]}, not a TTree. {_there(trees)}")
+        raise InputError(f"'{spec.tree}' in {url} is a {classes[name]}, no TTree or RNTuple. {_there(trees)}")
     raise InputError(f"{url} has no tree '{spec.tree}'. {_there(trees)}")
 
 
@@ -120,7 +135,7 @@ def _tree_content(uproot: ModuleType, url: str, tree: Any, spec: SourceSpec, clo
             )
             return events_read if names is None else events_read[names]
         except Exception as error:
-            raise InputError(f"{url} is damaged at events [{start}, {stop}): {_line(error)}") from error
+            raise InputError(f"{url} is damaged at events [{start}, {stop}): {one_line(error)}") from error
 
     def weigh(start: int, stop: int) -> int:
         return total * (stop - start) // max(events, 1)
@@ -169,10 +184,3 @@ def _is_readable(uproot: ModuleType, branch: Any) -> bool:
         except uproot.interpretation.objects.CannotBeAwkward:
             return False
     return True
-
-
-def _line(error: BaseException) -> str:
-    """The first paragraph of an error of uproot's on one line, without the name of our file handle."""
-    text = " ".join(str(error).strip().split("\n\n")[0].split())
-    text = re.split(r" (?:in|for) file (?:path )?<| from ObjectSource", text)[0]
-    return f"{text[:300] or 'no reason given'} ({type(error).__name__})"

@@ -60,7 +60,7 @@ def reading(file: str, make: Callable[[Path], object], **inputs: Any) -> Callabl
 
     def made(folder: Path) -> None:
         make(folder / file)
-        with_keys(inputs={"files": [file], **inputs})(folder)
+        with_keys(inputs={"files": [file]} | inputs)(folder)
 
     return made
 
@@ -170,7 +170,15 @@ BAD_INPUTS = [
     Bad("glob of nothing", with_keys(inputs={"files": ["*.root"]}), BEGINS, ("*.root matches no file",)),
     Bad("an input folder", reading("data", Path.mkdir), BEGINS, ("data is a folder", "data/*.root")),
     Bad("no format", reading("data.dat", parquet_file), BEGINS, ("data.dat tells no format", "'format: root'")),
-    Bad("remote", with_keys(inputs={"files": ["s3://b/a.root"]}), BEGINS, ("s3://", "local path")),
+    Bad("no protocol", with_keys(inputs={"files": ["gopher://b/a.root"]}), ("validate", "try"), ("gopher://",)),
+    Bad("glob on HTTP", with_keys(inputs={"files": ["http://h/*.root"]}), BEGINS, ("no listing", "@files.txt")),
+    Bad("no such list", with_keys(inputs={"files": ["@files.txt"]}), BEGINS, ("files.txt", "No such file")),
+    Bad(
+        "two trees",
+        reading("a.root", root_file, tree="A", files=["a.root:B"]),
+        BEGINS,
+        ("one tree", "'A'", "'B' (a.root:B)"),
+    ),
     Bad("truncated ROOT", reading("a.root", cut_in_half(root_file)), ("validate", "try"), ("a.root", "cut off")),
     Bad("truncated Parquet", reading("a.parquet", cut_in_half(parquet_file)), ("validate", "try"), ("a.parquet",)),
     Bad("empty file", reading("a.root", Path.touch), ("validate", "try"), ("a.root", "0 bytes")),
@@ -232,7 +240,7 @@ BAD_PLACES = [
         ("validate",),
         ("notes", "no folder"),
     ),
-    Bad("store elsewhere", with_keys(output__store="s3://bucket/out"), ("validate",), ("'s3://'", "file://")),
+    Bad("store elsewhere", with_keys(output__store="gopher://b/out"), ("validate",), ("'gopher://'", "file://")),
 ]
 
 BAD = (*BAD_FILES, *BAD_KEYS, *BAD_INPUTS, *BAD_PAYLOADS, *BAD_PLACES)

@@ -1,7 +1,4 @@
-"""Where outputs are kept: objects under keys, whole or not there at all. Knows no ledger and no format.
-
-That an event counts once is the ledger's doing; a store only promises that what it shows is complete.
-"""
+"""A store in a folder: files that are linked to their names, and synced. Knows no ledger and no format."""
 
 from __future__ import annotations
 
@@ -9,12 +6,10 @@ import contextlib
 import errno
 import hashlib
 import os
-import re
 import stat
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 from eventmill.durable import (
     files,
@@ -28,64 +23,7 @@ from eventmill.durable import (
     temporary,
 )
 from eventmill.errors import CorruptOutput, StoreError
-
-COPY_BYTES = 1 << 20
-"""Read, hashed and written at a time."""
-
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """What `put` stored: its key, its size, and its SHA-256 in hex."""
-
-    key: str
-    bytes: int
-    sha256: str
-
-
-class Store(Protocol):
-    """Objects under keys: relative, parts divided by '/', no part empty or beginning with '.'.
-
-    Any thread of any process may call any verb at any time. StoreError says what cannot be done and why.
-    """
-
-    url: str
-
-    def put(self, key: str, source: Path) -> Stored:
-        """Store the local file `source` under a new key, durably. A key that exists is a StoreError."""
-
-    def open(self, key: str) -> BinaryIO:
-        """The object, seekable, for the caller to close. CorruptOutput if it is missing."""
-
-    def size(self, key: str) -> int | None:
-        """Bytes of the object, or None if there is none."""
-
-    def verify(self, key: str, *, bytes: int, sha256: str) -> None:
-        """Read the object and raise CorruptOutput unless it is there and has this size and SHA-256."""
-
-    def publish(self, staged: str, key: str) -> None:
-        """Move the object `staged` to `key`, where it appears whole. Harmless twice.
-
-        StoreError if neither exists, or if `key` already is something else.
-        """
-
-    def delete(self, keys: Iterable[str]) -> None:
-        """Remove these objects. A missing one is no error."""
-
-    def keys(self, prefix: str = "") -> Iterator[str]:
-        """All keys below `prefix` (whole parts: 'a' is not above 'ab/c'), sorted."""
-
-    def sweep_temporaries(self) -> int:
-        """Remove what killed writers left behind, never what a living one needs; how many there were."""
-
-
-def open_store(url: str) -> Store:
-    """The store at `url`: a path, or `file://` and a path. The folder is made by the first `put`."""
-    scheme = _SCHEME.match(url)
-    if scheme and scheme[1].lower() != "file":
-        raise StoreError(f"{url}: no store for '{scheme[1]}://'; there is file://, or just a path.")
-    return FolderStore(Path(url[scheme.end() :] if scheme else url))
+from eventmill.store.contract import COPY_BYTES, Stored, check_key
 
 
 class FolderStore:
@@ -102,6 +40,15 @@ class FolderStore:
             in_the_way = self.root.exists() and not self.root.is_dir()
         if in_the_way:
             raise StoreError(f"{self.root} is a file, not a folder. Name another place for outputs.")
+
+    def check(self) -> str:
+        """Look, and make nothing: the folder itself is made by the first `put`."""
+        there = next(place for place in (self.root, *self.root.parents) if os.path.lexists(place))
+        if not there.is_dir():
+            raise StoreError(f"the store {self.root} cannot be made: {there} is no folder.")
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise StoreError(f"the store {self.root} cannot be written: no permission in {there}.")
+        return self.url if there == self.root else f"{self.url}, to be made"
 
     def put(self, key: str, source: Path) -> Stored:
         """Copy `source`, hashing on the way. Costs one sync of a file and one of a folder."""
@@ -202,10 +149,8 @@ class FolderStore:
         return swept
 
     def _path(self, key: str) -> Path:
-        parts = key.split("/")
-        if any(not part or part.startswith(".") or "\0" in part for part in parts):
-            raise StoreError(f"'{key}' is no key: write it as 'a/b/c', without '..', hidden or empty parts.")
-        return self.root.joinpath(*parts)
+        check_key(key)
+        return self.root.joinpath(*key.split("/"))
 
     def _prune(self, folder: Path) -> None:
         """Remove `folder` and its parents as far as they are empty; the root stays."""

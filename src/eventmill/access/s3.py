@@ -1,0 +1,168 @@
+"""One bucket of an S3 server: calls with retries, each refusal as one clear clause. Knows no store, no input."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from eventmill import access
+from eventmill.access.retrying import attempts_now, patiently, status_of
+from eventmill.errors import AccessError
+
+AT_ONCE = 16
+"""Requests of one call that are under way together."""
+
+
+class S3Error(Exception):
+    """A call that failed for good. The text says why and what to do, on one line and without any secret."""
+
+    def __init__(self, text: str, *, status: int | None, code: str) -> None:
+        super().__init__(text)
+        self.status = status
+        self.code = code
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether there is no such object (a bucket that is not there is something else)."""
+        return self.status == 404 and self.code != "NoSuchBucket"
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Bytes of an object, and what the answer said of the whole."""
+
+    data: bytes
+    size: int
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """A bucket by name, and the name of the credentials for it. May be pickled: it holds no secret."""
+
+    name: str
+    credentials: str | None = None
+
+    def call(self, method: str, *, attempts: int | None = None, **values: Any) -> dict[str, Any]:
+        """`method` of botocore's S3 client on this bucket; S3Error when it is refused, or after all retries."""
+        filesystem = self._filesystem()
+        try:
+            for attempt in patiently(attempts):
+                with attempt:
+                    return dict(filesystem.call_s3(method, Bucket=self.name, **values))
+        except Exception as error:  # whatever the layers below raise is told in our words
+            raise self._told(error, method=method) from error
+        raise AssertionError("one attempt at least was made")
+
+    def get(self, key: str, first: int, last: int) -> Piece:
+        """The bytes `[first, last)` of an object, or as many of them as there are; a missing one is S3Error."""
+        return self.get_many(key, [(first, last)])[0]
+
+    def get_many(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[Piece]:
+        """Several byte ranges of one object, fetched side by side."""
+        from fsspec.asyn import sync
+
+        filesystem = self._filesystem()
+        try:
+            return list(sync(filesystem.loop, self._get_all, filesystem, key, ranges, attempts_now()))
+        except Exception as error:  # as in `call`
+            raise self._told(error, method="get_object") from error
+
+    def keys(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Keys that begin with `prefix`, and their sizes, page by page."""
+        values: dict[str, Any] = {"Prefix": prefix}
+        while True:
+            page = self.call("list_objects_v2", **values)
+            for item in page.get("Contents", ()):
+                yield item["Key"], int(item["Size"])
+            if not page.get("IsTruncated") or not page.get("NextContinuationToken"):
+                return
+            values["ContinuationToken"] = page["NextContinuationToken"]
+
+    def endpoint(self) -> str:
+        """The server's address."""
+        filesystem = self._filesystem()
+        client = getattr(filesystem, "_s3", None)
+        return str(client.meta.endpoint_url if client else filesystem.endpoint_url or "S3")
+
+    def _filesystem(self) -> Any:
+        return access.filesystem("s3://", self.credentials)
+
+    async def _get_all(
+        self, filesystem: Any, key: str, ranges: Sequence[tuple[int, int]], attempts: int
+    ) -> list[Piece]:
+        gate = asyncio.Semaphore(AT_ONCE)
+
+        async def one(first: int, last: int) -> Piece:
+            async with gate:
+                async for attempt in patiently(attempts):
+                    with attempt:
+                        return await self._get(filesystem, key, first, last)
+            raise AssertionError("one attempt at least was made")
+
+        return list(await asyncio.gather(*(one(first, last) for first, last in ranges)))
+
+    async def _get(self, filesystem: Any, key: str, first: int, last: int) -> Piece:
+        try:
+            answer = await filesystem._call_s3(
+                "get_object", Bucket=self.name, Key=key, Range=f"bytes={first}-{last - 1}"
+            )
+        except OSError as error:
+            if status_of(error.__cause__ or error)[0] != 416:  # nothing is there to be had a part of
+                raise
+            answer = await filesystem._call_s3("head_object", Bucket=self.name, Key=key)
+            return Piece(b"", int(answer["ContentLength"]), str(answer.get("ETag", "")))
+        async with answer["Body"] as body:
+            data = await body.read()
+        size = answer.get("ContentRange", "").rpartition("/")[2]
+        if answer["ResponseMetadata"]["HTTPStatusCode"] == 200:  # a server without ranges gives all
+            size, data = len(data), data[first:last]
+        if len(data) != min(last, int(size)) - first:
+            raise ConnectionError(f"gave {len(data)} of {last - first} bytes")
+        return Piece(data, int(size), str(answer.get("ETag", "")))
+
+    def _told(self, error: Exception, *, method: str) -> S3Error:
+        cause = error.__cause__ if error.__cause__ is not None else error
+        status, code = status_of(cause)
+        if method.startswith("head_") and status in (301, 400, 403):
+            # The answer to HEAD has no body, so nobody learns why; the answer to this one says it.
+            try:
+                self.call("list_objects_v2", attempts=1, MaxKeys=1)
+            except S3Error as why:
+                return why
+        return S3Error(self._why(cause, status, code), status=status, code=code)
+
+    def _why(self, error: BaseException, status: int | None, code: str) -> str:
+        place = self.endpoint()
+        who = f"'{self.credentials}'" if self.credentials else "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY or ~/.aws"
+        if status is None:
+            return _unanswered(error, place, who)
+        if code == "NoSuchBucket":
+            return f"there is no bucket '{self.name}' at {place}. Make it, or correct the name"
+        if code == "InvalidAccessKeyId":
+            return f"{place} does not know this access key. Check {who}"
+        if code == "SignatureDoesNotMatch":
+            return f"the secret key is wrong for {place}. Check {who}"
+        if code in ("ExpiredToken", "TokenRefreshRequired", "InvalidToken"):
+            return f"{place} says {code}: the credentials have ended. Renew {who}"
+        if status in (401, 403):
+            said = f"{status} {code}".rstrip()
+            return f"{place} denies access to bucket '{self.name}' ({said}). Check {who}"
+        if status == 404:
+            return f"there is no such object in bucket '{self.name}' at {place}"
+        said = " ".join(str(getattr(error, "response", {}).get("Error", {}).get("Message", "")).split())[:200]
+        return f"{place} answered {status} {code} for bucket '{self.name}'{': ' + said if said else ''}"
+
+
+def _unanswered(error: BaseException, place: str, who: str) -> str:
+    name = type(error).__name__
+    if isinstance(error, AccessError):
+        return str(error).rstrip(".")
+    if "Credential" in name or "Profile" in name or "Token" in name:
+        return f"there are no credentials for {place} ({name}). Set {who}, or 'credentials' in the campaign"
+    if name in ("ParamValidationError", "InvalidEndpointError") or isinstance(error, ValueError):
+        return f"{' '.join(str(error).split())[:200]}"
+    kind = "no answer in time from" if "Timeout" in name else "cannot reach"
+    return f"{kind} {place} ({name}). Check AWS_ENDPOINT_URL and the network, then try again"

@@ -1,0 +1,69 @@
+"""Columns that stand in the names of folders, as in `year=2016/part-0.parquet`. Opens no file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from urllib.parse import unquote
+
+import pyarrow as pa
+
+from eventmill.errors import InputError
+from eventmill.model import SourceSpec
+
+NULL = "__HIVE_DEFAULT_PARTITION__"
+"""How Hive and all after it write that there is no value."""
+
+_WHOLE_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}")
+
+_TYPES = {"int64": pa.int64(), "string": pa.string()}
+
+
+def named_in_folders(url: str) -> dict[str, str | None]:
+    """The columns and values in the folders of `url`, in their order."""
+    folders = (part.partition("=") for part in url.partition("?")[0].split("/")[:-1])
+    found = {unquote(name): unquote(value) for name, equals, value in folders if name and equals}
+    return {name: None if value == NULL else value for name, value in found.items()}
+
+
+def partition_types(urls: Sequence[str], columns: Sequence[str] | None) -> tuple[tuple[str, str], ...]:
+    """Names and types of the partition columns of a data set: int64 if all values are whole numbers, else string.
+
+    Of those in `columns` only, unless that is None. InputError if some inputs have one and others do not.
+    """
+    values = [named_in_folders(url) for url in urls]
+    names = [name for name in dict.fromkeys(name for each in values for name in each)]
+    wanted = [name for name in names if columns is None or name in columns]
+    for name in wanted:
+        without = next((url for url, each in zip(urls, values, strict=True) if name not in each), None)
+        if without is not None:
+            raise InputError(
+                f"'{name}=' stands in the folders of some inputs, not in those of {without}. "
+                "Give them the same folders, or choose 'columns' without it."
+            )
+    return tuple((name, _type([each[name] for each in values])) for name in wanted)
+
+
+def _type(values: Sequence[str | None]) -> str:
+    return "int64" if all(value is None or _WHOLE_NUMBER.fullmatch(value) for value in values) else "string"
+
+
+def partition_values(url: str, spec: SourceSpec, *, besides: Sequence[str]) -> dict[str, pa.Scalar]:
+    """What the folders of one input say of its events; a column that the file itself has counts instead."""
+    said = named_in_folders(url)
+    return {
+        name: pa.scalar(_value(said.get(name), kind), _TYPES[kind])
+        for name, kind in spec.partitions
+        if name not in besides
+    }
+
+
+def _value(text: str | None, kind: str) -> int | str | None:
+    return int(text) if text is not None and kind == "int64" else text
+
+
+def with_partitions(table: pa.Table, values: Mapping[str, pa.Scalar], order: Sequence[str] | None) -> pa.Table:
+    """The table with a constant column for each value: behind the others, or where `order` has them."""
+    for name, value in values.items():
+        table = table.append_column(pa.field(name, value.type), pa.repeat(value, len(table)))
+    return table if order is None or not values else table.select(list(dict.fromkeys(order)))

@@ -1,0 +1,34 @@
+"""Where outputs are kept: objects under keys, whole or not there at all. Knows no ledger and no format.
+
+That an event counts once is the ledger's doing; a store only promises that what it shows is complete.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from eventmill.access import scheme
+from eventmill.errors import AccessError, StoreError
+from eventmill.store.contract import Store, Stored
+from eventmill.store.folder import FolderStore
+
+__all__ = ["FolderStore", "Store", "Stored", "open_store"]
+
+
+def open_store(url: str, *, credentials: str | None = None) -> Store:
+    """The store at `url`: a path, `file://` and a path, or `s3://bucket/prefix`. Nothing is asked or made yet.
+
+    `credentials` is a name that `eventmill.access` knows; without one, the usual AWS chain holds.
+    """
+    try:
+        protocol = scheme(url)
+    except AccessError as error:
+        raise StoreError(f"the store: {error}") from None
+    if protocol is None:
+        return FolderStore(Path(url.partition("://")[2] if "://" in url else url))
+    if protocol in ("s3", "s3a"):
+        from eventmill.store.s3 import S3Store
+
+        bucket, _, prefix = url.partition("://")[2].partition("/")
+        return S3Store(bucket, prefix, credentials=credentials)
+    raise StoreError(f"{url}: no store for '{protocol}://'; there is file://, s3://, or just a path.")

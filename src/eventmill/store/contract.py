@@ -1,0 +1,72 @@
+"""What every store promises, and what a key is. Knows no store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from eventmill.errors import StoreError
+
+COPY_BYTES = 1 << 20
+"""Read, hashed and written at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What `put` stored: its key, its size, and its SHA-256 in hex."""
+
+    key: str
+    bytes: int
+    sha256: str
+
+
+class Store(Protocol):
+    """Objects under keys: relative, parts divided by '/', no part empty or beginning with '.'.
+
+    Any thread of any process may call any verb at any time. StoreError says what cannot be done and why.
+    """
+
+    url: str
+
+    def check(self) -> str:
+        """The place in a few words, if one may write there; else StoreError. Leaves nothing behind."""
+
+    def put(self, key: str, source: Path) -> Stored:
+        """Store the local file `source` under a new key, durably. A key that exists is a StoreError."""
+
+    def open(self, key: str) -> BinaryIO:
+        """The object, seekable, for the caller to close. CorruptOutput if it is missing."""
+
+    def size(self, key: str) -> int | None:
+        """Bytes of the object, or None if there is none."""
+
+    def verify(self, key: str, *, bytes: int, sha256: str) -> None:
+        """Read the object and raise CorruptOutput unless it is there and has this size and SHA-256."""
+
+    def publish(self, staged: str, key: str) -> None:
+        """Move the object `staged` to `key`, where it appears whole. Harmless twice.
+
+        StoreError if neither exists, or if `key` already is something else.
+        """
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Remove these objects. A missing one is no error."""
+
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        """All keys below `prefix` (whole parts: 'a' is not above 'ab/c'), sorted."""
+
+    def sweep_temporaries(self) -> int:
+        """Remove what killed writers left behind, never what a living one needs; how many there were."""
+
+
+def is_key(key: str) -> bool:
+    """Whether `key` is one: no part empty, hidden, or leading elsewhere."""
+    return not any(not part or part.startswith(".") or "\0" in part for part in key.split("/"))
+
+
+def check_key(key: str) -> None:
+    """StoreError unless `key` is one."""
+    if not is_key(key):
+        raise StoreError(f"'{key}' is no key: write it as 'a/b/c', without '..', hidden or empty parts.")

@@ -1,0 +1,278 @@
+"""A store in an S3 bucket: an object is one PUT, or a completed multipart upload. Knows no ledger and no format.
+
+Servers differ (see docs/decisions/20-s3.md): whether `If-None-Match` is honoured, ignored or refused, nothing
+here depends on it, because the keys that campaigns use are written once by construction.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import errno
+import hashlib
+import io
+import secrets
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from eventmill.access.retrying import HASTY_ATTEMPTS
+from eventmill.access.s3 import Bucket, S3Error
+from eventmill.errors import CorruptOutput, StoreError
+from eventmill.store.contract import COPY_BYTES, Stored, check_key, is_key
+from eventmill.store.s3_parts import copy_in_parts, uploaded_in_parts
+from eventmill.store.s3_reading import open_object
+
+ONE_PUT_BYTES = 64 << 20
+"""Larger files go up in parts; S3 takes 5 GB in one PUT, but then one broken connection costs all of it."""
+
+ONE_COPY_BYTES = 5 << 30
+"""S3 copies up to 5 GB in one call (AWS: CopyObject)."""
+
+DELETED_AT_ONCE = 1000
+"""Keys in one call (AWS: DeleteObjects)."""
+
+DELETERS = 16
+
+STALE = timedelta(days=2)
+"""Uploads begun so long ago have no writer any more. One that lives all the same fails, and is made again."""
+
+SHA256, NONCE = "eventmill-sha256", "eventmill-put"
+"""User metadata of each object: its checksum, and which put it was."""
+
+_REFUSED_CONDITION = ("NotImplemented", "InvalidRequest", "InvalidArgument")
+_NO_BATCHES = (400, 405, 411, 501)
+_unconditional: set[tuple[str, str]] = set()  # (endpoint, bucket) of servers that refuse If-None-Match
+
+
+class S3Store:
+    """A store below `prefix` of a bucket. May be pickled: it holds the name of credentials only."""
+
+    def __init__(self, bucket: str, prefix: str = "", *, credentials: str | None = None) -> None:
+        self.prefix = prefix.strip("/")
+        self.url = f"s3://{bucket}/{self.prefix}".rstrip("/")
+        if not bucket or not (not self.prefix or is_key(self.prefix)):
+            raise StoreError(f"'{self.url}' is no place for outputs: write it as s3://bucket/folder.")
+        self._bucket = Bucket(bucket, credentials)
+
+    def check(self) -> str:
+        """Put and delete a few bytes: nothing less tells whether one may write."""
+        key = self._full(f"_eventmill-check-{secrets.token_hex(4)}")
+        with self._told(f"the store {self.url} cannot be written"):
+            self._bucket.call("put_object", Key=key, Body=b"eventmill", attempts=HASTY_ATTEMPTS)
+            self._bucket.call("delete_object", Key=key, attempts=HASTY_ATTEMPTS)
+            return f"{self.url} at {self._bucket.endpoint()}"
+
+    def put(self, key: str, source: Path) -> Stored:
+        """Look, then upload under the condition that the key is free, where the server heeds it."""
+        check_key(key)
+        with self._told(f"{key} cannot be stored in {self.url}"):
+            if self._head(key) is not None:  # saves the upload, and is all there is where conditions are ignored
+                raise _taken()
+            digest, size = hashlib.sha256(), 0
+            with source.open("rb") as reader:
+                while piece := reader.read(COPY_BYTES):
+                    digest.update(piece)
+                    size += len(piece)
+            nonce = secrets.token_hex(8)
+            values: dict[str, Any] = {
+                "Key": self._full(key),
+                "Metadata": {SHA256: digest.hexdigest(), NONCE: nonce},
+            }
+            if size > ONE_PUT_BYTES:
+                with uploaded_in_parts(self._bucket, values, source, size) as complete:
+                    self._once(key, "complete_multipart_upload", complete, nonce=nonce)
+            else:
+                data = source.read_bytes()
+                md5 = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
+                self._once(key, "put_object", {**values, "Body": data, "ContentMD5": md5}, nonce=nonce)
+        return Stored(key, size, digest.hexdigest())
+
+    def open(self, key: str) -> BinaryIO:
+        """Small objects whole, large ones by ranges; one request either way before the first byte is asked for."""
+        check_key(key)
+        return open_object(self._bucket, self._full(key), name=f"{key} in {self.url}")
+
+    def size(self, key: str) -> int | None:
+        """One HEAD."""
+        check_key(key)
+        with self._told(f"{key} in {self.url} cannot be looked at"):
+            head = self._head(key)
+        return None if head is None else int(head["ContentLength"])
+
+    def verify(self, key: str, *, bytes: int, sha256: str) -> None:
+        """Compare the size first; read and hash only what has the right size. Metadata proves nothing."""
+        with self.open(key) as reader:
+            size = reader.seek(0, io.SEEK_END)
+            if size != bytes:
+                raise CorruptOutput(f"{key} in {self.url} has {size} bytes, {bytes} were recorded.")
+            found = self._hash(reader)
+        if found != sha256:
+            raise CorruptOutput(f"{key} in {self.url} has SHA-256 {found}, recorded was {sha256}.")
+
+    def publish(self, staged: str, key: str) -> None:
+        """Copy on the server, then delete: between the two both are there, and a second call drops the first."""
+        check_key(staged)
+        check_key(key)
+        with self._told(f"{staged} cannot be published as {key} in {self.url}"):
+            source, final = self._head(staged), self._head(key)
+            if source is not None and final is None:
+                try:
+                    self._copy(staged, key, source)
+                except S3Error as error:
+                    if not (error.is_missing or error.status == 412):  # another one was faster: look again
+                        raise
+                    source, final = self._head(staged), self._head(key)
+                else:
+                    final = source
+            if final is None:
+                raise FileNotFoundError(errno.ENOENT, "neither of them exists")
+            if source is not None:
+                if source is not final and not self._same(staged, source, key, final):
+                    raise _taken()
+                self._delete([staged])
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """In batches; one by one where a server refuses batches (some want a Content-MD5 that nobody sends)."""
+        wanted = list(dict.fromkeys(keys))
+        for key in wanted:
+            check_key(key)
+        with self._told(f"{len(wanted)} objects in {self.url} cannot be deleted"):
+            for first in range(0, len(wanted), DELETED_AT_ONCE):
+                self._delete(wanted[first : first + DELETED_AT_ONCE])
+
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        """Page by page, and sorted here: not every server lists in the order of its keys."""
+        below = prefix.strip("/")
+        if below:
+            check_key(below)
+        whole = "/".join(part for part in (self.prefix, below) if part)
+        cut = len(self.prefix) + 1 if self.prefix else 0
+        with self._told(f"{self.url} cannot be listed"):
+            found = [key[cut:] for key, _ in self._bucket.keys(f"{whole}/" if whole else "")]
+        yield from sorted(key for key in found if is_key(key))
+
+    def sweep_temporaries(self) -> int:
+        """Abort uploads below this store that began two days ago, by the server's own clock."""
+        swept = 0
+        with self._told(f"{self.url} cannot be swept"):
+            for upload in self._uploads():
+                self._bucket.call("abort_multipart_upload", **upload)
+                swept += 1
+        return swept
+
+    def _uploads(self) -> Iterator[dict[str, Any]]:
+        try:
+            answer = self._bucket.call("list_multipart_uploads", Prefix=f"{self.prefix}/" if self.prefix else "")
+        except S3Error as error:
+            if error.is_missing or error.status == 501:  # none there (rclone), or none possible
+                return
+            raise
+        said = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
+        now = parsedate_to_datetime(said) if said else datetime.now(UTC)
+        for upload in answer.get("Uploads", ()):
+            if now - upload["Initiated"] > STALE:
+                yield {"Key": upload["Key"], "UploadId": upload["UploadId"]}
+
+    def _once(self, key: str, method: str, values: dict[str, Any], *, nonce: str) -> None:
+        """Make an object appear under a free key. A repeated request may find its own work: the nonce tells."""
+        place = (self._bucket.endpoint(), self._bucket.name)
+        condition: dict[str, Any] = {} if place in _unconditional else {"IfNoneMatch": "*"}
+        try:
+            self._bucket.call(method, **values, **condition)
+        except S3Error as error:
+            if condition and (error.status == 501 or error.code in _REFUSED_CONDITION):
+                _unconditional.add(place)
+                self._once(key, method, values, nonce=nonce)
+            elif error.status in (404, 409, 412) and error.code != "NoSuchBucket":
+                there = self._head(key)
+                if there is None:
+                    raise
+                if _metadata(there).get(NONCE) != nonce:
+                    raise _taken() from None
+            else:
+                raise
+
+    def _head(self, key: str) -> dict[str, Any] | None:
+        try:
+            return self._bucket.call("head_object", Key=self._full(key))
+        except S3Error as error:
+            if error.is_missing:
+                return None
+            raise
+
+    def _copy(self, staged: str, key: str, head: dict[str, Any]) -> None:
+        source = {"Bucket": self._bucket.name, "Key": self._full(staged)}
+        values: dict[str, Any] = {"Key": self._full(key), "CopySource": source}
+        if int(head["ContentLength"]) > ONE_COPY_BYTES:
+            copy_in_parts(self._bucket, values, int(head["ContentLength"]), _metadata(head))
+        else:
+            self._bucket.call("copy_object", **values)
+
+    def _same(self, one: str, its: dict[str, Any], other: str, others: dict[str, Any]) -> bool:
+        """Whether two objects hold the same bytes; by reading both where one says no checksum."""
+        if its["ContentLength"] != others["ContentLength"]:
+            return False
+        said = [_metadata(head).get(SHA256) for head in (its, others)]
+        if None not in said:
+            return said[0] == said[1]
+        with self.open(one) as a, self.open(other) as b:
+            return self._hash(a) == self._hash(b)
+
+    def _hash(self, reader: BinaryIO) -> str:
+        digest = hashlib.sha256()
+        reader.seek(0)
+        while piece := reader.read(COPY_BYTES):
+            digest.update(piece)
+        return digest.hexdigest()
+
+    def _delete(self, keys: list[str]) -> None:
+        if len(keys) > 2:
+            objects = [{"Key": self._full(key)} for key in keys]
+            try:
+                answer = self._bucket.call("delete_objects", Delete={"Objects": objects, "Quiet": True})
+            except S3Error as error:
+                if error.status not in _NO_BATCHES:
+                    raise
+            else:
+                cut = len(self.prefix) + 1 if self.prefix else 0
+                failed = [item["Key"][cut:] for item in answer.get("Errors", ()) if item.get("Key")]
+                if not failed:
+                    return
+                keys = failed  # once more, each by itself: that says why
+        with ThreadPoolExecutor(DELETERS) as pool:
+            list(pool.map(self._delete_one, keys))
+
+    def _delete_one(self, key: str) -> None:
+        try:
+            self._bucket.call("delete_object", Key=self._full(key))
+        except S3Error as error:
+            if not error.is_missing:
+                raise
+
+    def _full(self, key: str) -> str:
+        check_key(key)
+        return f"{self.prefix}/{key}" if self.prefix else key
+
+    @contextlib.contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        """Turn what S3 or the local disk says into a StoreError: `what`, and why."""
+        try:
+            yield
+        except S3Error as error:
+            raise StoreError(f"{what}: {str(error).rstrip('.')}.") from error
+        except OSError as error:
+            where = f" ({error.filename})" if error.filename else ""
+            raise StoreError(f"{what}: {error.strerror or error}{where}.") from error
+
+
+def _taken() -> FileExistsError:
+    return FileExistsError(errno.EEXIST, "it exists already, and nothing is ever overwritten")
+
+
+def _metadata(head: dict[str, Any]) -> dict[str, str]:
+    """User metadata; some servers capitalise its names."""
+    return {str(name).lower(): str(value) for name, value in head.get("Metadata", {}).items()}

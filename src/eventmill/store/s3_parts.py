@@ -1,0 +1,80 @@
+"""Uploads and copies in parts, which show nothing until they are completed. One that fails is aborted."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from eventmill.access.s3 import Bucket, S3Error
+
+PART_BYTES = 32 << 20
+"""Of one uploaded part. Larger for files that would have more than MOST_PARTS."""
+
+COPIED_BYTES = 1 << 30
+"""Of one part that the server copies by itself."""
+
+MOST_PARTS = 10_000
+"""AWS: Amazon S3 multipart upload limits."""
+
+AT_ONCE = 4
+"""Parts that are in memory and under way together."""
+
+
+@contextlib.contextmanager
+def uploaded_in_parts(bucket: Bucket, values: dict[str, Any], source: Path, size: int) -> Iterator[dict[str, Any]]:
+    """All parts of `source`, uploaded; gives what `complete_multipart_upload` needs to make the object appear."""
+    step = max(PART_BYTES, -(-size // MOST_PARTS))
+
+    def one(upload: dict[str, Any], number: int) -> str:
+        with source.open("rb") as reader:
+            reader.seek(number * step)
+            data = reader.read(step)
+        md5 = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
+        answer = bucket.call("upload_part", **upload, PartNumber=number + 1, Body=data, ContentMD5=md5)
+        return str(answer["ETag"])
+
+    with _in_parts(bucket, values, -(-size // step), one) as complete:
+        yield complete
+
+
+def copy_in_parts(bucket: Bucket, values: dict[str, Any], size: int, metadata: dict[str, str]) -> None:
+    """Copy an object that is too large for one call, metadata included."""
+    source, new = values["CopySource"], {"Key": values["Key"], "Metadata": metadata}
+
+    def one(upload: dict[str, Any], number: int) -> str:
+        last = min((number + 1) * COPIED_BYTES, size) - 1
+        answer = bucket.call(
+            "upload_part_copy",
+            **upload,
+            PartNumber=number + 1,
+            CopySource=source,
+            CopySourceRange=f"bytes={number * COPIED_BYTES}-{last}",
+        )
+        return str(answer["CopyPartResult"]["ETag"])
+
+    with _in_parts(bucket, new, -(-size // COPIED_BYTES), one) as complete:
+        bucket.call("complete_multipart_upload", **complete)
+
+
+@contextlib.contextmanager
+def _in_parts(
+    bucket: Bucket, values: dict[str, Any], count: int, one: Callable[[dict[str, Any], int], str]
+) -> Iterator[dict[str, Any]]:
+    upload: dict[str, Any] = {
+        "Key": values["Key"],
+        "UploadId": str(bucket.call("create_multipart_upload", **values)["UploadId"]),
+    }
+    try:
+        with ThreadPoolExecutor(min(AT_ONCE, count)) as pool:
+            etags = list(pool.map(lambda number: one(upload, number), range(count)))
+        parts = [{"PartNumber": number + 1, "ETag": etag} for number, etag in enumerate(etags)]
+        yield {**upload, "MultipartUpload": {"Parts": parts}}
+    except BaseException:
+        with contextlib.suppress(S3Error):
+            bucket.call("abort_multipart_upload", **upload)
+        raise

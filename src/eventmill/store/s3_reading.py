@@ -1,0 +1,73 @@
+"""An S3 object as a seekable stream: small ones whole, large ones by ranges of one and the same version."""
+
+from __future__ import annotations
+
+import io
+from typing import BinaryIO
+
+from eventmill.access.s3 import Bucket, Piece, S3Error
+from eventmill.errors import CorruptOutput, StoreError
+
+FIRST_BYTES = 8 << 20
+"""Of the first request; an object up to this size is read whole by it."""
+
+BUFFER_BYTES = 4 << 20
+"""Of each later request, unless more is asked for at once."""
+
+
+def open_object(bucket: Bucket, key: str, *, name: str) -> BinaryIO:
+    """The object, for the caller to close; `name` is what errors call it."""
+    first = _fetch(bucket, key, (0, FIRST_BYTES), name=name)
+    if first.size <= len(first.data):
+        return io.BytesIO(first.data)
+    return io.BufferedReader(_Object(bucket, key, first, name), BUFFER_BYTES)
+
+
+class _Object(io.RawIOBase):
+    """Reads what is asked for and nothing ahead; what changes meanwhile is an error."""
+
+    def __init__(self, bucket: Bucket, key: str, first: Piece, name: str) -> None:
+        self._bucket = bucket
+        self._key = key
+        self._first = first
+        self._name = name
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._first.size}[whence]
+        self._position = max(0, origin + offset)
+        return self._position
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        start = self._position
+        stop = min(start + len(buffer), self._first.size)
+        if start >= stop:
+            return 0
+        held = self._first.data[start:stop]
+        data = held or self._read(start, stop)
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+    def _read(self, start: int, stop: int) -> bytes:
+        piece = _fetch(self._bucket, self._key, (start, stop), name=self._name)
+        if (piece.size, piece.etag) != (self._first.size, self._first.etag):
+            raise StoreError(f"{self._name} was replaced while it was read. Nothing of Eventmill does that.")
+        return piece.data
+
+
+def _fetch(bucket: Bucket, key: str, span: tuple[int, int], *, name: str) -> Piece:
+    try:
+        return bucket.get(key, *span)
+    except S3Error as error:
+        # Not an OSError: readers of formats would take that for damage of what is stored.
+        if error.is_missing:
+            key_name, _, store = name.partition(" in ")
+            raise CorruptOutput(f"{key_name} is missing in {store}.") from error
+        raise StoreError(f"{name} cannot be read: {str(error).rstrip('.')}.") from error
