@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
@@ -26,6 +27,17 @@ def fails_in_one_line(work: Callable[P, R]) -> Callable[P, R]:
         try:
             return work(*args, **kwargs)
         except EventmillError as error:
+            _leave_tracebacks_out()
             return Failed(message=str(error), data=error)
 
     return told
+
+
+def _leave_tracebacks_out() -> None:
+    """In a deployment Prefect raises the error again in its own code, and would log all of that, twice."""
+    for name in ("prefect.flow_runs", "prefect.engine"):
+        logging.getLogger(name).addFilter(_says_more_than_the_state)  # once: the same filter is not added again
+
+
+def _says_more_than_the_state(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and isinstance(record.exc_info[1], EventmillError))

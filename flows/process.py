@@ -37,7 +37,7 @@ def name_run() -> str:
     given = flow_run.parameters["campaign"]
     with suppress(EventmillError):
         return take_campaign(given).name
-    return given if isinstance(given, str) else "a campaign"
+    return "a campaign that cannot be read"
 
 
 class Merging(StrEnum):

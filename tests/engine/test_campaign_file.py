@@ -109,7 +109,6 @@ def test_addresses_are_absolute_unless_they_are_urls(tmp_path: Path, monkeypatch
         ({"output": {}}, "'output.store' is missing"),
         ({"output": {"store": "o", "format": "root"}}, "'output.format': input should be 'parquet'"),
         ({"output": {"store": "o", "merge": {"events": 1, "bytes": 1}}}, "give either 'events' or 'bytes'"),
-        ({"output": {"store": "o", "merge": {}}}, "'output.merge': give either 'events' or 'bytes'"),
         ({"output": {"store": "o", "merge": {"bytes": "1 Mb"}}}, "give a size such as 500kB, 256MB, 1GiB"),
         ({"target": 1.5}, "'target': input should be less than or equal to 1 (given: 1.5)"),
         ({"target": 0}, "'target': input should be greater than 0 (given: 0)"),
@@ -206,3 +205,9 @@ def test_less_than_a_byte_and_less_than_a_microsecond_are_refused() -> None:
         parse_bytes("0.5B")
     with pytest.raises(ValueError, match="between a microsecond"):
         parse_duration("0.0000001s")
+
+
+def test_a_merge_of_no_size_has_the_usual_one() -> None:
+    """The form in the Prefect UI sends both keys, empty."""
+    data = SMALLEST | {"output": {"store": "out", "merge": {"events": None, "bytes": None}}}
+    assert parse_campaign(data, source="form") == parse_campaign(SMALLEST, source="file")
