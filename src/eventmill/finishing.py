@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from eventmill.manifest import write_manifest
 from eventmill.merger import publish_merges
-from eventmill.opening import Opened
-from eventmill.store import open_store
+from eventmill.opening import Opened, store_of
 from eventmill.tidying import sweep
 
 
 def finish(opened: Opened) -> str:
     """After the last merge; returns the manifest's key. Harmless twice, also at once from two processes."""
-    ledger, store = opened.ledger, open_store(opened.record.store_url)
+    ledger, store = opened.ledger, store_of(opened.record)
     publish_merges(ledger, store, opened.record.id)
     sweep(ledger, store, opened.record)
     return write_manifest(ledger, store, opened.record)
