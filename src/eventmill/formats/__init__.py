@@ -25,7 +25,7 @@ BUILT_IN = {
     "parquet": "eventmill.formats.parquet:ParquetFormat",
     "root": "eventmill.formats.root:RootFormat",
     "hist": "eventmill.formats.hist:HistFormat",
-    "bytes": "eventmill.formats.files:FilesFormat",
+    "bytes": "eventmill.formats.files:files_format",
 }
 
 

@@ -24,6 +24,9 @@ SUFFIX = "arrow"
 BATCH_BYTES = 16 << 20
 """Most of a record batch in a range output, and so what is decoded at once."""
 
+SAMPLE_ROWS = 1_024
+"""The width of a row is measured on these first rows. Also the least that a group of rows has."""
+
 _OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)  # the payload has one core
 
 
@@ -174,3 +177,17 @@ class Rows:
                 return False
             self._rest = batch
         return True
+
+
+def rows_of_group(sample: pa.Table, *, most_rows: int, most_bytes: int) -> int:
+    """Rows of every group of a merged file: a power of two, from the width of its first rows.
+
+    The width is taken as in Arrow's IPC format, which holds values and no accidents of memory.
+    """
+    if not len(sample):
+        return most_rows
+    width = pa.ipc.get_record_batch_size(sample.to_batches()[0]) / len(sample)
+    rows = most_rows
+    while rows > SAMPLE_ROWS and rows * width > most_bytes:
+        rows //= 2
+    return rows

@@ -24,11 +24,12 @@ from typing import IO, ClassVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from eventmill.errors import CorruptOutput, StoreError
+from eventmill.errors import CorruptOutput
 from eventmill.formats import columns
 from eventmill.formats.format import Contents, Written
 from eventmill.formats.parts import Part, spans_from_json, spans_to_json
 from eventmill.formats.schemas import schema_from_bytes
+from eventmill.formats.sink import new_file
 
 ROW_GROUP_ROWS = 65_536
 """Rows of a row group, unless they are wide.
@@ -39,9 +40,6 @@ group of ordinary events (1 kB) is 64 MB: a merger holds about one, and a reader
 
 ROW_GROUP_BYTES = 128 << 20
 """Rows wider than 2 kB make shorter groups, of about this much as Arrow: memory is bounded for them too."""
-
-SAMPLE_ROWS = 1_024
-"""The width of a row is measured on these first rows. Also the least that a row group has."""
 
 CHUNK_ROWS = 8_192
 """Rows handed to the writer as one piece; what is copied to undo the seams between parts."""
@@ -96,21 +94,14 @@ def write_merged(parts: Sequence[Part], *, schema: pa.Schema, path: Path) -> int
     """
     target = columns.plain_schema(schema)
     rows = columns.Rows(columns.batches(parts, target), target)
-    try:
-        with pa.OSFile(str(path), "wb") as sink, _writer(sink, target) as writer:
-            writer.add_key_value_metadata({SPANS_KEY: spans_to_json(parts)})
-            return _write_rows(writer, rows)
-    except BaseException as error:
-        # Closing the writer gave it a footer: what was written so far would pass for a whole file.
-        path.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise StoreError(f"cannot write {path}: {error}. Free space or choose another folder.") from error
-        raise
+    with new_file(path), pa.OSFile(str(path), "wb") as sink, _writer(sink, target) as writer:
+        writer.add_key_value_metadata({SPANS_KEY: spans_to_json(parts)})
+        return _write_rows(writer, rows)
 
 
 def _write_rows(writer: pq.ParquetWriter, rows: columns.Rows) -> int:
-    chunk = rows.take(SAMPLE_ROWS)
-    group_rows = _group_rows(chunk)
+    chunk = rows.take(columns.SAMPLE_ROWS)
+    group_rows = columns.rows_of_group(chunk, most_rows=ROW_GROUP_ROWS, most_bytes=ROW_GROUP_BYTES)
     group, filled, written = [], 0, 0
     while len(chunk):
         group.append(chunk)
@@ -121,20 +112,6 @@ def _write_rows(writer: pq.ParquetWriter, rows: columns.Rows) -> int:
             writer.write_table(pa.concat_tables(group), row_group_size=group_rows)
             group, filled, written = [], 0, written + filled
     return written
-
-
-def _group_rows(sample: pa.Table) -> int:
-    """Rows of every row group: a power of two, from the width of the first rows.
-
-    The width is taken as in Arrow's IPC format, which holds values and no accidents of memory.
-    """
-    if not len(sample):
-        return ROW_GROUP_ROWS
-    width = pa.ipc.get_record_batch_size(sample.to_batches()[0]) / len(sample)
-    rows = ROW_GROUP_ROWS
-    while rows > SAMPLE_ROWS and rows * width > ROW_GROUP_BYTES:
-        rows //= 2
-    return rows
 
 
 def _writer(sink: pa.NativeFile, schema: pa.Schema) -> pq.ParquetWriter:

@@ -1,0 +1,62 @@
+"""Histograms by name, merged by adding. What they have in common are their names, storages and axes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, ClassVar
+
+from eventmill import histograms
+from eventmill.errors import PayloadError
+from eventmill.formats.format import Contents, Written
+from eventmill.formats.parts import Part, fetch, fetched, spans_of
+from eventmill.formats.sink import new_file
+
+
+@dataclass(frozen=True, slots=True)
+class HistFormat:
+    """A dict of name -> `hist.Hist` for each range, merged into a zip file by uhi's schema.
+
+    A row is an event that was looked at, whether it is in a histogram or not. Sums agree within rounding however
+    the events were cut; they are made in event order.
+    """
+
+    range_suffix: ClassVar[str] = "zip"
+    suffix: ClassVar[str] = "zip"
+
+    def write_range(
+        self, result: object, path: Path, *, events: int, schema: bytes | None, declared: Mapping[str, str] | None
+    ) -> Written:
+        """The histograms of one range, which must have the axes of all others."""
+        made = histograms.checked(result)
+        shape = histograms.shape(made)
+        difference = (
+            "" if schema is None else histograms.differs(shape, schema, others="the campaign's other outputs")
+        )
+        if difference:
+            raise PayloadError(f"{difference}; return histograms of the same name and axes for every range.")
+        histograms.store(path, made, note={"events": events})
+        return Written(rows=events, schema=shape, infers=True)
+
+    def read_schema(self, part: Part) -> bytes:
+        """Names, storages and axes."""
+        with fetch(part) as stream:
+            return histograms.shape(histograms.load(stream, name=part.name))
+
+    def merge(self, parts: Sequence[Part], *, schema: bytes, path: Path) -> int:
+        """The sums. Memory: the histograms of two parts."""
+        total: histograms.Histograms = {}
+        with fetched(parts) as contents:
+            for part, stream in contents:
+                total = histograms.added(total, histograms.load(stream, name=part.name), name=part.name)
+        events = sum(part.events for part in parts)
+        with new_file(path):
+            histograms.store(path, total, note={"events": events, "spans": spans_of(parts)})
+        return events
+
+    def read_contents(self, file: IO[bytes], *, name: str) -> Contents:
+        """From the note beside the histograms."""
+        note = histograms.read_note(file, name=name)
+        spans = tuple((str(url), int(start), int(stop)) for url, start, stop in note["spans"])
+        return Contents(int(note["events"]), spans)
