@@ -141,9 +141,18 @@ def load(file: IO[bytes], *, name: str) -> Histograms:
     try:
         with zipfile.ZipFile(file) as opened:
             names = json.loads(opened.read(NOTE))["histograms"]
-            return {key: hist.Hist(uhi.io.zip.read(opened, key)) for key in names}
+            return {key: hist.Hist(_with_variances(uhi.io.zip.read(opened, key))) for key in names}
     except (zipfile.BadZipFile, KeyError, ValueError) as error:
         raise CorruptOutput(f"{name} holds no histograms of Eventmill ({error}).") from error
+
+
+def _with_variances(plain: dict[str, Any]) -> dict[str, Any]:
+    """A mean of one entry has no variance, and says NaN (boost-histogram 1.8); in a sum it would stay NaN."""
+    storage = plain["storage"]
+    if storage["type"] in ("mean", "weighted_mean"):
+        unknown = np.isnan(storage["variances"]) & ~np.isnan(storage["values"])
+        storage["variances"] = np.where(unknown, 0.0, storage["variances"])
+    return plain
 
 
 def read_note(file: IO[bytes], *, name: str) -> dict[str, Any]:
