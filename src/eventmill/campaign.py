@@ -280,7 +280,7 @@ class Campaign(Part):
     @property
     def ledger_url(self) -> str:
         """The ledger's address from anywhere on this machine."""
-        return self.ledger if "://" in self.ledger else f"sqlite:///{Path(self.ledger).absolute()}"
+        return ledger_address(self.ledger)
 
     @property
     def store_url(self) -> str:
@@ -306,6 +306,11 @@ def read_campaign(path: Path) -> Campaign:
     if not isinstance(data, dict):
         raise CampaignError(f"{path} holds no campaign: expected keys such as name, inputs, payload, output.")
     return parse_campaign(data, source=str(path))
+
+
+def ledger_address(ledger: str) -> str:
+    """A ledger's address from anywhere on this machine, given that, or a path from the working directory."""
+    return ledger if "://" in ledger else f"sqlite:///{Path(ledger).absolute()}"
 
 
 def take_campaign(given: Campaign | Path | str | dict[str, Any]) -> Campaign:

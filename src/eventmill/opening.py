@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
-from eventmill.campaign import Campaign, Unreadable, parse_campaign
+from eventmill.campaign import Campaign, Unreadable, ledger_address, parse_campaign
 from eventmill.errors import CampaignChanged, InputError, LedgerError
 from eventmill.formats.schemas import schema_from_columns, schema_to_bytes
 from eventmill.ledger import Ledger, create_ledger, open_ledger
@@ -157,7 +157,9 @@ def recall(ledger_url: str, name: str, *, folder: Path) -> Opened:
         inputs = campaign.inputs.model_copy(update={"files": list(urls)})
         campaign = campaign.model_copy(update={"inputs": inputs})
     spec = source_spec(campaign, urls)
-    return Opened(ledger, record, work_order(campaign, record, spec=spec, folder=folder), urls)
+    order = work_order(campaign, record, spec=spec, folder=folder)
+    # As it was found now: the path in the campaign starts from where it was begun.
+    return Opened(ledger, record, replace(order, ledger_url=ledger_address(ledger_url)), urls)
 
 
 def find_record(ledger: Ledger, name: str) -> CampaignRecord | None:

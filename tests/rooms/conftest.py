@@ -1,0 +1,170 @@
+"""A team's Prefect in small: a server, a work pool with its worker, and what `prefect.yaml` deploys there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import FlowFilter, FlowFilterName
+from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
+
+from eventmill.campaign import Campaign
+from eventmill.coordinator import Coordinator
+from eventmill.flows.server import api_server
+from eventmill.holders import this_process
+from eventmill.opening import Opened, open_campaign, register, split
+from eventmill.payloads.pool import stop_all
+from eventmill.worker import run_block
+
+ROOT = Path(__file__).parents[2]
+DEADLINE_SECONDS = 280.0
+MARK = "EVENTMILL_TEST"
+
+PAYLOAD = """
+import pyarrow as pa
+
+
+def square(events, where):
+    return pa.table({"event": events, "square": events**2})
+"""
+
+
+class Team:
+    """A project folder with the repository's `prefect.yaml`, deployed on a server with one worker."""
+
+    def __init__(self, folder: Path, url: str) -> None:
+        self.folder = folder
+        self.mark = uuid.uuid4().hex
+        self.environment = os.environ | {
+            "PREFECT_API_URL": url,
+            "PREFECT_HOME": str(folder / ".prefect"),
+            "DO_NOT_TRACK": "1",
+            MARK: self.mark,
+        }
+        self.deadline = time.monotonic() + DEADLINE_SECONDS
+        shutil.copy(ROOT / "prefect.yaml", folder)
+        (folder / "payload.py").write_text(PAYLOAD)
+
+    def prefect(self, *arguments: str) -> str:
+        """A Prefect command in the project's folder; what it said."""
+        done = subprocess.run(
+            [sys.executable, "-m", "prefect", "--no-prompt", *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def start_worker(self) -> None:
+        """A Prefect worker of the pool, on this machine."""
+        with (self.folder / "worker.log").open("wb") as log:
+            subprocess.Popen(
+                [sys.executable, "-m", "prefect", "worker", "start", "--pool", "eventmill", "--type", "process"],
+                cwd=self.folder,
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def runs(self, client: SyncPrefectClient, flow: str) -> list[FlowRun]:
+        """The flow runs of one flow, oldest first."""
+        return client.read_flow_runs(
+            flow_filter=FlowFilter(name=FlowFilterName(any_=[flow])), sort=FlowRunSort.START_TIME_ASC
+        )
+
+    def until(self, found: Callable[[], Any]) -> Any:
+        """Wait for something to be true, and return it."""
+        while not (result := found()):
+            assert time.monotonic() < self.deadline, (self.folder / "worker.log").read_text()[-8000:]
+            time.sleep(0.5)
+        return result
+
+    def end(self) -> None:
+        """End every process that the worker, or anything under it, started."""
+        for how in (signal.SIGTERM, signal.SIGKILL):
+            for process in self._processes():
+                process.send_signal(how)
+            psutil.wait_procs(self._processes(), timeout=10)
+
+    def _processes(self) -> list[psutil.Process]:
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get(MARK) == self.mark and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+            except psutil.Error:
+                continue
+        return found
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One Prefect API server for all tests here; its url."""
+    folder = tmp_path_factory.mktemp("prefect")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("PREFECT_API_URL", raising=False)
+        patch.setenv("PREFECT_HOME", str(folder / "home"))  # no profile of whoever runs the tests
+        with api_server(folder) as url:
+            yield url
+
+
+@pytest.fixture
+def team(tmp_path: Path, server: str) -> Iterator[Team]:
+    """A project on the server; every process of it ends with the test."""
+    team = Team(tmp_path, server)
+    yield team
+    team.end()
+
+
+@pytest.fixture
+def client(server: str) -> Iterator[SyncPrefectClient]:
+    """A client of the server, which flows that are called in the test use, too."""
+    settings = {PREFECT_API_URL: server, PREFECT_LOGGING_TO_API_ENABLED: False}
+    with temporary_settings(settings), get_client(sync_client=True) as client:
+        yield client
+
+
+@pytest.fixture
+def campaign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Campaign:
+    """A campaign of 40 events in the working directory, which is the test's own."""
+    monkeypatch.chdir(tmp_path)
+    Path("payload.py").write_text(PAYLOAD)
+    return Campaign.model_validate(
+        {
+            "name": "squares",
+            "inputs": {"generated": {"events": 40}},
+            "payload": {"callable": "payload.py:square"},
+            "ranges": {"events": 10},
+            "output": {"store": "out", "merge": {"events": 20}},
+        }
+    )
+
+
+@pytest.fixture
+def committed(campaign: Campaign) -> Iterator[Opened]:
+    """The campaign with all its events committed, and nothing merged. Its coordinator is gone."""
+    opened = open_campaign(campaign, folder=Path.cwd())
+    with Coordinator(opened, campaign) as coordinator:
+        found, _ = split(coordinator.unsplit(), opened.order.source, folder=opened.order.folder)
+        register(opened, campaign, found, ())
+        while (block := coordinator.next_block(slots=1)) is not None:
+            run_block(opened.order, block.id, holder=str(this_process()))
+    yield opened
+    stop_all()

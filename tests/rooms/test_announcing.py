@@ -1,0 +1,52 @@
+"""What a campaign announces when merging is left to others, and what becomes of it when nobody hears."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+import pytest
+from prefect.client.orchestration import SyncPrefectClient
+
+from eventmill.errors import MergesWait
+from eventmill.flows.announcing import MERGES_DUE, TARGET_REACHED, MergeElsewhere
+from eventmill.flows.merge import merge
+from eventmill.opening import Opened
+
+DEADLINE_SECONDS = 60.0
+
+
+def heard(client: SyncPrefectClient, *, least: int) -> list[dict[str, Any]]:
+    """The Prefect events of the campaigns of this test's server, once there are so many; oldest first."""
+    question = {"filter": {"event": {"prefix": ["eventmill."]}, "order": "ASC"}}
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while True:
+        events: list[dict[str, Any]] = client._client.post("/events/filter", json=question).json()["events"]
+        if len(events) >= least:
+            return events
+        assert time.monotonic() < deadline, events
+        time.sleep(0.2)
+
+
+def test_what_is_due_is_announced_until_somebody_merges_it(
+    client: SyncPrefectClient, committed: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody hears: the error says what to do. What was announced is enough to merge from another folder."""
+    with MergeElsewhere(committed, patience_seconds=0) as merges:
+        merges.look()
+        merges.look()
+        with pytest.raises(
+            MergesWait, match=r"40 events of .squares.*prefect deployment run merge/merge"
+        ):
+            merges.is_at_its_end(seconds=0)
+
+    events = heard(client, least=2)
+    assert [event["event"] for event in events] == [MERGES_DUE, TARGET_REACHED]
+    assert {event["resource"]["prefect.resource.id"] for event in events} == {"eventmill.campaign.squares"}
+
+    monkeypatch.chdir("/")
+    payload = events[0]["payload"]
+    merge(payload["campaign"], payload["ledger"])
+    assert MergeElsewhere(committed).is_at_its_end(seconds=0)
+    assert os.listdir(committed.record.store_url)
