@@ -12,9 +12,11 @@ import typer
 from eventmill import __version__
 from eventmill.cli.abandoned import abandoned
 from eventmill.cli.checking import validate
+from eventmill.cli.rubbish import gc
 from eventmill.cli.run import run as run_campaign
 from eventmill.cli.trying import try_payload
 from eventmill.cli.views import audit, outputs, status
+from eventmill.cli.wanting import cancel, pause
 from eventmill.errors import EventmillError
 
 EXIT_CODES = {
@@ -45,6 +47,9 @@ app.command("status")(status)
 app.command("outputs")(outputs)
 app.command("abandoned")(abandoned)
 app.command("audit")(audit)
+app.command("pause")(pause)
+app.command("cancel")(cancel)
+app.command("gc")(gc)
 
 
 def _print_version(wanted: bool) -> None:

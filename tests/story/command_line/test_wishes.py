@@ -1,0 +1,72 @@
+"""What a user may want of a campaign meanwhile: `pause`, `cancel`, and `gc`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from eventmill.holders import this_process
+from eventmill.model import Directive
+from eventmill.opening import store_of
+from tests.story.command_line.conftest import CommandLine, Mill
+
+
+@pytest.mark.parametrize(
+    ("command", "told", "state"),
+    [("pause", Directive.DRAIN, "paused"), ("cancel", Directive.STOP, "cancelled")],
+)
+def test_a_worker_learns_what_is_wanted_and_the_next_run_goes_on(
+    new_campaign: Callable[..., Mill], command_line: CommandLine, command: str, told: Directive, state: str
+) -> None:
+    """With its next reply a worker drains or stops; nothing new is handed out; a run goes on to the end."""
+    mill = new_campaign()
+    with mill.driven() as coordinator:
+        mill.work(coordinator)
+        done = coordinator.opened.ledger.counts(mill.opened.record.id).done
+        block = coordinator.next_block(slots=1)
+        assert block is not None
+        claim = mill.opened.ledger.claim(block.id, holder=str(this_process()))
+        assert claim is not None
+        ended = command_line(command, "squares")
+        assert ended.code == 0 and f"squares is {state}" in ended.out and f"{done} events are safe" in ended.out
+        assert mill.opened.ledger.renew(claim.lease).directive is told
+        assert not coordinator.is_wanted()
+        assert coordinator.next_block(slots=1) is None
+    assert f"squares is {state}" in command_line("status", "squares").out
+    new_campaign().run()
+    assert "squares is done" in command_line("status", "squares").out
+    assert command_line("audit", "squares").code == 0
+
+
+def test_rubbish_is_collected_and_what_counts_is_left(
+    new_campaign: Callable[..., Mill], command_line: CommandLine
+) -> None:
+    """An object that a dead attempt left goes; committed and merged ones, and those of living attempts, stay."""
+    mill = new_campaign()
+    store = store_of(mill.opened.record)
+    with mill.driven() as coordinator:
+        mill.work(coordinator)
+        block = coordinator.next_block(slots=1)
+        assert block is not None
+        claim = mill.opened.ledger.claim(block.id, holder=str(this_process()))
+        assert claim is not None
+        Path("some.bytes").write_bytes(b"half a range")
+        for attempt in (claim.lease.attempt, claim.lease.attempt + 1000):
+            store.put(f"_ranges/squares/{attempt}/0-0-5-late.arrow", Path("some.bytes"))
+        before = set(store.keys())
+        assert "squares: 1 object removed" in command_line("gc", "squares").out
+        assert before - set(store.keys()) == {f"_ranges/squares/{claim.lease.attempt + 1000}/0-0-5-late.arrow"}
+    assert "squares: 1 object removed" in command_line("gc", "squares").out  # its attempt is dead by now
+    assert "squares: 0 objects removed" in command_line("gc", "squares").out
+    new_campaign().run()
+    assert command_line("audit", "squares").code == 0
+
+
+def test_what_nobody_knows_cannot_be_paused(new_campaign: Callable[..., Mill], command_line: CommandLine) -> None:
+    """One line with the names there are, and nothing is changed."""
+    new_campaign()
+    ended = command_line("pause", "circles")
+    assert ended.code == 1
+    assert ended.err.startswith("eventmill: the ledger has no campaign 'circles'; it has: squares")
