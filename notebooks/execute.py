@@ -1,4 +1,4 @@
-"""Executes a notebook from its first cell to its last and writes its outputs into it, without traces of the machine.
+"""Executes a notebook, first cell to last, and writes its outputs into it, without traces of the machine.
 
 `python notebooks/execute.py` does so for all of them, where they are: after a change, before a commit.
 """
