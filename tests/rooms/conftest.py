@@ -51,6 +51,7 @@ class Team:
         self.environment = os.environ | {
             "PREFECT_API_URL": url,
             "PREFECT_HOME": str(folder / ".prefect"),
+            "PWD": str(folder),  # what a shell there would say, and `prefect.yaml` asks for
             "DO_NOT_TRACK": "1",
             MARK: self.mark,
         }

@@ -39,9 +39,9 @@ def test_a_deployed_campaign_is_merged_by_a_run_that_starts_by_itself(
         first = next(iter(team.runs(client, flow)), None)
         return first if first and first.state and first.state.is_final() else None
 
-    processed, merged = team.until(lambda: ended("process")), team.until(lambda: ended("merge"))
-
+    processed = team.until(lambda: ended("process"))
     assert (processed.name, processed.state_name) == ("squares", "Completed"), processed.state.message
+    merged = team.until(lambda: ended("merge"))
     assert (merged.name, merged.state_name) == ("squares · merge", "Completed"), merged.state.message
     assert merged.created_by.type == "AUTOMATION"
     files = sorted((team.folder / "out").glob("*.parquet"))
