@@ -16,7 +16,8 @@ LAB = Path(__file__).parent / "lab"
 def new_campaign(folder: Path, payload: str, **keys: Any) -> Campaign:
     """A campaign that writes into `folder`. `keys` are those of a campaign file, and some are shorter:
 
-    `events` (generated, in two inputs), `parameters` (of the payload), `merge` and `columns` (of the output).
+    `events` (generated, in two inputs), `parameters` (of the payload), `merge` and `columns` (of the output), and
+    `output` for more of its keys.
     """
     callable = payload if ":" in payload else f"{LAB}/payloads.py:{payload}"
     short = {
@@ -27,7 +28,8 @@ def new_campaign(folder: Path, payload: str, **keys: Any) -> Campaign:
             "store": str(folder / "merged"),
             "merge": keys.pop("merge", {"events": 500}),
             "columns": keys.pop("columns", None),
-        },
+        }
+        | keys.pop("output", {}),
     }
     if "events" in keys:
         short["inputs"] = {"generated": {"events": keys.pop("events"), "files": 2}}

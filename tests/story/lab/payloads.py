@@ -87,3 +87,37 @@ def gate(events, where, *, folder):
         while not Path(folder, "open").exists():
             time.sleep(0.01)
     return table(event=events)
+
+
+def count(events, where):
+    """Histograms of the positions of the events: a weighted one, and one whose categories grow."""
+    import hist
+
+    numbers = hist.Hist(hist.axis.Regular(20, 0, 5000, name="number"), storage=hist.storage.Weight())
+    numbers.fill(number=where.positions, weight=where.positions % 7 + 0.1)
+    parity = hist.Hist(hist.axis.StrCategory([], growth=True, name="parity"))
+    parity.fill(["odd" if n % 2 else "even" for n in where.positions])
+    return {"numbers": numbers, "parity": parity}
+
+
+def mass(events, where):
+    """The masses of the Z candidates of uproot's example."""
+    import hist
+
+    masses = hist.Hist(hist.axis.Regular(60, 60, 120, name="mass"), hist.axis.IntCategory([-1, 1], name="Q1"))
+    masses.fill(mass=events["M"], Q1=events["Q1"])
+    return {"mass": masses}
+
+
+def lines(events, where):
+    """A line of text for each event."""
+    return "".join(f"{where.file} {n}\n" for n in where.positions).encode()
+
+
+def written(events, where, *, folder):
+    """The same, in a file that we wrote ourselves."""
+    import tempfile
+
+    with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
+        file.write(lines(events, where))
+    return Path(file.name)
