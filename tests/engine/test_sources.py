@@ -29,47 +29,12 @@ from eventmill.sources import (
 )
 from eventmill.sources.files import KEPT_BYTES, around
 from tests.conftest import SHARED
+from tests.engine.made_inputs import EDGES, EVENTS, plain, write_parquet, write_rntuple, write_root
+from tests.engine.made_inputs import expected as whole_input
 
 ROOT = SourceSpec("root")
 PARQUET = SourceSpec("parquet")
 GENERATED = SourceSpec("generated")
-CLUSTERS = (40, 1, 100, 59)
-"""Events of each cluster of the files that the tests make."""
-
-EDGES = (40, 41, 141)
-EVENTS = sum(CLUSTERS)
-
-
-def columns(first: int, events: int) -> dict[str, Any]:
-    """Columns of events that know their number: it, its square, and lists of zero to three halves of it."""
-    number = np.arange(first, first + events)
-    return {
-        "number": number,
-        "square": number**2,
-        "hits": ak.unflatten(np.repeat(number, number % 4) * 0.5, number % 4),
-    }
-
-
-def write_root(path: Path, *, trees: tuple[str, ...] = ("events",), clusters: tuple[int, ...] = CLUSTERS) -> str:
-    with uproot.recreate(path) as file:
-        for name in trees:
-            tree = file.mktree(name, {"number": "int64", "square": "int64", "hits": "var * float64"})
-            first = 0
-            for events in clusters:
-                tree.extend(columns(first, events))
-                first += events
-    return str(path)
-
-
-def write_parquet(path: Path, *, clusters: tuple[int, ...] = CLUSTERS) -> str:
-    types = {"number": pa.int64(), "square": pa.int64(), "hits": pa.list_(pa.float64())}
-    with pq.ParquetWriter(path, pa.schema(types), write_page_checksum=True) as writer:
-        first = 0
-        for events in clusters:
-            made = {name: ak.to_list(values) for name, values in columns(first, events).items()}
-            writer.write_table(pa.table(made, schema=pa.schema(types)), row_group_size=max(events, 1))
-            first += events
-    return str(path)
 
 
 @dataclass(frozen=True)
@@ -82,25 +47,21 @@ class Made:
     boundaries: tuple[int, ...]
 
 
-@pytest.fixture(scope="module", params=["root", "parquet", "generated"])
+@pytest.fixture(scope="module", params=["root", "rntuple", "parquet", "generated"])
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Made:
     folder = tmp_path_factory.mktemp("made")
     match request.param:
         case "root":
-            return Made(ROOT, write_root(folder / "a.root"), plain_records, EDGES)
+            return Made(ROOT, write_root(folder / "a.root"), plain, EDGES)
+        case "rntuple":
+            return Made(ROOT, write_rntuple(folder / "a.root"), plain, EDGES)
         case "parquet":
-            return Made(PARQUET, write_parquet(folder / "a.parquet"), pa.Table.to_pylist, EDGES)
+            return Made(PARQUET, write_parquet(folder / "a.parquet"), plain, EDGES)
     return Made(GENERATED, f"generated:1000-{1000 + EVENTS}", np.ndarray.tolist, ())
 
 
 def expected(made: Made) -> list[Any]:
-    if made.spec is GENERATED:
-        return list(range(1000, 1000 + EVENTS))
-    return ak.to_list(ak.zip(columns(0, EVENTS), depth_limit=1))
-
-
-def plain_records(array: ak.Array) -> list[Any]:
-    return ak.to_list(array[["number", "square", "hits"]])  # ROOT also has a column 'nhits', of lengths
+    return list(range(1000, 1000 + EVENTS)) if made.spec is GENERATED else whole_input()
 
 
 RANGES = st.tuples(st.integers(0, EVENTS - 1), st.integers(1, EVENTS)).map(lambda r: (r[0], min(sum(r), EVENTS)))
@@ -258,6 +219,18 @@ def test_a_missing_tree_is_named_with_those_there_are(tmp_path: Path) -> None:
         look(one, SourceSpec("root", tree="Events"))
     with pytest.raises(InputError, match=r"holds 2 trees: events, runs/all\. Say which one by 'tree'\."):
         look(two, ROOT)
+
+
+def test_a_tree_and_an_rntuple_in_one_file_are_told_apart_by_name(tmp_path: Path) -> None:
+    """Which is meant must be said, and then each is read."""
+    with uproot.recreate(tmp_path / "a.root") as file:
+        file.mktree("old", {"number": "int64"}).extend({"number": np.arange(5)})
+        file.mkrntuple("new", {"number": "int64"}).extend({"number": np.arange(7)})
+    url = str(tmp_path / "a.root")
+    with pytest.raises(InputError, match=r"holds 2 trees: old, new\. Say which one by 'tree'"):
+        look(url, ROOT)
+    assert look(url, SourceSpec("root", tree="old")).events == 5
+    assert open_source(url, SourceSpec("root", tree="new")).read(5, 7)["number"].to_list() == [5, 6]
 
 
 def test_what_is_not_a_tree_is_said_to_be_something_else(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+import eventmill.tasks
 from eventmill import __version__
 from eventmill.cli.abandoned import abandoned
 from eventmill.cli.checking import validate
@@ -18,6 +19,7 @@ from eventmill.cli.trying import try_payload
 from eventmill.cli.views import audit, outputs, status
 from eventmill.cli.wanting import cancel, pause
 from eventmill.errors import EventmillError
+from eventmill.tasks import load_block
 
 EXIT_CODES = {
     0: "done",
@@ -73,6 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     What Eventmill itself reports, and a command that is not understood, is one line on standard error,
     followed by a payload's traceback where there is one. Any other exception passes.
     """
+    look_up_with(load_block)
     try:
         ended = app(args=arguments, prog_name="eventmill", standalone_mode=False)
         sys.stdout.flush()  # here, so that a reader who has gone is noticed here

@@ -240,6 +240,8 @@ def _why_not(error: BaseException) -> str:
     if status is not None:
         return f"the server answered {status}"
     name, said = type(error).__name__, " ".join(str(error).split())[:200]
+    if "Payload" in name:
+        return "the answer ended too early. Try again, and look at the server"
     if "Connect" in name or isinstance(error, ConnectionError | TimeoutError):
         return f"the server cannot be reached or broke off ({name}: {said}). Check the url and the network"
     return f"{name}: {said}"

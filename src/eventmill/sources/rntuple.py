@@ -14,6 +14,10 @@ from eventmill.sources.remote import RemoteFile
 
 def rntuple_content(url: str, ntuple: Any, handle: BinaryIO | RemoteFile, spec: SourceSpec, close: Any) -> Content:
     """Its fields are columns, its clusters the natural boundaries."""
+    if isinstance(handle, RemoteFile):
+        # One envelope for each group of clusters: fetched side by side, not one after the other.
+        links = [group.page_list_link.locator for group in ntuple.footer.cluster_group_records]
+        handle.hold((int(at.offset), int(at.offset + at.num_bytes)) for at in links)
     names = _chosen(url, ntuple, spec)
     clusters = [(int(c.num_first_entry), int(c.num_entries)) for c in ntuple.cluster_summaries]
     events = int(ntuple.num_entries)
@@ -23,7 +27,8 @@ def rntuple_content(url: str, ntuple: Any, handle: BinaryIO | RemoteFile, spec: 
     def load(start: int, stop: int) -> Any:
         try:
             if isinstance(handle, RemoteFile):
-                wanted = [n for n, (first, count) in enumerate(clusters) if first < stop and first + count > start]
+                # uproot 5.7.7 also decodes the cluster that begins just where the range ends.
+                wanted = [n for n, (first, size) in enumerate(clusters) if first <= stop and first + size > start]
                 handle.hold(_pages(ntuple, columns, wanted))
             return ntuple.arrays(
                 filter_name=lambda name: name.split(".")[0] in names,

@@ -1,0 +1,65 @@
+"""How a name in a campaign becomes credentials: a Prefect block, loaded in the process that needs it.
+
+Only the name travels; what is in the block stays in this process's memory.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from eventmill.errors import AccessError
+
+SECRET = "secret"
+
+
+def values_in_block(name: str) -> dict[str, Any]:
+    """The values in a block: `secret/NAME` with JSON in it, or `aws-credentials/NAME` of prefect-aws."""
+    from prefect.blocks.core import Block
+
+    try:
+        block: Any = Block.load(name, _sync=True)  # type: ignore[call-arg]
+    except Exception as error:  # a block that is not there, of a kind that is not here, an API out of reach
+        raise AccessError(f"the Prefect block '{name}' cannot be loaded: {_reason(error, name)}") from None
+    values = _of_secret(name, block) if name.startswith(f"{SECRET}/") else _of_aws(block)
+    return {key: _shown(value) for key, value in values.items()}
+
+
+def _of_secret(name: str, block: Any) -> Mapping[str, Any]:
+    held = _shown(block.get())
+    if isinstance(held, str):
+        try:
+            held = json.loads(held)
+        except ValueError:
+            held = None
+    if not isinstance(held, Mapping):
+        raise AccessError(
+            f"the Prefect block '{name}' must hold JSON such as {{'key': …, 'secret': …, 'endpoint_url': …}}."
+        )
+    return held
+
+
+def _of_aws(block: Any) -> Mapping[str, Any]:
+    """By the names of its fields, so that nothing has to be installed here that the block does not need anyway."""
+    client = getattr(block, "aws_client_parameters", None)
+    return {
+        "key": getattr(block, "aws_access_key_id", None) or getattr(block, "minio_root_user", None),
+        "secret": getattr(block, "aws_secret_access_key", None) or getattr(block, "minio_root_password", None),
+        "token": getattr(block, "aws_session_token", None),
+        "region": getattr(block, "region_name", None),
+        "endpoint_url": getattr(client, "endpoint_url", None),
+    }
+
+
+def _shown(value: Any) -> Any:
+    return value.get_secret_value() if hasattr(value, "get_secret_value") else value
+
+
+def _reason(error: Exception, name: str) -> str:
+    from prefect.settings import PREFECT_API_URL
+
+    place = PREFECT_API_URL.value() or "this machine's own Prefect database"
+    if isinstance(error, ValueError):
+        return f"there is none at {place}. Make it there, or set PREFECT_API_URL."
+    return f"{type(error).__name__} at {place}."
