@@ -24,7 +24,7 @@ class Part(BaseModel):
 
 
 class InputFormat(StrEnum):
-    """What the input files are."""
+    """What the input files are, unless an installed package adds more."""
 
     ROOT = "root"
     PARQUET = "parquet"
@@ -59,7 +59,10 @@ class Inputs(Part):
         description="Paths, urls or globs in campaign order, folders of Parquet files, or @FILE with one a line.",
     )
     generated: Generated | None = Field(None, description="Generate events instead of reading files.")
-    format: InputFormat | None = Field(None, description="Told from the file names unless given.")
+    format: str | None = Field(
+        None,
+        description="root, parquet, or one that an installed package adds; told from the file names unless given.",
+    )
     tree: str | None = Field(
         None, description="The TTree or RNTuple to read; may be left out if a file has just one."
     )
@@ -72,6 +75,16 @@ class Inputs(Part):
     credentials: str | None = Field(
         None, description="For inputs on S3, if other than the campaign's; 'anonymous' for what is open to all."
     )
+
+    @field_validator("format")
+    @classmethod
+    def _known(cls, value: str | None) -> str | None:
+        if value is not None and value not in tuple(InputFormat):
+            from eventmill.sources import input_formats  # all that reads files comes with it
+
+            if value not in input_formats():
+                raise ValueError(f"there is no such input format; there are {', '.join(input_formats())}")
+        return value
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:

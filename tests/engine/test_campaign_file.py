@@ -99,7 +99,7 @@ def test_addresses_are_absolute_unless_they_are_urls(tmp_path: Path, monkeypatch
         ({"inputs": {"files": ["x"], "generated": {"events": 1}}}, "give either 'files' or 'generated'"),
         ({"inputs": {"files": []}}, "'inputs.files': list should have at least 1 item"),
         ({"inputs": {"files": "x.root"}}, "'inputs.files': input should be a valid list (given: 'x.root')"),
-        ({"inputs": {"files": ["x"], "format": "csv"}}, "'inputs.format': input should be 'root' or 'parquet'"),
+        ({"inputs": {"files": ["x"], "format": "csv"}}, "'inputs.format': there is no such input format; there are root,"),
         ({"inputs": {"generated": {"events": 2, "files": 3}}}, "2 events cannot be divided into 3 files"),
         ({"inputs": {"generated": {"events": 2}, "tree": "T"}}, "belong to 'files', not to 'generated'"),
         ({"payload": "p.py:F"}, "'payload': input should be a valid dictionary"),

@@ -1,11 +1,18 @@
-"""Where events come from: ROOT trees, Parquet files, or numbers alone. One way to open, look and read."""
+"""Where events come from: ROOT trees, Parquet files, numbers alone, or a format that another package adds.
+
+A package adds a format with an entry point of the group `eventmill.sources`: its name is the format and the suffix
+of its files, its object a function like `open_parquet`. It must be installed wherever Eventmill runs.
+"""
 
 from __future__ import annotations
 
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import PurePosixPath
 from typing import Any, Protocol
 
 from eventmill.errors import InputError
@@ -23,6 +30,7 @@ __all__ = [
     "expand",
     "generated_urls",
     "identity_of",
+    "input_formats",
     "look",
     "named_tree",
     "open_source",
@@ -58,6 +66,32 @@ _OPENERS: dict[str, Callable[[str, SourceSpec], Source]] = {
     "parquet": open_parquet,
     "generated": open_generated,
 }
+
+GROUP = "eventmill.sources"
+
+
+def input_formats() -> tuple[str, ...]:
+    """Every known input format, the built-in ones first."""
+    return (*_OPENERS, *sorted(_added().keys() - _OPENERS.keys()))
+
+
+def _opener(format: str) -> Callable[[str, SourceSpec], Source]:
+    if format not in input_formats():
+        raise InputError(f"'{format}' is no input format; there are {', '.join(input_formats())}.")
+    if format in _OPENERS:
+        return _OPENERS[format]
+    added: Callable[[str, SourceSpec], Source] = _added()[format].load()
+    return added
+
+
+@cache
+def _added() -> Mapping[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+def _told(url: str) -> str | None:
+    suffix = PurePosixPath(url).suffix.removeprefix(".").lower()
+    return told_format(url) or (suffix if suffix in _added() else None)
 
 
 class _OpenFiles:
@@ -129,11 +163,10 @@ def look(url: str, spec: SourceSpec) -> NewInput:
 
 
 def _open(url: str, spec: SourceSpec) -> Source:
-    if spec.format not in _OPENERS:
-        raise InputError(f"'{spec.format}' is no input format; there are {', '.join(_OPENERS)}.")
+    opener = _opener(spec.format)
     if spec.columns == ():
         raise InputError(f"{url}: an empty list of columns; name some, or leave it out for all.")
-    return _OPENERS[spec.format](url, spec)
+    return opener(url, spec)
 
 
 def source_format(urls: Sequence[str], declared: str | None) -> str:
@@ -142,12 +175,12 @@ def source_format(urls: Sequence[str], declared: str | None) -> str:
     InputError if it is unknown or if there are several.
     """
     if declared is not None:
-        if declared not in _OPENERS:
-            raise InputError(f"'{declared}' is no input format; there are {', '.join(_OPENERS)}.")
+        if declared not in input_formats():
+            raise InputError(f"'{declared}' is no input format; there are {', '.join(input_formats())}.")
         return declared
     examples: dict[str, str] = {}
     for url in urls:
-        told = "generated" if url.startswith("generated:") else told_format(url)
+        told = "generated" if url.startswith("generated:") else _told(url)
         if told is None:
             raise InputError(f"the name of {url} tells no format; say 'format: root' or 'format: parquet'.")
         examples.setdefault(told, url)

@@ -1,10 +1,13 @@
 """Where outputs are kept: objects under keys, whole or not there at all. Knows no ledger and no format.
 
-That an event counts once is the ledger's doing; a store only promises that what it shows is complete.
+That an event counts once is the ledger's doing; a store only promises that what it shows is complete. A package
+adds a store with an entry point of the group `eventmill.stores`: its name is the protocol of the urls, its object
+takes a url and `credentials` and gives a `Store`. It must be installed wherever Eventmill runs.
 """
 
 from __future__ import annotations
 
+from importlib.metadata import entry_points
 from pathlib import Path
 
 from eventmill.access import scheme
@@ -13,6 +16,8 @@ from eventmill.store.contract import Store, Stored
 from eventmill.store.folder import FolderStore
 
 __all__ = ["FolderStore", "Store", "Stored", "open_store"]
+
+GROUP = "eventmill.stores"
 
 
 def open_store(url: str, *, credentials: str | None = None) -> Store:
@@ -31,4 +36,7 @@ def open_store(url: str, *, credentials: str | None = None) -> Store:
 
         bucket, _, prefix = url.partition("://")[2].partition("/")
         return S3Store(bucket, prefix, credentials=credentials)
+    for point in entry_points(group=GROUP, name=protocol):
+        added: Store = point.load()(url, credentials=credentials)
+        return added
     raise StoreError(f"{url}: no store for '{protocol}://'; there is file://, s3://, or just a path.")
