@@ -1,0 +1,104 @@
+"""docs/extending.md: its package, installed as it says, takes part in a campaign."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from eventmill import formats, sources
+from eventmill.audit import audit
+from eventmill.campaign import Campaign, read_campaign
+from eventmill.model import Counts
+from eventmill.opening import store_of
+from eventmill.payloads.pool import stop_all
+from tests.story.test_readme import run_here
+
+PAGE = (Path(__file__).parents[2] / "docs" / "extending.md").read_text(encoding="utf-8")
+BLOCK = re.compile(r"^```(?:python|yaml|toml)\n# (\S+)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The page's files in a folder that is on the path, with the metadata that an installer would make."""
+    for name, text in BLOCK.findall(PAGE):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    project = tomllib.loads((tmp_path / "pyproject.toml").read_text())["project"]
+    metadata = tmp_path / f"{project['name']}-{project['version']}.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
+    )
+    sections = [
+        "\n".join([f"[{group}]", *(f"{name} = {place}" for name, place in points.items())])
+        for group, points in project["entry-points"].items()
+    ]
+    (metadata / "entry_points.txt").write_text("\n\n".join(sections) + "\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    forget_what_is_installed()
+    yield tmp_path
+    stop_all()
+    forget_what_is_installed()
+    for name in [name for name in sys.modules if name.partition(".")[0] == "mymill"]:
+        del sys.modules[name]
+
+
+def forget_what_is_installed() -> None:
+    """Each process looks once for what other packages add."""
+    sources._added.cache_clear()
+    formats._added.cache_clear()
+
+
+@pytest.fixture
+def stars() -> pd.DataFrame:
+    """Three files of 1,500 stars each, in `sky`."""
+    rng = np.random.default_rng(2026)
+    Path("sky").mkdir()
+    nights = []
+    for night in range(3):
+        catalogue = np.zeros(1500, dtype=[("ra", "f8"), ("mag", "f4")])
+        catalogue["ra"], catalogue["mag"] = rng.uniform(0, 360, 1500), rng.normal(15, 2, 1500)
+        np.save(f"sky/night-{night}.npy", catalogue)
+        nights.append(pd.DataFrame(catalogue).assign(row=range(1500)))
+    return pd.concat(nights, ignore_index=True)
+
+
+def test_a_source_a_store_and_a_format_of_another_package_carry_a_campaign(
+    installed: Path, stars: pd.DataFrame
+) -> None:
+    """Every event is read by the page's source, written by its format, kept in its store; the audit agrees."""
+    opened = run_here(read_campaign(Path("campaign.yaml")), installed)
+
+    assert opened.ledger.counts(opened.record.id) == Counts(merged=4500)
+    merged = sorted(Path("out").glob("*.csv"))
+    assert [path.name for path in merged] == [
+        f"bright-{start:012}-{stop:012}.csv" for start, stop in ((0, 2000), (2000, 4000), (4000, 4500))
+    ]
+    found = pd.concat([pd.read_csv(path, sep=";", dtype={"mag": "f4"}) for path in merged], ignore_index=True)
+    expected = stars[stars.mag < 12.0].reset_index(drop=True)
+    assert len(expected) > 0
+    pd.testing.assert_frame_equal(found, expected)
+    result = audit(opened.ledger, store_of(opened.record), opened.record)
+    assert result.is_exact, result.problems
+    assert not list(Path("out").glob("_ranges/**/*.csv"))
+
+
+def test_a_format_that_no_package_adds_is_refused_with_those_that_there_are(installed: Path) -> None:
+    """The added one is among them."""
+    data = {"name": "c", "payload": {"callable": "payload.py:bright"}, "output": {"store": "out"}}
+    with pytest.raises(ValueError, match=r"there is no such input format; there are root, .*npy"):
+        Campaign.model_validate(data | {"inputs": {"files": ["a"], "format": "np"}})
+    with pytest.raises(ValueError, match=r"there is no such format; there are .*csv"):
+        output = {"store": "out", "format": "cvs"}
+        Campaign.model_validate(data | {"inputs": {"files": ["a"]}, "output": output})
