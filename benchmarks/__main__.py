@@ -32,7 +32,7 @@ def main(names: list[str]) -> None:
         print(f"{name} ...", end=" ", flush=True)
         found[name] = importlib.import_module(f"benchmarks.{name}").measure()
         print(f"{time.monotonic() - begun:.0f} s", flush=True)
-    MEASURED.write_text(json.dumps(found | {"machine": here}, indent=2) + "\n")
+        MEASURED.write_text(json.dumps(found | {"machine": here}, indent=2) + "\n")
     lines = rows(found)
     print(table(lines))
     head = f"# Measured\n\nBy `make bench` on {here}.\n\n"
