@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 import time
 from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
 
-from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
+from prefect.artifacts import (
+    create_image_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
 
 from eventmill.coordinator import Coordinator
+from eventmill.opening import Opened, store_of
+from eventmill.picture import picture_key
 
 SHOW_SECONDS = 5.0
 """Each showing is a request to the Prefect server."""
@@ -74,7 +82,23 @@ def show_result(coordinator: Coordinator, *, manifest: str | None) -> dict[str, 
         key=artifact_key(opened.record.name, "files"),
         description=f"Campaign {opened.record.name}: {summary}.",
     )
+    if manifest is not None:
+        _show_picture(opened)
     return {"campaign": opened.record.name, "events": events, "files": len(merged), "manifest": manifest}
+
+
+def _show_picture(opened: Opened) -> None:
+    """The histograms of a campaign that has some, in the artifact itself: a browser may not reach the store."""
+    store, key = store_of(opened.record), picture_key(opened.record.name)
+    if opened.order.format.name != "hist" or store.size(key) is None:
+        return
+    with store.open(key) as file:
+        picture = base64.b64encode(file.read()).decode()
+    create_image_artifact(
+        f"data:image/png;base64,{picture}",
+        key=artifact_key(opened.record.name, "histograms"),
+        description=f"Histograms of campaign {opened.record.name}",
+    )
 
 
 def artifact_key(campaign: str, what: str) -> str:

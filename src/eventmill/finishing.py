@@ -5,6 +5,7 @@ from __future__ import annotations
 from eventmill.manifest import write_manifest
 from eventmill.merger import publish_merges
 from eventmill.opening import Opened, store_of
+from eventmill.picture import write_picture
 from eventmill.tidying import sweep
 
 
@@ -13,6 +14,7 @@ def finish(opened: Opened) -> str:
     ledger, store = opened.ledger, store_of(opened.record)
     publish_merges(ledger, store, opened.record.id)
     sweep(ledger, store, opened.record)
+    write_picture(ledger, store, opened.record)
     return write_manifest(ledger, store, opened.record)
 
 

@@ -227,7 +227,7 @@ def forget(ledger: Ledger, record: CampaignRecord) -> None:
     keys = [merged.key for merged in ledger.merged_outputs(record.id)]
     for folder in (RANGES, STAGED):
         keys += list(store.keys(f"{folder}/{record.name}"))
-    store.delete([*keys, f"_{record.name}-manifest.json"])
+    store.delete([*keys, f"_{record.name}-manifest.json", f"_{record.name}-histograms.png"])
     ledger.forget_campaign(record.id)
 
 

@@ -127,6 +127,7 @@ def test_histograms_are_added(campaign: Callable[..., Campaign], tmp_path: Path)
     story = campaign("count", events=3000, ranges={"events": 30}, merge={"events": 700}, output={"format": "hist"})
     files = merged(story, tmp_path, kills=2)
     assert {file.suffix for file in files} == {".zip"}
+    assert (tmp_path / "merged" / "_story-histograms.png").read_bytes().startswith(b"\x89PNG")
     found = read_histograms(files)
     positions = np.concatenate([np.arange(1500), np.arange(1500)])
     expected = hist.Hist(hist.axis.Regular(20, 0, 5000, name="number"), storage=hist.storage.Weight())

@@ -76,7 +76,8 @@ class RootFormat:
         cluster_rows = columns.rows_of_group(sample, most_rows=CLUSTER_ROWS, most_bytes=CLUSTER_BYTES)
         written = 0
         with new_file(path), uproot.recreate(path) as file:
-            tree = _new_tree(file, self.tree, self.kind, target)
+            clusters = sum(part.rows for part in parts) // cluster_rows + 1
+            tree = _new_tree(file, self, target, clusters=clusters)
             cluster = pa.concat_tables([sample, rows.take(cluster_rows - len(sample))])
             while len(cluster):
                 tree.extend(_arrays(cluster.combine_chunks()))
@@ -134,27 +135,31 @@ def _has_nulls(array: pa.Array) -> bool:
     return pa.types.is_list(array.type) and _has_nulls(array.flatten())
 
 
-def _new_tree(file: Any, name: str, kind: str, schema: pa.Schema) -> Any:
+def _new_tree(file: Any, format: RootFormat, schema: pa.Schema, *, clusters: int) -> Any:
     types = {field.name: _root_type(field.type) for field in schema}
-    if kind == "rntuple":
-        return file.mkrntuple(name, types)
-    return file.mktree(name, types, counter_name=_counter_names(schema))
+    if format.kind == "rntuple":
+        return file.mkrntuple(format.tree, types)
+    # Room for all baskets from the start: uproot writes all metadata anew for more, 13 s for 1,000 branches.
+    counters = _counter_names(schema)
+    return file.mktree(format.tree, types, counter_name=counters, initial_basket_capacity=clusters)
 
 
 def _root_type(type: pa.DataType) -> Any:
+    """As uproot wants it. Not from a datashape: to parse one takes milliseconds, and files have 1,000 columns."""
+    return _NUMBERS[type] if type in _NUMBERS else _awkward_type(type)
+
+
+def _awkward_type(type: pa.DataType) -> Any:
     import awkward as ak
 
-    if type in _NUMBERS:
-        return _NUMBERS[type]
-    return ak.types.from_datashape(_shape(type), highlevel=False)
-
-
-def _shape(type: pa.DataType) -> str:
     if pa.types.is_list(type):
-        return f"var * {_shape(type.value_type)}"
+        return ak.types.ListType(_awkward_type(type.value_type))
+    if pa.types.is_string(type):
+        letters = ak.types.NumpyType("uint8", parameters={"__array__": "char"})
+        return ak.types.ListType(letters, parameters={"__array__": "string"})
     if pa.types.is_null(type):  # of a column in which no range had a value
-        return "float64"
-    return "string" if pa.types.is_string(type) else str(_NUMBERS[type])
+        return ak.types.NumpyType("float64")
+    return ak.types.NumpyType(str(_NUMBERS[type]))
 
 
 def _counter_names(schema: pa.Schema) -> Callable[[str], str]:
