@@ -10,7 +10,7 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -117,13 +117,15 @@ class _BlockWork:
     def run(self) -> BlockReport:
         """The whole block, or as far as the ledger lets it."""
         with _Renewing(self):
-            if not self._set_up():
-                return replace(self.report, note="the payload could not be set up")
-            # Opened in this thread: an input that is not what was split ends the block, not its events.
-            source = self._open_source()
             reader, storer = (ThreadPoolExecutor(1, thread_name_prefix=name) for name in ("reader", "storer"))
             try:
-                self._work_through(source, reader, storer)
+                # A far input is opened, and its first range read, while the payload is set up.
+                opening = reader.submit(self._open_source, expected=self.claim.input.identity)
+                reads = self._reads(opening, reader)
+                first = next(reads, None)
+                if not self._set_up():
+                    return replace(self.report, note="the payload could not be set up")
+                self._work_through(first, reads, storer)
             finally:
                 storer.shutdown(wait=True)
                 reader.shutdown(wait=True, cancel_futures=True)
@@ -151,10 +153,10 @@ class _BlockWork:
             self.ledger.account_setup(self.claim.lease.campaign_id, self.payload.cpu_seconds)
         return True
 
-    def _open_source(self) -> Source:
+    def _open_source(self, *, expected: str | None = None) -> Source:
         item = self.claim.input
         url = locate(item.url, folder=self.order.folder)
-        source = open_source(url, self.order.source, expected=item.identity)
+        source = open_source(url, self.order.source, expected=expected)
         if (source.identity, source.events) != (item.identity, item.events):
             raise InputError(
                 f"{item.url} has changed since it was split: it had {item.events} events, now {source.events}. "
@@ -162,13 +164,13 @@ class _BlockWork:
             )
         return source
 
-    def _work_through(self, source: Source, reader: ThreadPoolExecutor, storer: ThreadPoolExecutor) -> None:
-        ranges = self._ranges()
+    def _work_through(
+        self, reading: Future[_Staged] | None, reads: Iterator[Future[_Staged]], storer: ThreadPoolExecutor
+    ) -> None:
         uncommitted: deque[Future[BlockReport]] = deque()
-        reading = _next_read(ranges, reader, source, self._read)
         while reading is not None and self.directive is Directive.CONTINUE:
             staged = reading.result()
-            reading = _next_read(ranges, reader, source, self._read)
+            reading = next(reads, None)
             while len(uncommitted) > 1:
                 self._add(uncommitted.popleft().result())
             outcome = staged.failure or self._compute(staged)
@@ -182,6 +184,11 @@ class _BlockWork:
         for future in uncommitted:
             self._add(future.result())
 
+    def _reads(self, opening: Future[Source], reader: ThreadPoolExecutor) -> Iterator[Future[_Staged]]:
+        """Range by range, a read that begins when it is asked for."""
+        for piece in self._ranges():
+            yield reader.submit(self._read, opening, piece)
+
     def _ranges(self) -> Iterator[EventRange]:
         item, block = self.claim.input, self.claim.block
         cuts = cutting.Cuts(
@@ -193,7 +200,8 @@ class _BlockWork:
         for piece in self.claim.missing:
             yield from cutting.cut(piece, size=block.range_events, cuts=cuts)
 
-    def _read(self, source: Source, piece: EventRange) -> _Staged:
+    def _read(self, opening: Future[Source], piece: EventRange) -> _Staged:
+        source = opening.result()  # what is not what was split ends the block, and no event is at fault
         path = self.scratch / f"{piece.start}.events"
         try:
             events = source.read(piece.start, piece.stop)
@@ -293,13 +301,3 @@ class _Renewing:
 def locate(url: str, *, folder: str) -> str:
     """An input's address for this process, whose working directory may be another than the coordinator's."""
     return url if "://" in url or url.startswith("generated:") else str(Path(folder) / url)
-
-
-def _next_read(
-    ranges: Iterator[EventRange],
-    reader: ThreadPoolExecutor,
-    source: Source,
-    read: Callable[[Source, EventRange], _Staged],
-) -> Future[_Staged] | None:
-    piece = next(ranges, None)
-    return None if piece is None else reader.submit(read, source, piece)

@@ -9,8 +9,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
-import eventmill.tasks
 from eventmill import __version__
+from eventmill.access import look_up_with
 from eventmill.cli.abandoned import abandoned
 from eventmill.cli.checking import validate
 from eventmill.cli.rubbish import gc
