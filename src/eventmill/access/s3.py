@@ -88,7 +88,10 @@ class Bucket:
         return str(client.meta.endpoint_url if client else filesystem.endpoint_url or "S3")
 
     def _filesystem(self) -> Any:
-        return access.filesystem("s3://", self.credentials)
+        try:
+            return access.filesystem("s3://", self.credentials)
+        except AccessError as error:
+            raise S3Error(str(error), status=None, code="") from error
 
     async def _get_all(
         self, filesystem: Any, key: str, ranges: Sequence[tuple[int, int]], attempts: int
@@ -159,8 +162,6 @@ class Bucket:
 
 def _unanswered(error: BaseException, place: str, who: str) -> str:
     name = type(error).__name__
-    if isinstance(error, AccessError):
-        return str(error).rstrip(".")
     if "Credential" in name or "Profile" in name or "Token" in name:
         return f"there are no credentials for {place} ({name}). Set {who}, or 'credentials' in the campaign"
     if name in ("ParamValidationError", "InvalidEndpointError") or isinstance(error, ValueError):
