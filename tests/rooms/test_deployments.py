@@ -16,7 +16,7 @@ from tests.rooms.conftest import Team
 EVENTS = 60
 
 
-@pytest.mark.timeout(330)
+@pytest.mark.timeout(500)  # the deadline is in `until`; before that the server starts and three commands run
 def test_a_deployed_campaign_is_merged_by_a_run_that_starts_by_itself(
     team: Team, client: SyncPrefectClient
 ) -> None:
