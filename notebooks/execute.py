@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -13,6 +14,9 @@ import nbformat
 from nbclient import NotebookClient
 
 TIMEOUT_SECONDS = 240  # for one cell; on a busy machine a cluster takes its time to start
+
+OF_A_TERMINAL = re.compile(r"\x1b\[[0-9;]*m")
+"""Bold and colours, which not every viewer of notebooks knows."""
 
 
 def execute(path: Path) -> nbformat.NotebookNode:
@@ -26,7 +30,11 @@ def execute(path: Path) -> nbformat.NotebookNode:
         record_timing=False,
         coalesce_streams=True,
     )
-    client.execute(env=os.environ | {"DO_NOT_TRACK": "1", "TERM": "dumb"})
+    client.execute(env=os.environ | {"DO_NOT_TRACK": "1"})
+    for cell in notebook.cells:
+        for output in cell.get("outputs", ()):
+            if output.output_type == "stream":
+                output.text = OF_A_TERMINAL.sub("", output.text).replace(f"{path.parent.parent}/", "")
     notebook.metadata = nbformat.from_dict(
         {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
     )
