@@ -34,7 +34,7 @@ class Worker:
     def __init__(self) -> None:
         self.task: Task | None = None
         self.line, theirs = NURSERY.Pipe()
-        self._process = NURSERY.Process(target=serve, args=(theirs,), daemon=True)
+        self._process = NURSERY.Process(target=serve, args=(theirs, dict(os.environ)), daemon=True)
         self._process.start()
         self.pid = int(self._process.pid or 0)
         theirs.close()
@@ -60,8 +60,9 @@ class Worker:
         os.kill(self.pid, signal.SIGCONT)
 
 
-def serve(line: Connection[Any, Any]) -> None:
+def serve(line: Connection[Any, Any], environment: dict[str, str]) -> None:
     """Carry out what comes down the line; answer with what it returned, or with what it raised."""
+    os.environ.update(environment)  # the process that we are forked from knows that of long ago
     with suppress(EOFError, ConnectionError):
         while True:
             order, (work, number) = line.recv()
