@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,12 @@ from eventmill.audit import audit
 from eventmill.campaign import Campaign
 from eventmill.coordinator import Coordinator
 from eventmill.errors import CampaignError, CampaignLed, EventmillError, LedgerError
+from eventmill.finishing import finish_if_done
 from eventmill.flows.ending import fails_in_one_line
 from eventmill.flows.merge import merge
 from eventmill.flows.process import process
+from eventmill.merger import run_merge
+from eventmill.merging import begin_due
 from eventmill.opening import Opened, open_campaign, store_of
 
 
@@ -79,6 +83,17 @@ def test_the_merge_flow_finishes_a_campaign_whose_coordinator_died(
         assert counts.merged == counts.total == 40
         assert json.loads(Path("out/_squares-manifest.json").read_text())["events"]["unfinished"] == 0
     assert committed.ledger.campaign("squares").closed_at is not None
+    assert audit(committed.ledger, store_of(committed.record), committed.record).problems == ()
+
+
+def test_a_campaign_may_be_finished_by_several_at_once(committed: Opened) -> None:
+    """A coordinator at its end, and merge flows that were last: the manifest is there, and whole."""
+    for merge_id in begin_due(committed):
+        run_merge(committed.order, merge_id, holder="test")
+    with ThreadPoolExecutor(4) as pool:
+        keys = list(pool.map(lambda _: finish_if_done(committed), range(12)))
+    assert set(keys) == {"_squares-manifest.json"}
+    assert json.loads(Path("out/_squares-manifest.json").read_text())["events"]["merged"] == 40
     assert audit(committed.ledger, store_of(committed.record), committed.record).problems == ()
 
 
