@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import awkward as ak
 import hist
@@ -24,8 +24,10 @@ import uproot
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from eventmill.campaign import Output
 from eventmill.errors import CampaignError, CorruptOutput, PayloadError, StoreError
-from eventmill.formats import Contents, Format, Part, format_names, open_format
+from eventmill.formats import Contents, Format, Part, Written, _added, format_names, open_format
+from eventmill.formats.parts import fetched
 from eventmill.histograms import read_histograms
 from eventmill.model import FormatSpec
 
@@ -410,3 +412,52 @@ def test_an_unknown_format_or_option_is_named() -> None:
         open_format(FormatSpec("csv"))
     with pytest.raises(CampaignError, match=r"'root' does not take these options.*colour"):
         open_format(FormatSpec("root", {"colour": "red"}))
+
+
+class JsonLines:
+    """A format of somebody else's package: one text in which each result is a line."""
+
+    range_suffix = "json"
+
+    def __init__(self, *, suffix: str = "jsonl") -> None:
+        self.suffix = suffix
+
+    def write_range(self, result: object, path: Path, *, events: int, **_: object) -> Written:
+        path.write_text(json.dumps(result) + "\n")
+        return Written(rows=1, schema=b"json", infers=True)
+
+    def read_schema(self, part: Part) -> bytes:
+        return b"json"
+
+    def merge(self, parts: Sequence[Part], *, schema: bytes, path: Path) -> int:
+        with path.open("wb") as file, fetched(parts) as contents:
+            return sum(file.write(stream.read()) and 1 for _, stream in contents)
+
+    def read_contents(self, file: IO[bytes], *, name: str) -> Contents:
+        return Contents(len(file.read().splitlines()), None)
+
+
+def test_a_format_of_another_package_goes_in_by_its_entry_point(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A campaign may name it, and gives it its options; nothing else has to know."""
+    package = tmp_path / "their-1.0.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: their\nVersion: 1.0\n")
+    (package / "entry_points.txt").write_text(f"[eventmill.formats]\njsonl = {__name__}:JsonLines\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    _added.cache_clear()
+    try:
+        output = Output.model_validate({"store": "o", "format": "jsonl", "options": {"suffix": "ndjson"}})
+        format = open_format(output.spec)
+        assert (format_names()[-1], format.suffix) == ("jsonl", "ndjson")
+        parts = []
+        for number in range(3):
+            path = tmp_path / f"{number}"
+            written = format.write_range({"n": number}, path, events=1, schema=None, declared=None)
+            parts.append(part(path, written.rows, number, number + 1))
+        assert format.merge(parts, schema=b"json", path=tmp_path / "merged") == 3
+        assert (tmp_path / "merged").read_text() == '{"n": 0}\n{"n": 1}\n{"n": 2}\n'
+    finally:
+        monkeypatch.undo()
+        _added.cache_clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,9 @@ import pytest
 import uproot
 
 from eventmill.campaign import Campaign
+from eventmill.errors import CampaignChanged
 from eventmill.histograms import read_histograms
+from eventmill.opening import Changed
 from tests.conftest import SHARED
 from tests.crew import Crew
 from tests.story.lab.payloads import mass
@@ -183,3 +186,24 @@ def test_files_are_zipped_with_their_events(campaign: Callable[..., Campaign], t
             assert [int(line.split()[1]) for line in lines] == [*range(item["start"], item["stop"])]
             assert {line.split()[0] for line in lines} == {item["input"]}
     assert sum(item["stop"] - item["start"] for item in index) == 1000
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        ({"format": "parquet", "root": None}, "output.format: 'root' -> 'parquet'"),
+        ({"format": "root", "root": {"kind": "rntuple"}}, "output.root.kind: 'ttree' -> 'rntuple'"),
+    ],
+)
+def test_a_campaign_that_is_begun_keeps_its_format(
+    output: dict[str, Any], said: str, campaign: Callable[..., Campaign], tmp_path: Path
+) -> None:
+    """What is done was written in it; only beginning anew changes it."""
+    with Crew(campaign("number", events=200, output=KINDS[0]), tmp_path) as crew:
+        crew.run()
+    changed = campaign("number", events=200, output=output)
+    with pytest.raises(CampaignChanged, match=re.escape(f"cannot go on with: {said}")):
+        Crew(changed, tmp_path, changed=Changed.ACCEPT)
+    with Crew(changed, tmp_path, changed=Changed.RESTART) as crew:
+        crew.run()
+        assert crew.audit().is_exact

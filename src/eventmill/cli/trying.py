@@ -7,6 +7,7 @@ import importlib
 import os
 import pickle
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -25,8 +26,8 @@ from eventmill.campaign import Campaign, read_campaign
 from eventmill.cli.named import CampaignFile
 from eventmill.cli.screen import counted, screen, table
 from eventmill.errors import InputError, PayloadError
-from eventmill.formats import tables
-from eventmill.formats.schemas import schema_from_columns, type_name
+from eventmill.formats import columns, open_format
+from eventmill.formats.schemas import type_name
 from eventmill.opening import list_inputs, source_spec
 from eventmill.payloads.calls import SetUp, Where
 from eventmill.payloads.child import load_payload
@@ -71,9 +72,11 @@ def try_payload(
     with _user_code(f"{payload_name} failed for {place}"):
         returned, call = _timed(lambda: payload(found, where))
     with _user_code(f"the result of {payload_name} for {place} cannot be stored"):
-        made = _as_stored(returned, campaign)
-    out.print(f"{payload_name} made {counted(made.num_rows, 'row')} of {counted(len(where), 'event')}: {place}\n")
-    _show_table(out, made)
+        made = _as_stored(returned, campaign, events=len(where))
+    what = counted(made.num_rows, "row") if isinstance(made, pa.Table) else made
+    out.print(f"{payload_name} made {what} of {counted(len(where), 'event')}: {place}\n")
+    if isinstance(made, pa.Table):
+        _show_table(out, made)
     _show_speed(out, campaign, set_up=set_up, call=call, events=len(where), most=source.events)
 
 
@@ -95,11 +98,16 @@ def _set_up(campaign: Campaign) -> Callable[[Any, Where], object]:
     return load_payload(SetUp(code.entry, folder, parameters, campaign.output.columns, path=()))
 
 
-def _as_stored(returned: object, campaign: Campaign) -> pa.Table:
-    made = tables.to_table(returned)
-    if campaign.output.columns is None:
-        return made
-    return tables.conform(made, schema_from_columns(campaign.output.columns), declared=True)
+def _as_stored(returned: object, campaign: Campaign, *, events: int) -> pa.Table | str:
+    """The table that a range output holds, or the size of one that holds none; `PayloadError` if it cannot be."""
+    format, declared = open_format(campaign.output.spec), campaign.output.columns
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "range"
+        format.write_range(returned, path, events=events, schema=None, declared=declared)
+        if format.range_suffix != columns.SUFFIX:
+            return f"{path.stat().st_size:,} bytes ({campaign.output.format})"
+        with pa.OSFile(str(path)) as file:
+            return pa.ipc.open_file(file).read_all()
 
 
 def _timed(work: Callable[[], T]) -> tuple[T, Spent]:
