@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import stamina
 
+from tests.servers import SECRET, S3Server, environment
 from tests.story.command_line.bad_input import BAD, Bad, parquet_file, with_keys
 from tests.story.command_line.conftest import CommandLine, write_campaign
 
@@ -31,6 +33,52 @@ def test_bad_input_is_one_clear_line_and_changes_nothing(
     assert [words for words in bad.words if words not in ended.err] == [], ended.err
     assert ended.out == ""
     assert contents(folder) == before
+
+
+AWAY: dict[str, tuple[dict[str, str], str, str]] = {
+    "wrong secret": ({"AWS_SECRET_ACCESS_KEY": "wrong"}, "s3://out/x", "the secret key is wrong for http://127"),
+    "wrong key": ({"AWS_ACCESS_KEY_ID": "nobody"}, "s3://out/x", "does not know this access key"),
+    "no bucket": ({}, "s3://nowhere/x", "there is no bucket 'nowhere' at http://127"),
+    "out of reach": ({"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "s3://out/x", "cannot reach http://127.0.0.1:9"),
+}
+
+
+@pytest.mark.parametrize("command", ["validate", "run"])
+@pytest.mark.parametrize("what", AWAY)
+def test_a_store_that_cannot_be_used_is_one_clear_line(
+    what: str, command: str, rclone_server: S3Server, folder: Path, command_line: CommandLine
+) -> None:
+    """With the bucket or the endpoint, before anything is begun, and without a secret."""
+    changed, store, said = AWAY[what]
+    with_keys(output__store=store)(folder)
+    before = contents(folder)
+    with environment(rclone_server.environment | changed), stamina.set_testing(True, attempts=2):
+        ended = command_line(command, "campaign.yaml")
+    assert ended.err.startswith("eventmill: the store s3://") and ended.err.count("\n") == 1, ended.err
+    assert said in ended.err and SECRET not in ended.err
+    assert (ended.code, ended.out, contents(folder)) == (1, "", before)
+
+
+@pytest.mark.parametrize("what", AWAY)
+def test_inputs_that_cannot_be_reached_are_one_clear_line(
+    what: str, rclone_server: S3Server, folder: Path, command_line: CommandLine
+) -> None:
+    """As the store is."""
+    changed, store, said = AWAY[what]
+    with_keys(inputs={"files": [f"{store}/*.root"]})(folder)
+    with environment(rclone_server.environment | changed), stamina.set_testing(True, attempts=2):
+        ended = command_line("validate", "campaign.yaml")
+    assert ended.err.startswith(f"eventmill: {store}/*.root cannot be listed: ") and ended.err.count("\n") == 1
+    assert said in ended.err and SECRET not in ended.err and ended.code == 1
+
+
+def test_credentials_in_a_url_are_not_repeated(folder: Path, command_line: CommandLine) -> None:
+    """Neither for inputs nor for the store, whatever else is wrong."""
+    inputs = {"files": [f"s3://k:{SECRET}@b/a.root"], "tree": 1}
+    for keys in ({"inputs": inputs}, {"output__store": f"s3://k:{SECRET}@b"}):
+        with_keys(**keys)(folder)
+        ended = command_line("validate", "campaign.yaml")
+        assert "a url holds a password or secret key" in ended.err and SECRET not in ended.err + ended.out
 
 
 NAMED = [
