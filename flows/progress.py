@@ -94,7 +94,7 @@ def _show_picture(opened: Opened) -> None:
         return
     with store.open(key) as file:
         picture = base64.b64encode(file.read()).decode()
-    # Not an image artifact: the UI (prefect 3.8.8) writes its address below it, and this one has 50,000 characters.
+    # Not an image artifact: the UI (prefect 3.8.8) writes the address below it, and this one is long.
     create_markdown_artifact(
         f"![Histograms](data:image/png;base64,{picture})",
         key=artifact_key(opened.record.name, "histograms"),
