@@ -22,6 +22,11 @@ def values_in_block(name: str) -> dict[str, Any]:
         block: Any = Block.load(name, _sync=True)  # type: ignore[call-arg]
     except Exception as error:  # a block that is not there, of a kind that is not here, an API out of reach
         raise AccessError(f"the Prefect block '{name}' cannot be loaded: {_reason(error, name)}") from None
+    return values_of(name, block)
+
+
+def values_of(name: str, block: Any) -> dict[str, Any]:
+    """What a loaded block holds; `AccessError`, without any of it, if that is of no use."""
     values = _of_secret(name, block) if name.startswith(f"{SECRET}/") else _of_aws(block)
     return {key: _shown(value) for key, value in values.items()}
 

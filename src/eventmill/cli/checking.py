@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.text import Text
 
+from eventmill.access.retrying import hastily
 from eventmill.campaign import Campaign, Unreadable, read_campaign
 from eventmill.cli.named import CampaignFile
 from eventmill.cli.screen import counted, facts, screen
@@ -24,14 +25,15 @@ from eventmill.store import open_store
 def validate(campaign_file: CampaignFile) -> None:
     """Check a campaign without running anything: its file, payload, inputs, ledger, store and cluster."""
     campaign = read_campaign(campaign_file)
-    lines = [
-        ("payload", _payload(campaign)),
-        ("inputs", _inputs(campaign)),
-        ("columns", _columns(campaign)),
-        ("ledger", _ledger(campaign)),
-        ("store", _store(campaign)),
-        ("cluster", _cluster(campaign)),
-    ]
+    with hastily():  # somebody waits
+        lines = [
+            ("payload", _payload(campaign)),
+            ("inputs", _inputs(campaign)),
+            ("columns", _columns(campaign)),
+            ("ledger", _ledger(campaign)),
+            ("store", _store(campaign)),
+            ("cluster", _cluster(campaign)),
+        ]
     out = screen()
     out.print(facts([("campaign", f"{campaign.name}, from {campaign_file}"), *lines]))
     out.print(
