@@ -8,6 +8,7 @@ help:
 	@echo "make setup   the environment in .venv, exactly as in requirements.lock"
 	@echo "make demo    3,000 collisions on workers of which one is killed: merged, audited, drawn (in ./demo, made anew)"
 	@echo "make test    lint and all tests"
+	@echo "make bench   what a range costs beside others, and more: benchmarks/RESULTS.md (some 15 minutes)"
 	@echo "make lint    ruff, mypy --strict, import-linter"
 	@echo "make lock    requirements.lock anew from pyproject.toml; UPGRADE=--upgrade takes newer versions too"
 	@echo "make clean   away with what make, the tools and the demo made; .venv stays"
@@ -49,6 +50,9 @@ demo: setup
 	$(BIN)/eventmill audit examples/dimuon-analysis/campaign.yaml
 	@echo "The dimuon mass is drawn in $(CURDIR)/demo/dimuon-mass.png"
 
+bench: setup
+	$(BIN)/python -m benchmarks
+
 lock: setup
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	    --generate-hashes --no-emit-index-url --no-emit-find-links --extra dev --extra bench $(UPGRADE) \
@@ -61,4 +65,4 @@ clean:
 
 FORCE:
 
-.PHONY: help setup lint test demo lock clean FORCE
+.PHONY: help setup lint test demo bench lock clean FORCE
