@@ -15,14 +15,16 @@ help:
 
 setup: $(READY)
 
-# pip brings uv alone, uv brings the rest in seconds. Only wheels: some of the sources compile for ten minutes.
+# pip brings uv alone, uv brings the rest in seconds, as bytecode too: where PYTHONDONTWRITEBYTECODE is set, every
+# process would compile Prefect again. Only wheels: some of the sources compile for ten minutes.
 $(READY): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	    { echo "Eventmill needs Python 3.11 or newer as '$(PYTHON)'. Try: make setup PYTHON=python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	awk '/^[^ #]/ { wanted = /^uv==/ } wanted' requirements.lock > .venv/uv.lock
 	$(BIN)/python -m pip install --quiet --require-hashes --only-binary :all: -r .venv/uv.lock
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --only-binary :all: -r requirements.lock
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python \
+	    --require-hashes --only-binary :all: -r requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
