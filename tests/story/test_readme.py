@@ -35,8 +35,8 @@ PAGES = [
     "docs/architecture.md",
     *(f"docs/decisions/{path.name}" for path in sorted((ROOT / "docs/decisions").glob("*.md"))),
 ]
-THEIRS = {"KilledWorker", "LocalCluster", "DaskTaskRunner", "Popen", "oom_score_adj"}
-"""Names of Dask, Prefect, Python and the kernel that the pages use."""
+THEIRS = {"DeleteObjects", "KilledWorker", "LocalCluster", "DaskTaskRunner", "Popen", "oom_score_adj"}
+"""Names of Dask, Prefect, Python, S3 and the kernel that the pages use."""
 
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
