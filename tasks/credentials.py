@@ -17,11 +17,16 @@ SECRET = "secret"
 def values_in_block(name: str) -> dict[str, Any]:
     """The values in a block: `secret/NAME` with JSON in it, or `aws-credentials/NAME` of prefect-aws."""
     from prefect.blocks.core import Block
+    from prefect.settings import PREFECT_API_URL
 
+    if not PREFECT_API_URL.value():  # Prefect would start a server for the question, which knows no blocks
+        raise AccessError(
+            f"the Prefect block '{name}' cannot be loaded: set PREFECT_API_URL to the server it is at."
+        )
     try:
         block: Any = Block.load(name, _sync=True)  # type: ignore[call-arg]
     except Exception as error:  # a block that is not there, of a kind that is not here, an API out of reach
-        raise AccessError(f"the Prefect block '{name}' cannot be loaded: {_reason(error, name)}") from None
+        raise AccessError(f"the Prefect block '{name}' cannot be loaded: {_reason(error)}") from None
     return values_of(name, block)
 
 
@@ -61,10 +66,10 @@ def _shown(value: Any) -> Any:
     return value.get_secret_value() if hasattr(value, "get_secret_value") else value
 
 
-def _reason(error: Exception, name: str) -> str:
+def _reason(error: Exception) -> str:
     from prefect.settings import PREFECT_API_URL
 
-    place = PREFECT_API_URL.value() or "this machine's own Prefect database"
+    place = PREFECT_API_URL.value()
     if isinstance(error, ValueError):
-        return f"there is none at {place}. Make it there, or set PREFECT_API_URL."
+        return f"there is none at {place}. Make it there, or set PREFECT_API_URL to another server."
     return f"{type(error).__name__} at {place}."
