@@ -42,7 +42,7 @@ class Span:
     """A piece `[start, stop)` of one input in one ledger state.
 
     `failures` and `losses` count what befell exactly this span since it was last whole. `failed_on` names the
-    holders it is to be kept from, which `refusals` times was tried in vain; READY, it is not handed out before
+    holder it is to be kept from, which `refusals` times was tried in vain; READY, it is not handed out before
     `rests_until`.
     """
 
@@ -57,7 +57,7 @@ class Span:
     merge_id: int | None = None
     payload: str | None = None
     reason: str | None = None
-    failed_on: tuple[str, ...] = ()
+    failed_on: str | None = None
     rests_until: datetime | None = None
     refusals: int = 0
 

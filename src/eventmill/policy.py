@@ -29,7 +29,7 @@ FAILURES_WITHOUT_SUCCESS = 30
 """So many failed runs, and never a range that was committed: the payload is broken, not the events."""
 
 
-CLEARED: dict[str, Any] = {"failed_on": (), "refusals": 0}
+CLEARED: dict[str, Any] = {"failed_on": None, "refusals": 0}
 """Nobody is kept from events that nobody is to work on."""
 
 
@@ -50,8 +50,8 @@ def after_failure(span: Span, report: FailureReport, *, limits: FailureLimits, h
 
     Below the limit the range is READY again with one more failure; at the limit it becomes two READY
     halves, or, if it is a single event, ABANDONED with the reason `"kind: summary"`. What is READY is to be
-    kept from the `holder`s that it failed on, halves from the last one: so no single sick machine can halve
-    good events down to the end. A failed set-up charges no event, since none is at fault: the span is READY as
+    kept from the `holder` that it failed on last: so no single sick machine can halve good events down to the
+    end. A failed set-up charges no event, since none is at fault: the span is READY as
     it was, and the caller must see to it that a payload that never gets ready stops the campaign. Raises
     `IllegalMove` if the span is not LEASED.
     """
@@ -64,14 +64,13 @@ def after_failure(span: Span, report: FailureReport, *, limits: FailureLimits, h
     if len(span) == 1:
         reason = f"{report.kind}: {report.summary}"
         return (replace(failed, state=State.ABANDONED, reason=reason, **CLEARED),)
-    halves = _halves(replace(free, failed_on=(holder,), refusals=0))
+    halves = _halves(replace(free, failed_on=holder, refusals=0))
     return tuple(replace(half, failures=_on_record(half, limits.failures)) for half in halves)
 
 
 def failed_once_more(span: Span, *, holder: str) -> Span:
     """`span` with a failure on `holder` on its record."""
-    on = span.failed_on if holder in span.failed_on else (*span.failed_on, holder)
-    return replace(span, failures=span.failures + 1, failed_on=on, refusals=0)
+    return replace(span, failures=span.failures + 1, failed_on=holder, refusals=0)
 
 
 def after_loss(span: Span, *, limits: FailureLimits) -> tuple[Span, ...]:

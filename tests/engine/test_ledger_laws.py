@@ -86,7 +86,7 @@ class AnyHistory(RuleBasedStateMachine):
     def _first_claim(self, block: Block, holder: str) -> list[Claim]:
         """Refused to a holder that failed on these events, or is sick, exactly while another one lives."""
         unwanted = holder in block.avoid or holder in self.ledger.quarantined(self.id)
-        others = self.ledger.living(self.id) - {holder, *block.avoid}
+        others = self.ledger.living(self.id) - {holder}
         claim = self.ledger.claim(block.id, holder=holder)
         if unwanted and others:
             assert claim is None

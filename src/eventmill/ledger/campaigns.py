@@ -24,7 +24,13 @@ LEADER_SECONDS = 15.0
 TARGET_REACHED = "target reached"
 NOTHING_LEFT = "all events settled"
 
-UNBLEMISHED: Mapping[str, Any] = {"failures": 0, "losses": 0, "failed_on": (), "rests_until": None, "refusals": 0}
+UNBLEMISHED: Mapping[str, Any] = {
+    "failures": 0,
+    "losses": 0,
+    "failed_on": None,
+    "rests_until": None,
+    "refusals": 0,
+}
 """What a span has on its record when nothing befell it."""
 
 _HELD_CAMPAIGN = (

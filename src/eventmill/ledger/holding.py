@@ -129,7 +129,6 @@ def _failed_on(tx: sa.Connection, campaign_id: int, suspect: Span) -> Sequence[s
         j.input_id == suspect.input_id,
         j.start == suspect.start,
         j.stop == suspect.stop,
-        j.holder.in_(suspect.failed_on),
     )
     return sorted(set(tx.execute(statement).scalars()))
 

@@ -102,7 +102,7 @@ class LeaseVerbs(Database):
             ordinal = tx.execute(
                 sa.select(schema.input_.c.ordinal).where(schema.input_.c.id == ready.input_id)
             ).scalar_one()
-            return Block(id=number, input_ordinal=ordinal, avoid=ready.failed_on, **values)  # type: ignore[arg-type]
+            return Block(id=number, input_ordinal=ordinal, avoid=_avoid(ready), **values)  # type: ignore[arg-type]
 
     def claim(self, block_id: int, *, holder: str) -> Claim | None:
         """Start (or start again) a block: a new attempt that fences every earlier one, and the lease clock.
@@ -297,15 +297,18 @@ def _charged(first: Span, campaign: CampaignRecord, *, shared: bool) -> tuple[Sp
     return after_loss(first, limits=limits_of(campaign))
 
 
+def _avoid(span: Span) -> tuple[str, ...]:
+    return () if span.failed_on is None else (span.failed_on,)
+
+
 def _is_refused(
     tx: sa.Connection, campaign: CampaignRecord, missing: list[Span], holder: str, now: datetime
 ) -> bool:
     """Whether this holder should not have these events, and another one lives that may."""
-    suspect = missing[0].failed_on
-    kept_from = holder in suspect and missing[0].refusals < MOST_REFUSALS
+    kept_from = holder == missing[0].failed_on and missing[0].refusals < MOST_REFUSALS
     if not kept_from and not is_quarantined(tx, campaign.id, holder):
         return False
-    return bool(living(tx, campaign.id, now=now, lease=campaign.rules.lease) - {holder, *suspect})
+    return bool(living(tx, campaign.id, now=now, lease=campaign.rules.lease) - {holder})
 
 
 def _send_away(

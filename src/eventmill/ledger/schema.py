@@ -42,21 +42,6 @@ class UtcTime(TypeDecorator[datetime]):
         return datetime.fromisoformat(value)
 
 
-class Names(TypeDecorator[tuple[str, ...]]):
-    """A few names, one on each line; NULL for none."""
-
-    impl = sa.Text
-    cache_ok = True
-
-    def process_bind_param(self, value: tuple[str, ...] | None, dialect: Any) -> str | None:
-        """To the database."""
-        return "\n".join(value) if value else None
-
-    def process_result_value(self, value: str | None, dialect: Any) -> tuple[str, ...]:
-        """From the database."""
-        return tuple(value.split("\n")) if value else ()
-
-
 def _one_of(column: str, values: type[State] | type[Wanted]) -> sa.CheckConstraint:
     names = ", ".join(f"'{value}'" for value in values)
     return sa.CheckConstraint(f"{column} IN ({names})", name=f"{column}_is_known")
@@ -214,7 +199,7 @@ span = sa.Table(
     sa.Column("merge_id", sa.ForeignKey("merge.id")),
     sa.Column("payload", sa.String),  # digest of the code that computed these events
     sa.Column("reason", sa.Text),
-    sa.Column("failed_on", Names),  # holders
+    sa.Column("failed_on", sa.String),  # the holder that it is kept from
     sa.Column("rests_until", UtcTime),  # not handed out before
     sa.Column("refusals", sa.Integer, nullable=False, server_default="0"),
     sa.UniqueConstraint("input_id", "stop"),
