@@ -25,6 +25,9 @@ from eventmill.policy import Broken, nothing_succeeds, too_many_abandoned
 ERRORS_IN_A_ROW = 5
 """Blocks that may fail one after the other, for reasons that are not the payload's, before we stop."""
 
+SETUPS_IN_A_ROW = 3
+"""Set-ups that may fail one after the other, on more than one worker where more live, before we stop."""
+
 WATCH_SECONDS = 1.0
 """How often the lead is renewed and leases are looked at; both outlast many of these."""
 
@@ -203,9 +206,10 @@ class Coordinator:
         done.
         """
         self.check_failures()
-        limit = self.campaign.limits.failures
-        setups = self.opened.ledger.setups_failed_in_a_row(self.opened.record.id)
-        if len(setups) >= limit:
+        ledger, campaign_id = self.opened.ledger, self.opened.record.id
+        setups = ledger.setups_failed_in_a_row(campaign_id)
+        enough = len(setups) >= max(SETUPS_IN_A_ROW, self.campaign.limits.failures)
+        if enough and len({setup.holder for setup in setups}) >= min(2, len(ledger.living(campaign_id))):
             last = setups[-1]
             raise PayloadError(
                 f"payload {self.campaign.payload.callable} could not be set up, {len(setups)} times in a row: "

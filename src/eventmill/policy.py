@@ -22,8 +22,8 @@ from eventmill.errors import IllegalMove
 from eventmill.model import Counts, FailedRun, FailureKind, FailureReport, Span
 from eventmill.states import State
 
-ABANDONED_AT_LEAST = 10
-"""Fewer abandoned events than these stop no campaign, however small it is."""
+ABANDONED_ALLOWED = 10
+"""So many abandoned events stop no campaign, however small it is."""
 
 FAILURES_WITHOUT_SUCCESS = 30
 """So many failed runs, and never a range that was committed: the payload is broken, not the events."""
@@ -103,12 +103,11 @@ def too_many_abandoned(
 ) -> Broken | None:
     """Whether a campaign that abandons so much is to stop; `reasons` says for what, in events.
 
-    It may abandon the fraction `limit` of its events, and what the `target` can spare, and less than
-    `ABANDONED_AT_LEAST` in any case.
+    It may abandon the fraction `limit` of its events, and what the `target` can spare, and
+    `ABANDONED_ALLOWED` in any case.
     """
     events = sum(reasons.values())
-    allowed = max(limit * counts.total, counts.total - counts.wanted(target))
-    if events < ABANDONED_AT_LEAST or events <= allowed:
+    if events <= max(limit * counts.total, counts.total - counts.wanted(target), ABANDONED_ALLOWED):
         return None
     return _broken(events, reasons)
 

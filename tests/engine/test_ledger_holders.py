@@ -8,7 +8,7 @@ from eventmill.ledger import Ledger
 from eventmill.ledger.leases import MOST_REFUSALS
 from eventmill.model import Block, CampaignRecord, Claim, EventRange, Leadership, Outcome
 from tests.conftest import SettableClock
-from tests.engine.deeds import SAID_NO, begin, commit, layout, lead
+from tests.engine.deeds import NOT_SET_UP, SAID_NO, begin, commit, layout, lead
 
 Opened = Callable[..., CampaignRecord]
 
@@ -95,6 +95,19 @@ def test_who_fails_where_others_succeed_is_quarantined(ledger: Ledger, open_camp
     kinds = [incident.kind for incident in ledger.journal(campaign.id, "sick", "quarantine")]
     assert kinds == ["sick", "sick", "sick", "quarantine"]
     assert {incident.holder for incident in ledger.journal(campaign.id, "sick", "quarantine")} == {"sick"}
+
+
+def test_who_cannot_set_the_payload_up_is_quarantined(ledger: Ledger, open_campaign: Opened) -> None:
+    """Three times, though others could; as long as nobody could, it may be the payload."""
+    leadership = lead(ledger, campaign := open_campaign(100))
+    ledger.see(campaign.id, ["sound"])
+    for _ in range(3):
+        ledger.setup_failed(begin(ledger, leadership, events=10, holder="sick").lease, NOT_SET_UP)
+    assert ledger.quarantined(campaign.id) == frozenset()
+    commit(ledger, begin(ledger, leadership, events=10, holder="sound"), (0, 10))
+    ledger.setup_failed(begin(ledger, leadership, events=10, holder="sick").lease, NOT_SET_UP)
+    (quarantine,) = ledger.journal(campaign.id, "quarantine")
+    assert (quarantine.holder, quarantine.reason) == ("sick", "the payload could not be set up on it, 4 times")
 
 
 def test_who_is_the_last_works_even_in_quarantine(ledger: Ledger, open_campaign: Opened) -> None:

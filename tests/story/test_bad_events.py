@@ -155,12 +155,12 @@ def test_a_sick_worker_gets_no_more_work(campaign: Callable[..., Campaign], tmp_
 
 def test_a_sick_worker_that_is_alone_works_on(campaign: Callable[..., Campaign], tmp_path: Path) -> None:
     """Nobody else can show that it is the machine, so its events are given up; the campaign does not hang."""
-    story = campaign("sick", events=20, parameters={"folder": str(tmp_path / "sick")}, ranges={"events": 10})
+    story = campaign("sick", events=8, parameters={"folder": str(tmp_path / "sick")}, ranges={"events": 4})
 
     with Crew(story, tmp_path, workers=1) as crew:
         counts = crew.run()
 
-        assert (counts.merged, counts.abandoned) == (0, 20)
+        assert (counts.merged, counts.abandoned) == (0, 8)
         assert crew.journal("quarantine") == ()
 
 
@@ -249,7 +249,7 @@ def test_a_payload_that_cannot_be_set_up_stops_the_campaign(
     (tmp_path / "broken.py").write_text('raise RuntimeError("no detector geometry")\ndef payload(): ...\n')
 
     with (
-        pytest.raises(PayloadError, match=r"2 times in a row: RuntimeError: no detector geometry"),
+        pytest.raises(PayloadError, match=r"\d times in a row: RuntimeError: no detector geometry"),
         Crew(campaign("broken.py:payload", events=2000), tmp_path) as crew,
     ):
         crew.run()

@@ -11,7 +11,7 @@ from eventmill.errors import PartitionBroken
 from eventmill.ledger import schema
 from eventmill.ledger.campaigns import dissolve_blocks, locked, settle
 from eventmill.ledger.database import Database, read_spans_of_block, replace_spans
-from eventmill.ledger.holding import note_success
+from eventmill.ledger.holding import note_not_set_up, note_success
 from eventmill.ledger.journal import add_usage, write_journal
 from eventmill.ledger.leases import DIRECTIVES, limits_of
 from eventmill.ledger.twins import drop_block, leave_to_twin, owner_of, read_block, twin_of
@@ -159,6 +159,7 @@ class CommitVerbs(Database):
                 holder=lease.holder,
                 cpu_seconds=report.cpu_seconds,
             )
+            note_not_set_up(tx, lease, now=now, lease_length=campaign.rules.lease)
             add_usage(tx, campaign.id, "setup failed", at=now, events=0, cpu_seconds=report.cpu_seconds)
             return Reply((Outcome.ACCEPTED,), Directive.STOP)
 

@@ -12,7 +12,7 @@ from eventmill.ledger.campaigns import campaign_by
 from eventmill.ledger.database import Database
 from eventmill.ledger.journal import write_journal
 from eventmill.model import EventRange, Lease, Span
-from eventmill.sickness import Evidence, is_sick
+from eventmill.sickness import SICK_RANGES, Evidence, is_sick
 
 SICK, QUARANTINED = "sick", "quarantine"
 """Kinds of journal lines: a range failed here and succeeded elsewhere; a holder gets no more work."""
@@ -109,15 +109,35 @@ def note_success(
         others = {name: evidence.get(name, frozenset()) for name in alive}
         if not alive or not is_sick(evidence[holder], others=list(others.values())):
             continue
-        changed = tx.execute(
-            sa.update(schema.holder)
-            .where(_HOLDER.campaign_id == lease.campaign_id, _HOLDER.name == holder)
-            .where(_HOLDER.quarantined_at.is_(None))
-            .values(quarantined_at=now)
-        ).rowcount
-        if changed:
-            reason = f"{len(evidence[holder])} ranges failed on it and succeeded elsewhere"
-            write_journal(tx, lease.campaign_id, now, kind=QUARANTINED, reason=reason, holder=holder)
+        reason = f"{len(evidence[holder])} ranges failed on it and succeeded elsewhere"
+        _quarantine(tx, lease.campaign_id, holder, now, reason)
+
+
+def note_not_set_up(tx: sa.Connection, lease: Lease, *, now: datetime, lease_length: timedelta) -> None:
+    """The payload could not be set up under `lease`: its holder may be sick, if others could.
+
+    Whoever is, is quarantined, unless no other would be left.
+    """
+    u, j = schema.usage.c, schema.journal.c
+    useful = sa.select(u.last_at).where(u.campaign_id == lease.campaign_id, u.cause == "useful")
+    here = sa.select(sa.func.count()).where(
+        j.campaign_id == lease.campaign_id, j.kind == "setup", j.holder == lease.holder
+    )
+    times = int(tx.execute(here).scalar_one())
+    others = living(tx, lease.campaign_id, now=now, lease=lease_length) - {lease.holder}
+    if times >= SICK_RANGES and others and tx.execute(useful).first() is not None:
+        reason = f"the payload could not be set up on it, {times} times"
+        _quarantine(tx, lease.campaign_id, lease.holder, now, reason)
+
+
+def _quarantine(tx: sa.Connection, campaign_id: int, holder: str, now: datetime, reason: str) -> None:
+    changed = tx.execute(
+        sa.update(schema.holder)
+        .where(_HOLDER.campaign_id == campaign_id, _HOLDER.name == holder, _HOLDER.quarantined_at.is_(None))
+        .values(quarantined_at=now)
+    ).rowcount
+    if changed:
+        write_journal(tx, campaign_id, now, kind=QUARANTINED, reason=reason, holder=holder)
 
 
 def _failed_on(tx: sa.Connection, campaign_id: int, suspect: Span) -> Sequence[str]:
