@@ -13,7 +13,8 @@ from eventmill.ledger.campaigns import dissolve_blocks, locked, settle
 from eventmill.ledger.database import Database, read_spans_of_block, replace_spans
 from eventmill.ledger.holding import note_not_set_up, note_success
 from eventmill.ledger.journal import add_usage, write_journal
-from eventmill.ledger.leases import DIRECTIVES, limits_of
+from eventmill.ledger.leases import DIRECTIVES
+from eventmill.ledger.losses import limits_of
 from eventmill.ledger.twins import drop_block, leave_to_twin, owner_of, read_block, twin_of
 from eventmill.model import Directive, EventRange, FailureReport, Lease, Outcome, RangeOutput, Reply, Span
 from eventmill.partition import carve
