@@ -68,6 +68,20 @@ def test_six_bad_events_of_ten_thousand(campaign: Callable[..., Campaign], tmp_p
         assert crew.audit().is_exact
 
 
+def test_an_event_that_kills_its_worker(campaign: Callable[..., Campaign], tmp_path: Path) -> None:
+    """The range in flight at its deaths is worked on alone, then halved; nothing else is given up."""
+    story = campaign("murderous", events=200, parameters={"at": 33}, ranges={"events": 8}, limits={"losses": 2})
+
+    with Crew(story, tmp_path) as crew:
+        counts = crew.run()
+
+        assert (counts.merged, counts.abandoned) == (199, 1)
+        ((item, span),) = crew.ledger.spans(crew.record.id, State.ABANDONED)
+        assert (item.first + span.start, span.reason) == (33, "lost its worker 2 times")
+        assert crew.journal("failure") == ()
+        assert crew.audit().is_exact
+
+
 def test_an_event_that_takes_for_ever(campaign: Callable[..., Campaign], tmp_path: Path) -> None:
     """Its payload is ended, which is a failure of the event and no loss of a worker."""
     limits = {"event_seconds": 1}

@@ -1,6 +1,7 @@
 """The payloads of the stories. Events are event numbers unless a file says otherwise."""
 
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -129,6 +130,14 @@ def deadly(events, where, *, poison, deadly):
     if any(event in deadly for event in events):
         os.abort()
     return poisonous(events, where, poison=poison)
+
+
+def murderous(events, where, *, at):
+    """The event numbers; one event is the end of the whole worker."""
+    if at in events:
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(60)
+    return table(event=events)
 
 
 def stuck(events, where, *, at):
