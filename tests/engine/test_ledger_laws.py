@@ -48,6 +48,7 @@ class AnyHistory(RuleBasedStateMachine):
         self.looked_at = self.clock.now
         self.queued: list[Block] = []
         self.mine: set[int] = set()
+        self.claimed: dict[int, Claim] = {}  # by attempt
         self.copies: dict[int, int] = {}  # the block that each one is a copy of
         self.commits: list[tuple[Claim, RangeOutput]] = []
 
@@ -98,6 +99,7 @@ class AnyHistory(RuleBasedStateMachine):
         assert claim is not None
         assert claim.lease.expires_at == self.clock.now + LEASE
         self.belief.claimed(claim)
+        self.claimed[claim.lease.attempt] = claim
         return claim
 
     @rule(target=claims, events=st.integers(1, 20), size=SIZES, holder=HOLDERS)
@@ -108,11 +110,21 @@ class AnyHistory(RuleBasedStateMachine):
             return multiple()
         return multiple(*self._work(events=events, size=size, holder=holder))
 
-    @rule(target=claims, claim=claims, holder=HOLDERS, at_once=st.booleans())
-    def copy(self, claim: Claim, holder: str, at_once: bool) -> Any:
+    def _living(self, data: st.DataObject) -> Claim | None:
+        """A claim whose holder may still commit something, if there is any."""
+        attempts = sorted(self.belief.held)
+        return self.claimed[data.draw(st.sampled_from(attempts))] if attempts else None
+
+    @rule(target=claims, data=st.data(), holder=HOLDERS, at_once=st.booleans())
+    def copy(self, data: st.DataObject, holder: str, at_once: bool) -> Any:
         """A second claim on a living one that has no second one; not for its own holder."""
+        claim = self._living(data)
+        if claim is None:
+            return multiple()
+        living = self.ledger.block_ids(self.id)
+        copies = [copy for copy, block_id in self.copies.items() if block_id == claim.block.id and copy in living]
         block = self.ledger.copy(self.lead, claim.block.id)
-        assert block is None or claim.block.id not in self.copies.values()
+        assert block is None or not copies
         if block is None:
             return multiple()
         self.mine.add(block.id)
@@ -130,9 +142,12 @@ class AnyHistory(RuleBasedStateMachine):
         assert (again is None) == (not held or holder in held)
         return [self._claimed(again)] if again else []
 
-    @rule(claim=claims, at=st.integers(0, 30))
-    def shorten(self, claim: Claim, at: int) -> None:
+    @rule(data=st.data(), at=st.integers(0, 30))
+    def shorten(self, data: st.DataObject, at: int) -> None:
         """The end of a block goes to others, behind what its holder has begun."""
+        claim = self._living(data)
+        if claim is None:
+            return
         self.belief.shortened(claim.block.id, self.ledger.shorten(self.lead, claim.block.id, at=at))
 
     @rule(target=claims, claim=claims, holder=HOLDERS)
