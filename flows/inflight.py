@@ -17,6 +17,7 @@ from prefect_dask.task_runners import DaskTaskRunner, PrefectDaskFuture
 
 from eventmill.coordinator import Coordinator
 from eventmill.flows.cluster import never_give_up
+from eventmill.flows.members import Members
 from eventmill.model import Block
 from eventmill.tasks.process import process_block
 
@@ -39,6 +40,7 @@ class InFlight:
         self._flights: dict[str, _Flight] = {}
         self._gone_since: dict[str, float] = {}
         never_give_up(runner)
+        self._members = Members(coordinator, runner)
 
     def __enter__(self) -> Self:
         return self
@@ -59,11 +61,13 @@ class InFlight:
         opened = self._coordinator.opened
         name = f"{opened.record.name} · file {block.input_ordinal} [{block.start}, {block.stop})"
         named = process_block.with_options(task_run_name=name)
-        future = self._runner.submit(named, {"order": opened.order, "block_id": block.id})
+        with self._members.kept_from(block.avoid):
+            future = self._runner.submit(named, {"order": opened.order, "block_id": block.id})
         self._flights[str(future.wrapped_future.key)] = _Flight(block, future)
 
     def settle(self, *, seconds: float) -> list[BaseException | None]:
         """Wait up to `seconds` for the first blocks to end; how each ended, None for well."""
+        self._members.look()
         if not self._flights:
             time.sleep(seconds)
             return []

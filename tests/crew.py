@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -71,9 +71,10 @@ class Crew:
             self.coordinator.finish()
         return self.ledger.counts(self.record.id)
 
-    def give(self, task: Task) -> Worker:
-        """Have an idle worker carry out a task."""
-        worker = self._idle()[0]
+    def give(self, task: Task, *, avoid: Collection[str] = ()) -> Worker:
+        """Have an idle worker carry out a task, none of those to avoid if there is another."""
+        pids = {name.pid for name in map(parse_holder, avoid) if name}
+        worker = min(self._idle(), key=lambda idle: idle.pid in pids)
         worker.give(self.opened.order, task)
         return worker
 
@@ -130,7 +131,7 @@ class Crew:
             if task not in under_way and self._idle():
                 self.give(task)
         while wanted and self._idle() and (block := self.coordinator.next_block(slots=self.size)):
-            self.give((run_block, block.id))
+            self.give((run_block, block.id), avoid=block.avoid)
         return bool(wanted or merges or len(self._idle()) < self.size)
 
     def _dismiss(self) -> None:

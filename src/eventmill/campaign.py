@@ -14,7 +14,7 @@ from eventmill.access import holds_secret
 from eventmill.errors import CampaignError
 from eventmill.formats import BUILT_IN, format_names
 from eventmill.model import FormatSpec, Rules
-from eventmill.quantities import Duration, Size, parse_bytes
+from eventmill.quantities import Duration, Fraction, Size, parse_bytes
 
 
 class Part(BaseModel):
@@ -228,9 +228,20 @@ def format_of(spec: Mapping[str, Any]) -> FormatSpec:
 class Limits(Part):
     """When to give up, and how long to trust a silent worker."""
 
-    failures: int = Field(3, ge=1, description="Failures of a range before it is split, or its event abandoned.")
+    failures: int = Field(2, ge=1, description="Failures of a range before it is split, or its event abandoned.")
     losses: int = Field(5, ge=1, description="Vanished workers before a range is suspected of killing them.")
     lease: Duration = Field("60s", validate_default=True, description="How long a worker may be silent.")
+    event_seconds: float | None = Field(
+        None, gt=0, description="How long an event may take: a range without an answer for as long is a failure."
+    )
+    memory: Size | None = Field(
+        None, description="What a payload's process may ask for (Linux): running out of it is a failure."
+    )
+    abandoned: Fraction = Field(
+        "1%",
+        validate_default=True,
+        description="Stop when more events than these, and than the target can spare, are abandoned.",
+    )
     no_worker: Duration = Field(
         "5m", validate_default=True, description="How long to wait for a first (or a new) worker."
     )

@@ -11,18 +11,22 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-from eventmill import sizing
+from eventmill import sizing, tail
 from eventmill.campaign import Campaign
-from eventmill.errors import CampaignLed, CampaignShort, PayloadError
+from eventmill.errors import CampaignBroken, CampaignLed, CampaignShort, PayloadError
 from eventmill.finishing import finish
 from eventmill.holders import is_gone, this_process
 from eventmill.merger import publish_merges
 from eventmill.merging import is_due
 from eventmill.model import Block, Counts, Incident, Leadership, Wanted
 from eventmill.opening import Opened, store_of
+from eventmill.policy import Broken, nothing_succeeds, too_many_abandoned
 
 ERRORS_IN_A_ROW = 5
 """Blocks that may fail one after the other, for reasons that are not the payload's, before we stop."""
+
+SETUPS_IN_A_ROW = 3
+"""Set-ups that may fail one after the other, on more than one worker where more live, before we stop."""
 
 WATCH_SECONDS = 1.0
 """How often the lead is renewed and leases are looked at; both outlast many of these."""
@@ -36,6 +40,8 @@ class Coordinator:
     campaign: Campaign
     lead: Leadership = field(init=False)
     counts: Counts = field(init=False)
+    range_size: sizing.RangeSize | None = None
+    _failed_before: int = 0
     _errors_in_a_row: int = 0
     _done_at_error: int = 0
     _largest_range: int = 0
@@ -48,6 +54,7 @@ class Coordinator:
         gone = [h.holder for h in ledger.holders(campaign_id) if is_gone(h.holder)]
         ledger.lose(campaign_id, holders=gone, reason="its process was gone when the campaign was resumed")
         self.counts = ledger.counts(campaign_id)
+        self._failed_before = len(ledger.failed_runs(campaign_id))
         return self
 
     def __exit__(
@@ -117,16 +124,29 @@ class Coordinator:
         return self.opened.ledger.campaign(self.opened.record.name).wanted is Wanted.RUN
 
     def next_block(self, *, slots: int) -> Block | None:
-        """Reserve the next block for `slots` live slots, of the size that the rules give now."""
+        """Reserve the next block for `slots` live slots, of the size that the rules give now.
+
+        When nothing is left to reserve and slots idle, it is what somebody slow has not begun, or is at.
+        """
         ledger, campaign_id, ranges = self.opened.ledger, self.opened.record.id, self.campaign.ranges
         events, seconds = ledger.pace(campaign_id)
         wanted = None if ranges.events == "auto" else ranges.events
         largest = max(self._largest_range, sizing.FIRST_RANGE_EVENTS)
         speed = sizing.Speed(events, seconds, largest) if events else None
-        range_events = sizing.range_events(speed, wanted=wanted, seconds=ranges.seconds.total_seconds())
+        seconds_wanted, rate = ranges.seconds.total_seconds(), None
+        if wanted is None:
+            rate = ledger.loss_rate(campaign_id)
+            seconds_wanted = sizing.range_seconds(rate, longest=seconds_wanted)
+        range_events = sizing.range_events(speed, wanted=wanted, seconds=seconds_wanted)
+        self.range_size = sizing.RangeSize(
+            events=range_events,
+            seconds=seconds_wanted,
+            losses_per_second=rate.losses / rate.slot_seconds if rate and rate.slot_seconds else None,
+            overhead_seconds=rate.overhead_seconds if rate and rate.slot_seconds else None,
+        )
         if speed is not None:
             self._largest_range = max(self._largest_range, range_events)
-        return ledger.reserve(
+        block = ledger.reserve(
             self.lead,
             events=sizing.block_events(
                 open_events=self.counts.open,
@@ -138,6 +158,28 @@ class Coordinator:
             range_events=range_events,
             aligned=ranges.events == "auto",
         )
+        if block is None and speed is not None:
+            return self._share_tail(slots=slots, range_events=range_events, pace=speed.seconds_per_event)
+        return block
+
+    def _share_tail(self, *, slots: int, range_events: int, pace: float) -> Block | None:
+        """What `tail.share` says, done; None when nothing of it is worth it, or something is READY after all."""
+        ledger, campaign_id = self.opened.ledger, self.opened.record.id
+        idle = slots - len(self.blocks())
+        if idle < 1 or not self.is_wanted() or ledger.counts(campaign_id).ready:
+            return None
+        match tail.share(ledger.leased(campaign_id), idle=idle, seconds_per_event=pace):
+            case tail.Shorten(block_id, at):
+                freed = ledger.shorten(self.lead, block_id, at=at)
+                share = max(1, freed // idle // range_events) * range_events
+                if not freed:
+                    return None
+                aligned = self.campaign.ranges.events == "auto"
+                return ledger.reserve(self.lead, events=share, range_events=range_events, aligned=aligned)
+            case tail.Copy(block_id):
+                return ledger.copy(self.lead, block_id)
+            case None:
+                return None
 
     def watch(self) -> tuple[Incident, ...]:
         """Renew the lead, expire dead leases, and take back at once what vanished processes of this host held.
@@ -159,12 +201,15 @@ class Coordinator:
     def settled(self, error: BaseException | None) -> None:
         """Take note of how a block's task ended; the ledger knows already what became of its events.
 
-        Raises what is wrong once it is clear that going on is useless: a payload that cannot be set up, or
-        several blocks that failed for reasons outside the payload while nothing got done.
+        Raises what is wrong once it is clear that going on is useless: a payload that cannot be set up, or that
+        fails nearly everywhere, or several blocks that failed for reasons outside the payload while nothing got
+        done.
         """
-        limit = self.campaign.limits.failures
-        setups = self.opened.ledger.setups_failed_in_a_row(self.opened.record.id)
-        if len(setups) >= limit:
+        self.check_failures()
+        ledger, campaign_id = self.opened.ledger, self.opened.record.id
+        setups = ledger.setups_failed_in_a_row(campaign_id)
+        enough = len(setups) >= max(SETUPS_IN_A_ROW, self.campaign.limits.failures)
+        if enough and len({setup.holder for setup in setups}) >= min(2, len(ledger.living(campaign_id))):
             last = setups[-1]
             raise PayloadError(
                 f"payload {self.campaign.payload.callable} could not be set up, {len(setups)} times in a row: "
@@ -178,6 +223,30 @@ class Coordinator:
         self._errors_in_a_row += 1
         if self._errors_in_a_row >= ERRORS_IN_A_ROW:
             raise error
+
+    def check_failures(self) -> None:
+        """Raise `CampaignBroken` when more is abandoned than the campaign allows, or nothing ever succeeds."""
+        ledger, record, limits = self.opened.ledger, self.opened.record, self.campaign.limits
+        counts = ledger.counts(record.id)
+        reasons = ledger.abandoned_for(record.id)
+        found = too_many_abandoned(counts, reasons, limit=limits.abandoned, target=self.campaign.target)
+        if found is not None:
+            raise self._broken(
+                found,
+                f"{found.events} of {counts.total} events are abandoned, more than limits.abandoned "
+                f"({limits.abandoned:.4g}) allows; {found.times} of them",
+            )
+        if not counts.done:
+            runs = ledger.failed_runs(record.id, since=self._failed_before)
+            found = nothing_succeeds(counts, runs, living=len(ledger.living(record.id)))
+            if found is not None:
+                raise self._broken(found, f"{found.events} runs failed and none succeeded; {found.times} of them")
+
+    def _broken(self, found: Broken, what: str) -> CampaignBroken:
+        return CampaignBroken(
+            f"campaign '{self.opened.record.name}' stops early: {what} for '{found.reason}'. Everything is kept: "
+            "see 'eventmill abandoned', mend the payload, and go on with 'eventmill run --reopen'."
+        )
 
     def finish(self) -> str:
         """After the last merge: show every file, delete what nobody needs, write the manifest; returns its key."""

@@ -48,6 +48,10 @@ class PartitionBroken(LedgerError):
     """A verb would lose or double an event. Nothing was changed."""
 
 
+class CampaignBroken(EventmillError):
+    """So much fails that the payload is at fault, not the events; going on would only burn the cluster."""
+
+
 class ClusterError(EventmillError):
     """The cluster profile cannot be used, or no worker ever started."""
 

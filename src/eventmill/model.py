@@ -41,7 +41,9 @@ class EventRange:
 class Span:
     """A piece `[start, stop)` of one input in one ledger state.
 
-    `failures` and `losses` count what befell exactly this span since it was last whole.
+    `failures` and `losses` count what befell exactly this span since it was last whole. `failed_on` names the
+    holder it is to be kept from, which `refusals` times was tried in vain; READY, it is not handed out before
+    `rests_until`.
     """
 
     input_id: int
@@ -55,6 +57,9 @@ class Span:
     merge_id: int | None = None
     payload: str | None = None
     reason: str | None = None
+    failed_on: str | None = None
+    rests_until: datetime | None = None
+    refusals: int = 0
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -63,6 +68,11 @@ class Span:
     def range(self) -> EventRange:
         """The events of this span."""
         return EventRange(self.start, self.stop)
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether something befell just these events, so that they are to be worked on alone."""
+        return bool(self.failures or self.losses or self.failed_on)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +152,8 @@ class WorkOrder:
     columns: Mapping[str, str] | None = None
     format: FormatSpec = field(default_factory=FormatSpec)
     credentials: str | None = None
+    event_seconds: float | None = None
+    memory_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +170,11 @@ class BlockReport:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A reserved contiguous piece of one input, to be worked in ranges of `range_events`."""
+    """A reserved contiguous piece of one input, to be worked in ranges of `range_events`.
+
+    `avoid` names the holders that should not get it while others live: it failed on them, or it is a copy of
+    what they are at.
+    """
 
     id: int
     input_id: int
@@ -167,6 +183,7 @@ class Block:
     stop: int
     range_events: int
     aligned: bool = False
+    avoid: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -185,6 +202,26 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
+class Leased:
+    """A claimed block as the coordinator sees it, in events.
+
+    `missing` are not committed, the `done` before them are settled; the holder has begun all before position
+    `begun` and ends at `stop`. `seconds` ago it was claimed; `copied` if somebody else was given it too, `suspect`
+    if it failed or was lost before.
+    """
+
+    block_id: int
+    missing: int
+    done: int
+    begun: int
+    stop: int
+    range_events: int
+    seconds: float
+    copied: bool = False
+    suspect: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """What a worker gets when it starts a block: its lease, the input, and the pieces still missing."""
 
@@ -200,7 +237,8 @@ class Claim:
 class RangeOutput:
     """What one attempt stored for one range. `key` is relative to the store; `sha256` is hex.
 
-    `wall_seconds` is how long the payload was at it, `cpu_seconds` what it used.
+    `wall_seconds` is how long the payload was at it, `cpu_seconds` what it used; `overhead_seconds` is how long
+    the slot was at nothing between the range before and this one.
     """
 
     range: EventRange
@@ -210,6 +248,7 @@ class RangeOutput:
     rows: int
     cpu_seconds: float
     wall_seconds: float = 0.0
+    overhead_seconds: float = 0.0
 
 
 class FailureKind(StrEnum):
@@ -217,6 +256,8 @@ class FailureKind(StrEnum):
 
     PAYLOAD = "payload"  # the payload raised
     CRASH = "crash"  # the payload's process died
+    TIMEOUT = "timeout"  # the payload gave no answer in its time, and was ended
+    MEMORY = "memory"  # the payload asked for more memory than it was allowed
     RESULT = "result"  # the payload returned something that cannot be stored
     SETUP = "setup"  # the payload could not be set up; no event is at fault
     INPUT = "input"  # the events could not be read
@@ -251,10 +292,11 @@ class Directive(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The ledger's answer to a commit, a failure or a renewal."""
+    """The ledger's answer to a commit, a failure or a renewal. `stop` is where the holder's block ends now."""
 
     outcomes: tuple[Outcome, ...]
     directive: Directive
+    stop: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -418,6 +460,26 @@ class MergeGroup:
     output_ids: tuple[int, ...]
     start: int
     stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class FailedRun:
+    """One run of a range that failed: why, and on whom."""
+
+    reason: str
+    holder: str
+
+
+@dataclass(frozen=True, slots=True)
+class LossRate:
+    """What was seen of workers that vanish: `losses` in `slot_seconds` of busy slots.
+
+    `overhead_seconds` is what a range costs a slot besides the payload's work, on average.
+    """
+
+    losses: int
+    slot_seconds: float
+    overhead_seconds: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -183,6 +183,8 @@ def work_order(campaign: Campaign, record: CampaignRecord, *, spec: SourceSpec, 
         columns=campaign.output.columns,
         format=campaign.output.spec,
         credentials=campaign.credentials,
+        event_seconds=campaign.limits.event_seconds,
+        memory_bytes=campaign.limits.memory,
     )
 
 

@@ -79,7 +79,7 @@ def coalesce(spans: Iterable[Span]) -> list[Span]:
 def _joins(left: Span, right: Span) -> bool:
     if left.stop != right.start or left.state in (State.LEASED, State.COMMITTED):
         return False
-    if left.state is State.READY and (left.failures or left.losses):
+    if left.state is State.READY and left.is_suspect:
         return False
     return replace(left, start=right.start, stop=right.stop) == right
 

@@ -5,19 +5,32 @@ something about the machine. Both end the same way when they keep coming: the ra
 event at fault is alone, and that event is abandoned with its reason.
 
 Cost of isolating: halves start one short of the limit, so each needs a single run to be committed, halved again
-or abandoned. (With a limit of 1 they start at it: a half with nothing on its record would be joined to its
-neighbours again, and never come to an end.) A range of n events with k poisonous ones takes at most `limit + 2 k
-ceil(log2 n)` runs of (ever shorter) parts: the first `limit` of the whole range, then two halves at each level
-for each of them.
+or abandoned. (With a limit of 1 they start at it.) Only the last one, a single event, is given up after a second
+try elsewhere: no event is abandoned for what one sick machine says of it. A range of n events with k poisonous
+ones takes at most `limit + 2 k ceil(log2 n) + k` runs of (ever shorter) parts: the first `limit` of the whole
+range, then two halves at each level for each of them, and the second try.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from eventmill.errors import IllegalMove
-from eventmill.model import FailureKind, FailureReport, Span
+from eventmill.model import Counts, FailedRun, FailureKind, FailureReport, Span
 from eventmill.states import State
+
+ABANDONED_ALLOWED = 10
+"""So many abandoned events stop no campaign, however small it is."""
+
+FAILURES_WITHOUT_SUCCESS = 30
+"""So many failed runs, and never a range that was committed: the payload is broken, not the events."""
+
+
+CLEARED: dict[str, Any] = {"failed_on": None, "refusals": 0}
+"""Nobody is kept from events that nobody is to work on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,23 +45,32 @@ class FailureLimits:
             raise ValueError(f"limits must be at least 1, not failures={self.failures}, losses={self.losses}")
 
 
-def after_failure(span: Span, report: FailureReport, *, limits: FailureLimits) -> tuple[Span, ...]:
+def after_failure(span: Span, report: FailureReport, *, limits: FailureLimits, holder: str) -> tuple[Span, ...]:
     """The spans that replace `span`, exactly the leased range that failed. They cover the same events.
 
     Below the limit the range is READY again with one more failure; at the limit it becomes two READY
-    halves, or, if it is a single event, ABANDONED with the reason `"kind: summary"`. A failed set-up charges
-    no event, since none is at fault: the span is READY as it was, and the caller must see to it that a
-    payload that never gets ready stops the campaign. Raises `IllegalMove` if the span is not LEASED.
+    halves, or, if it is a single event, ABANDONED with the reason `"kind: summary"`. What is READY is to be
+    kept from the `holder` that it failed on last: so no single sick machine can halve good events down to the
+    end. A failed set-up charges no event, since none is at fault: the span is READY as
+    it was, and the caller must see to it that a payload that never gets ready stops the campaign. Raises
+    `IllegalMove` if the span is not LEASED.
     """
     free = _freed(span, verb="fail")
     if report.kind is FailureKind.SETUP:
         return (free,)
-    failed = replace(free, failures=span.failures + 1)
+    failed = failed_once_more(free, holder=holder)
     if failed.failures < limits.failures:
         return (failed,)
     if len(span) == 1:
-        return (replace(failed, state=State.ABANDONED, reason=f"{report.kind}: {report.summary}"),)
-    return _halves(replace(free, failures=max(1, limits.failures - 1)))
+        reason = f"{report.kind}: {report.summary}"
+        return (replace(failed, state=State.ABANDONED, reason=reason, **CLEARED),)
+    halves = _halves(replace(free, failed_on=holder, refusals=0))
+    return tuple(replace(half, failures=_on_record(half, limits.failures)) for half in halves)
+
+
+def failed_once_more(span: Span, *, holder: str) -> Span:
+    """`span` with a failure on `holder` on its record."""
+    return replace(span, failures=span.failures + 1, failed_on=holder, refusals=0)
 
 
 def after_loss(span: Span, *, limits: FailureLimits) -> tuple[Span, ...]:
@@ -63,8 +85,52 @@ def after_loss(span: Span, *, limits: FailureLimits) -> tuple[Span, ...]:
         return (lost,)
     if len(span) == 1:
         times = "once" if lost.losses == 1 else f"{lost.losses} times"
-        return (replace(lost, state=State.ABANDONED, reason=f"lost its worker {times}"),)
+        return (replace(lost, state=State.ABANDONED, reason=f"lost its worker {times}", **CLEARED),)
     return _halves(replace(free, losses=max(1, limits.losses - 1)))
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """Why to stop a campaign early: `events` failed so, of which `times` for the reason that is most frequent."""
+
+    events: int
+    reason: str
+    times: int
+
+
+def too_many_abandoned(
+    counts: Counts, reasons: Mapping[str, int], *, limit: float, target: float
+) -> Broken | None:
+    """Whether a campaign that abandons so much is to stop; `reasons` says for what, in events.
+
+    It may abandon the fraction `limit` of its events, and what the `target` can spare, and
+    `ABANDONED_ALLOWED` in any case.
+    """
+    events = sum(reasons.values())
+    if events <= max(limit * counts.total, counts.total - counts.wanted(target), ABANDONED_ALLOWED):
+        return None
+    return _broken(events, reasons)
+
+
+def nothing_succeeds(counts: Counts, runs: Sequence[FailedRun], *, living: int) -> Broken | None:
+    """Whether a campaign of which nothing is done is to stop, after these failed `runs`.
+
+    Not while all of them were on one of several `living` workers, which may be sick.
+    """
+    holders = {run.holder for run in runs}
+    if counts.done or len(runs) < FAILURES_WITHOUT_SUCCESS or len(holders) < min(2, living):
+        return None
+    return _broken(len(runs), Counter(run.reason for run in runs))
+
+
+def _broken(total: int, reasons: Mapping[str, int]) -> Broken:
+    reason = max(sorted(reasons), key=reasons.__getitem__)
+    return Broken(total, reason, reasons[reason])
+
+
+def _on_record(half: Span, limit: int) -> int:
+    """With how many failures a half begins: it may have one run, a single event two, for it may be the machine."""
+    return limit - 1 if len(half) > 1 and limit > 1 else max(0, limit - 2) if limit > 1 else 1
 
 
 def _freed(span: Span, *, verb: str) -> Span:

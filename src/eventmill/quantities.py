@@ -43,6 +43,21 @@ def parse_bytes(value: object) -> int:
     return int(size)
 
 
+def parse_fraction(value: object) -> float:
+    """`1%`, or `0.01`; `ValueError` says what is allowed."""
+    wanted = "a fraction such as 1% or 0.01"
+    try:
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            raise ValueError
+        percent = isinstance(value, str) and value.strip().endswith("%")
+        number = float(value.strip().rstrip("%")) / 100 if isinstance(value, str) and percent else float(value)
+    except ValueError:
+        raise ValueError(f"'{value}' is not understood; give {wanted}") from None
+    if not 0 <= number <= 1:
+        raise ValueError(f"'{value}' is not between 0 and 1; give {wanted}")
+    return number
+
+
 def write_duration(value: timedelta) -> str:
     """The shortest exact text: `60s`, `500ms`."""
     microseconds = Decimal(value // timedelta(microseconds=1))
@@ -69,6 +84,12 @@ Duration = Annotated[
     BeforeValidator(parse_duration),
     PlainSerializer(write_duration, return_type=str),
     WithJsonSchema({"type": "string", "examples": ["60s", "5m"]}),
+]
+
+Fraction = Annotated[
+    float,
+    BeforeValidator(parse_fraction),
+    WithJsonSchema({"type": ["string", "number"], "examples": ["1%", 0.01]}),
 ]
 
 Size = Annotated[

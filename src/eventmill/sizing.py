@@ -12,6 +12,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from eventmill.model import LossRate
+
 FIRST_RANGE_EVENTS = 10
 """The size of a range before anything was measured.
 
@@ -36,6 +38,43 @@ FIRST_BLOCK_RANGES = 4
 
 SHORTEST_EVENT_SECONDS = 1e-6
 """Events measured to be faster count as this: clocks tick too coarsely, and sizes must stay finite."""
+
+
+SHORTEST_RANGE_SECONDS = 0.5
+"""No loss rate makes automatic ranges shorter: many small outputs cost the store and the merge, too."""
+
+LEAST_OVERHEAD_SECONDS = 0.01
+"""What a range costs at least, its output and commit included, of which a slot's waiting is only a part."""
+
+LOSSES_KNOWN = 3
+"""Fewer losses say nothing of their rate."""
+
+
+@dataclass(frozen=True, slots=True)
+class RangeSize:
+    """What sizing chose, and from what: `events` worth about `seconds`, at `losses_per_second` of a busy slot.
+
+    None where nothing was measured yet. `overhead_seconds` is what each range costs besides its work.
+    """
+
+    events: int
+    seconds: float
+    losses_per_second: float | None = None
+    overhead_seconds: float | None = None
+
+
+def range_seconds(rate: LossRate, *, longest: float) -> float:
+    """How long a range should be, so that overhead and work lost together are least: at most `longest` seconds.
+
+    `sqrt(2 o / lambda)` for an overhead `o` of each range and `lambda` losses in a second of a slot: J. W. Young,
+    A first order approximation to the optimum checkpoint interval, CACM 17(9), 1974. Where next to nothing is
+    lost, that would be minutes; longer than `longest` gains little and makes the end uneven.
+    """
+    if rate.losses < LOSSES_KNOWN or rate.slot_seconds <= 0:
+        return longest
+    overhead = max(rate.overhead_seconds, LEAST_OVERHEAD_SECONDS)
+    best = math.sqrt(2 * overhead * rate.slot_seconds / rate.losses)
+    return min(longest, max(best, SHORTEST_RANGE_SECONDS))
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ MOVES: dict[str, dict[State, tuple[State, ...]]] = {
     "reserve": {State.READY: (State.LEASED,)},
     "commit": {State.LEASED: (State.COMMITTED,)},
     "release": {State.LEASED: (State.READY,)},
+    "shorten": {State.LEASED: (State.READY,)},
     "expire": {State.LEASED: (State.READY, State.ABANDONED)},
     "fail": {State.LEASED: (State.READY, State.ABANDONED)},
     "merge": {State.COMMITTED: (State.MERGED,)},

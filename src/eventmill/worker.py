@@ -46,6 +46,9 @@ RANGES = "_ranges"
 
 RENEWALS_PER_LEASE = 3
 
+QUARANTINE_SECONDS = 1.0
+"""A worker that gets no work must not be the quickest to take the next block."""
+
 
 def run_block(order: WorkOrder, block_id: int, *, holder: str) -> BlockReport:
     """Claim a block and process what is still missing of it. Harmless when run twice, also at once.
@@ -56,10 +59,15 @@ def run_block(order: WorkOrder, block_id: int, *, holder: str) -> BlockReport:
     ledger = shared_ledger(order.ledger_url)
     claim = ledger.claim(block_id, holder=holder)
     if claim is None:
-        return BlockReport(note="nothing of this block was left to do")
+        if holder in ledger.quarantined(order.campaign_id):
+            time.sleep(QUARANTINE_SECONDS)
+            return BlockReport(note="this worker is in quarantine")
+        return BlockReport(note="nothing of this block was left to do for this worker")
     code = payload_entry(order.ledger_url, order.payload.digest)
     with (
-        borrow(code, parameters=order.payload.parameters, columns=order.columns) as payload,
+        borrow(
+            code, parameters=order.payload.parameters, columns=order.columns, memory_bytes=order.memory_bytes
+        ) as payload,
         open_scratch() as scratch,
     ):
         work = _BlockWork(order, claim, ledger, payload, scratch)
@@ -90,10 +98,11 @@ class _Staged:
 
 @dataclass(frozen=True, slots=True)
 class _Computed:
-    """What the payload made of a range, and how long it was at it."""
+    """What the payload made of a range, how long it was at it, and how long it had waited for it."""
 
     result: RangeResult
     wall_seconds: float
+    overhead_seconds: float
 
 
 class _BlockWork:
@@ -112,6 +121,9 @@ class _BlockWork:
         self.suffix = open_format(order.format).range_suffix
         self.report = BlockReport()
         self.directive = Directive.CONTINUE
+        self.begun: int | None = None  # the end of the last range that was given to the payload
+        self.stop = claim.block.stop  # the ledger may hand the far part on to others
+        self._computed_at: float | None = None
         self._directive_lock = threading.Lock()
 
     def run(self) -> BlockReport:
@@ -132,8 +144,10 @@ class _BlockWork:
         return self.report
 
     def obey(self, reply: Reply) -> None:
-        """Remember the strictest directive; STOP also ends the call that is being computed."""
+        """Remember the strictest directive and the nearest end; STOP also ends the call that is being computed."""
         with self._directive_lock:
+            if reply.stop is not None:
+                self.stop = min(self.stop, reply.stop)
             if self.directive is not Directive.STOP:
                 self.directive = reply.directive if reply.directive is not Directive.CONTINUE else self.directive
         if reply.directive is Directive.STOP:
@@ -173,6 +187,8 @@ class _BlockWork:
             reading = next(reads, None)
             while len(uncommitted) > 1:
                 self._add(uncommitted.popleft().result())
+            if staged.range.start >= self.stop:
+                break
             outcome = staged.failure or self._compute(staged)
             staged.path.unlink(missing_ok=True)
             if self._is_stopped():
@@ -197,8 +213,11 @@ class _BlockWork:
             boundaries=item.boundaries,
             aligned=block.aligned,
         )
-        for piece in self.claim.missing:
-            yield from cutting.cut(piece, size=block.range_events, cuts=cuts)
+        for missing in self.claim.missing:
+            for piece in cutting.cut(missing, size=block.range_events, cuts=cuts):
+                if piece.start >= self.stop:
+                    return
+                yield piece
 
     def _read(self, opening: Future[Source], piece: EventRange) -> _Staged:
         source = opening.result()  # what is not what was split ends the block, and no event is at fault
@@ -218,13 +237,28 @@ class _BlockWork:
             schema=self.schema,
             format=self.order.format,
         )
-        begun = time.monotonic()
-        outcome = self.payload.run(call)
+        self.begun = staged.range.stop
+        begun, before = time.monotonic(), self._computed_at
+        outcome = self._run(call)
         if isinstance(outcome, RangeResult) and self.schema is None and outcome.infers:
             self.schema = self.ledger.fix_schema(self.claim.lease.campaign_id, outcome.schema)
             if self.schema != outcome.schema:  # another worker was first, with other columns: let the child say so
-                outcome = self.payload.run(replace(call, schema=self.schema))
-        return _Computed(outcome, time.monotonic() - begun) if isinstance(outcome, RangeResult) else outcome
+                outcome = self._run(replace(call, schema=self.schema))
+        self._computed_at = time.monotonic()
+        if isinstance(outcome, FailureReport):
+            return outcome
+        return _Computed(outcome, self._computed_at - begun, 0.0 if before is None else begun - before)
+
+    def _run(self, call: RangeCall) -> RangeResult | FailureReport:
+        """One call, which may take `limits.event_seconds` for each event."""
+        limit = self.order.event_seconds
+        outcome = self.payload.run(call, None if limit is None else limit * len(call.range))
+        if isinstance(outcome, FailureReport) and outcome.kind is FailureKind.TIMEOUT:
+            told = (
+                f"{outcome.summary}: limits.event_seconds allows {limit:g} s for each of {len(call.range)} events"
+            )
+            return replace(outcome, summary=told)
+        return outcome
 
     def _output_path(self, piece: EventRange) -> Path:
         return self.scratch / f"{piece.start}.output"
@@ -263,8 +297,9 @@ class _BlockWork:
             rows=computed.result.rows,
             cpu_seconds=computed.result.cpu_seconds,
             wall_seconds=computed.wall_seconds,
+            overhead_seconds=computed.overhead_seconds,
         )
-        reply = self.ledger.commit(lease, [output], payload=self.order.payload.digest)
+        reply = self.ledger.commit(lease, [output], payload=self.order.payload.digest, begun=self.begun)
         self.obey(reply)
         if reply.outcomes == (Outcome.FENCED,):
             with suppress(EventmillError):  # an orphan; the sweep at the end finds it too
@@ -293,7 +328,7 @@ class _Renewing:
         pause = claim.lease_length.total_seconds() / RENEWALS_PER_LEASE
         while not self._done.wait(pause):
             with suppress(EventmillError):  # a ledger out of reach: try again; the lease's end decides
-                reply = self._work.ledger.renew(claim.lease)
+                reply = self._work.ledger.renew(claim.lease, begun=self._work.begun)
                 if not self._done.is_set():
                     self._work.obey(reply)
 

@@ -30,6 +30,7 @@ class Held:
     holder: str
     ends: datetime
     events: set[Event]
+    begun: int = 0  # as it said
 
 
 @dataclass
@@ -81,11 +82,25 @@ class Belief:
         return held is not None and events_of(claim.input.id, piece) <= held.events
 
     def let_go(self, claim: Claim, piece: EventRange) -> None:
-        """These events are settled; a lease that holds none is over."""
-        held = self.held[claim.lease.attempt]
-        held.events -= events_of(claim.input.id, piece)
-        if not held.events:
-            del self.held[claim.lease.attempt]
+        """These events are settled for all who are at them; a lease that holds none is over."""
+        for attempt, held in list(self.held.items()):
+            held.events -= events_of(claim.input.id, piece)
+            if not held.events:
+                del self.held[attempt]
+
+    def twin(self, attempt: int) -> int | None:
+        """The other attempt at the same events."""
+        events = self.held[attempt].events
+        return next((a for a, held in self.held.items() if a != attempt and held.events & events), None)
+
+    def shortened(self, block_id: int, freed: int) -> None:
+        """The last events of a block are its holder's no more; never the first, nor what it had begun."""
+        holders = [held for held in self.held.values() if held.block_id == block_id]
+        assert freed == 0 or len(holders) == 1
+        for held in holders:
+            kept = sorted(held.events)[: len(held.events) - freed]
+            assert kept and {event for event in held.events if event[1] < held.begun} <= set(kept)
+            held.events = set(kept)
 
     def lost(self, attempts: list[int]) -> None:
         """These attempts are fenced."""

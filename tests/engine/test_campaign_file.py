@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from eventmill.campaign import Campaign, InputFormat, Unreadable, parse_campaign, read_campaign
 from eventmill.errors import CampaignError
 from eventmill.model import Rules
-from eventmill.quantities import parse_bytes, parse_duration, write_duration
+from eventmill.quantities import parse_bytes, parse_duration, parse_fraction, write_duration
 
 SMALLEST: dict[str, Any] = {
     "name": "dimuon-2026",
@@ -48,7 +48,7 @@ def refused(data: dict[str, Any]) -> str:
 def test_the_smallest_campaign_has_sensible_defaults() -> None:
     """Four keys are enough; everything else has a value that works."""
     campaign = parse_campaign(SMALLEST, source="c.yaml")
-    assert campaign.rules == Rules(3, 5, timedelta(seconds=60), 1.0, merge_bytes=256_000_000)
+    assert campaign.rules == Rules(2, 5, timedelta(seconds=60), 1.0, merge_bytes=256_000_000)
     assert (campaign.ranges.events, campaign.ranges.seconds) == ("auto", timedelta(seconds=5))
     assert (campaign.ranges.block, campaign.limits.no_worker) == (timedelta(seconds=30), timedelta(minutes=5))
     assert (campaign.inputs.unreadable, campaign.cluster.profile) == (Unreadable.STOP, "local")
@@ -230,3 +230,27 @@ def test_a_merge_of_no_size_has_the_usual_one() -> None:
     """The form in the Prefect UI sends both keys, empty."""
     data = SMALLEST | {"output": {"store": "out", "merge": {"events": None, "bytes": None}}}
     assert parse_campaign(data, source="form") == parse_campaign(SMALLEST, source="file")
+
+
+@pytest.mark.parametrize(
+    ("given", "fraction"), [("1%", 0.01), ("0.5 %", 0.005), ("0.25", 0.25), (0.01, 0.01), (0, 0)]
+)
+def test_fractions_are_read_as_people_write_them(given: object, fraction: float) -> None:
+    """As percentages or as numbers."""
+    assert parse_fraction(given) == pytest.approx(fraction)
+
+
+@pytest.mark.parametrize("given", ["many", "101%", -1, 1.5, True, None, "nan"])
+def test_what_is_no_fraction_is_refused(given: object) -> None:
+    """With what may stand there."""
+    with pytest.raises(ValueError, match=r"give a fraction such as 1% or 0\.01"):
+        parse_fraction(given)
+
+
+def test_limits_that_end_a_range_or_a_campaign() -> None:
+    """They are off, or so high that a sound campaign never meets them, unless the file says otherwise."""
+    limits = parse_campaign(SMALLEST, source="c.yaml").limits
+    assert (limits.event_seconds, limits.memory, limits.abandoned) == (None, None, 0.01)
+    given = {"event_seconds": 1.5, "memory": "2GB", "abandoned": "0.1%"}
+    limits = parse_campaign(SMALLEST | {"limits": given}, source="c.yaml").limits
+    assert (limits.event_seconds, limits.memory, limits.abandoned) == (1.5, 2 * 10**9, pytest.approx(0.001))

@@ -18,6 +18,7 @@ from sqlalchemy import event
 
 from eventmill.ledger import create_ledger
 from eventmill.model import Block, Claim, Directive, EventRange, MergeLease, Outcome, RangeOutput, Wanted
+from eventmill.states import State
 from tests.conftest import SettableClock, new_campaign
 from tests.engine.deeds import DIGEST, NOT_SET_UP, SAID_NO, output, ranges_of
 from tests.engine.ledger_belief import Belief
@@ -47,6 +48,8 @@ class AnyHistory(RuleBasedStateMachine):
         self.looked_at = self.clock.now
         self.queued: list[Block] = []
         self.mine: set[int] = set()
+        self.claimed: dict[int, Claim] = {}  # by attempt
+        self.copies: dict[int, int] = {}  # the block that each one is a copy of
         self.commits: list[tuple[Claim, RangeOutput]] = []
 
     @initialize(
@@ -64,7 +67,7 @@ class AnyHistory(RuleBasedStateMachine):
         campaign = new_campaign(self.ledger, tuple(events), failures=limits[0], losses=limits[1], **merge)
         self.id, self.merge_events, self.total = campaign.id, campaign.rules.merge_events, sum(events)
         self._take_over()
-        return multiple(*(self._work(events=10, size=size, holder=holder) for holder in "abc"))
+        return multiple(*(claim for holder in "abc" for claim in self._work(events=10, size=size, holder=holder)))
 
     def _take_over(self) -> None:
         self.lead = self.ledger.lead(self.id, "coordinator", is_gone=lambda holder: True)
@@ -72,16 +75,31 @@ class AnyHistory(RuleBasedStateMachine):
             assert self.ledger.claim(block.id, holder="late") is None
         self.queued, self.mine = [], set()
 
-    def _work(self, *, events: int, size: int, holder: str) -> Claim:
+    def _work(self, *, events: int, size: int, holder: str) -> list[Claim]:
         block = self.ledger.reserve(self.lead, events=events, range_events=size)
-        assert block is not None
+        if block is None:  # what is left was refused to somebody a moment ago
+            rest = [span.rests_until for _, span in self.ledger.spans(self.id, State.READY)]
+            assert all(until is not None and until > self.clock.now for until in rest)
+            return []
         self.mine.add(block.id)
-        return self._claimed(self.ledger.claim(block.id, holder=holder))
+        return self._first_claim(block, holder)
+
+    def _first_claim(self, block: Block, holder: str) -> list[Claim]:
+        """Refused to a holder that failed on these events, or is sick, exactly while another one lives."""
+        unwanted = holder in block.avoid or holder in self.ledger.quarantined(self.id)
+        others = self.ledger.living(self.id) - {holder}
+        claim = self.ledger.claim(block.id, holder=holder)
+        if unwanted and others:
+            assert claim is None
+            assert block.id not in self.ledger.block_ids(self.id)
+            return []
+        return [self._claimed(claim)]
 
     def _claimed(self, claim: Claim | None) -> Claim:
         assert claim is not None
         assert claim.lease.expires_at == self.clock.now + LEASE
         self.belief.claimed(claim)
+        self.claimed[claim.lease.attempt] = claim
         return claim
 
     @rule(target=claims, events=st.integers(1, 20), size=SIZES, holder=HOLDERS)
@@ -90,7 +108,47 @@ class AnyHistory(RuleBasedStateMachine):
             self.ledger.reopen(self.id)
         if not self.ledger.counts(self.id).ready:
             return multiple()
-        return self._work(events=events, size=size, holder=holder)
+        return multiple(*self._work(events=events, size=size, holder=holder))
+
+    def _living(self, data: st.DataObject) -> Claim | None:
+        """A claim whose holder may still commit something, if there is any."""
+        attempts = sorted(self.belief.held)
+        return self.claimed[data.draw(st.sampled_from(attempts))] if attempts else None
+
+    @rule(target=claims, data=st.data(), holder=HOLDERS, at_once=st.booleans())
+    def copy(self, data: st.DataObject, holder: str, at_once: bool) -> Any:
+        """A second claim on a living one that has no second one; not for its own holder."""
+        claim = self._living(data)
+        if claim is None:
+            return multiple()
+        living = self.ledger.block_ids(self.id)
+        copies = [copy for copy, block_id in self.copies.items() if block_id == claim.block.id and copy in living]
+        block = self.ledger.copy(self.lead, claim.block.id)
+        assert block is None or not copies
+        if block is None:
+            return multiple()
+        self.mine.add(block.id)
+        self.copies[block.id] = claim.block.id
+        assert self.ledger.copy(self.lead, claim.block.id) is self.ledger.copy(self.lead, block.id) is None
+        if not at_once:
+            self.queued.append(block)
+            return multiple()
+        return multiple(*self._claim_copy(block, holder))
+
+    def _claim_copy(self, block: Block, holder: str) -> list[Claim]:
+        """The first claim of a copy: refused to who is at these events, and when the block is over."""
+        held = {h.holder for h in self.belief.held.values() if h.block_id == self.copies[block.id]}
+        again = self.ledger.claim(block.id, holder=holder)
+        assert (again is None) == (not held or holder in held)
+        return [self._claimed(again)] if again else []
+
+    @rule(data=st.data(), at=st.integers(0, 30))
+    def shorten(self, data: st.DataObject, at: int) -> None:
+        """The end of a block goes to others, behind what its holder has begun."""
+        claim = self._living(data)
+        if claim is None:
+            return
+        self.belief.shortened(claim.block.id, self.ledger.shorten(self.lead, claim.block.id, at=at))
 
     @rule(target=claims, claim=claims, holder=HOLDERS)
     def claim_again(self, claim: Claim, holder: str) -> Any:
@@ -117,8 +175,12 @@ class AnyHistory(RuleBasedStateMachine):
     def _commit(self, claim: Claim, pieces: list[EventRange]) -> None:
         outputs = [output(piece.start, piece.stop) for piece in pieces]
         expected = self.belief.expect_commit(claim, outputs)
-        lives = claim.lease.attempt in self.belief.held
-        reply = self.ledger.commit(claim.lease, outputs, payload=DIGEST)
+        held = self.belief.held.get(claim.lease.attempt)
+        lives = held is not None
+        if held is not None:
+            held.begun = max(held.begun, pieces[-1].stop)
+        reply = self.ledger.commit(claim.lease, outputs, payload=DIGEST, begun=pieces[-1].stop)
+        assert held is None or all(position < (reply.stop or 0) for _, position in held.events)
         assert list(reply.outcomes) == expected
         assert reply.directive is (Directive.CONTINUE if lives else Directive.STOP)
         for stored, outcome in zip(outputs, expected, strict=True):
@@ -150,7 +212,9 @@ class AnyHistory(RuleBasedStateMachine):
         heard = self.belief.holds(claim, piece)
         reply = self.ledger.fail(claim.lease, piece, SAID_NO)
         assert reply.outcomes == (Outcome.ACCEPTED if heard else Outcome.FENCED,)
-        if heard:
+        if heard and self.belief.twin(claim.lease.attempt):  # the other one goes on alone
+            self.belief.lost([claim.lease.attempt])
+        elif heard:
             self.belief.let_go(claim, piece)
 
     @rule(claim=claims, how=st.sampled_from(["release", "set up", "renew", "renew"]))
@@ -244,7 +308,8 @@ class AnyHistory(RuleBasedStateMachine):
             self.queued.append(block)
             self.mine.add(block.id)
         elif verb == "start" and self.queued:
-            self._claimed(self.ledger.claim(self.queued.pop().id, holder="a"))
+            block = self.queued.pop()
+            _ = self._claim_copy(block, "a") if block.id in self.copies else self._first_claim(block, "a")
         elif verb == "lead":
             self._take_over()
         elif verb == "withdraw":

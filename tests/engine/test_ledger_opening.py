@@ -109,17 +109,17 @@ def test_an_empty_file_is_no_ledger_yet(tmp_path: Path) -> None:
 
 
 def test_a_ledger_of_another_version_is_refused_by_name(tmp_path: Path) -> None:
-    """Older and newer ledgers are not guessed at."""
+    """Older and newer ledgers are not guessed at: what was begun with one is finished with it."""
     path = tmp_path / "ledger.sqlite"
     create_ledger(str(path)).disconnect()
     with sqlite3.connect(path) as connection:
         connection.execute("UPDATE about SET version = 99")
     connection.close()
     for use in (open_ledger, create_ledger):
-        with pytest.raises(LedgerError, match="has version 99, this Eventmill reads version 1"):
+        with pytest.raises(LedgerError, match="has version 99, this Eventmill reads version 2; finish"):
             use(str(path))
     with sqlite3.connect(path) as connection:  # so that it can be audited like all others
-        connection.execute("UPDATE about SET version = 1")
+        connection.execute("UPDATE about SET version = 2")
     connection.close()
 
 

@@ -6,14 +6,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eventmill.model import LossRate
 from eventmill.sizing import (
     FIRST_BLOCK_RANGES,
     FIRST_RANGE_EVENTS,
     GROWTH,
     LARGEST_RANGE_EVENTS,
+    LOSSES_KNOWN,
+    SHORTEST_RANGE_SECONDS,
     Speed,
     block_events,
     range_events,
+    range_seconds,
 )
 
 speeds = st.builds(
@@ -134,3 +138,37 @@ def test_nonsense_is_refused_with_its_numbers() -> None:
         range_events(None, wanted=0)
     with pytest.raises(ValueError, match="ranges of 0"):
         block_events(open_events=5, slots=1, range_events=0, seconds_per_event=None)
+
+
+@given(
+    st.integers(0, 10**6),
+    st.floats(0, 1e9, allow_nan=False),
+    st.floats(0, 1e3, allow_nan=False),
+    st.floats(0.5, 1e5, allow_nan=False),
+)
+def test_the_loss_rate_only_ever_shortens_ranges(
+    losses: int, slot_seconds: float, overhead_seconds: float, longest: float
+) -> None:
+    """Between half a second and what was asked for."""
+    seconds = range_seconds(LossRate(losses, slot_seconds, overhead_seconds), longest=longest)
+    assert min(SHORTEST_RANGE_SECONDS, longest) <= seconds <= longest
+
+
+def test_a_range_is_as_long_as_wastes_least() -> None:
+    """Young 1974: an overhead of 0.1 s and a loss each 20 s of a slot make 2 s; few losses say nothing."""
+    assert range_seconds(LossRate(50, 1000.0, 0.1), longest=5.0) == pytest.approx(2.0)
+    assert range_seconds(LossRate(LOSSES_KNOWN - 1, 1.0, 0.1), longest=5.0) == 5.0
+    assert range_seconds(LossRate(LOSSES_KNOWN, 1.0, 0.1), longest=5.0) == SHORTEST_RANGE_SECONDS
+    assert range_seconds(LossRate(3, 1e6, 0.1), longest=5.0) == 5.0
+
+
+@given(st.floats(0.01, 0.5), st.floats(1e-3, 0.1))
+def test_no_other_length_wastes_less(overhead: float, rate: float) -> None:
+    """The share of time that goes to overhead, and to half a range for each loss, is least there."""
+
+    def waste(seconds: float) -> float:
+        return overhead / seconds + rate * seconds / 2
+
+    best = range_seconds(LossRate(1000, 1000 / rate, overhead), longest=1e6)
+    if best > SHORTEST_RANGE_SECONDS:
+        assert waste(best) <= min(waste(best * 1.1), waste(best * 0.9))

@@ -35,7 +35,7 @@ def test_the_table_is_what_was_designed() -> None:
         (State.READY, State.LEASED): {"reserve"},
         (State.READY, State.ABANDONED): {"close"},
         (State.LEASED, State.COMMITTED): {"commit"},
-        (State.LEASED, State.READY): {"release", "expire", "fail"},
+        (State.LEASED, State.READY): {"release", "shorten", "expire", "fail"},
         (State.LEASED, State.ABANDONED): {"expire", "fail", "close"},
         (State.COMMITTED, State.MERGED): {"merge"},
         (State.COMMITTED, State.READY): {"corrupt"},
@@ -58,7 +58,7 @@ def test_the_diagram_has_every_arrow_once() -> None:
     """One line for each pair of states, with all verbs that lead along it."""
     lines = diagram().splitlines()
     assert lines[:2] == ["stateDiagram-v2", "    [*] --> ready"]
-    assert "    leased --> ready: release, expire, fail" in lines
+    assert "    leased --> ready: release, shorten, expire, fail" in lines
     assert len(lines) == len(set(lines)) == 2 + 9
 
 

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pytest
 
 from eventmill.campaign import Campaign
-from eventmill.errors import CampaignShort, PayloadError
+from eventmill.errors import CampaignBroken, CampaignShort, PayloadError
+from eventmill.opening import Changed
 from eventmill.states import State
 from tests.crew import Crew
 
@@ -38,6 +39,143 @@ def test_exactly_the_poisonous_events_are_abandoned(
         assert crew.audit().is_exact
         with pytest.raises(CampaignShort, match="1997 of 2000 events are done, 2000 were wanted, 3 are abandoned"):
             crew.coordinator.check_target()
+
+
+def test_six_bad_events_of_ten_thousand(campaign: Callable[..., Campaign], tmp_path: Path) -> None:
+    """Five raise, one kills its process: exactly these six are given up, each with its reason."""
+    poison, deadly = [250, 499, 4999, 5000, 9999], 7321
+    parameters = {"poison": poison, "deadly": [deadly]}
+    story = campaign(
+        "deadly", events=10_000, parameters=parameters, ranges={"events": 500}, merge={"events": 5000}
+    )
+
+    with Crew(story, tmp_path) as crew:
+        counts = crew.run()
+        assert (counts.merged, counts.abandoned) == (9994, 6)
+        bad = sorted([*poison, deadly])
+        assert crew.rows()["event"].to_pylist() == [n for n in range(10_000) if n not in bad]
+
+        reasons = {
+            item.first + span.start: span.reason
+            for item, span in crew.ledger.spans(crew.record.id, State.ABANDONED)
+        }
+        assert list(reasons) == bad
+        assert reasons.pop(deadly) == "crash: payload process died with signal SIGABRT (6)"
+        assert set(reasons.values()) == {f"payload: ValueError: event {event} is poisonous" for event in poison}
+        runs = len(crew.journal("failure", "abandoned"))
+        # Of parts that hold a bad event: two of the whole, one on each level, one more of the event itself.
+        assert runs <= len(bad) * (2 + 9 + 1)
+        assert crew.audit().is_exact
+
+
+def test_an_event_that_kills_its_worker(campaign: Callable[..., Campaign], tmp_path: Path) -> None:
+    """The range in flight at its deaths is worked on alone, then halved; nothing else is given up."""
+    story = campaign("murderous", events=200, parameters={"at": 33}, ranges={"events": 8}, limits={"losses": 2})
+
+    with Crew(story, tmp_path) as crew:
+        counts = crew.run()
+
+        assert (counts.merged, counts.abandoned) == (199, 1)
+        ((item, span),) = crew.ledger.spans(crew.record.id, State.ABANDONED)
+        assert (item.first + span.start, span.reason) == (33, "lost its worker 2 times")
+        assert crew.journal("failure") == ()
+        assert crew.audit().is_exact
+
+
+def test_an_event_that_takes_for_ever(campaign: Callable[..., Campaign], tmp_path: Path) -> None:
+    """Its payload is ended, which is a failure of the event and no loss of a worker."""
+    limits = {"event_seconds": 1}
+    story = campaign("stuck", events=40, parameters={"at": 7}, ranges={"events": 2}, limits=limits)
+
+    with Crew(story, tmp_path) as crew:
+        counts = crew.run()
+
+        assert (counts.merged, counts.abandoned) == (39, 1)
+        assert crew.journal("loss") == ()
+        ((_, span),) = crew.ledger.spans(crew.record.id, State.ABANDONED)
+        assert span.reason == (
+            "timeout: payload was ended because it gave no answer for 1 s: "
+            "limits.event_seconds allows 1 s for each of 1 events"
+        )
+
+
+def test_an_event_that_needs_too_much_memory(campaign: Callable[..., Campaign], tmp_path: Path) -> None:
+    """It is given up with the limit in its reason; worker and machine go on."""
+    story = campaign("hungry", events=400, parameters={"at": 7}, ranges={"events": 10}, limits={"memory": "2GB"})
+
+    with Crew(story, tmp_path) as crew:
+        counts = crew.run()
+
+        assert (counts.merged, counts.abandoned) == (399, 1)
+        assert crew.journal("loss") == ()
+        ((_, span),) = crew.ledger.spans(crew.record.id, State.ABANDONED)
+        assert str(span.reason).startswith("memory: ")
+        assert str(span.reason).endswith("limits.memory is 2,000 MB")
+
+
+def test_a_payload_that_always_fails_stops_the_campaign_early(
+    campaign: Callable[..., Campaign], tmp_path: Path
+) -> None:
+    """Nothing ever succeeds, so after thirty runs it is the payload's fault."""
+    story = campaign("poisonous", events=2000, parameters={"poison": list(range(2000))}, ranges={"events": 20})
+
+    with (
+        pytest.raises(CampaignBroken, match=r"3\d runs failed and none succeeded; \d+ of them for 'payload: V"),
+        Crew(story, tmp_path) as crew,
+    ):
+        crew.run()
+
+    assert len(crew.journal("failure")) < 50
+
+
+def test_too_many_bad_events_stop_the_campaign_and_a_mended_payload_goes_on(
+    campaign: Callable[..., Campaign], tmp_path: Path
+) -> None:
+    """Every tenth event fails: it ends at one in a hundred, and keeps what is done for the next run."""
+    ranges = {"events": 10}
+    bad = campaign("poisonous", events=2000, parameters={"poison": list(range(0, 2000, 10))}, ranges=ranges)
+    with (
+        pytest.raises(CampaignBroken, match=r"2\d of 2000 events are abandoned, more than limits.abandoned \("),
+        Crew(bad, tmp_path) as crew,
+    ):
+        crew.run()
+    done = crew.ledger.counts(crew.record.id).done
+    assert done > 100
+    ranges_before = crew.ledger.usage(crew.record.id)["useful"][1]
+
+    mended = campaign("poisonous", events=2000, parameters={"poison": []}, ranges=ranges)
+    with Crew(mended, tmp_path, changed=Changed.ACCEPT) as crew:
+        crew.ledger.reopen(crew.record.id)
+        counts = crew.run()
+        assert counts.merged == 2000
+        assert crew.rows()["event"].to_pylist() == list(range(2000))
+        assert crew.ledger.usage(crew.record.id)["useful"][1] == 2000 == ranges_before + 2000 - done
+
+
+def test_a_sick_worker_gets_no_more_work(campaign: Callable[..., Campaign], tmp_path: Path) -> None:
+    """What fails on it succeeds elsewhere: it is put in quarantine, and no event is given up for it."""
+    story = campaign("sick", events=2000, parameters={"folder": str(tmp_path / "sick")}, ranges={"events": 20})
+
+    with Crew(story, tmp_path, workers=3) as crew:
+        counts = crew.run()
+
+        assert counts.merged == 2000
+        (quarantine,) = crew.journal("quarantine")
+        assert {failure.holder for failure in crew.journal("failure")} == {quarantine.holder}
+        assert crew.ledger.quarantined(crew.record.id) == {quarantine.holder}
+        assert quarantine.reason == "3 ranges failed on it and succeeded elsewhere"
+        assert crew.audit().is_exact
+
+
+def test_a_sick_worker_that_is_alone_works_on(campaign: Callable[..., Campaign], tmp_path: Path) -> None:
+    """Nobody else can show that it is the machine, so its events are given up; the campaign does not hang."""
+    story = campaign("sick", events=8, parameters={"folder": str(tmp_path / "sick")}, ranges={"events": 4})
+
+    with Crew(story, tmp_path, workers=1) as crew:
+        counts = crew.run()
+
+        assert (counts.merged, counts.abandoned) == (0, 8)
+        assert crew.journal("quarantine") == ()
 
 
 def test_what_a_failing_payload_printed_is_kept(campaign: Callable[..., Campaign], tmp_path: Path) -> None:
@@ -125,7 +263,7 @@ def test_a_payload_that_cannot_be_set_up_stops_the_campaign(
     (tmp_path / "broken.py").write_text('raise RuntimeError("no detector geometry")\ndef payload(): ...\n')
 
     with (
-        pytest.raises(PayloadError, match=r"3 times in a row: RuntimeError: no detector geometry"),
+        pytest.raises(PayloadError, match=r"\d times in a row: RuntimeError: no detector geometry"),
         Crew(campaign("broken.py:payload", events=2000), tmp_path) as crew,
     ):
         crew.run()

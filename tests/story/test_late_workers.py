@@ -108,6 +108,31 @@ def test_a_worker_that_slept_longer_than_its_lease(story: Callable[..., Campaign
         assert_exact(crew)
 
 
+def test_a_worker_that_never_ends_holds_nobody_up(story: Callable[..., Campaign], tmp_path: Path) -> None:
+    """What it has not begun is handed on, what it is at is tried by another as well; the first to commit wins."""
+    gate = Gate(tmp_path)
+    with Crew(story(), tmp_path) as crew:
+        at_the_gate(crew, gate)
+        crew.run(until=lambda counts: counts.done == 2000)
+        assert crew.journal("loss") == ()  # it lives, and its lease is renewed
+        gate.open()
+        crew.run()
+
+        assert fenced_ranges(crew) in (1, 2)  # the one at the gate, and the next one if it was quick
+        assert_exact(crew)
+
+
+def test_a_worker_twenty_times_slower(campaign: Callable[..., Campaign], tmp_path: Path) -> None:
+    """It keeps what it can do until the other has run dry, and no more."""
+    parameters = {"folder": str(tmp_path / "slow"), "seconds": 0.001}
+    story = campaign("uneven", events=2000, parameters=parameters, ranges={"events": 50})
+    with Crew(story, tmp_path) as crew:
+        crew.run()
+
+        assert crew.journal("loss") == ()
+        assert_exact(crew)
+
+
 def can_be_written(ledger: Path) -> bool:
     with sqlite3.connect(ledger, timeout=1) as connection:
         try:

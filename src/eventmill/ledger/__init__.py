@@ -11,14 +11,15 @@ from eventmill.ledger import schema
 from eventmill.ledger.campaigns import CampaignVerbs
 from eventmill.ledger.commits import CommitVerbs
 from eventmill.ledger.database import Clock, open_engine
-from eventmill.ledger.leases import LeaseVerbs
+from eventmill.ledger.holding import HolderVerbs
 from eventmill.ledger.merges import MergeVerbs
 from eventmill.ledger.reading import Readings
+from eventmill.ledger.tails import TailVerbs
 
 __all__ = ["Clock", "Ledger", "create_ledger", "open_ledger", "shared_ledger"]
 
 
-class Ledger(CampaignVerbs, LeaseVerbs, CommitVerbs, MergeVerbs, Readings):
+class Ledger(CampaignVerbs, TailVerbs, CommitVerbs, HolderVerbs, MergeVerbs, Readings):
     """All verbs. One verb is one transaction; several processes on one machine may use a ledger at once."""
 
 

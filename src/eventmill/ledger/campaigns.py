@@ -13,6 +13,7 @@ from eventmill.errors import CampaignLed, LedgerError
 from eventmill.ledger import schema
 from eventmill.ledger.database import Database, insert_spans, read_spans, replace_spans
 from eventmill.ledger.journal import write_journal
+from eventmill.ledger.twins import leave_to_twin, twin_of
 from eventmill.model import CampaignRecord, Counts, Input, Leadership, NewInput, PayloadCode, Rules, Span, Wanted
 from eventmill.partition import coalesce
 from eventmill.states import State
@@ -22,6 +23,15 @@ LEADER_SECONDS = 15.0
 
 TARGET_REACHED = "target reached"
 NOTHING_LEFT = "all events settled"
+
+UNBLEMISHED: Mapping[str, Any] = {
+    "failures": 0,
+    "losses": 0,
+    "failed_on": None,
+    "rests_until": None,
+    "refusals": 0,
+}
+"""What a span has on its record when nothing befell it."""
 
 _HELD_CAMPAIGN = (
     sa.select(schema.campaign).where(schema.campaign.c.id == sa.bindparam("b_campaign")).with_for_update()
@@ -233,7 +243,7 @@ class CampaignVerbs(Database):
     def _close(self, tx: sa.Connection, campaign_id: int, reason: str) -> None:
         table = schema.span
         old = read_spans(tx, table.c.campaign_id == campaign_id, table.c.state.in_([State.READY, State.LEASED]))
-        gone = [replace(s, state=State.ABANDONED, failures=0, losses=0, block_id=None, reason=reason) for s in old]
+        gone = [replace(s, state=State.ABANDONED, block_id=None, reason=reason, **UNBLEMISHED) for s in old]
         replace_spans(tx, "close", campaign_id, old=old, new=coalesce(gone))
         tx.execute(sa.delete(schema.block).where(schema.block.c.campaign_id == campaign_id))
         now = self.now(tx)
@@ -254,7 +264,7 @@ class CampaignVerbs(Database):
             old = read_spans(
                 tx, table.c.campaign_id == campaign_id, table.c.state.in_([State.ABANDONED, State.READY])
             )
-            fresh = [replace(s, state=State.READY, failures=0, losses=0, reason=None) for s in old]
+            fresh = [replace(s, state=State.READY, reason=None, **UNBLEMISHED) for s in old]
             replace_spans(tx, "reopen", campaign_id, old=old, new=coalesce(fresh))
             tx.execute(
                 sa.update(schema.campaign)
@@ -266,7 +276,15 @@ class CampaignVerbs(Database):
     def forget_campaign(self, campaign_id: int) -> None:
         """Strike a campaign out of the ledger (its objects are the caller's business)."""
         with self.writing() as tx:
-            owned = (schema.span, schema.journal, schema.usage, schema.block, schema.output, schema.merge)
+            owned = (
+                schema.span,
+                schema.journal,
+                schema.usage,
+                schema.block,
+                schema.output,
+                schema.merge,
+                schema.holder,
+            )
             for table in (*owned, schema.input_):
                 tx.execute(sa.delete(table).where(table.c.campaign_id == campaign_id))
             tx.execute(sa.delete(schema.campaign).where(schema.campaign.c.id == campaign_id))
@@ -333,14 +351,24 @@ def input_from(row: sa.Row[Any]) -> Input:
 
 
 def dissolve_blocks(tx: sa.Connection, campaign_id: int, block_ids: Sequence[int]) -> int:
-    """LEASED -> READY for whole blocks, nobody's fault; returns the number of events."""
-    table = schema.span
+    """LEASED -> READY for whole blocks, nobody's fault; returns the number of events.
+
+    What somebody else has claimed too stays LEASED, for that one.
+    """
+    table, shared = schema.span, set[int]()
     if not block_ids:
         return 0
+    for row in tx.execute(sa.select(schema.block).where(schema.block.c.id.in_(block_ids))).all():
+        twin = twin_of(tx, row)
+        if twin is not None and (twin.id not in block_ids or row.copy_of is not None):
+            leave_to_twin(tx, campaign_id, row, twin)
+            shared.add(row.id)
+    block_ids = [number for number in block_ids if number not in shared]
     leased = read_spans(tx, table.c.block_id.in_(block_ids))
     freed = [replace(s, state=State.READY, block_id=None) for s in leased]
     settle(tx, "release", campaign_id, old=leased, new=freed)
-    tx.execute(sa.delete(schema.block).where(schema.block.c.id.in_(block_ids)))
+    blocks = schema.block.c
+    tx.execute(sa.delete(schema.block).where(sa.or_(blocks.id.in_(block_ids), blocks.copy_of.in_(block_ids))))
     return sum(map(len, leased))
 
 

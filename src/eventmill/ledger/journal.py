@@ -17,6 +17,7 @@ _ADD_USAGE = (
         events=_USAGE.events + sa.bindparam("b_events"),
         cpu_seconds=_USAGE.cpu_seconds + sa.bindparam("b_cpu_seconds"),
         wall_seconds=_USAGE.wall_seconds + sa.bindparam("b_wall_seconds"),
+        overhead_seconds=_USAGE.overhead_seconds + sa.bindparam("b_overhead_seconds"),
         occurrences=_USAGE.occurrences + sa.bindparam("b_occurrences"),
         last_at=sa.bindparam("b_last_at"),
     )
@@ -42,6 +43,7 @@ def add_usage(
     events: int,
     cpu_seconds: float,
     wall_seconds: float = 0.0,
+    overhead_seconds: float = 0.0,
     occurrences: int = 1,
 ) -> None:
     """Add to the account of one cause: `useful`, `failure`, `setup`, `setup failed`, `fenced`."""
@@ -49,6 +51,7 @@ def add_usage(
         "events": events,
         "cpu_seconds": cpu_seconds,
         "wall_seconds": wall_seconds,
+        "overhead_seconds": overhead_seconds,
         "occurrences": occurrences,
         "last_at": at,
     }

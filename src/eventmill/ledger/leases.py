@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
-from eventmill import cutting
 from eventmill.errors import CampaignLed
 from eventmill.ledger import schema
 from eventmill.ledger.campaigns import dissolve_blocks, input_from, locked, settle
-from eventmill.ledger.database import Database, read_spans, read_spans_of_block, replace_spans
-from eventmill.ledger.journal import write_journal
+from eventmill.ledger.database import read_spans, read_spans_of_block, replace_spans
+from eventmill.ledger.holding import is_quarantined, living, note_seen
+from eventmill.ledger.losses import LossVerbs, charge, in_flight, journal_loss, without
+from eventmill.ledger.twins import drop_block, leave_to_twin, owner_of, read_block, twin_of
 from eventmill.model import (
     Block,
     CampaignRecord,
     Claim,
     Directive,
-    Incident,
-    Input,
     Leadership,
     Lease,
     Outcome,
@@ -29,7 +27,6 @@ from eventmill.model import (
     Span,
     Wanted,
 )
-from eventmill.policy import FailureLimits, after_loss
 from eventmill.states import State
 
 DIRECTIVES = {
@@ -38,11 +35,14 @@ DIRECTIVES = {
     Wanted.CANCELLED: Directive.STOP,
 }
 
+REST = timedelta(seconds=1)
+"""How long a range rests after it was refused to a holder, so that others come first and nobody asks in a loop."""
 
-_SELECT_BLOCK = sa.select(schema.block).where(schema.block.c.id == sa.bindparam("b_block"))
+MOST_REFUSALS = 30
+"""A range that nobody else took in so many seconds goes to whoever comes: it has to end one day."""
 
 
-class LeaseVerbs(Database):
+class LeaseVerbs(LossVerbs):
     """How blocks are handed out and taken back."""
 
     def reserve(
@@ -51,7 +51,7 @@ class LeaseVerbs(Database):
         """READY -> LEASED for the first contiguous READY piece of at most `events`; no clock runs yet.
 
         A suspect span (it failed, or was in flight when a worker vanished) is reserved alone and as
-        one range. None when nothing is READY, or when the campaign is not wanted to run.
+        one range. None when nothing is READY and rested, or when the campaign is not wanted to run.
         Raises `CampaignLed` when another coordinator has taken over.
         """
         with self.writing() as tx:
@@ -59,10 +59,11 @@ class LeaseVerbs(Database):
             self._check_lead(tx, leadership)
             if campaign.wanted is not Wanted.RUN or campaign.closed_at is not None:
                 return None
-            table = schema.span
+            table, now = schema.span, self.now(tx)
             first = (
                 sa.select(table.c.input_id, table.c.start)
                 .where(table.c.campaign_id == campaign.id, table.c.state == State.READY)
+                .where(sa.or_(table.c.rests_until.is_(None), table.c.rests_until <= now))
                 .order_by(table.c.input_id, table.c.start)
                 .limit(1)
             )
@@ -70,7 +71,7 @@ class LeaseVerbs(Database):
             if found is None:
                 return None
             (ready,) = read_spans(tx, table.c.input_id == found.input_id, table.c.start == found.start)
-            suspect = bool(ready.failures or ready.losses)
+            suspect = ready.is_suspect
             stop = ready.stop if suspect else min(ready.stop, ready.start + events)
             values = {
                 "input_id": ready.input_id,
@@ -84,25 +85,27 @@ class LeaseVerbs(Database):
                 sa.insert(blocks)
                 .values(
                     campaign_id=campaign.id,
-                    reserved_at=self.now(tx),
+                    reserved_at=now,
                     leader_attempt=leadership.attempt,
                     **values,
                 )
                 .returning(blocks.c.id)
             ).scalar_one()
-            leased = replace(ready, stop=stop, state=State.LEASED, block_id=number)
+            leased = replace(ready, stop=stop, state=State.LEASED, block_id=number, rests_until=None)
             rest = [replace(ready, start=stop)] if stop < ready.stop else []
             replace_spans(tx, "reserve", campaign.id, old=[ready], new=[leased, *rest])
             ordinal = tx.execute(
                 sa.select(schema.input_.c.ordinal).where(schema.input_.c.id == ready.input_id)
             ).scalar_one()
-            return Block(id=number, input_ordinal=ordinal, **values)  # type: ignore[arg-type]
+            return Block(id=number, input_ordinal=ordinal, avoid=_avoid(ready), **values)  # type: ignore[arg-type]
 
     def claim(self, block_id: int, *, holder: str) -> Claim | None:
         """Start (or start again) a block: a new attempt that fences every earlier one, and the lease clock.
 
-        None when nothing of the block is left to do, or when the campaign is not wanted to run:
-        then the block is given back. A claim over a running claim is the loss of that one.
+        None when nothing of the block is left to do; when the campaign is not wanted to run; or when it is
+        refused to this `holder` while another one lives: it failed on these very events, is quarantined, or
+        holds the other claim on them. Then the block is given back. A claim over a running claim is the loss
+        of that one.
         """
         with self.writing() as tx:
             row = read_block(tx, block_id)
@@ -116,28 +119,36 @@ class LeaseVerbs(Database):
                 dissolve_blocks(tx, campaign.id, [block_id])
                 return None
             now = self.now(tx)
+            note_seen(tx, campaign.id, [holder], now)
             item = input_from(tx.execute(sa.select(schema.input_).where(schema.input_.c.id == row.input_id)).one())
-            missing = read_spans_of_block(tx, block_id)
+            missing = read_spans_of_block(tx, owner_of(row))
+            twin = twin_of(tx, row)
             if row.attempt is not None:
                 first = in_flight(missing[0], item, row, campaign)
-                _journal_loss(tx, campaign.id, now, row, first, f"block was started again by {holder}")
-                charged = after_loss(first, limits=limits_of(campaign))
+                journal_loss(tx, campaign.id, now, row, first, f"block was started again by {holder}")
                 charged = tuple(
-                    replace(s, state=State.LEASED, block_id=block_id) if s.state is State.READY else s
-                    for s in charged
+                    replace(s, state=State.LEASED, block_id=owner_of(row)) if s.state is State.READY else s
+                    for s in charge(first, campaign, shared=twin is not None)
                 )
-                rest = _without(missing[0], first)
+                rest = without(missing[0], first)
                 replace_spans(tx, "expire", campaign.id, old=missing[:1], new=[*charged, *rest])
-                missing = read_spans_of_block(tx, block_id)
+                missing = read_spans_of_block(tx, owner_of(row))
             if not missing:
-                tx.execute(sa.delete(schema.block).where(schema.block.c.id == block_id))
+                drop_block(tx, owner_of(row))
+                return None
+            if twin is not None and twin.holder == holder:
+                leave_to_twin(tx, campaign.id, row, twin)
+                return None
+            if twin is None and _is_refused(tx, campaign, missing, holder, now):
+                _send_away(tx, campaign, row, missing, now)
                 return None
             attempt = self.next_attempt(tx)
             expires_at = now + campaign.rules.lease
+            begun = in_flight(missing[0], item, row, campaign).stop
             tx.execute(
                 sa.update(schema.block)
                 .where(schema.block.c.id == block_id)
-                .values(attempt=attempt, holder=holder, claimed_at=now, expires_at=expires_at)
+                .values(attempt=attempt, holder=holder, claimed_at=now, expires_at=expires_at, begun=begun)
             )
             return Claim(
                 lease=Lease(campaign.id, block_id, item.id, attempt, holder, expires_at),
@@ -148,8 +159,11 @@ class LeaseVerbs(Database):
                 schema=campaign.schema,
             )
 
-    def renew(self, lease: Lease) -> Reply:
-        """Move the end of the lease; the reply says whether it is still current and what to do next."""
+    def renew(self, lease: Lease, *, begun: int | None = None) -> Reply:
+        """Move the end of the lease; the reply says whether it is still current and what to do next.
+
+        `begun` is how far the holder has begun: the end of the last range that it computes or has computed.
+        """
         with self.writing() as tx:
             row = read_block(tx, lease.block_id)
             if row is None or row.attempt != lease.attempt:
@@ -158,11 +172,14 @@ class LeaseVerbs(Database):
             changed = tx.execute(
                 sa.update(schema.block)
                 .where(schema.block.c.id == lease.block_id, schema.block.c.attempt == lease.attempt)
-                .values(expires_at=self.now(tx) + campaign.rules.lease)
+                .values(
+                    expires_at=self.now(tx) + campaign.rules.lease,
+                    begun=row.begun if begun is None else max(begun, row.begun),
+                )
             ).rowcount
             if not changed:
                 return Reply((Outcome.FENCED,), Directive.STOP)
-            return Reply((Outcome.ACCEPTED,), DIRECTIVES[campaign.wanted])
+            return Reply((Outcome.ACCEPTED,), DIRECTIVES[campaign.wanted], stop=row.stop)
 
     def release(self, lease: Lease) -> Outcome:
         """LEASED -> READY for what this holder did not commit; nobody's fault, no budget is touched."""
@@ -185,51 +202,6 @@ class LeaseVerbs(Database):
             )
             return dissolve_blocks(tx, leadership.campaign_id, list(tx.execute(mine).scalars()))
 
-    def expire(self, campaign_id: int) -> tuple[Incident, ...]:
-        """Take back every block whose lease has ended: each is a loss.
-
-        When nobody looked for longer than a lease (a laptop that slept), holders could not have
-        renewed either: leases are extended once instead.
-        """
-        with self.writing() as tx:
-            campaign = locked(tx, campaign_id)
-            now = self.now(tx)
-            blocks = schema.block
-            looked_at = tx.execute(
-                sa.select(schema.campaign.c.looked_at).where(schema.campaign.c.id == campaign_id)
-            ).scalar_one()
-            tx.execute(sa.update(schema.campaign).where(schema.campaign.c.id == campaign_id).values(looked_at=now))
-            ended = sa.and_(blocks.c.campaign_id == campaign_id, blocks.c.expires_at < now)
-            if now - looked_at > campaign.rules.lease:
-                tx.execute(sa.update(blocks).where(ended).values(expires_at=now + campaign.rules.lease))
-                return ()
-            rows = tx.execute(sa.select(blocks).where(ended).order_by(blocks.c.id)).all()
-            return tuple(self._lose(tx, campaign, row, "lease expired") for row in rows)
-
-    def lose(self, campaign_id: int, *, holders: Collection[str], reason: str) -> tuple[Incident, ...]:
-        """Take back at once what these holders held, because somebody knows that they vanished."""
-        with self.writing() as tx:
-            campaign = locked(tx, campaign_id)
-            blocks = schema.block
-            held = (blocks.c.campaign_id == campaign_id) & blocks.c.holder.in_(list(holders))
-            rows = tx.execute(sa.select(blocks).where(held).order_by(blocks.c.id)).all()
-            return tuple(self._lose(tx, campaign, row, reason) for row in rows)
-
-    def _lose(self, tx: sa.Connection, campaign: CampaignRecord, row: sa.Row[Any], reason: str) -> Incident:
-        item = input_from(tx.execute(sa.select(schema.input_).where(schema.input_.c.id == row.input_id)).one())
-        leased = read_spans_of_block(tx, row.id)
-        first = in_flight(leased[0], item, row, campaign)
-        new = [
-            *after_loss(first, limits=limits_of(campaign)),
-            *(replace(s, state=State.READY, block_id=None) for s in _without(leased[0], first)),
-            *(replace(s, state=State.READY, block_id=None) for s in leased[1:]),
-        ]
-        settle(tx, "expire", campaign.id, old=leased, new=new)
-        tx.execute(sa.delete(schema.block).where(schema.block.c.id == row.id))
-        now = self.now(tx)
-        _journal_loss(tx, campaign.id, now, row, first, reason)
-        return Incident(now, "loss", item.url, first.start, first.stop, row.attempt, row.holder, reason, "", 0.0)
-
     def _check_lead(self, tx: sa.Connection, leadership: Leadership) -> None:
         table = schema.campaign
         current = tx.execute(
@@ -242,46 +214,29 @@ class LeaseVerbs(Database):
             )
 
 
-def read_block(tx: sa.Connection, block_id: int) -> sa.Row[Any] | None:
-    """A block's row, None once none of its events is LEASED."""
-    return tx.execute(_SELECT_BLOCK, {"b_block": block_id}).first()
+def _avoid(span: Span) -> tuple[str, ...]:
+    return () if span.failed_on is None else (span.failed_on,)
 
 
-def in_flight(span: Span, item: Input, block: sa.Row[Any], campaign: CampaignRecord) -> Span:
-    """The range that the block's holder was computing: the first one it had not committed."""
-    if span.failures or span.losses:
-        return span
-    cuts = cutting.Cuts(
-        first=item.first,
-        merge_events=campaign.rules.merge_events,
-        boundaries=item.boundaries,
-        aligned=block.aligned,
-    )
-    piece = next(iter(cutting.cut(span.range, size=block.range_events, cuts=cuts)))
-    return replace(span, stop=piece.stop)
+def _is_refused(
+    tx: sa.Connection, campaign: CampaignRecord, missing: list[Span], holder: str, now: datetime
+) -> bool:
+    """Whether this holder should not have these events, and another one lives that may."""
+    kept_from = holder == missing[0].failed_on and missing[0].refusals < MOST_REFUSALS
+    if not kept_from and not is_quarantined(tx, campaign.id, holder):
+        return False
+    return bool(living(tx, campaign.id, now=now, lease=campaign.rules.lease) - {holder})
 
 
-def _without(span: Span, head: Span) -> list[Span]:
-    return [replace(span, start=head.stop)] if head.stop < span.stop else []
-
-
-def limits_of(campaign: CampaignRecord) -> FailureLimits:
-    """The two budgets of a campaign."""
-    return FailureLimits(failures=campaign.rules.failures, losses=campaign.rules.losses)
-
-
-def _journal_loss(
-    tx: sa.Connection, campaign_id: int, now: datetime, row: sa.Row[Any], first: Span, reason: str
+def _send_away(
+    tx: sa.Connection, campaign: CampaignRecord, row: sa.Row[Any], missing: list[Span], now: datetime
 ) -> None:
-    write_journal(
-        tx,
-        campaign_id,
-        now,
-        kind="loss",
-        reason=reason,
-        input_id=row.input_id,
-        start=first.start,
-        stop=first.stop,
-        attempt=row.attempt,
-        holder=row.holder,
-    )
+    """LEASED -> READY; a suspect range is not handed out again at once."""
+    rested = [
+        replace(s, state=State.READY, block_id=None, rests_until=now + REST, refusals=s.refusals + 1)
+        if s.failed_on
+        else replace(s, state=State.READY, block_id=None)
+        for s in missing
+    ]
+    settle(tx, "release", campaign.id, old=missing, new=rested)
+    drop_block(tx, row.id)

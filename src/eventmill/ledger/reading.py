@@ -8,9 +8,9 @@ import sqlalchemy as sa
 
 from eventmill.errors import PartitionBroken
 from eventmill.ledger import schema
-from eventmill.ledger.campaigns import read_counts, read_inputs
+from eventmill.ledger.campaigns import NOTHING_LEFT, TARGET_REACHED, read_counts, read_inputs
 from eventmill.ledger.database import Database, read_spans
-from eventmill.model import CommittedOutput, Counts, EventRange, Holder, Incident, Input, Span
+from eventmill.model import CommittedOutput, Counts, EventRange, FailedRun, Holder, Incident, Input, LossRate, Span
 from eventmill.partition import coverage
 from eventmill.states import State
 
@@ -116,6 +116,29 @@ class Readings(Database):
         with self.reading() as tx:
             return {kind: int(number) for kind, number in tx.execute(statement)}
 
+    def abandoned_for(self, campaign_id: int) -> dict[str, int]:
+        """Reason -> abandoned events, without those that nobody needed any more when the campaign was closed."""
+        s = schema.span.c
+        statement = (
+            sa.select(s.reason, sa.func.sum(s.stop - s.start))
+            .where(s.campaign_id == campaign_id, s.state == State.ABANDONED)
+            .where(s.reason.not_in([TARGET_REACHED, NOTHING_LEFT]))
+            .group_by(s.reason)
+        )
+        with self.reading() as tx:
+            return {reason: int(events) for reason, events in tx.execute(statement)}
+
+    def failed_runs(self, campaign_id: int, *, since: int = 0) -> tuple[FailedRun, ...]:
+        """Runs that failed, oldest first, after the first `since` of them."""
+        j = schema.journal.c
+        statement = (
+            sa.select(j.reason, j.holder)
+            .where(j.campaign_id == campaign_id, j.kind.in_(["failure", "abandoned"]))
+            .order_by(j.id)
+        )
+        with self.reading() as tx:
+            return tuple(FailedRun(*row) for row in tx.execute(statement))[since:]
+
     def setups_failed_in_a_row(self, campaign_id: int) -> tuple[Incident, ...]:
         """Set-up failures since the last commit, oldest first."""
         u = schema.usage
@@ -130,7 +153,7 @@ class Readings(Database):
         """Who holds live leases now."""
         b = schema.block
         events = (
-            sa.select(sa.func.sum(schema.span.c.stop - schema.span.c.start))
+            sa.select(sa.func.coalesce(sa.func.sum(schema.span.c.stop - schema.span.c.start), 0))
             .where(schema.span.c.block_id == b.c.id)
             .scalar_subquery()
         )
@@ -155,6 +178,20 @@ class Readings(Database):
         with self.reading() as tx:
             rows = tx.execute(sa.select(u).where(u.c.campaign_id == campaign_id))
             return {r.cause: (r.occurrences, r.events, r.cpu_seconds) for r in rows}
+
+    def loss_rate(self, campaign_id: int) -> LossRate:
+        """How many workers were lost, in how many seconds of work, and what a range costs besides its work."""
+        u, j = schema.usage.c, schema.journal.c
+        totals = sa.select(
+            sa.func.coalesce(sa.func.sum(u.wall_seconds), 0.0),
+            sa.func.coalesce(sa.func.sum(u.overhead_seconds), 0.0),
+            sa.func.coalesce(sa.func.sum(u.occurrences), 0),
+        ).where(u.campaign_id == campaign_id, u.cause.in_(["useful", "fenced"]))
+        lost = sa.select(sa.func.count()).where(j.campaign_id == campaign_id, j.kind == "loss")
+        with self.reading() as tx:
+            wall, overhead, ranges = tx.execute(totals).one()
+            losses = int(tx.execute(lost).scalar_one())
+        return LossRate(losses, wall + overhead, overhead / ranges if ranges else 0.0)
 
     def pace(self, campaign_id: int) -> tuple[int, float]:
         """`(events, seconds)`: how many events were committed, and how long payloads were at them."""

@@ -11,7 +11,7 @@ from sqlalchemy.types import TypeDecorator
 from eventmill.model import Wanted
 from eventmill.states import State
 
-VERSION = 1
+VERSION = 2
 """Raised with every change of these tables; a ledger of another version is refused by name."""
 
 metadata = sa.MetaData()
@@ -124,9 +124,20 @@ block = sa.Table(  # lives while some of its events are LEASED
     sa.Column("holder", sa.String),
     sa.Column("claimed_at", UtcTime),
     sa.Column("expires_at", UtcTime),
+    sa.Column("begun", sa.BigInteger),  # how far the holder has begun, as it said last
+    sa.Column("copy_of", sa.ForeignKey("block.id"), unique=True),  # a second claim on that block's events
     sa.CheckConstraint("start >= 0 AND start < stop AND range_events >= 1"),
     sa.CheckConstraint("(attempt IS NULL) = (holder IS NULL) AND (attempt IS NULL) = (expires_at IS NULL)"),
     sqlite_autoincrement=True,  # a block's number never comes back, so a late claim finds nothing
+)
+
+holder = sa.Table(  # who works for a campaign, or did
+    "holder",
+    metadata,
+    sa.Column("campaign_id", sa.ForeignKey("campaign.id"), primary_key=True),
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("seen_at", UtcTime),  # NULL once it is known to be gone
+    sa.Column("quarantined_at", UtcTime),
 )
 
 output = sa.Table(
@@ -188,6 +199,9 @@ span = sa.Table(
     sa.Column("merge_id", sa.ForeignKey("merge.id")),
     sa.Column("payload", sa.String),  # digest of the code that computed these events
     sa.Column("reason", sa.Text),
+    sa.Column("failed_on", sa.String),  # the holder that it is kept from
+    sa.Column("rests_until", UtcTime),  # not handed out before
+    sa.Column("refusals", sa.Integer, nullable=False, server_default="0"),
     sa.UniqueConstraint("input_id", "stop"),
     sa.UniqueConstraint("output_id"),
     sa.CheckConstraint("start >= 0 AND start < stop", name="a_span_holds_events"),
@@ -212,6 +226,7 @@ usage = sa.Table(  # CPU spent, by what became of it
     sa.Column("events", sa.BigInteger, nullable=False),
     sa.Column("cpu_seconds", sa.Float, nullable=False),
     sa.Column("wall_seconds", sa.Float, nullable=False),
+    sa.Column("overhead_seconds", sa.Float, nullable=False),
     sa.Column("last_at", UtcTime, nullable=False),  # when something was last added
 )
 

@@ -83,7 +83,8 @@ class RangeResult:
 class SetUp:
     """First message to a child. `parameters` is a pickle, so that an unreadable one is a report.
 
-    `path` is the parent's `sys.path`: what the worker can import, its payload can import.
+    `path` is the parent's `sys.path`: what the worker can import, its payload can import. `memory_bytes` is how
+    much memory it may ask for.
     """
 
     entry: str
@@ -91,6 +92,7 @@ class SetUp:
     parameters: bytes
     columns: Mapping[str, str] | None
     path: tuple[str, ...]
+    memory_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

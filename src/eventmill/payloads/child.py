@@ -19,6 +19,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from io import TextIOWrapper
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -27,6 +28,7 @@ from typing import Any
 from eventmill.errors import CampaignError, PayloadError
 from eventmill.model import FailureKind
 from eventmill.payloads.calls import Answer, RangeCall, RangeResult, Refusal, SetUp, Where
+from eventmill.payloads.memory import is_out_of_memory, limit_memory, told_limit
 
 _OURS = str(Path(__file__).parent)
 _LINE_BUFFERED = 1  # _IOLBF of glibc, musl and macOS
@@ -59,7 +61,10 @@ def _serve(connection: Connection[Any, Any]) -> None:
     connection.send(_answer(None))
     while True:
         call: RangeCall = connection.recv()
-        connection.send(_answer(_work(payload, call, request)))
+        answer = _work(payload, call, request)
+        if isinstance(answer, Refusal) and answer.kind is FailureKind.MEMORY and request.memory_bytes is not None:
+            answer = replace(answer, summary=f"{answer.summary}; {told_limit(request.memory_bytes)}")
+        connection.send(_answer(answer))
 
 
 def _answer(value: RangeResult | Refusal | None) -> Answer:
@@ -77,12 +82,17 @@ def _set_up(request: SetUp) -> Payload | Refusal:
     if request.bundle_folder is not None:
         sys.path.insert(0, str(request.bundle_folder))
     try:
+        if request.memory_bytes is not None:
+            limit_memory(request.memory_bytes)
         payload = load_payload(request)
         # The first range shall not pay for these; after the payload, which may be picky about import order.
         importlib.import_module("eventmill.formats.parquet")
         return payload
     except BaseException as error:  # user's code: sys.exit() in it must not look like a crash
-        return _refusal(FailureKind.SETUP, error, begun)
+        refusal = _refusal(FailureKind.SETUP, error, begun)
+        if request.memory_bytes is not None and is_out_of_memory(error):
+            return replace(refusal, summary=f"{refusal.summary}; {told_limit(request.memory_bytes)}")
+        return refusal
 
 
 def load_payload(request: SetUp) -> Payload:
@@ -159,6 +169,8 @@ def _store(result: object, call: RangeCall, request: SetUp, begun: float) -> Ran
 
 
 def _refusal(kind: FailureKind, error: BaseException, begun: float) -> Refusal:
+    if isinstance(error, MemoryError) and kind is not FailureKind.SETUP:
+        kind = FailureKind.MEMORY
     if isinstance(error, CampaignError | PayloadError):
         return Refusal(kind, str(error), "", _cpu_seconds() - begun)
     frames = error.__traceback__

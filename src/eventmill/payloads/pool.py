@@ -30,13 +30,22 @@ class Pool:
 
     @contextmanager
     def borrow(
-        self, code: PayloadEntry, *, parameters: Mapping[str, Any], columns: Mapping[str, str] | None
+        self,
+        code: PayloadEntry,
+        *,
+        parameters: Mapping[str, Any],
+        columns: Mapping[str, str] | None,
+        memory_bytes: int | None = None,
     ) -> Iterator[WarmPayload]:
         """A payload of this configuration, warm if one is idle; kept afterwards if its process lives."""
-        key = _key(code, parameters, columns)
+        key = _key(code, parameters, columns, memory_bytes)
         with self._lock:
             idle = self._idle[key] = self._idle.pop(key, [])
-            payload = idle.pop() if idle else WarmPayload(code=code, parameters=parameters, columns=columns)
+            payload = (
+                idle.pop()
+                if idle
+                else WarmPayload(code=code, parameters=parameters, columns=columns, memory_bytes=memory_bytes)
+            )
             self._lent.add(payload)
             surplus = self._take_surplus()
         for other in surplus:
@@ -72,10 +81,15 @@ class Pool:
             payload.stop()
 
 
-def _key(code: PayloadEntry, parameters: Mapping[str, Any], columns: Mapping[str, str] | None) -> str:
+def _key(
+    code: PayloadEntry,
+    parameters: Mapping[str, Any],
+    columns: Mapping[str, str] | None,
+    memory_bytes: int | None,
+) -> str:
     # Not sorted where order counts: the order of the columns is the schema's.
     declared = None if columns is None else list(columns.items())
-    parts = [code.entry, code.digest, str(code.bundle_folder), declared]
+    parts = [code.entry, code.digest, str(code.bundle_folder), declared, memory_bytes]
     return json.dumps([*parts, json.dumps(dict(parameters), sort_keys=True, default=repr)])
 
 
@@ -83,10 +97,14 @@ _pool = Pool()
 
 
 def borrow(
-    code: PayloadEntry, *, parameters: Mapping[str, Any], columns: Mapping[str, str] | None
+    code: PayloadEntry,
+    *,
+    parameters: Mapping[str, Any],
+    columns: Mapping[str, str] | None,
+    memory_bytes: int | None = None,
 ) -> AbstractContextManager[WarmPayload]:
     """`Pool.borrow` of this process's one pool, whose payloads end with the interpreter."""
-    return _pool.borrow(code, parameters=parameters, columns=columns)
+    return _pool.borrow(code, parameters=parameters, columns=columns, memory_bytes=memory_bytes)
 
 
 def stop_all() -> None:

@@ -89,6 +89,7 @@ class ChildProcess:
         self._guard = threading.Lock()  # a process id may be signalled only until it was waited for
         self._ending: Ending | None = None
         self.kill_reason: str | None = None
+        self.timed_out = False
 
     @property
     def pid(self) -> int:
@@ -108,6 +109,7 @@ class ChildProcess:
         while True:
             left = _LOOK_SECONDS if deadline is None else min(_LOOK_SECONDS, deadline - time.monotonic())
             if left <= 0:
+                self.timed_out = True
                 self.kill(f"payload was ended because it gave no answer for {timeout:g} s")
                 self._finish()
                 return None

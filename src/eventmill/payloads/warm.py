@@ -11,6 +11,7 @@ from typing import Any
 
 from eventmill.model import FailureKind, FailureReport
 from eventmill.payloads.calls import Answer, PayloadEntry, RangeCall, RangeResult, Refusal, SetUp
+from eventmill.payloads.memory import told_limit
 from eventmill.payloads.process import ChildProcess
 
 _PATIENCE_SECONDS = 2.0  # for a payload's exit handlers
@@ -23,9 +24,16 @@ class WarmPayload:
     """
 
     def __init__(
-        self, *, code: PayloadEntry, parameters: Mapping[str, Any], columns: Mapping[str, str] | None
+        self,
+        *,
+        code: PayloadEntry,
+        parameters: Mapping[str, Any],
+        columns: Mapping[str, str] | None,
+        memory_bytes: int | None = None,
     ) -> None:
+        """`memory_bytes` is what its process may ask for (`payloads.memory`)."""
         self.code = code
+        self._memory_bytes = memory_bytes
         self._parameters = dict(parameters)
         self._columns = None if columns is None else dict(columns)
         self._turn = threading.Lock()  # one call at a time
@@ -59,8 +67,8 @@ class WarmPayload:
         """Work one range, after a set-up where that is needed. After a failure there is no output file.
 
         Without an answer for `timeout` seconds (of the call, not of the set-up) the process is ended and the
-        report is of kind CRASH, as after any death of the process. Harmless when done twice: the output is
-        replaced.
+        report is of kind TIMEOUT, after any other death of the process of kind CRASH. One that ran out of memory
+        is not trusted with another range. Harmless when done twice: the output is replaced.
         """
         with self._turn:
             outcome = self._start() or self._call(call, timeout)
@@ -102,6 +110,7 @@ class WarmPayload:
                 parameters=parameters,
                 columns=self._columns,
                 path=tuple(sys.path),
+                memory_bytes=self._memory_bytes,
             )
         )
         answer = process.receive(timeout=None)
@@ -120,6 +129,8 @@ class WarmPayload:
         process.send(call)
         outcome = self._outcome(process, process.receive(timeout))
         assert outcome is not None  # only a set-up is answered with nothing
+        if isinstance(outcome, FailureReport) and outcome.kind is FailureKind.MEMORY:
+            self._close()
         return outcome
 
     def _outcome(self, process: ChildProcess, answer: Answer | None) -> RangeResult | FailureReport | None:
@@ -127,9 +138,12 @@ class WarmPayload:
         if answer is None:
             ending = process.ending()
             total = ending.cpu_total_seconds if ending else 0.0
+            summary = process.kill_reason or str(ending)
+            if self._memory_bytes is not None and process.kill_reason is None and ending is not None:
+                summary += f", after a peak of {ending.peak_bytes / 1e6:,.0f} MB; {told_limit(self._memory_bytes)}"
             return FailureReport(
-                kind=FailureKind.CRASH,
-                summary=process.kill_reason or str(ending),
+                kind=FailureKind.TIMEOUT if process.timed_out else FailureKind.CRASH,
+                summary=summary,
                 printed=process.printed(),
                 cpu_seconds=max(0.0, total - self._cpu_seconds),
             )

@@ -1,5 +1,7 @@
 """The payloads of the stories. Events are event numbers unless a file says otherwise."""
 
+import os
+import signal
 import time
 from pathlib import Path
 
@@ -121,3 +123,56 @@ def written(events, where, *, folder):
     with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
         file.write(lines(events, where))
     return Path(file.name)
+
+
+def deadly(events, where, *, poison, deadly):
+    """The event numbers; a poisonous event is an exception, a deadly one the end of the process."""
+    if any(event in deadly for event in events):
+        os.abort()
+    return poisonous(events, where, poison=poison)
+
+
+def murderous(events, where, *, at):
+    """The event numbers; one event is the end of the whole worker."""
+    if at in events:
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(60)
+    return table(event=events)
+
+
+def stuck(events, where, *, at):
+    """The event numbers; one event takes for ever."""
+    while at in events:
+        time.sleep(0.01)
+    return table(event=events)
+
+
+def hungry(events, where, *, at):
+    """The event numbers; one event needs a terabyte."""
+    if at in events:
+        np.ones(10**12 // 8)
+    return table(event=events)
+
+
+def is_first(folder):
+    """Whether this is the worker whose payload asked first, whatever becomes of the payload's process."""
+    mark = Path(folder, f"first-{os.getppid()}")
+    try:
+        Path(folder, "taken").mkdir(parents=True)
+        mark.touch()
+    except FileExistsError:
+        pass
+    return mark.exists()
+
+
+def sick(events, where, *, folder):
+    """The event numbers, but not on the worker that asked first."""
+    if is_first(folder):
+        raise OSError("no calibration on this machine")
+    return table(event=events)
+
+
+def uneven(events, where, *, folder, seconds):
+    """The event numbers; so many seconds for each, and twenty times as many on the worker that asked first."""
+    time.sleep(seconds * len(events) * (20 if is_first(folder) else 1))
+    return table(event=events)
