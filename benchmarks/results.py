@@ -53,7 +53,7 @@ def _efficiency(found: Mapping[str, float]) -> list[Row]:
     return [
         Row("slot efficiency, calm, 100 ms events in 5 s ranges", peers, ours, "≥ 0.95", ours >= 0.95),
         Row(
-            "the same against the best of the others", "", ours / max(found[n] for n in ("prefect", "dask", "ray"))
+            "the same, against the best of them", "", ours / max(found[n] for n in ("prefect", "dask", "ray"))
         ),
     ]
 
@@ -147,6 +147,6 @@ def draw(lines: list[Row], path: Path) -> None:
     axes.bar_label(bars, labels=[f"{line.ratio:.3g}  {line.hold}" for line in shown], padding=4, fontsize=8)
     axes.axvline(1, color="0.4", linewidth=0.8)
     axes.set(xscale="log", xlabel="ratio, as named")
-    axes.margins(x=0.25)
+    axes.margins(x=0.6)
     figure.savefig(path, dpi=110)
     plt.close(figure)
