@@ -19,11 +19,14 @@ from eventmill import access
 from eventmill.access.s3 import Bucket
 from eventmill.campaign import Campaign
 from eventmill.errors import CampaignError, EventmillError
+from eventmill.histograms import read_histograms
 from eventmill.opening import open_campaign, store_of
 from tests.conftest import SHARED
 from tests.crew import Crew
 from tests.engine.made_inputs import write_rntuple, write_root
 from tests.servers import KEY, SECRET, S3Server, environment
+from tests.story.lab.payloads import mass
+from tests.story.test_output_formats import assert_same
 from tests.web import serve_web
 
 
@@ -84,6 +87,54 @@ def test_events_from_far_away_are_merged_far_away(
             assert {key.split("/")[0] for key in [*store_of(crew.record).keys()]} == {
                 "_story-manifest.json", *(file.key for file in crew.ledger.merged_outputs(crew.record.id)),
             }  # fmt: skip
+
+
+def merged_files(crew: Crew, folder: Path) -> list[Path]:
+    """The merged files, brought here from S3."""
+    store, files = store_of(crew.record), []
+    for merged in crew.ledger.merged_outputs(crew.record.id):
+        files.append(folder / merged.key)
+        with store.open(merged.key) as file:
+            files[-1].write_bytes(file.read())
+    return files
+
+
+@pytest.mark.parametrize("place", ["s3", "http"])
+@pytest.mark.parametrize(
+    ("name", "payload", "format"), [("uproot-HZZ.root", "copy", "root"), ("uproot-Zmumu.root", "mass", "hist")]
+)
+def test_collisions_from_far_away_become_root_files_and_histograms(
+    name: str,
+    payload: str,
+    format: str,
+    place: str,
+    s3: S3Server,
+    campaign: Callable[..., Campaign],
+    tmp_path: Path,
+) -> None:
+    """Workers die, and what is on S3 in the end equals what uproot makes of the file in one go."""
+    if not (SHARED / name).exists():
+        pytest.skip(f"{name} is not at hand")
+    (tmp_path / "served").mkdir()
+    shutil.copy(SHARED / name, tmp_path / "served" / name)
+    whole = uproot.open(SHARED / name)["events"].arrays()
+    with serve_web(tmp_path / "served") as web:
+        url = upload(SHARED / name, f"{tmp_path.name}/{name}") if place == "s3" else f"{web.url}/{name}"
+        story = campaign(
+            payload,
+            inputs={"files": [f"{url}:events"]},
+            ranges={"events": 200},
+            output={"store": f"s3://out/{tmp_path.name}", "format": format, "merge": {"events": 1500}},
+        )
+        with Crew(story, tmp_path) as crew:
+            assert crew.run(kills=2).merged == len(whole)
+            assert crew.audit().is_exact
+            files = merged_files(crew, tmp_path)
+    assert len(files) == 2
+    if format == "hist":
+        assert read_histograms(files)["mass"] == mass(whole, None)["mass"]
+    else:
+        assert_same(files, "Events", whole)
 
 
 def test_a_secret_is_nowhere(
