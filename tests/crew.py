@@ -75,7 +75,11 @@ class Crew:
         """Have an idle worker carry out a task, none of those to avoid if there is another."""
         pids = {name.pid for name in map(parse_holder, avoid) if name}
         worker = min(self._idle(), key=lambda idle: idle.pid in pids)
-        worker.give(self.opened.order, task)
+        try:
+            worker.give(self.opened.order, task)
+        except BrokenPipeError:  # killed while it had nothing to do, so nobody has missed it yet
+            self._replace(worker)
+            return self.give(task, avoid=avoid)
         return worker
 
     def kill_one(self) -> bool:
