@@ -17,6 +17,10 @@ from eventmill.flows.forkserver import start_forkserver
 DASK: dict[str, Any] = {
     # The ledger counts losses; Dask giving up on a task (KilledWorker) would leave its run "Running".
     "distributed.scheduler.allowed-failures": 1_000_000,
+    # Dask watches itself hundreds of times a second. Where payloads use all cores, that is time they do not get.
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "500ms",
+    "distributed.admin.system-monitor.interval": "2s",
 }
 
 
