@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 import tempfile
@@ -13,6 +12,7 @@ from pathlib import Path
 from eventmill.campaign import parse_campaign
 from eventmill.coordinator import Coordinator
 from eventmill.opening import open_campaign, register, split
+from tests.story.billion import peak_bytes
 
 INPUTS = 1000
 SIZES = (10**6, 10**7, 10**8, 10**9)
@@ -60,13 +60,8 @@ def begin(events: int, folder: Path) -> dict[str, float]:
         "split s": known - begun,
         "first dispatch s": dispatched - known,
         "ledger rows": rows,
-        "peak MB": _peak_bytes() / 1e6,
+        "peak MB": (peak_bytes() or 0) / 1e6,
     }
-
-
-def _peak_bytes() -> int:
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    return int(found[1]) * 1024 if found else 0
 
 
 if __name__ == "__main__":

@@ -14,14 +14,11 @@ from typing import Self
 from prefect.events import emit_event
 
 from eventmill.errors import MergesWait
-from eventmill.merging import is_due
+from eventmill.merging import LOOK_SECONDS, is_due
 from eventmill.opening import Opened
 
 MERGES_DUE = "eventmill.merges-due"
 TARGET_REACHED = "eventmill.target-reached"
-
-LOOK_SECONDS = 2.0
-"""To see what is due takes a look at every span that is not merged yet."""
 
 REPEAT_SECONDS = 60.0
 """After so long without a merge the event is said again, then after twice as long, and so on."""

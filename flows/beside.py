@@ -14,14 +14,11 @@ from prefect_dask.task_runners import DaskTaskRunner
 
 from eventmill.flows.cluster import scheduler_address
 from eventmill.flows.merge import merge
-from eventmill.merging import is_due
+from eventmill.merging import LOOK_SECONDS, is_due
 from eventmill.opening import Opened
 
 AHEAD_OF_BLOCKS = 10
 """Dask priority: a merge goes before blocks that wait."""
-
-LOOK_SECONDS = 2.0
-"""To see what is due takes a look at every span that is not merged yet."""
 
 
 class MergeBeside:

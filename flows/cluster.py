@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-import signal
-from multiprocessing import resource_tracker
 from typing import Any
 
 import dask
 from prefect_dask.task_runners import DaskTaskRunner
 
 from eventmill.campaign import Campaign
-from eventmill.clusters import read_profile, worker_count
+from eventmill.clusters import Profile, read_profile, worker_count
 from eventmill.flows.forkserver import start_forkserver
+from eventmill.flows.interrupts import out_of_reach_of_ctrl_c
 
 DASK: dict[str, Any] = {
     # The ledger counts losses; Dask giving up on a task (KilledWorker) would leave its run "Running".
@@ -24,8 +23,8 @@ DASK: dict[str, Any] = {
 }
 
 
-def prepare_cluster(campaign: Campaign) -> None:
-    """Begin now with what a start of the campaign's cluster would wait for. Harmless twice.
+def prepare_cluster(campaign: Campaign) -> Profile:
+    """Begin now with what a start of the campaign's cluster would wait for; its profile. Harmless twice.
 
     Raises `ClusterError` for a profile that cannot be used.
     """
@@ -33,6 +32,7 @@ def prepare_cluster(campaign: Campaign) -> None:
     dask.config.set(DASK | profile.dask)
     if profile.address is None:
         start_forkserver()
+    return profile
 
 
 def cluster_runner(campaign: Campaign, *, workers: int | None) -> DaskTaskRunner:
@@ -40,8 +40,7 @@ def cluster_runner(campaign: Campaign, *, workers: int | None) -> DaskTaskRunner
 
     Raises `ClusterError` for a profile that cannot be used.
     """
-    prepare_cluster(campaign)
-    profile = read_profile(campaign.cluster)
+    profile = prepare_cluster(campaign)
     for name in ("distributed", "distributed.client"):  # each has a level of its own
         logging.getLogger(name).setLevel(logging.CRITICAL)  # a vanished worker, or scheduler, is no news here
     if profile.address is not None:
@@ -56,17 +55,9 @@ def cluster_runner(campaign: Campaign, *, workers: int | None) -> DaskTaskRunner
 
 
 def start_cluster(runner: DaskTaskRunner) -> None:
-    """Start the cluster now if it is not running, out of reach of Ctrl-C. Harmless twice.
-
-    The terminal sends Ctrl-C to every process of the run. Workers inherit a blocked SIGINT from the threads
-    that are started here: whether they end is for the coordinator to say.
-    """
-    resource_tracker.ensure_running()  # its first start would unblock SIGINT in the thread that needs it
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
+    """Start the cluster now if it is not running, out of reach of Ctrl-C. Harmless twice."""
+    with out_of_reach_of_ctrl_c():
         runner.client.scheduler_info(n_workers=0)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def live_slots(runner: DaskTaskRunner) -> int:

@@ -6,11 +6,12 @@ process has no threads of ours, holds no connection and no ledger, and ends with
 
 from __future__ import annotations
 
-import signal
-from multiprocessing import forkserver, resource_tracker
+from multiprocessing import forkserver
 
 import dask
 from distributed.utils import get_mp_context
+
+from eventmill.flows.interrupts import out_of_reach_of_ctrl_c
 
 METHOD = "distributed.worker.multiprocessing-method"
 
@@ -27,17 +28,9 @@ PRELOAD = [
 
 
 def start_forkserver() -> None:
-    """Start it, out of reach of Ctrl-C, if the Dask settings ask for it. Returns at once; harmless twice.
-
-    The terminal sends Ctrl-C to every process of the run. What this process forks inherits its blocked SIGINT:
-    whether a worker ends is for the coordinator to say.
-    """
+    """Start it, out of reach of Ctrl-C, if the Dask settings ask for it. Returns at once; harmless twice."""
     if dask.config.get(METHOD) != "forkserver":
         return
     get_mp_context().set_forkserver_preload(PRELOAD)  # this call's own list of modules is Dask's, and longer
-    resource_tracker.ensure_running()  # its first start would unblock SIGINT in the thread that needs it
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
+    with out_of_reach_of_ctrl_c():
         forkserver.ensure_running()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from eventmill.formats import open_format
 from eventmill.opening import Opened
 
+LOOK_SECONDS = 2.0
+"""To see what is due takes a look at every span that is not merged yet."""
+
 
 def begin_due(opened: Opened) -> tuple[int, ...]:
     """Begin every merge that is due; returns all that are not done yet, also those begun before.

@@ -23,9 +23,9 @@ from eventmill.flows.server import api_server
 from eventmill.holders import parse_holder
 from eventmill.ledger import Ledger, open_ledger
 from eventmill.model import CampaignRecord
+from tests.processes import MARK, marked
 
 DEADLINE_SECONDS = 240.0
-MARK = "EVENTMILL_TEST"
 
 PAYLOAD = '''
 import os, time
@@ -155,14 +155,7 @@ class Run:
 
     def processes(self) -> list[psutil.Process]:
         """Every living process of this run, found by what it has in its environment."""
-        found = []
-        for process in psutil.process_iter():
-            try:
-                if process.environ().get(MARK) == self.mark and process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process)
-            except psutil.Error:
-                continue
-        return found
+        return marked(self.mark)
 
     def events_in_files(self) -> Counter[int]:
         """How often each event stands in the merged files: counted there, not in our ledger."""

@@ -29,11 +29,11 @@ from eventmill.holders import this_process
 from eventmill.opening import Opened, open_campaign, register, split
 from eventmill.payloads.pool import stop_all
 from eventmill.worker import run_block
+from tests.processes import MARK, marked
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_SECONDS = 300.0
 """From the worker's start on; a calm machine needs a quarter of it."""
-MARK = "EVENTMILL_TEST"
 
 PAYLOAD = """
 import pyarrow as pa
@@ -110,14 +110,7 @@ class Team:
         assert not self._processes()
 
     def _processes(self) -> list[psutil.Process]:
-        found = []
-        for process in psutil.process_iter():
-            try:
-                if process.environ().get(MARK) == self.mark and process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process)
-            except psutil.Error:
-                continue
-        return found
+        return marked(self.mark)
 
 
 @pytest.fixture(scope="session")
