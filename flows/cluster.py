@@ -13,6 +13,7 @@ from prefect_dask.task_runners import DaskTaskRunner
 from eventmill.campaign import Campaign
 from eventmill.clusters import read_profile, worker_count
 from eventmill.flows.forkserver import start_forkserver
+from eventmill.flows.leaving import Leaving
 
 DASK: dict[str, Any] = {
     # The ledger counts losses; Dask giving up on a task (KilledWorker) would leave its run "Running".
@@ -74,6 +75,11 @@ def scheduler_address(runner: DaskTaskRunner) -> str:
     """Where the runner's scheduler listens; starts the cluster if it is not running yet."""
     start_cluster(runner)
     return str(runner.client.scheduler_info(n_workers=0)["address"])
+
+
+def let_workers_leave(runner: DaskTaskRunner, campaign: Campaign) -> None:
+    """Have every worker, also those that come later, leave in good order when it must. Harmless twice."""
+    runner.client.register_plugin(Leaving(campaign.cluster))
 
 
 def never_give_up(runner: DaskTaskRunner) -> None:

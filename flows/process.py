@@ -16,11 +16,12 @@ from eventmill.coordinator import Coordinator
 from eventmill.errors import EventmillError
 from eventmill.flows.announcing import MergeElsewhere
 from eventmill.flows.beside import MergeBeside
-from eventmill.flows.cluster import cluster_runner, start_cluster
+from eventmill.flows.cluster import cluster_runner, let_workers_leave, start_cluster
 from eventmill.flows.ending import fails_in_one_line
 from eventmill.flows.inflight import InFlight
 from eventmill.flows.progress import Progress, show_result
 from eventmill.flows.slots import Slots
+from eventmill.flows.wishes import Wishes
 from eventmill.model import NewInput
 from eventmill.opening import Changed, Opened, open_campaign, register
 from eventmill.tasks.split import split_inputs
@@ -74,15 +75,16 @@ def process(
         slots = Slots(campaign, runner)
         split(coordinator, runner, slots=slots)
         coordinator.recover()
-        with Progress(coordinator) as progress:
-            while coordinator.has_work():
+        with Progress(coordinator) as progress, Wishes(coordinator) as wishes:
+            while wishes.go_on():
                 with merger(Merging(merging), opened, runner) as merges:
                     dispatch(coordinator, runner, slots=slots, merges=merges, progress=progress)
                     while not merges.is_at_its_end(seconds=LOOK_SECONDS):
                         coordinator.watch()
                         slots.count()
         if not coordinator.is_wanted():
-            return show_result(coordinator, manifest=None)
+            ended: dict[str, Any] = wishes.last_word(show_result(coordinator, manifest=None))
+            return ended
         result = show_result(coordinator, manifest=coordinator.finish())
         coordinator.check_target()
     return result
@@ -132,6 +134,7 @@ def dispatch(
     progress: Progress,
 ) -> None:
     """Keep a bounded number of reserved blocks on the cluster until no event has to be processed any more."""
+    let_workers_leave(runner, coordinator.campaign)
     with InFlight(coordinator, runner) as flying:
         while not coordinator.is_finished() and coordinator.is_wanted():
             coordinator.watch()

@@ -16,6 +16,7 @@ from prefect.artifacts import (
 )
 
 from eventmill.coordinator import Coordinator
+from eventmill.model import Counts
 from eventmill.opening import Opened, store_of
 from eventmill.picture import picture_key
 
@@ -73,10 +74,7 @@ def show_result(coordinator: Coordinator, *, manifest: str | None) -> dict[str, 
         }
         for file in merged
     ]
-    events = {
-        state: getattr(counts, state) for state in ("total", "merged", "committed", "ready", "leased", "abandoned")
-    }
-    summary = ", ".join(f"{number} {state}" for state, number in events.items())
+    summary = ", ".join(f"{number} {state}" for state, number in _by_state(counts).items())
     create_table_artifact(
         rows or [{"file": "none yet"}],
         key=artifact_key(opened.record.name, "files"),
@@ -84,7 +82,19 @@ def show_result(coordinator: Coordinator, *, manifest: str | None) -> dict[str, 
     )
     if manifest is not None:
         _show_picture(opened)
-    return {"campaign": opened.record.name, "events": events, "files": len(merged), "manifest": manifest}
+    return plain_result(opened, manifest=manifest)
+
+
+def plain_result(opened: Opened, *, manifest: str | None) -> dict[str, Any]:
+    """What became of a campaign so far, for scripts."""
+    name, counts = opened.record.name, opened.ledger.counts(opened.record.id)
+    files = len(opened.ledger.merged_outputs(opened.record.id))
+    return {"campaign": name, "events": _by_state(counts), "files": files, "manifest": manifest}
+
+
+def _by_state(counts: Counts) -> dict[str, int]:
+    names = ("total", "merged", "committed", "ready", "leased", "abandoned")
+    return {name: getattr(counts, name) for name in names}
 
 
 def _show_picture(opened: Opened) -> None:

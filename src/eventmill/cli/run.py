@@ -52,10 +52,17 @@ def run_embedded(campaign: Campaign, opened: Opened, *, workers: int | None, con
     beside_ledger = Path(campaign.ledger).parent if "://" not in campaign.ledger else Path(".eventmill")
     server = api_server(beside_ledger / "prefect", meanwhile=lambda: _prepare(campaign))
     with server as url, ProgressBar(opened, console=console):
+        from prefect.exceptions import CancelledRun
+
         from eventmill.flows.process import process
 
         console.print(f"[dim]Watch it in the Prefect UI: {url.removesuffix('/api')}[/dim]", highlight=False)
-        return process(campaign, workers=workers)
+        try:
+            return process(campaign, workers=workers)
+        except CancelledRun:  # in the UI; what the ledger says is told below
+            from eventmill.flows.progress import plain_result
+
+            return plain_result(opened, manifest=None)
 
 
 def _prepare(campaign: Campaign) -> None:
