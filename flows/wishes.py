@@ -1,4 +1,4 @@
-"""What somebody asks of a flow run in the Prefect UI: to end, to rest, to go on. The ledger is told, and so all obey.
+"""What somebody asks of a flow run in the Prefect UI: to end, to rest, to go on. The ledger is told, so all obey.
 
 For a run that no Prefect worker started, nobody else looks at that.
 """
