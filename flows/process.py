@@ -17,6 +17,7 @@ from eventmill.errors import EventmillError
 from eventmill.flows.announcing import MergeElsewhere
 from eventmill.flows.beside import MergeBeside
 from eventmill.flows.cluster import cluster_runner, let_workers_leave, start_cluster
+from eventmill.flows.dead import sign
 from eventmill.flows.ending import fails_in_one_line
 from eventmill.flows.inflight import InFlight
 from eventmill.flows.progress import Progress, show_result
@@ -64,7 +65,7 @@ def process(
     Args:
         campaign: The path of a campaign file, from the working directory; or the campaign itself.
         changed: If the campaign, its payload or an input is not what was begun: stop and name the differences,
-            accept the new and keep what is done, or restart from nothing.
+            accept the new and keep what is done, restart from nothing, or keep to what was begun.
         workers: Workers for this run, in place of the number in the campaign or its profile.
         merging: Merge beside processing, on the same cluster; or leave it to the deployment 'merge', which
             Prefect events trigger.
@@ -72,6 +73,7 @@ def process(
     campaign = take_campaign(campaign)
     opened = open_campaign(campaign, folder=Path.cwd(), changed=Changed(changed))
     with Coordinator(opened, campaign) as coordinator, cluster_runner(campaign, workers=workers) as runner:
+        sign(coordinator)
         slots = Slots(campaign, runner)
         split(coordinator, runner, slots=slots)
         coordinator.recover()

@@ -14,6 +14,7 @@ from eventmill import __version__
 from eventmill.access import look_up_with
 from eventmill.cli.abandoned import abandoned
 from eventmill.cli.checking import validate
+from eventmill.cli.rescue import rescue
 from eventmill.cli.rubbish import gc
 from eventmill.cli.run import run as run_campaign
 from eventmill.cli.trying import try_payload
@@ -53,6 +54,7 @@ app.command("audit")(audit)
 app.command("pause")(pause)
 app.command("cancel")(cancel)
 app.command("gc")(gc)
+app.command("rescue")(rescue)
 
 
 def _print_version(wanted: bool) -> None:

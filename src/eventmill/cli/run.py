@@ -35,14 +35,21 @@ def run(
     if reopen:
         opened.ledger.reopen(opened.record.id)
     console = Console(stderr=True, quiet=json)
-    result = run_embedded(campaign, opened, workers=workers, console=console)
+    result = run_embedded(campaign, opened, workers=workers, console=console, changed=changed)
     if json:
         typer.echo(json_text.dumps(result, indent=2))
     else:
         tell(console, opened, result)
 
 
-def run_embedded(campaign: Campaign, opened: Opened, *, workers: int | None, console: Console) -> dict[str, Any]:
+def run_embedded(
+    campaign: Campaign,
+    opened: Opened,
+    *,
+    workers: int | None,
+    console: Console,
+    changed: Changed = Changed.STOP,
+) -> dict[str, Any]:
     """Run the process flow in this process, with a Prefect API server of its own unless there is one."""
     from eventmill.cli.bar import ProgressBar
     from eventmill.flows.server import api_server
@@ -58,7 +65,8 @@ def run_embedded(campaign: Campaign, opened: Opened, *, workers: int | None, con
 
         console.print(f"[dim]Watch it in the Prefect UI: {url.removesuffix('/api')}[/dim]", highlight=False)
         try:
-            return process(campaign, workers=workers)
+            # What was chosen is done, but for what has to be chosen at every look.
+            return process(campaign, changed=changed if changed is Changed.KEEP else Changed.STOP, workers=workers)
         except CancelledRun:  # in the UI; what the ledger says is told below
             from eventmill.flows.progress import plain_result
 
