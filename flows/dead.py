@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import Any
 from uuid import UUID
 
 import httpx
@@ -24,7 +25,7 @@ from prefect.client.schemas.filters import (
     TaskRunFilterState,
     TaskRunFilterStateType,
 )
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Crashed
@@ -96,5 +97,5 @@ def _bury(client: SyncPrefectClient, run: FlowRun) -> None:
         for task in found:
             client.set_task_run_state(task.id, Crashed(message=MESSAGE), force=True)
     cancelled = run.state is not None and run.state.is_cancelling()
-    ending = Cancelled(message=MESSAGE) if cancelled else Crashed(message=MESSAGE)
+    ending: State[Any] = Cancelled(message=MESSAGE) if cancelled else Crashed(message=MESSAGE)
     client.set_flow_run_state(run.id, ending, force=True)

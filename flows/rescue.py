@@ -82,7 +82,7 @@ def start_again(opened: Opened, ledger: str) -> str:
             return f"done here: {process(**parameters)['events']}"
         except CancelledRun:
             return "was cancelled meanwhile"
-    run = run_deployment(
+    run: Any = run_deployment(
         DEPLOYMENT,
         parameters=parameters | {"changed": Changed.KEEP.value, "merging": "triggered"},
         flow_run_name=opened.record.name,
