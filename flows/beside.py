@@ -12,13 +12,17 @@ from typing import Any, Self
 from dask.base import annotate
 from prefect_dask.task_runners import DaskTaskRunner
 
+from eventmill.coordinator import Coordinator
+from eventmill.errors import CorruptOutput, StoreError
 from eventmill.flows.cluster import scheduler_address
 from eventmill.flows.merge import merge
 from eventmill.merging import is_due
-from eventmill.opening import Opened
 
 AHEAD_OF_BLOCKS = 10
 """Dask priority: a merge goes before blocks that wait."""
+
+TRIES = 3
+"""Merge flow runs that may fail for reasons of the store, which is asked after each."""
 
 LOOK_SECONDS = 2.0
 """To see what is due takes a look at every span that is not merged yet."""
@@ -27,12 +31,14 @@ LOOK_SECONDS = 2.0
 class MergeBeside:
     """Starts the merge flow whenever something is due and none is running; use it in a `with` block."""
 
-    def __init__(self, opened: Opened, runner: DaskTaskRunner) -> None:
-        self._opened = opened
+    def __init__(self, coordinator: Coordinator, runner: DaskTaskRunner) -> None:
+        self._store = coordinator.store
+        self._opened = coordinator.opened
         self._address = scheduler_address(runner)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="merge")
         self._running: Future[None] | None = None
         self._looked_at = -math.inf
+        self._failures = 0
 
     def __enter__(self) -> Self:
         return self
@@ -47,13 +53,12 @@ class MergeBeside:
         if self._running is not None:
             if not self._running.done():
                 return
-            self._running.result()
-            self._running = None
+            self._land()
         now = time.monotonic()
         if now - self._looked_at < LOOK_SECONDS:
             return
         self._looked_at = now
-        if is_due(self._opened):
+        if not self._store.lasts() and is_due(self._opened):
             self._running = self._start()
 
     def _start(self) -> Future[None]:
@@ -62,13 +67,32 @@ class MergeBeside:
     def is_at_its_end(self, *, seconds: float) -> bool:
         """Merge for up to `seconds`; whether nothing is due any more. Raises what a merge flow raised."""
         if self._running is None:
+            if self._store.lasts():
+                time.sleep(seconds)
+                return False
             if not is_due(self._opened):
                 return True
             self._running = self._start()
         if wait([self._running], timeout=seconds).done:
-            self._running.result()
-            self._running = None
+            self._land()
         return False
+
+    def _land(self) -> None:
+        running, self._running = self._running, None
+        try:
+            if running is not None:
+                running.result()
+        except CorruptOutput:
+            raise
+        except StoreError as error:  # merges are begun again when the store is back, or was not away
+            if self._failed(error):
+                raise
+
+    def _failed(self, error: StoreError) -> bool:
+        """Whether merging failed several times though the store answers whenever it is asked."""
+        if self._store.suspect(error):
+            self._failures += 1
+        return self._failures > TRIES
 
     def _merge(self) -> None:
         runner: Any = DaskTaskRunner(address=self._address)

@@ -24,7 +24,7 @@ from eventmill.flows.progress import Progress, show_result
 from eventmill.flows.slots import Slots
 from eventmill.flows.wishes import Wishes
 from eventmill.model import NewInput
-from eventmill.opening import Changed, Opened, open_campaign, register
+from eventmill.opening import Changed, open_campaign, register
 from eventmill.tasks.split import split_inputs
 
 URLS_PER_SPLIT = 50
@@ -79,7 +79,7 @@ def process(
         coordinator.recover()
         with Progress(coordinator) as progress, Wishes(coordinator) as wishes:
             while wishes.go_on():
-                with merger(Merging(merging), opened, runner) as merges:
+                with merger(Merging(merging), coordinator, runner) as merges:
                     dispatch(coordinator, runner, slots=slots, merges=merges, progress=progress)
                     while not merges.is_at_its_end(seconds=LOOK_SECONDS):
                         coordinator.watch()
@@ -92,12 +92,12 @@ def process(
     return result
 
 
-def merger(merging: Merging, opened: Opened, runner: DaskTaskRunner) -> MergeBeside | MergeElsewhere:
+def merger(merging: Merging, coordinator: Coordinator, runner: DaskTaskRunner) -> MergeBeside | MergeElsewhere:
     """Who merges: in a `with` block, it is asked to `look` now and then, and whether it `is_at_its_end`."""
     if merging is Merging.BESIDE:
-        return MergeBeside(opened, runner)
+        return MergeBeside(coordinator, runner)
     start_cluster(runner)
-    return MergeElsewhere(opened)
+    return MergeElsewhere(coordinator.opened)
 
 
 def split(coordinator: Coordinator, runner: DaskTaskRunner, *, slots: Slots) -> None:

@@ -246,6 +246,9 @@ class Limits(Part):
     no_worker: Duration = Field(
         "5m", validate_default=True, description="How long to wait for a first (or a new) worker."
     )
+    store_patience: Duration = Field(
+        "10m", validate_default=True, description="How long to wait for a store that is out of reach."
+    )
 
 
 class Cluster(Part):

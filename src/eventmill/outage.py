@@ -26,7 +26,7 @@ class _Asking:
 
 
 class Outage:
-    """Whether a store is away. `ask` raises `StoreError` as long as it is; `told` hears the beginning and the end."""
+    """Whether a store is away. `ask` raises `StoreError` as long as it is; `told` hears of begin and end."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Outage:
             return False
         if time.monotonic() - asking.since > self._patience:
             raise StoreError(
-                f"the store has been out of reach for {self._patience:.0f} s (limits.store_patience): {asking.error} "
+                f"the store is out of reach for {self._patience:.0f} s (limits.store_patience): {asking.error} "
                 "Nothing is lost: run again when it is back."
             )
         return True

@@ -13,6 +13,7 @@ from eventmill.ledger import schema
 from eventmill.ledger.campaigns import dissolve_blocks, input_from, locked, settle
 from eventmill.ledger.database import read_spans, read_spans_of_block, replace_spans
 from eventmill.ledger.holding import is_quarantined, living, note_seen
+from eventmill.ledger.journal import write_journal
 from eventmill.ledger.losses import LossVerbs, charge, in_flight, journal_loss, without
 from eventmill.ledger.twins import drop_block, leave_to_twin, owner_of, read_block, twin_of
 from eventmill.model import (
