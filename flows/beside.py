@@ -13,9 +13,10 @@ from dask.base import annotate
 from prefect_dask.task_runners import DaskTaskRunner
 
 from eventmill.coordinator import Coordinator
-from eventmill.errors import CorruptOutput, StoreError
+from eventmill.errors import CorruptOutput, PrefectAway, StoreError
 from eventmill.flows.cluster import scheduler_address
 from eventmill.flows.merge import merge
+from eventmill.flows.reaching import NO_ANSWER, is_no_answer
 from eventmill.merging import is_due
 
 AHEAD_OF_BLOCKS = 10
@@ -23,6 +24,9 @@ AHEAD_OF_BLOCKS = 10
 
 TRIES = 3
 """Merge flow runs that may fail for reasons of the store, which is asked after each."""
+
+PREFECT_PATIENCE_SECONDS = 300.0
+"""How long merges wait for a Prefect server that does not answer."""
 
 LOOK_SECONDS = 2.0
 """To see what is due takes a look at every span that is not merged yet."""
@@ -39,6 +43,7 @@ class MergeBeside:
         self._running: Future[None] | None = None
         self._looked_at = -math.inf
         self._failures = 0
+        self._unanswered_since: float | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -87,6 +92,23 @@ class MergeBeside:
         except StoreError as error:  # merges are begun again when the store is back, or was not away
             if self._failed(error):
                 raise
+        except NO_ANSWER as error:
+            if not is_no_answer(error):
+                raise
+            self._wait_for_prefect(error)
+        else:
+            self._unanswered_since = None
+
+    def _wait_for_prefect(self, error: Exception) -> None:
+        """A merge flow run cannot begin without a server; blocks can be worked on."""
+        now = time.monotonic()
+        self._unanswered_since = self._unanswered_since or now
+        if now - self._unanswered_since > PREFECT_PATIENCE_SECONDS:
+            raise PrefectAway(
+                f"the Prefect server does not answer for {now - self._unanswered_since:.0f} s: {error}. "
+                "Nothing is lost: run again when it is back."
+            )
+        self._looked_at = now
 
     def _failed(self, error: StoreError) -> bool:
         """Whether merging failed several times though the store answers whenever it is asked."""

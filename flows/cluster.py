@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import signal
+from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from multiprocessing import resource_tracker
 from typing import Any
 
@@ -12,6 +15,7 @@ from prefect_dask.task_runners import DaskTaskRunner
 
 from eventmill.campaign import Campaign
 from eventmill.clusters import read_profile, worker_count
+from eventmill.errors import ClusterError
 from eventmill.flows.forkserver import start_forkserver
 from eventmill.flows.leaving import Leaving
 
@@ -75,6 +79,21 @@ def scheduler_address(runner: DaskTaskRunner) -> str:
     """Where the runner's scheduler listens; starts the cluster if it is not running yet."""
     start_cluster(runner)
     return str(runner.client.scheduler_info(n_workers=0)["address"])
+
+
+@contextlib.contextmanager
+def scheduler_answers(runner: DaskTaskRunner) -> Iterator[None]:
+    """What Dask raises when its scheduler is gone becomes a `ClusterError`; whatever else is raised passes."""
+    try:
+        yield
+    except (OSError, TimeoutError, CancelledError, RuntimeError) as error:
+        client = runner._client
+        if client is None or client.status == "running":
+            raise
+        raise ClusterError(
+            f"the Dask scheduler at {runner.address} does not answer any more: it died, or the network did. "
+            "What is committed is safe: start a cluster and run again."
+        ) from error
 
 
 def let_workers_leave(runner: DaskTaskRunner, campaign: Campaign) -> None:

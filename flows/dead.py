@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
-import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
@@ -26,11 +24,11 @@ from prefect.client.schemas.filters import (
     TaskRunFilterStateType,
 )
 from prefect.client.schemas.objects import FlowRun, State, StateType
-from prefect.exceptions import PrefectHTTPStatusError
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Crashed
 
 from eventmill.coordinator import Coordinator
+from eventmill.flows.reaching import if_it_answers
 from eventmill.holders import is_gone
 from eventmill.ledger import Ledger
 from eventmill.model import CampaignRecord
@@ -43,7 +41,7 @@ LEAD = "lead:"
 def sign(coordinator: Coordinator) -> None:
     """Write on this flow run which campaign it leads, and bury those that led it before. Needs no answer."""
     opened, lead = coordinator.opened, coordinator.lead.attempt
-    with suppress(httpx.HTTPError, PrefectHTTPStatusError), get_client(sync_client=True) as client:
+    with if_it_answers(), get_client(sync_client=True) as client:
         if flow_run.id:
             mine = [*(flow_run.tags or ()), *_tags(opened.ledger, opened.record), f"{LEAD}{lead}"]
             client.update_flow_run(UUID(flow_run.id), tags=mine)

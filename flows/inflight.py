@@ -18,6 +18,7 @@ from prefect_dask.task_runners import DaskTaskRunner, PrefectDaskFuture
 from eventmill.coordinator import Coordinator
 from eventmill.flows.cluster import never_give_up
 from eventmill.flows.members import Members
+from eventmill.flows.reaching import if_it_answers
 from eventmill.model import Block
 from eventmill.tasks.process import process_block
 
@@ -111,7 +112,7 @@ class InFlight:
 
     def _crash(self, flight: _Flight, reason: str) -> None:
         """Put a task run that nobody will finish into a final state."""
-        with get_client(sync_client=True) as client:
+        with if_it_answers(), get_client(sync_client=True) as client:
             try:
                 client.set_task_run_state(flight.future.task_run_id, Crashed(message=reason), force=True)
             except PrefectHTTPStatusError as error:

@@ -16,7 +16,7 @@ from eventmill.coordinator import Coordinator
 from eventmill.errors import EventmillError
 from eventmill.flows.announcing import MergeElsewhere
 from eventmill.flows.beside import MergeBeside
-from eventmill.flows.cluster import cluster_runner, let_workers_leave, start_cluster
+from eventmill.flows.cluster import cluster_runner, let_workers_leave, scheduler_answers, start_cluster
 from eventmill.flows.dead import sign
 from eventmill.flows.ending import fails_in_one_line
 from eventmill.flows.inflight import InFlight
@@ -79,7 +79,7 @@ def process(
         coordinator.recover()
         with Progress(coordinator) as progress, Wishes(coordinator) as wishes:
             while wishes.go_on():
-                with merger(Merging(merging), coordinator, runner) as merges:
+                with scheduler_answers(runner), merger(Merging(merging), coordinator, runner) as merges:
                     dispatch(coordinator, runner, slots=slots, merges=merges, progress=progress)
                     while not merges.is_at_its_end(seconds=LOOK_SECONDS):
                         coordinator.watch()

@@ -16,6 +16,7 @@ from prefect.artifacts import (
 )
 
 from eventmill.coordinator import Coordinator
+from eventmill.flows.reaching import if_it_answers
 from eventmill.model import Counts
 from eventmill.opening import Opened, store_of
 from eventmill.picture import picture_key
@@ -52,7 +53,8 @@ class Progress:
     def _update(self) -> None:
         self._shown_at = time.monotonic()
         if isinstance(self._artifact, UUID):
-            update_progress_artifact(self._artifact, progress=self._percent())
+            with if_it_answers():
+                update_progress_artifact(self._artifact, progress=self._percent())
 
     def _percent(self) -> float:
         counts = self._coordinator.counts
@@ -75,13 +77,14 @@ def show_result(coordinator: Coordinator, *, manifest: str | None) -> dict[str, 
         for file in merged
     ]
     summary = ", ".join(f"{number} {state}" for state, number in _by_state(counts).items())
-    create_table_artifact(
-        rows or [{"file": "none yet"}],
-        key=artifact_key(opened.record.name, "files"),
-        description=f"Campaign {opened.record.name}: {summary}.",
-    )
-    if manifest is not None:
-        _show_picture(opened)
+    with if_it_answers():
+        create_table_artifact(
+            rows or [{"file": "none yet"}],
+            key=artifact_key(opened.record.name, "files"),
+            description=f"Campaign {opened.record.name}: {summary}.",
+        )
+        if manifest is not None:
+            _show_picture(opened)
     return plain_result(opened, manifest=manifest)
 
 

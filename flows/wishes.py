@@ -8,12 +8,10 @@ from __future__ import annotations
 import contextvars
 import threading
 import time
-from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
 
-import httpx
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.exceptions import Pause
@@ -21,6 +19,7 @@ from prefect.runtime import flow_run
 from prefect.states import Cancelled
 
 from eventmill.coordinator import Coordinator
+from eventmill.flows.reaching import if_it_answers
 from eventmill.model import Wanted
 
 LOOK_SECONDS = 3.0
@@ -83,7 +82,7 @@ class Wishes:
         # A server that does not answer asks for nothing.
         if self._run is None:
             return
-        with suppress(httpx.HTTPError), get_client(sync_client=True) as client:
+        with if_it_answers(), get_client(sync_client=True) as client:
             self._heed(client.read_flow_run(self._run).state)
 
     def _heed(self, state: State[Any] | None) -> None:

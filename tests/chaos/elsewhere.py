@@ -21,7 +21,12 @@ class Elsewhere:
         self._folder = folder
         self._file = folder / "scheduler.json"
         self._started: list[subprocess.Popen[bytes]] = []
-        self._start("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard")
+        self.start_scheduler()
+
+    def start_scheduler(self) -> None:
+        """A new one, at another address; what served the last one does not know it."""
+        self._file.unlink(missing_ok=True)
+        self.scheduler = self._start("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard")
 
     @property
     def is_listening(self) -> bool:
@@ -30,10 +35,6 @@ class Elsewhere:
     @property
     def address(self) -> str:
         return str(json.loads(self._file.read_text())["address"])
-
-    @property
-    def scheduler(self) -> subprocess.Popen[bytes]:
-        return self._started[0]
 
     def start_worker(
         self, *options: str, nanny: str = "--no-nanny", environment: Mapping[str, str] = MappingProxyType({})

@@ -14,6 +14,7 @@ from rich.console import Console
 from eventmill.campaign import Campaign, read_campaign
 from eventmill.cli.checking import check_store
 from eventmill.clusters import read_profile
+from eventmill.errors import PrefectAway
 from eventmill.model import Wanted
 from eventmill.opening import Changed, Opened, open_campaign
 
@@ -62,6 +63,7 @@ def run_embedded(
         from prefect.exceptions import CancelledRun
 
         from eventmill.flows.process import process
+        from eventmill.flows.reaching import NO_ANSWER, is_no_answer
 
         console.print(f"[dim]Watch it in the Prefect UI: {url.removesuffix('/api')}[/dim]", highlight=False)
         try:
@@ -71,6 +73,13 @@ def run_embedded(
             from eventmill.flows.progress import plain_result
 
             return plain_result(opened, manifest=None)
+        except NO_ANSWER as error:
+            if not is_no_answer(error):
+                raise
+            raise PrefectAway(
+                f"the Prefect server at {url} went away ({type(error).__name__}). Nothing is lost: run again "
+                "when it is back."
+            ) from error
 
 
 def _prepare(campaign: Campaign) -> None:
