@@ -43,7 +43,7 @@ def sign(coordinator: Coordinator) -> None:
     opened, lead = coordinator.opened, coordinator.lead.attempt
     with if_it_answers(), get_client(sync_client=True) as client:
         if flow_run.id:
-            mine = [*(flow_run.tags or ()), *_tags(opened.ledger, opened.record), f"{LEAD}{lead}"]
+            mine = [*(flow_run.tags or ()), *tags_of(opened.ledger, opened.record.name), f"{LEAD}{lead}"]
             client.update_flow_run(UUID(flow_run.id), tags=mine)
         for run in _signed(client, opened.ledger, opened.record):
             if _lead(run) < lead:
@@ -63,15 +63,16 @@ def bury_dead(ledger: Ledger, record: CampaignRecord) -> int:
     return len(found)
 
 
-def _tags(ledger: Ledger, record: CampaignRecord) -> list[str]:
+def tags_of(ledger: Ledger, campaign: str) -> list[str]:
+    """What tells the runs of one campaign from those of another, of the same name perhaps, in another ledger."""
     place = hashlib.sha256(ledger.url.encode()).hexdigest()[:12]  # an address may hold a password
-    return [f"campaign:{record.name}", f"ledger:{place}"]
+    return [f"campaign:{campaign}", f"ledger:{place}"]
 
 
 def _signed(client: SyncPrefectClient, ledger: Ledger, record: CampaignRecord) -> Iterator[FlowRun]:
     yield from client.read_flow_runs(
         flow_run_filter=FlowRunFilter(
-            tags=FlowRunFilterTags(all_=_tags(ledger, record)),
+            tags=FlowRunFilterTags(all_=tags_of(ledger, record.name)),
             state=FlowRunFilterState(type=FlowRunFilterStateType(any_=GOING_ON)),
         )
     )

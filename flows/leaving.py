@@ -119,6 +119,7 @@ async def _close(worker: Worker, end: End) -> None:
     # What Dask was at besides, such as a merge, and the last words of a block to Prefect.
     await _until(lambda: not worker.state.executing_count, until=max(end.at, time.monotonic() + HAND_OVER_SECONDS))
     await _until(lambda: not worker.data, until=time.monotonic() + HAND_OVER_SECONDS)
+    worker.periodic_callbacks["heartbeat"].stop()  # one that comes after the next line would end the nanny, too
     with contextlib.suppress(OSError, asyncio.TimeoutError):
         retired = worker.scheduler.retire_workers(workers=[worker.address], close_workers=False, remove=True)
         await asyncio.wait_for(retired, HAND_OVER_SECONDS)

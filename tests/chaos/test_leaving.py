@@ -47,14 +47,14 @@ def test_a_campaign_outlives_workers_of_a_short_life(a_run: RunMaker, elsewhere:
     """Dask's own lifetime, many times shorter than the campaign: no block is lost, none is computed again."""
     run = a_run()
     run.until(lambda: elsewhere.is_listening)
+    # Seconds of a life are Python's at first: on a busy machine, to import Prefect takes fifteen.
+    life = ("--lifetime", "40s", "--lifetime-stagger", "5s", "--lifetime-restart")
     for _ in range(2):
-        elsewhere.start_worker(
-            "--lifetime", "15s", "--lifetime-stagger", "3s", "--lifetime-restart", nanny="--nanny"
-        )
-    run.write(events=800, merge=200, cluster={"profile": "address", "address": elsewhere.address})
+        elsewhere.start_worker(*life, nanny="--nanny")
+    run.write(events=1600, merge=400, cluster={"profile": "address", "address": elsewhere.address})
     assert run.run() == 0, run.said
     assert drained(run) == {"lifetime of the Dask worker"}
-    assert_nothing_was_lost(run, events=800)
+    assert_nothing_was_lost(run, events=1600)
 
 
 def test_a_spot_notice_empties_the_worker_before_the_machine_goes(a_run: RunMaker, elsewhere: Elsewhere) -> None:
