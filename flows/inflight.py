@@ -57,6 +57,10 @@ class InFlight:
         """Whether another block keeps the slots busy. Blocks that the ledger took back do not count."""
         return len(self._coordinator.blocks()) < QUEUED_PER_SLOT * slots
 
+    def is_empty(self) -> bool:
+        """Whether all blocks have come back."""
+        return not self._flights
+
     def submit(self, block: Block) -> None:
         """One block, one Prefect task run."""
         opened = self._coordinator.opened

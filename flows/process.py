@@ -147,3 +147,6 @@ def dispatch(
                 coordinator.settled(error)
             merges.look()
             progress.show()
+        while coordinator.is_paused() and not flying.is_empty():
+            coordinator.watch()
+            flying.settle(seconds=LOOK_SECONDS)

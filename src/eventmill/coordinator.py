@@ -133,6 +133,10 @@ class Coordinator:
         """Whether the user still wants this campaign to run."""
         return self.opened.ledger.campaign(self.opened.record.name).wanted is Wanted.RUN
 
+    def is_paused(self) -> bool:
+        """Whether workers were told to hand in what they compute, and to begin nothing."""
+        return self.opened.ledger.campaign(self.opened.record.name).wanted is Wanted.PAUSED
+
     def next_block(self, *, slots: int) -> Block | None:
         """Reserve the next block for `slots` live slots, of the size that the rules give now.
 
