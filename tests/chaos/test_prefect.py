@@ -95,7 +95,8 @@ def test_a_paused_run_rests_and_goes_on_when_it_is_resumed(a_run: RunMaker, pref
     page = Page(prefect_server, run)
     page.press("PAUSED", "Paused", pause_reschedule=False)
     ledger, record = run.ledger()
-    run.until(lambda: wanted(run) is Wanted.PAUSED and not ledger.counts(record.id).leased)
+    run.until(lambda: ledger.campaign("chaos").wanted is Wanted.PAUSED)
+    run.until(lambda: not ledger.counts(record.id).leased)
     assert ledger.counts(record.id).ready
     page.resume()
     assert run.wait() == 0, run.said
