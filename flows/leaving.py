@@ -54,6 +54,8 @@ class Leaving(WorkerPlugin):
 
     def setup(self, worker: Worker) -> None:
         """Called on the worker's event loop, when the worker starts or the flow registers with one that runs."""
+        if threading.current_thread() is not threading.main_thread():
+            return  # a guest in somebody's process, which does not end with it
         end = draining.here()
         if worker not in _served:
             _served.add(worker)
@@ -72,7 +74,7 @@ class Leaving(WorkerPlugin):
         """If the worker is being closed by somebody else: hand in what can be handed in quickly."""
         for unwatch in self._unwatch:
             unwatch()
-        if worker.status is Status.closing:
+        if worker in _served and worker.status is Status.closing:
             draining.here().leave("its Dask worker was closed", seconds=CLOSING_SECONDS)
             await _until_idle(draining.here(), seconds=CLOSING_SECONDS)
 
@@ -92,8 +94,6 @@ def _heed(end: Draining, notice: Notice) -> None:
 
 def _take_sigterm(end: Draining, *, seconds: float) -> None:
     """SIGTERM drains; a second one does what it did before."""
-    if threading.current_thread() is not threading.main_thread():
-        return  # a worker that is a guest in this process: its signals are not ours
     before = signal.getsignal(signal.SIGTERM)
 
     def terminated(number: int, frame: object) -> None:
