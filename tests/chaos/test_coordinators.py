@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import random
 import signal
+import subprocess
+import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.chaos.conftest import Run
 from tests.chaos.elsewhere import Elsewhere
+from tests.servers import free_port, wait_for_port
 
 RunMaker = Callable[..., Run]
 EVENTS, SIZE = 160, 4
@@ -90,3 +94,61 @@ def test_a_run_outlives_its_prefect_server(a_run: RunMaker) -> None:
     assert run.events_in_files() == Counter(range(EVENTS))
     assert len(run.calls()) == EVENTS // SIZE
     run.until(lambda: not run.processes())
+
+
+class Team:
+    """A team's Prefect server: on one port and one database through all its lives, looked after by nobody."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self._port = free_port()
+        self.url = f"http://127.0.0.1:{self._port}/api"
+        self._environment = {
+            "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{folder / 'prefect.db'}",
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_HOME": str(folder),
+        }
+        self.start()
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "eventmill.flows.server_process", str(self._port)]
+        environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=environment | self._environment,
+        )
+        wait_for_port(self._port, seconds=120)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+@pytest.fixture
+def team(tmp_path: Path) -> Iterator[Team]:
+    team = Team(tmp_path / "team")
+    yield team
+    team.kill()
+
+
+def test_a_run_goes_on_while_its_teams_server_is_away(
+    a_run: RunMaker, team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blocks need no server; merges wait for it. When it is back the run ends as if nothing had been."""
+    monkeypatch.setenv("PREFECT_API_URL", team.url)
+    run = a_run()
+    run.write(events=EVENTS, merge=40)
+    run.start()
+    run.until_done(8)
+    team.kill()
+    ledger, record = run.ledger()
+    run.until(lambda: ledger.counts(record.id).done == EVENTS)
+    team.start()
+    assert run.wait() == 0, run.said
+    assert "Traceback" not in run.said
+    assert run.events_in_files() == Counter(range(EVENTS))
+    assert len(run.calls()) == EVENTS // SIZE
+    assert unfinished(team.url) == []
