@@ -11,10 +11,11 @@ from uuid import UUID
 import pyarrow.parquet as pq
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Running
 
-from eventmill.campaign import Campaign
+from eventmill.campaign import Campaign, take_campaign
 from eventmill.flows.dead import bury_dead
 from eventmill.flows.garbage import gc
 from eventmill.flows.rescue import rescue
@@ -79,6 +80,24 @@ def test_a_campaign_is_started_again_as_it_was_begun(begun: Opened, client: Sync
     assert events_in_files() == Counter(range(40))
 
 
+def test_where_process_is_deployed_a_campaign_is_started_there_and_once(
+    begun: Opened, client: SyncPrefectClient
+) -> None:
+    """The flow run has the campaign's name, and what it was begun with; looking again starts no second one."""
+    from eventmill.flows.process import process
+
+    number = client.create_deployment(client.create_flow(process), name="process", enforce_parameter_schema=False)
+    for _ in range(2):
+        assert rescue(ledger=LEDGER) == [
+            "squares is to be started again; flow run squares of deployment process/process is on its way"
+        ]
+    wanted = DeploymentFilter(id=DeploymentFilterId(any_=[number]))
+    (run,) = client.read_flow_runs(deployment_filter=wanted)
+    assert (run.name, run.parameters["changed"]) == ("squares", "keep")
+    assert take_campaign(run.parameters["campaign"]).ranges.events == 10
+    client.delete_deployment(number)
+
+
 def test_runs_of_the_dead_get_a_final_state_and_those_of_the_living_do_not(
     begun: Opened, client: SyncPrefectClient, a_run_that: Callable[..., FlowRun]
 ) -> None:
@@ -116,7 +135,8 @@ def a_run_that(client: SyncPrefectClient) -> Iterator[Callable[..., FlowRun]]:
 
 def test_gc_tidies_every_campaign(committed: Opened, client: SyncPrefectClient) -> None:
     """An object of a dead attempt goes; those that are needed stay."""
-    orphan = Path("out/_ranges/squares/1/0-0-10-dead.arrow")
+    orphan = Path("out/_ranges/squares/999/0-0-10-dead.arrow")
+    orphan.parent.mkdir()
     orphan.write_bytes(b"from a worker that was fenced")
     before = stored()
     assert gc(ledger=LEDGER) == [f"squares: 1 objects removed from {Path('out').absolute()}"]
