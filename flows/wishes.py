@@ -89,10 +89,11 @@ class Wishes:
         if state is None:
             return
         ledger, campaign_id = self._coordinator.opened.ledger, self._coordinator.opened.record.id
+        # The flow looks at both. While the ledger says that nothing is wanted, the state must say why.
+        if state.is_running() and self._is_paused():
+            ledger.want(campaign_id, Wanted.RUN)
         was_paused, self._state = self._is_paused(), state
         if state.is_cancelling() or state.is_cancelled():
             ledger.want(campaign_id, Wanted.CANCELLED)
         elif state.is_paused() and not was_paused:
             ledger.want(campaign_id, Wanted.PAUSED)
-        elif state.is_running() and was_paused:
-            ledger.want(campaign_id, Wanted.RUN)
