@@ -12,24 +12,35 @@ from typing import Any, Self
 from dask.base import annotate
 from prefect_dask.task_runners import DaskTaskRunner
 
+from eventmill.coordinator import Coordinator
+from eventmill.errors import CorruptOutput, PrefectAway, StoreError
 from eventmill.flows.cluster import scheduler_address
 from eventmill.flows.merge import merge
+from eventmill.flows.reaching import NO_ANSWER, is_no_answer
 from eventmill.merging import LOOK_SECONDS, is_due
-from eventmill.opening import Opened
 
 AHEAD_OF_BLOCKS = 10
 """Dask priority: a merge goes before blocks that wait."""
+
+TRIES = 3
+"""Merge flow runs that may fail for reasons of the store, which is asked after each."""
+
+PREFECT_PATIENCE_SECONDS = 300.0
+"""How long merges wait for a Prefect server that does not answer."""
 
 
 class MergeBeside:
     """Starts the merge flow whenever something is due and none is running; use it in a `with` block."""
 
-    def __init__(self, opened: Opened, runner: DaskTaskRunner) -> None:
-        self._opened = opened
+    def __init__(self, coordinator: Coordinator, runner: DaskTaskRunner) -> None:
+        self._store = coordinator.store
+        self._opened = coordinator.opened
         self._address = scheduler_address(runner)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="merge")
         self._running: Future[None] | None = None
         self._looked_at = -math.inf
+        self._failures = 0
+        self._unanswered_since: float | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -44,13 +55,12 @@ class MergeBeside:
         if self._running is not None:
             if not self._running.done():
                 return
-            self._running.result()
-            self._running = None
+            self._land()
         now = time.monotonic()
         if now - self._looked_at < LOOK_SECONDS:
             return
         self._looked_at = now
-        if is_due(self._opened):
+        if not self._store.lasts() and is_due(self._opened):
             self._running = self._start()
 
     def _start(self) -> Future[None]:
@@ -59,13 +69,49 @@ class MergeBeside:
     def is_at_its_end(self, *, seconds: float) -> bool:
         """Merge for up to `seconds`; whether nothing is due any more. Raises what a merge flow raised."""
         if self._running is None:
+            if self._store.lasts():
+                time.sleep(seconds)
+                return False
             if not is_due(self._opened):
                 return True
             self._running = self._start()
         if wait([self._running], timeout=seconds).done:
-            self._running.result()
-            self._running = None
+            self._land()
         return False
+
+    def _land(self) -> None:
+        running, self._running = self._running, None
+        try:
+            if running is not None:
+                running.result()
+        except CorruptOutput:
+            raise
+        except StoreError as error:  # merges are begun again when the store is back, or was not away
+            if self._failed(error):
+                raise
+        except NO_ANSWER as error:
+            if not is_no_answer(error):
+                raise
+            self._wait_for_prefect(error)
+        else:
+            self._unanswered_since = None
+
+    def _wait_for_prefect(self, error: Exception) -> None:
+        """A merge flow run cannot begin without a server; blocks can be worked on."""
+        now = time.monotonic()
+        self._unanswered_since = self._unanswered_since or now
+        if now - self._unanswered_since > PREFECT_PATIENCE_SECONDS:
+            raise PrefectAway(
+                f"the Prefect server does not answer for {now - self._unanswered_since:.0f} s: {error}. "
+                "Nothing is lost: run again when it is back."
+            )
+        self._looked_at = now
+
+    def _failed(self, error: StoreError) -> bool:
+        """Whether merging failed several times though the store answers whenever it is asked."""
+        if self._store.suspect(error):
+            self._failures += 1
+        return self._failures > TRIES
 
     def _merge(self) -> None:
         runner: Any = DaskTaskRunner(address=self._address)

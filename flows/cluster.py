@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from typing import Any
 
 import dask
@@ -10,8 +13,10 @@ from prefect_dask.task_runners import DaskTaskRunner
 
 from eventmill.campaign import Campaign
 from eventmill.clusters import Profile, read_profile, worker_count
+from eventmill.errors import ClusterError
 from eventmill.flows.forkserver import start_forkserver
 from eventmill.flows.interrupts import out_of_reach_of_ctrl_c
+from eventmill.flows.leaving import Leaving
 
 DASK: dict[str, Any] = {
     # The ledger counts losses; Dask giving up on a task (KilledWorker) would leave its run "Running".
@@ -69,6 +74,26 @@ def scheduler_address(runner: DaskTaskRunner) -> str:
     """Where the runner's scheduler listens; starts the cluster if it is not running yet."""
     start_cluster(runner)
     return str(runner.client.scheduler_info(n_workers=0)["address"])
+
+
+@contextlib.contextmanager
+def scheduler_answers(runner: DaskTaskRunner) -> Iterator[None]:
+    """What Dask raises when its scheduler is gone becomes a `ClusterError`; whatever else is raised passes."""
+    try:
+        yield
+    except (OSError, TimeoutError, CancelledError, RuntimeError) as error:
+        client = runner._client
+        if client is None or client.status == "running":
+            raise
+        raise ClusterError(
+            f"the Dask scheduler at {runner.address} does not answer any more: it died, or the network did. "
+            "What is committed is safe: start a cluster and run again."
+        ) from error
+
+
+def let_workers_leave(runner: DaskTaskRunner, campaign: Campaign) -> None:
+    """Have every worker, also those that come later, leave in good order when it must. Harmless twice."""
+    runner.client.register_plugin(Leaving(campaign.cluster))
 
 
 def never_give_up(runner: DaskTaskRunner) -> None:

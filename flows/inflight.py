@@ -18,6 +18,7 @@ from prefect_dask.task_runners import DaskTaskRunner, PrefectDaskFuture
 from eventmill.coordinator import Coordinator
 from eventmill.flows.cluster import never_give_up
 from eventmill.flows.members import Members
+from eventmill.flows.reaching import if_it_answers
 from eventmill.model import Block
 from eventmill.tasks.process import process_block
 
@@ -55,6 +56,10 @@ class InFlight:
     def has_room(self, slots: int) -> bool:
         """Whether another block keeps the slots busy. Blocks that the ledger took back do not count."""
         return len(self._coordinator.blocks()) < QUEUED_PER_SLOT * slots
+
+    def is_empty(self) -> bool:
+        """Whether all blocks have come back."""
+        return not self._flights
 
     def submit(self, block: Block) -> None:
         """One block, one Prefect task run."""
@@ -111,7 +116,7 @@ class InFlight:
 
     def _crash(self, flight: _Flight, reason: str) -> None:
         """Put a task run that nobody will finish into a final state."""
-        with get_client(sync_client=True) as client:
+        with if_it_answers(), get_client(sync_client=True) as client:
             try:
                 client.set_task_run_state(flight.future.task_run_id, Crashed(message=reason), force=True)
             except PrefectHTTPStatusError as error:

@@ -16,13 +16,15 @@ from eventmill.coordinator import Coordinator
 from eventmill.errors import EventmillError
 from eventmill.flows.announcing import MergeElsewhere
 from eventmill.flows.beside import MergeBeside
-from eventmill.flows.cluster import cluster_runner, start_cluster
+from eventmill.flows.cluster import cluster_runner, let_workers_leave, scheduler_answers, start_cluster
+from eventmill.flows.dead import sign
 from eventmill.flows.ending import fails_in_one_line
 from eventmill.flows.inflight import InFlight
 from eventmill.flows.progress import Progress, show_result
 from eventmill.flows.slots import Slots
+from eventmill.flows.wishes import Wishes
 from eventmill.model import NewInput
-from eventmill.opening import Changed, Opened, open_campaign, register
+from eventmill.opening import Changed, open_campaign, register
 from eventmill.tasks.split import split_inputs
 
 URLS_PER_SPLIT = 50
@@ -63,7 +65,7 @@ def process(
     Args:
         campaign: The path of a campaign file, from the working directory; or the campaign itself.
         changed: If the campaign, its payload or an input is not what was begun: stop and name the differences,
-            accept the new and keep what is done, or restart from nothing.
+            accept the new and keep what is done, restart from nothing, or keep to what was begun.
         workers: Workers for this run, in place of the number in the campaign or its profile.
         merging: Merge beside processing, on the same cluster; or leave it to the deployment 'merge', which
             Prefect events trigger.
@@ -71,29 +73,31 @@ def process(
     campaign = take_campaign(campaign)
     opened = open_campaign(campaign, folder=Path.cwd(), changed=Changed(changed))
     with Coordinator(opened, campaign) as coordinator, cluster_runner(campaign, workers=workers) as runner:
+        sign(coordinator)
         slots = Slots(campaign, runner)
         split(coordinator, runner, slots=slots)
         coordinator.recover()
-        with Progress(coordinator) as progress:
-            while coordinator.has_work():
-                with merger(Merging(merging), opened, runner) as merges:
+        with Progress(coordinator) as progress, Wishes(coordinator) as wishes:
+            while wishes.go_on():
+                with scheduler_answers(runner), merger(Merging(merging), coordinator, runner) as merges:
                     dispatch(coordinator, runner, slots=slots, merges=merges, progress=progress)
                     while not merges.is_at_its_end(seconds=LOOK_SECONDS):
                         coordinator.watch()
                         slots.count()
         if not coordinator.is_wanted():
-            return show_result(coordinator, manifest=None)
+            ended: dict[str, Any] = wishes.last_word(show_result(coordinator, manifest=None))
+            return ended
         result = show_result(coordinator, manifest=coordinator.finish())
         coordinator.check_target()
     return result
 
 
-def merger(merging: Merging, opened: Opened, runner: DaskTaskRunner) -> MergeBeside | MergeElsewhere:
+def merger(merging: Merging, coordinator: Coordinator, runner: DaskTaskRunner) -> MergeBeside | MergeElsewhere:
     """Who merges: in a `with` block, it is asked to `look` now and then, and whether it `is_at_its_end`."""
     if merging is Merging.BESIDE:
-        return MergeBeside(opened, runner)
+        return MergeBeside(coordinator, runner)
     start_cluster(runner)
-    return MergeElsewhere(opened)
+    return MergeElsewhere(coordinator.opened)
 
 
 def split(coordinator: Coordinator, runner: DaskTaskRunner, *, slots: Slots) -> None:
@@ -132,6 +136,7 @@ def dispatch(
     progress: Progress,
 ) -> None:
     """Keep a bounded number of reserved blocks on the cluster until no event has to be processed any more."""
+    let_workers_leave(runner, coordinator.campaign)
     with InFlight(coordinator, runner) as flying:
         while not coordinator.is_finished() and coordinator.is_wanted():
             coordinator.watch()
@@ -142,3 +147,6 @@ def dispatch(
                 coordinator.settled(error)
             merges.look()
             progress.show()
+        while coordinator.is_paused() and not flying.is_empty():
+            coordinator.watch()
+            flying.settle(seconds=LOOK_SECONDS)

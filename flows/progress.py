@@ -16,6 +16,8 @@ from prefect.artifacts import (
 )
 
 from eventmill.coordinator import Coordinator
+from eventmill.flows.reaching import if_it_answers
+from eventmill.model import Counts
 from eventmill.opening import Opened, store_of
 from eventmill.picture import picture_key
 
@@ -51,7 +53,8 @@ class Progress:
     def _update(self) -> None:
         self._shown_at = time.monotonic()
         if isinstance(self._artifact, UUID):
-            update_progress_artifact(self._artifact, progress=self._percent())
+            with if_it_answers():
+                update_progress_artifact(self._artifact, progress=self._percent())
 
     def _percent(self) -> float:
         counts = self._coordinator.counts
@@ -73,18 +76,28 @@ def show_result(coordinator: Coordinator, *, manifest: str | None) -> dict[str, 
         }
         for file in merged
     ]
-    events = {
-        state: getattr(counts, state) for state in ("total", "merged", "committed", "ready", "leased", "abandoned")
-    }
-    summary = ", ".join(f"{number} {state}" for state, number in events.items())
-    create_table_artifact(
-        rows or [{"file": "none yet"}],
-        key=artifact_key(opened.record.name, "files"),
-        description=f"Campaign {opened.record.name}: {summary}.",
-    )
-    if manifest is not None:
-        _show_picture(opened)
-    return {"campaign": opened.record.name, "events": events, "files": len(merged), "manifest": manifest}
+    summary = ", ".join(f"{number} {state}" for state, number in _by_state(counts).items())
+    with if_it_answers():
+        create_table_artifact(
+            rows or [{"file": "none yet"}],
+            key=artifact_key(opened.record.name, "files"),
+            description=f"Campaign {opened.record.name}: {summary}.",
+        )
+        if manifest is not None:
+            _show_picture(opened)
+    return plain_result(opened, manifest=manifest)
+
+
+def plain_result(opened: Opened, *, manifest: str | None) -> dict[str, Any]:
+    """What became of a campaign so far, for scripts."""
+    name, counts = opened.record.name, opened.ledger.counts(opened.record.id)
+    files = len(opened.ledger.merged_outputs(opened.record.id))
+    return {"campaign": name, "events": _by_state(counts), "files": files, "manifest": manifest}
+
+
+def _by_state(counts: Counts) -> dict[str, int]:
+    names = ("total", "merged", "committed", "ready", "leased", "abandoned")
+    return {name: getattr(counts, name) for name in names}
 
 
 def _show_picture(opened: Opened) -> None:

@@ -11,6 +11,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -21,6 +22,9 @@ from eventmill.errors import ClusterError
 
 START_SECONDS = 120.0
 """A first start makes the server's database; on a busy machine that takes its time."""
+
+RESTART_SECONDS = 1.0
+"""So that a server that cannot live is not started over and over."""
 
 
 @contextlib.contextmanager
@@ -37,31 +41,65 @@ def api_server(folder: Path, *, meanwhile: Callable[[], object] = lambda: None) 
         yield known
         return
     folder.mkdir(parents=True, exist_ok=True)
-    port = _free_port()
-    url = f"http://127.0.0.1:{port}/api"
-    with (folder / "prefect-server.log").open("ab") as log:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "eventmill.flows.server_process", str(port)],
-            stdin=subprocess.PIPE,  # the server ends when this closes, however we end
-            stdout=log,
-            stderr=log,
-            env=os.environ | _server_environment(folder, url),
-            start_new_session=True,  # Ctrl-C is for us; the server must take the last states
-        )
+    server = _Server(folder)
     try:
-        os.environ["PREFECT_API_URL"] = url
+        os.environ["PREFECT_API_URL"] = server.url
         meanwhile()
-        _wait_until_healthy(url, server, log=folder / "prefect-server.log")
-        yield url
+        server.wait_until_healthy()
+        yield server.url
     finally:
         os.environ.pop("PREFECT_API_URL", None)
-        if server.stdin is not None:
-            server.stdin.close()
+        server.end()
+
+
+class _Server:
+    """A server process of our own, started again on its port if it dies: its database has all that it said."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._port = _free_port()
+        self.url = f"http://127.0.0.1:{self._port}/api"
+        self._log = folder / "prefect-server.log"
+        self._ending = threading.Event()
+        self._process = self._start()
+
+    def wait_until_healthy(self) -> None:
+        """Until it answers; from then on it is looked after. `ClusterError` if it never does."""
+        _wait_until_healthy(self.url, self._process, log=self._log)
+        threading.Thread(target=self._look_after, name="prefect-server", daemon=True).start()
+
+    def end(self) -> None:
+        """Close its standard input, which ends it; kill it if it does not."""
+        self._ending.set()
+        process = self._process
+        if process.stdin is not None:
+            process.stdin.close()
         try:
-            server.wait(timeout=10)
+            process.wait(timeout=10)
         except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+            process.kill()
+            process.wait()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        with self._log.open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "eventmill.flows.server_process", str(self._port)],
+                stdin=subprocess.PIPE,  # the server ends when this closes, however we end
+                stdout=log,
+                stderr=log,
+                env=_server_environment(self._folder, self.url),
+                start_new_session=True,  # Ctrl-C is for us; the server must take the last states
+            )
+
+    def _look_after(self) -> None:
+        while not self._ending.is_set():
+            self._process.wait()
+            if self._ending.wait(RESTART_SECONDS):
+                return
+            started = self._start()
+            self._process = started
+            if self._ending.is_set() and started.stdin is not None:  # the end came in between
+                started.stdin.close()
 
 
 def _configured_url() -> str | None:
@@ -78,7 +116,8 @@ def _configured_url() -> str | None:
 
 
 def _server_environment(folder: Path, url: str) -> dict[str, str]:
-    return {
+    ours = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
+    return ours | {
         "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{(folder / 'prefect.db').absolute()}",
         "PREFECT_UI_API_URL": url,  # else the page in the browser asks port 4200
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

@@ -42,19 +42,41 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+class Rclone:
+    """`rclone serve s3`, on one port through all its lives: buckets are folders in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._port = free_port()
+        rclone = Path(sys.executable).with_name("rclone")
+        self._command = [rclone, "serve", "s3", "--addr", f"127.0.0.1:{self._port}"]
+        self._command += ["--auth-key", f"{KEY},{SECRET}", "--etag-hash", "MD5", "--config", "/dev/null"]
+        self._command += ["--vfs-cache-mode", "off", folder]
+        self.start()
+
+    def start(self) -> None:
+        """Begin to serve, once more."""
+        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_for_port(self._port)
+
+    def stop(self) -> None:
+        """SIGKILL."""
+        self._process.kill()
+        self._process.wait()
+
+    @property
+    def server(self) -> S3Server:
+        """It checks signatures, and ignores If-None-Match."""
+        return S3Server(f"http://127.0.0.1:{self._port}", checks_keys=True, conditional=False)
+
+
 @contextlib.contextmanager
 def serve_rclone(folder: Path) -> Iterator[S3Server]:
-    """`rclone serve s3`: buckets are folders in `folder`. It checks signatures, and ignores If-None-Match."""
-    port = free_port()
-    rclone = Path(sys.executable).with_name("rclone")
-    command = [rclone, "serve", "s3", "--addr", f"127.0.0.1:{port}", "--auth-key", f"{KEY},{SECRET}"]
-    command += ["--etag-hash", "MD5", "--config", "/dev/null", "--vfs-cache-mode", "off", str(folder)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
-        try:
-            wait_for_port(port)
-            yield S3Server(f"http://127.0.0.1:{port}", checks_keys=True, conditional=False)
-        finally:
-            server.kill()
+    """An `Rclone` for the time of a `with` block."""
+    rclone = Rclone(folder)
+    try:
+        yield rclone.server
+    finally:
+        rclone.stop()
 
 
 @contextlib.contextmanager

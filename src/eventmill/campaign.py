@@ -14,6 +14,7 @@ from eventmill.access import holds_secret
 from eventmill.errors import CampaignError
 from eventmill.formats import BUILT_IN, format_names
 from eventmill.model import FormatSpec, Rules
+from eventmill.notices import notice_names
 from eventmill.quantities import Duration, Fraction, Size, parse_bytes
 
 
@@ -245,6 +246,9 @@ class Limits(Part):
     no_worker: Duration = Field(
         "5m", validate_default=True, description="How long to wait for a first (or a new) worker."
     )
+    store_patience: Duration = Field(
+        "10m", validate_default=True, description="How long to wait for a store that is out of reach."
+    )
 
 
 class Cluster(Part):
@@ -253,6 +257,23 @@ class Cluster(Part):
     profile: str = Field("local", description="A name in deployments/clusters, or a path to a .yaml file.")
     workers: int | None = Field(None, ge=1, description="Workers to start, in place of the profile's number.")
     address: str | None = Field(None, description="Scheduler of a running Dask cluster, for profile 'address'.")
+    walltime: Duration | None = Field(
+        None, description="How long each worker may live, if something ends it then; Slurm says it by itself."
+    )
+    grace: Duration = Field(
+        "20s", validate_default=True, description="What a worker that gets SIGTERM may take to hand in its range."
+    )
+    notices: list[str] = Field(
+        default_factory=list, description="Who tells that a machine will be taken away: aws, azure, gcp."
+    )
+
+    @field_validator("notices")
+    @classmethod
+    def _known(cls, value: list[str]) -> list[str]:
+        for name in value:
+            if name not in notice_names():
+                raise ValueError(f"there is no '{name}'; there are {', '.join(notice_names())}")
+        return value
 
 
 class Campaign(Part):

@@ -13,13 +13,14 @@ from typing import Self
 
 from eventmill import sizing, tail
 from eventmill.campaign import Campaign
-from eventmill.errors import CampaignBroken, CampaignLed, CampaignShort, PayloadError
+from eventmill.errors import CampaignBroken, CampaignLed, CampaignShort, PayloadError, StoreError
 from eventmill.finishing import finish
 from eventmill.holders import is_gone, this_process
 from eventmill.merger import publish_merges
 from eventmill.merging import is_due
 from eventmill.model import Block, Counts, Incident, Leadership, Wanted
 from eventmill.opening import Opened, store_of
+from eventmill.outage import Outage
 from eventmill.policy import Broken, nothing_succeeds, too_many_abandoned
 
 ERRORS_IN_A_ROW = 5
@@ -41,11 +42,20 @@ class Coordinator:
     lead: Leadership = field(init=False)
     counts: Counts = field(init=False)
     range_size: sizing.RangeSize | None = None
+    store: Outage = field(init=False)
     _failed_before: int = 0
     _errors_in_a_row: int = 0
     _done_at_error: int = 0
     _largest_range: int = 0
     _watched_at: float = -math.inf
+
+    def __post_init__(self) -> None:
+        ledger, record, patience = self.opened.ledger, self.opened.record, self.campaign.limits.store_patience
+        self.store = Outage(
+            lambda: store_of(record).check(),
+            patience_seconds=patience.total_seconds(),
+            told=lambda line: ledger.note(record.id, kind="store", reason=f"{record.store_url} {line}"),
+        )
 
     def __enter__(self) -> Self:
         """Take the lead, and take back at once what processes of this host held that live no more."""
@@ -123,11 +133,17 @@ class Coordinator:
         """Whether the user still wants this campaign to run."""
         return self.opened.ledger.campaign(self.opened.record.name).wanted is Wanted.RUN
 
+    def is_paused(self) -> bool:
+        """Whether workers were told to hand in what they compute, and to begin nothing."""
+        return self.opened.ledger.campaign(self.opened.record.name).wanted is Wanted.PAUSED
+
     def next_block(self, *, slots: int) -> Block | None:
         """Reserve the next block for `slots` live slots, of the size that the rules give now.
 
         When nothing is left to reserve and slots idle, it is what somebody slow has not begun, or is at.
         """
+        if self.store.lasts():
+            return None  # what would be computed now could not be stored
         ledger, campaign_id, ranges = self.opened.ledger, self.opened.record.id, self.campaign.ranges
         events, seconds = ledger.pace(campaign_id)
         wanted = None if ranges.events == "auto" else ranges.events
@@ -215,7 +231,7 @@ class Coordinator:
                 f"payload {self.campaign.payload.callable} could not be set up, {len(setups)} times in a row: "
                 f"{last.reason}. Debug it with 'eventmill try'.\n{last.detail}".rstrip()
             )
-        if error is None:
+        if error is None or (isinstance(error, StoreError) and not self.store.suspect(error)):
             return
         if self.counts.done > self._done_at_error:
             self._errors_in_a_row = 0

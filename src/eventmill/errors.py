@@ -56,6 +56,10 @@ class ClusterError(EventmillError):
     """The cluster profile cannot be used, or no worker ever started."""
 
 
+class PrefectAway(EventmillError):
+    """The Prefect server does not answer."""
+
+
 class CampaignShort(EventmillError):
     """Nothing is left to do and the target is missed."""
 

@@ -50,6 +50,7 @@ class Changed(StrEnum):
     STOP = "stop"  # name the differences and do nothing
     ACCEPT = "accept"  # go on with the new; what is done stays as it is
     RESTART = "restart"  # throw away what is done and begin anew
+    KEEP = "keep"  # go on with what was begun, as the ledger has it; look at nothing else
 
 
 FIXED = (
@@ -117,6 +118,8 @@ def open_campaign(campaign: Campaign, *, folder: Path, changed: Changed = Change
     Raises `CampaignChanged`, naming every difference, unless `changed` says what to do about it, and
     `PayloadError` or `InputError` before anything is written.
     """
+    if changed is Changed.KEEP:
+        return _as_begun(campaign, folder=folder)
     code = find_payload(campaign.payload.callable, folder=folder)
     urls = list_inputs(campaign)
     spec = source_spec(campaign, urls)
@@ -152,7 +155,7 @@ def recall(ledger_url: str, name: str, *, folder: Path) -> Opened:
     ledger = open_ledger(ledger_url)
     record = ledger.campaign(name)
     campaign = parse_campaign(dict(record.spec), source=f"campaign '{name}' in the ledger")
-    urls = tuple(item.url for item in ledger.inputs(record.id))
+    urls = tuple(item.url for item in ledger.inputs(record.id)) or list_inputs(campaign)
     if campaign.inputs.files is not None:  # as they were found then, also if a list of them is gone meanwhile
         inputs = campaign.inputs.model_copy(update={"files": list(urls)})
         campaign = campaign.model_copy(update={"inputs": inputs})
@@ -160,6 +163,12 @@ def recall(ledger_url: str, name: str, *, folder: Path) -> Opened:
     order = work_order(campaign, record, spec=spec, folder=folder)
     # As it was found now: the path in the campaign starts from where it was begun.
     return Opened(ledger, record, replace(order, ledger_url=ledger_address(ledger_url)), urls)
+
+
+def _as_begun(campaign: Campaign, *, folder: Path) -> Opened:
+    opened = recall(campaign.ledger, campaign.name, folder=folder)
+    opened.ledger.want(opened.record.id, Wanted.RUN)
+    return replace(opened, record=opened.ledger.campaign(campaign.name))
 
 
 def find_record(ledger: Ledger, name: str) -> CampaignRecord | None:

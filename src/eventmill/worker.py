@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from eventmill import cutting
+from eventmill import cutting, draining
 from eventmill.errors import EventmillError, InputError
 from eventmill.formats import open_format
 from eventmill.ledger import Ledger, shared_ledger
@@ -56,7 +56,10 @@ def run_block(order: WorkOrder, block_id: int, *, holder: str) -> BlockReport:
     Raises `EventmillError` when the worker itself cannot work (store, ledger, an input that changed); then
     what was not committed is given back first.
     """
-    ledger = shared_ledger(order.ledger_url)
+    ledger, end = shared_ledger(order.ledger_url), draining.here()
+    if end.why is not None:
+        ledger.give_back(block_id)
+        return BlockReport(note=f"given back: {end.why}")
     claim = ledger.claim(block_id, holder=holder)
     if claim is None:
         if holder in ledger.quarantined(order.campaign_id):
@@ -72,9 +75,10 @@ def run_block(order: WorkOrder, block_id: int, *, holder: str) -> BlockReport:
     ):
         work = _BlockWork(order, claim, ledger, payload, scratch)
         try:
-            return work.run()
+            with end.in_hand(work.end):
+                return work.run()
         finally:
-            ledger.release(claim.lease)  # what is left, if anything is
+            ledger.release(claim.lease, drained=work.drained)  # what is left, if anything is
 
 
 @lru_cache(maxsize=8)
@@ -98,9 +102,10 @@ class _Staged:
 
 @dataclass(frozen=True, slots=True)
 class _Computed:
-    """What the payload made of a range, how long it was at it, and how long it had waited for it."""
+    """What the payload made of a range, when it began, how long it was at it, and how long it had waited."""
 
     result: RangeResult
+    begun: float
     wall_seconds: float
     overhead_seconds: float
 
@@ -125,6 +130,7 @@ class _BlockWork:
         self.stop = claim.block.stop  # the ledger may hand the far part on to others
         self._computed_at: float | None = None
         self._directive_lock = threading.Lock()
+        self.drained: str | None = None
 
     def run(self) -> BlockReport:
         """The whole block, or as far as the ledger lets it."""
@@ -152,6 +158,17 @@ class _BlockWork:
                 self.directive = reply.directive if reply.directive is not Directive.CONTINUE else self.directive
         if reply.directive is Directive.STOP:
             self.payload.stop()
+
+    def end(self) -> None:
+        """Drop what is being computed: this process is at its end. What is computed is still handed in."""
+        self.drained = draining.here().why
+        self.obey(Reply((), Directive.STOP))
+
+    def _may_begin(self, piece: EventRange) -> bool:
+        if draining.here().may_begin(self.order.payload.digest, len(piece)):
+            return True
+        self.drained = draining.here().why
+        return False
 
     def _is_stopped(self) -> bool:
         return self.directive is Directive.STOP
@@ -184,6 +201,8 @@ class _BlockWork:
         uncommitted: deque[Future[BlockReport]] = deque()
         while reading is not None and self.directive is Directive.CONTINUE:
             staged = reading.result()
+            if not self._may_begin(staged.range):
+                break
             reading = next(reads, None)
             while len(uncommitted) > 1:
                 self._add(uncommitted.popleft().result())
@@ -247,7 +266,7 @@ class _BlockWork:
         self._computed_at = time.monotonic()
         if isinstance(outcome, FailureReport):
             return outcome
-        return _Computed(outcome, self._computed_at - begun, 0.0 if before is None else begun - before)
+        return _Computed(outcome, begun, self._computed_at - begun, 0.0 if before is None else begun - before)
 
     def _run(self, call: RangeCall) -> RangeResult | FailureReport:
         """One call, which may take `limits.event_seconds` for each event."""
@@ -301,6 +320,7 @@ class _BlockWork:
         )
         reply = self.ledger.commit(lease, [output], payload=self.order.payload.digest, begun=self.begun)
         self.obey(reply)
+        draining.here().took(self.order.payload.digest, len(piece), seconds=time.monotonic() - computed.begun)
         if reply.outcomes == (Outcome.FENCED,):
             with suppress(EventmillError):  # an orphan; the sweep at the end finds it too
                 self.store.delete([stored.key])

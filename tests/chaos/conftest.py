@@ -23,6 +23,7 @@ from eventmill.flows.server import api_server
 from eventmill.holders import parse_holder
 from eventmill.ledger import Ledger, open_ledger
 from eventmill.model import CampaignRecord
+from tests.chaos.elsewhere import Elsewhere
 from tests.processes import MARK, marked
 
 DEADLINE_SECONDS = 240.0
@@ -213,3 +214,10 @@ def a_run(tmp_path: Path, prefect_server: str, monkeypatch: pytest.MonkeyPatch) 
     yield make
     for run in runs:
         run.end()
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Iterator[Elsewhere]:
+    cluster = Elsewhere(tmp_path)
+    yield cluster
+    cluster.end()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Annotated, NoReturn
@@ -13,6 +14,7 @@ from eventmill import __version__
 from eventmill.access import look_up_with
 from eventmill.cli.abandoned import abandoned
 from eventmill.cli.checking import validate
+from eventmill.cli.rescue import rescue
 from eventmill.cli.rubbish import gc
 from eventmill.cli.run import run as run_campaign
 from eventmill.cli.trying import try_payload
@@ -52,6 +54,7 @@ app.command("audit")(audit)
 app.command("pause")(pause)
 app.command("cancel")(cancel)
 app.command("gc")(gc)
+app.command("rescue")(rescue)
 
 
 def _print_version(wanted: bool) -> None:
@@ -76,6 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     followed by a payload's traceback where there is one. Any other exception passes.
     """
     look_up_with(load_block)
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         ended = app(args=arguments, prog_name="eventmill", standalone_mode=False)
         sys.stdout.flush()  # here, so that a reader who has gone is noticed here
@@ -93,6 +97,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     if ended == 130:  # what Typer makes of Ctrl-C
         _leave("interrupted.", code=130)
     sys.exit(ended if isinstance(ended, int) else 0)
+
+
+def _interrupt(number: int, frame: object) -> NoReturn:
+    """Whoever ends us politely means what Ctrl-C means."""
+    raise KeyboardInterrupt
 
 
 def _leave(message: str, *, code: int) -> NoReturn:

@@ -14,6 +14,7 @@ from rich.console import Console
 from eventmill.campaign import Campaign, read_campaign
 from eventmill.cli.checking import check_store
 from eventmill.clusters import read_profile
+from eventmill.errors import PrefectAway
 from eventmill.model import Wanted
 from eventmill.opening import Changed, Opened, open_campaign
 
@@ -35,14 +36,21 @@ def run(
     if reopen:
         opened.ledger.reopen(opened.record.id)
     console = Console(stderr=True, quiet=json)
-    result = run_embedded(campaign, opened, workers=workers, console=console)
+    result = run_embedded(campaign, opened, workers=workers, console=console, changed=changed)
     if json:
         typer.echo(json_text.dumps(result, indent=2))
     else:
         tell(console, opened, result)
 
 
-def run_embedded(campaign: Campaign, opened: Opened, *, workers: int | None, console: Console) -> dict[str, Any]:
+def run_embedded(
+    campaign: Campaign,
+    opened: Opened,
+    *,
+    workers: int | None,
+    console: Console,
+    changed: Changed = Changed.STOP,
+) -> dict[str, Any]:
     """Run the process flow in this process, with a Prefect API server of its own unless there is one."""
     from eventmill.cli.bar import ProgressBar
     from eventmill.flows.server import api_server
@@ -52,10 +60,26 @@ def run_embedded(campaign: Campaign, opened: Opened, *, workers: int | None, con
     beside_ledger = Path(campaign.ledger).parent if "://" not in campaign.ledger else Path(".eventmill")
     server = api_server(beside_ledger / "prefect", meanwhile=lambda: _prepare(campaign))
     with server as url, ProgressBar(opened, console=console):
+        from prefect.exceptions import CancelledRun
+
         from eventmill.flows.process import process
+        from eventmill.flows.reaching import NO_ANSWER, is_no_answer
 
         console.print(f"[dim]Watch it in the Prefect UI: {url.removesuffix('/api')}[/dim]", highlight=False)
-        return process(campaign, workers=workers)
+        try:
+            # What was chosen is done, but for what has to be chosen at every look.
+            return process(campaign, changed=changed if changed is Changed.KEEP else Changed.STOP, workers=workers)
+        except CancelledRun:  # in the UI; what the ledger says is told below
+            from eventmill.flows.progress import plain_result
+
+            return plain_result(opened, manifest=None)
+        except NO_ANSWER as error:
+            if not is_no_answer(error):
+                raise
+            raise PrefectAway(
+                f"the Prefect server at {url} went away ({type(error).__name__}). Nothing is lost: run again "
+                "when it is back."
+            ) from error
 
 
 def _prepare(campaign: Campaign) -> None:

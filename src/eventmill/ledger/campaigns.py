@@ -218,6 +218,11 @@ class CampaignVerbs(Database):
         with self.writing() as tx:
             tx.execute(sa.update(schema.campaign).where(schema.campaign.c.id == campaign_id).values(wanted=wanted))
 
+    def note(self, campaign_id: int, *, kind: str, reason: str) -> None:
+        """Write a line into the journal about what befell the campaign as a whole."""
+        with self.writing() as tx:
+            write_journal(tx, campaign_id, self.now(tx), kind=kind, reason=reason)
+
     def close(self, campaign_id: int, *, reason: str) -> None:
         """READY, LEASED -> ABANDONED with `reason`; live leases are fenced. Harmless twice."""
         with self.writing() as tx:

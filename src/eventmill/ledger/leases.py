@@ -13,6 +13,7 @@ from eventmill.ledger import schema
 from eventmill.ledger.campaigns import dissolve_blocks, input_from, locked, settle
 from eventmill.ledger.database import read_spans, read_spans_of_block, replace_spans
 from eventmill.ledger.holding import is_quarantined, living, note_seen
+from eventmill.ledger.journal import write_journal
 from eventmill.ledger.losses import LossVerbs, charge, in_flight, journal_loss, without
 from eventmill.ledger.twins import drop_block, leave_to_twin, owner_of, read_block, twin_of
 from eventmill.model import (
@@ -181,15 +182,45 @@ class LeaseVerbs(LossVerbs):
                 return Reply((Outcome.FENCED,), Directive.STOP)
             return Reply((Outcome.ACCEPTED,), DIRECTIVES[campaign.wanted], stop=row.stop)
 
-    def release(self, lease: Lease) -> Outcome:
-        """LEASED -> READY for what this holder did not commit; nobody's fault, no budget is touched."""
+    def release(self, lease: Lease, *, drained: str | None = None) -> Outcome:
+        """LEASED -> READY for what this holder did not commit; nobody's fault, no budget is touched.
+
+        `drained` says why a worker that has to go gives it back; the journal keeps that.
+        """
         with self.writing() as tx:
             locked(tx, lease.campaign_id)
             row = read_block(tx, lease.block_id)
             if row is None or row.attempt != lease.attempt:
                 return Outcome.FENCED
+            if drained is not None:
+                left = read_spans_of_block(tx, owner_of(row))
+                write_journal(
+                    tx,
+                    lease.campaign_id,
+                    self.now(tx),
+                    kind="drained",
+                    reason=drained,
+                    input_id=row.input_id,
+                    start=left[0].start,
+                    stop=left[-1].stop,
+                    attempt=row.attempt,
+                    holder=row.holder,
+                )
             dissolve_blocks(tx, lease.campaign_id, [lease.block_id])
             return Outcome.ACCEPTED
+
+    def give_back(self, block_id: int) -> bool:
+        """LEASED -> READY for a block that nobody has claimed; false, and nothing is changed, if somebody has."""
+        with self.writing() as tx:
+            row = read_block(tx, block_id)
+            if row is None:
+                return False
+            locked(tx, row.campaign_id)
+            row = read_block(tx, block_id)  # again, now that nobody else can change it
+            if row is None or row.attempt is not None:
+                return False
+            dissolve_blocks(tx, row.campaign_id, [block_id])
+            return True
 
     def withdraw(self, leadership: Leadership) -> int:
         """LEASED -> READY for all that this coordinator handed out; returns the number of events."""

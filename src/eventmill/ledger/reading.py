@@ -242,6 +242,13 @@ class Readings(Database):
                 attempts.update(tx.execute(statement).scalars())
         return frozenset(attempts)
 
+    def last_lead(self, campaign_id: int) -> int | None:
+        """The number of the newest lead of a campaign, whether or not it lasts; None if it never had one."""
+        with self.reading() as tx:
+            c = schema.campaign.c
+            number: int | None = tx.execute(sa.select(c.leader_attempt).where(c.id == campaign_id)).scalar_one()
+            return number
+
     def leader(self, campaign_id: int) -> str | None:
         """The holder of the campaign's lead while that lease runs; None when nobody drives it."""
         c = schema.campaign.c

@@ -176,3 +176,11 @@ def uneven(events, where, *, folder, seconds):
     """The event numbers; so many seconds for each, and twenty times as many on the worker that asked first."""
     time.sleep(seconds * len(events) * (20 if is_first(folder) else 1))
     return table(event=events)
+
+
+def slow_and_noted(events, where, *, seconds, log):
+    """The event numbers, after some seconds; each call is a line in a log."""
+    with Path(log).open("a") as lines:
+        lines.write(f"{where}\n")
+    time.sleep(seconds)
+    return table(event=events)

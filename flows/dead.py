@@ -1,0 +1,100 @@
+"""Flow runs whose process is gone: found by what they wrote on themselves, and put into a final state.
+
+A killed process says nothing to Prefect, where its flow run and task runs stay "Running". Each flow run that
+leads a campaign is tagged with the campaign, its ledger and the number of its lead, which only ever grows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterParentFlowRunId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    FlowRunFilterTags,
+    TaskRunFilter,
+    TaskRunFilterFlowRunId,
+    TaskRunFilterState,
+    TaskRunFilterStateType,
+)
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.runtime import flow_run
+from prefect.states import Cancelled, Crashed
+
+from eventmill.coordinator import Coordinator
+from eventmill.flows.reaching import if_it_answers
+from eventmill.holders import is_gone
+from eventmill.ledger import Ledger
+from eventmill.model import CampaignRecord
+
+GOING_ON = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
+MESSAGE = "Its process is gone; every event is accounted for in the ledger."
+LEAD = "lead:"
+
+
+def sign(coordinator: Coordinator) -> None:
+    """Write on this flow run which campaign it leads, and bury those that led it before. Needs no answer."""
+    opened, lead = coordinator.opened, coordinator.lead.attempt
+    with if_it_answers(), get_client(sync_client=True) as client:
+        if flow_run.id:
+            mine = [*(flow_run.tags or ()), *tags_of(opened.ledger, opened.record.name), f"{LEAD}{lead}"]
+            client.update_flow_run(UUID(flow_run.id), tags=mine)
+        for run in _signed(client, opened.ledger, opened.record):
+            if _lead(run) < lead:
+                _bury(client, run)
+
+
+def bury_dead(ledger: Ledger, record: CampaignRecord) -> int:
+    """Final states for all runs of a campaign that nobody leads any more; returns the number of flow runs."""
+    with get_client(sync_client=True) as client:
+        found = list(_signed(client, ledger, record))
+        # Asked after they were found: who leads by now has been found, or has signed since and was not.
+        leader = ledger.leader(record.id)
+        if leader is not None and not is_gone(leader):
+            return 0
+        for run in found:
+            _bury(client, run)
+    return len(found)
+
+
+def tags_of(ledger: Ledger, campaign: str) -> list[str]:
+    """What tells the runs of one campaign from those of another, of the same name perhaps, in another ledger."""
+    place = hashlib.sha256(ledger.url.encode()).hexdigest()[:12]  # an address may hold a password
+    return [f"campaign:{campaign}", f"ledger:{place}"]
+
+
+def _signed(client: SyncPrefectClient, ledger: Ledger, record: CampaignRecord) -> Iterator[FlowRun]:
+    yield from client.read_flow_runs(
+        flow_run_filter=FlowRunFilter(
+            tags=FlowRunFilterTags(all_=tags_of(ledger, record.name)),
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=GOING_ON)),
+        )
+    )
+
+
+def _lead(run: FlowRun) -> int:
+    return max((int(tag.removeprefix(LEAD)) for tag in run.tags if tag.startswith(LEAD)), default=0)
+
+
+def _bury(client: SyncPrefectClient, run: FlowRun) -> None:
+    """The runs inside first, so that whoever dies in the middle leaves what is found again."""
+    inside = FlowRunFilter(
+        parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run.id]),
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=GOING_ON)),
+    )
+    for flow in client.read_flow_runs(flow_run_filter=inside):
+        _bury(client, flow)
+    state = TaskRunFilterState(type=TaskRunFilterStateType(any_=[*GOING_ON, StateType.SCHEDULED]))
+    tasks = TaskRunFilter(flow_run_id=TaskRunFilterFlowRunId(any_=[run.id]), state=state)
+    while found := client.read_task_runs(task_run_filter=tasks):
+        for task in found:
+            client.set_task_run_state(task.id, Crashed(message=MESSAGE), force=True)
+    cancelled = run.state is not None and run.state.is_cancelling()
+    ending: State[Any] = Cancelled(message=MESSAGE) if cancelled else Crashed(message=MESSAGE)
+    client.set_flow_run_state(run.id, ending, force=True)

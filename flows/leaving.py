@@ -1,0 +1,135 @@
+"""How a Dask worker leaves: it takes no new block, has those in hand drained, hands over results, and closes.
+
+The words come from here: SIGTERM, Dask's own lifetime for workers, a walltime, notices that the machine is taken
+away, and Dask closing the worker for whatever reason. What they mean for blocks, `eventmill.draining` says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+from weakref import WeakSet
+
+import psutil
+from distributed import Status, Worker, WorkerPlugin
+
+from eventmill import draining
+from eventmill.campaign import Cluster
+from eventmill.draining import Draining, End
+from eventmill.notices import Notice, open_notices, watch
+
+MARGIN_SECONDS = 5.0
+"""So long before its end a worker must have handed in everything; less for a life of less than ten times that."""
+
+CLOSING_SECONDS = 6.0
+"""A nanny that ends gives its worker some eight seconds (distributed 2026.8, `Nanny.close`)."""
+
+HAND_OVER_SECONDS = 5.0
+"""For the coordinator to fetch what became of the last blocks; Dask would run them again to know."""
+
+LOOK_SECONDS = 0.05
+
+_served: WeakSet[Worker] = WeakSet()
+
+
+class Leaving(WorkerPlugin):
+    """Sees to it that a Dask worker leaves in good order. Only the first one on a worker takes signals."""
+
+    idempotent = True
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.walltime_seconds = cluster.walltime.total_seconds() if cluster.walltime is not None else None
+        self.grace_seconds = cluster.grace.total_seconds()
+        self.notices = tuple(cluster.notices)
+        # Campaigns that want the same of a cluster share one plugin there; others bring their own.
+        self.name = f"eventmill-leaving {self.walltime_seconds} {self.grace_seconds} {','.join(self.notices)}"
+        self._unwatch: list[Callable[[], None]] = []
+
+    def setup(self, worker: Worker) -> None:
+        """Called on the worker's event loop, when the worker starts or the flow registers with one that runs."""
+        if threading.current_thread() is not threading.main_thread():
+            return  # a guest in somebody's process, which does not end with it
+        end = draining.here()
+        if worker not in _served:
+            _served.add(worker)
+            end.when_leaving(functools.partial(_close_soon, worker, asyncio.get_running_loop()))
+            _take_sigterm(end, seconds=self.grace_seconds)
+            if worker.lifetime:
+                _ends_at(end, _started() + worker.lifetime, worker.lifetime, "lifetime of the Dask worker")
+            if "SLURM_JOB_END_TIME" in os.environ:
+                at = float(os.environ["SLURM_JOB_END_TIME"])
+                _ends_at(end, at, at - _started(), "end of the Slurm job")
+        if self.walltime_seconds is not None:
+            _ends_at(end, _started() + self.walltime_seconds, self.walltime_seconds, "walltime")
+        self._unwatch = [watch(open_notices(name), functools.partial(_heed, end)) for name in self.notices]
+
+    async def teardown(self, worker: Worker) -> None:
+        """If the worker is being closed by somebody else: hand in what can be handed in quickly."""
+        for unwatch in self._unwatch:
+            unwatch()
+        if worker in _served and worker.status is Status.closing:
+            draining.here().leave("its Dask worker was closed", seconds=CLOSING_SECONDS)
+            await _until_idle(draining.here(), seconds=CLOSING_SECONDS)
+
+
+def _started() -> float:
+    """When this process began, by the wall clock: a little before its worker did."""
+    return psutil.Process().create_time()
+
+
+def _ends_at(end: Draining, at: float, length: float, reason: str) -> None:
+    end.end_in(at - time.time() - min(MARGIN_SECONDS, length / 10), reason)
+
+
+def _heed(end: Draining, notice: Notice) -> None:
+    end.end_in(notice.seconds - min(MARGIN_SECONDS, notice.seconds / 10), notice.reason)
+
+
+def _take_sigterm(end: Draining, *, seconds: float) -> None:
+    """SIGTERM drains; a second one does what it did before."""
+    before = signal.getsignal(signal.SIGTERM)
+
+    def terminated(number: int, frame: object) -> None:
+        signal.signal(number, before)
+        # Not from here: the interrupted thread may hold the very lock that is needed.
+        threading.Thread(target=end.leave, args=("SIGTERM",), kwargs={"seconds": seconds}, daemon=True).start()
+
+    signal.signal(signal.SIGTERM, terminated)
+
+
+def _close_soon(worker: Worker, loop: asyncio.AbstractEventLoop, end: End) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop is closed: so is the worker
+        asyncio.run_coroutine_threadsafe(_close(worker, end), loop)
+
+
+async def _close(worker: Worker, end: End) -> None:
+    """Take nothing new, wait for what is in hand, hand over what is in memory, and go."""
+    if worker.status not in (Status.running, Status.paused):
+        return
+    worker.status = Status.closing_gracefully
+    here = draining.here()
+    await _until_idle(here, seconds=max(0.0, end.at - time.monotonic()) + HAND_OVER_SECONDS)
+    # What Dask was at besides, such as a merge, and the last words of a block to Prefect.
+    await _until(lambda: not worker.state.executing_count, until=max(end.at, time.monotonic() + HAND_OVER_SECONDS))
+    await _until(lambda: not worker.data, until=time.monotonic() + HAND_OVER_SECONDS)
+    worker.periodic_callbacks["heartbeat"].stop()  # one that comes after the next line would end the nanny, too
+    with contextlib.suppress(OSError, asyncio.TimeoutError):
+        retired = worker.scheduler.retire_workers(workers=[worker.address], close_workers=False, remove=True)
+        await asyncio.wait_for(retired, HAND_OVER_SECONDS)
+    await worker.close(nanny=not worker.lifetime_restart, reason=end.reason)
+
+
+async def _until_idle(end: Draining, *, seconds: float) -> None:
+    await _until(lambda: not end.blocks_in_hand(), until=time.monotonic() + seconds)
+
+
+async def _until(condition: Callable[[], Any], *, until: float) -> None:
+    while not condition() and time.monotonic() < until:
+        await asyncio.sleep(LOOK_SECONDS)

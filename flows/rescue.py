@@ -1,0 +1,101 @@
+"""The rescue flow: over all campaigns of a ledger, take back what the dead held and start again what is wanted.
+
+Made for a schedule. It decides nothing: `rescuing.need_of` says what a campaign needs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, get_run_logger
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import StateType
+from prefect.deployments import run_deployment
+from prefect.exceptions import CancelledRun, ObjectNotFound
+
+from eventmill.errors import EventmillError
+from eventmill.flows.dead import bury_dead
+from eventmill.flows.ending import fails_in_one_line
+from eventmill.flows.merge import merge
+from eventmill.flows.process import process
+from eventmill.ledger import open_ledger
+from eventmill.opening import Changed, Opened, recall
+from eventmill.rescuing import Need, need_of, take_back
+
+DEPLOYMENT = "process/process"
+
+WAITING = (StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING)
+
+
+@flow(name="rescue", flow_run_name="rescue", validate_parameters=False)
+@fails_in_one_line
+def rescue(ledger: str = ".eventmill/ledger.sqlite") -> list[str]:
+    """Look after every campaign of a ledger; returns a line for each. Harmless beside all that runs, and twice.
+
+    A campaign that is wanted, unfinished and without a living coordinator is started again as it was begun: by the
+    deployment 'process' where it is deployed, else here, one after the other. What was paused or cancelled rests.
+
+    Args:
+        ledger: Where the campaigns are recorded: a path on a local disk, or a url.
+    """
+    lines = []
+    for record in open_ledger(ledger).campaigns():
+        lines.append(f"{record.name} {look_after(ledger, record.name)}")
+        get_run_logger().info(lines[-1])
+    return lines
+
+
+def look_after(ledger: str, name: str) -> str:
+    """What was done about one campaign, or why nothing can be."""
+    try:
+        opened = recall(ledger, name, folder=Path.cwd())
+        lost = take_back(opened)
+        need = need_of(opened)
+        told = [str(need), *([f"{len(lost)} leases ended"] if lost else [])]
+        if need is not Need.LED and (dead := bury_dead(opened.ledger, opened.record)):
+            told.append(f"{dead} dead flow runs given a final state")
+        match need:
+            case Need.RUNNING:
+                told.append(start_again(opened, ledger))
+            case Need.MERGING:
+                merge(campaign=name, ledger=ledger)
+                told.append("merged")
+            case _:
+                pass
+    except EventmillError as error:
+        return f"needs somebody: {error}"
+    return "; ".join(told)
+
+
+def start_again(opened: Opened, ledger: str) -> str:
+    """Have a campaign processed as it was begun; where, and how it ended if that was here."""
+    campaign = {**opened.record.spec, "ledger": ledger}
+    parameters: dict[str, Any] = {"campaign": campaign, "changed": Changed.KEEP}
+    try:
+        with get_client(sync_client=True) as client:
+            client.read_deployment_by_name(DEPLOYMENT)
+    except ObjectNotFound:
+        try:
+            return f"done here: {process(**parameters)['events']}"
+        except CancelledRun:
+            return "was cancelled meanwhile"
+    run: Any = run_deployment(
+        DEPLOYMENT,
+        parameters=parameters | {"changed": Changed.KEEP.value, "merging": "triggered"},
+        flow_run_name=opened.record.name,
+        timeout=0,
+        as_subflow=False,
+        idempotency_key=_once_an_hour(opened),
+    )
+    waits = run.state is not None and run.state.type in WAITING
+    return f"flow run {run.name} of deployment {DEPLOYMENT} {'is on its way' if waits else 'ended before it led'}"
+
+
+def _once_an_hour(opened: Opened) -> str:
+    """However often we look before a Prefect worker comes: a lead that ended is followed by one run an hour."""
+    ledger, number = opened.ledger, opened.record.id
+    place = hashlib.sha256(ledger.url.encode()).hexdigest()[:12]
+    return f"eventmill-rescue {place} {number} {ledger.last_lead(number)} {datetime.now(UTC):%Y-%m-%dT%H}"

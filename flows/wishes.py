@@ -1,0 +1,99 @@
+"""What somebody asks of a flow run in the Prefect UI: to end, to rest, to go on. The ledger is told, so all obey.
+
+For a run that no Prefect worker started, nobody else looks at that.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+import time
+from types import TracebackType
+from typing import Any, Self
+from uuid import UUID
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
+from prefect.exceptions import Pause
+from prefect.runtime import flow_run
+from prefect.states import Cancelled
+
+from eventmill.coordinator import Coordinator
+from eventmill.flows.reaching import if_it_answers
+from eventmill.model import Wanted
+
+LOOK_SECONDS = 3.0
+
+PAUSE_SECONDS = 0.5
+"""While paused: the lead must be kept."""
+
+
+class Wishes:
+    """Follows the state of this flow run from a thread of its own; use it in a `with` block."""
+
+    def __init__(self, coordinator: Coordinator, *, seconds: float = LOOK_SECONDS) -> None:
+        self._coordinator = coordinator
+        self._seconds = seconds
+        self._run = UUID(flow_run.id) if flow_run.id else None
+        self._state: State[Any] | None = None
+        self._done = threading.Event()
+        context = contextvars.copy_context()
+        self._thread = threading.Thread(target=context.run, args=(self._follow,), name="wishes", daemon=True)
+
+    def __enter__(self) -> Self:
+        if self._run is not None:
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Whoever interrupts us may have written down why: then the ledger must know that, too."""
+        self._done.set()
+        if error is not None and not isinstance(error, Exception):
+            self._look()
+
+    def go_on(self) -> bool:
+        """Wait while the flow run is paused; whether there is work and it is wanted, or wanted again."""
+        while self._is_paused() and not self._is_suspended():
+            self._coordinator.watch()
+            time.sleep(PAUSE_SECONDS)
+        return self._coordinator.has_work()
+
+    def last_word(self, result: Any) -> Any:
+        """How a flow run ends that is not to go on: cancelled, suspended, or with its result."""
+        if self._state is not None and self._state.is_cancelling():
+            return Cancelled(message="Cancelled; running it again goes on where it was.")
+        if self._is_suspended():
+            raise Pause(state=self._state)
+        return result
+
+    def _is_paused(self) -> bool:
+        return self._state is not None and self._state.is_paused()
+
+    def _is_suspended(self) -> bool:
+        return self._is_paused() and bool(self._state and self._state.state_details.pause_reschedule)
+
+    def _follow(self) -> None:
+        while not self._done.wait(self._seconds):
+            self._look()
+
+    def _look(self) -> None:
+        # A server that does not answer asks for nothing.
+        if self._run is None:
+            return
+        with if_it_answers(), get_client(sync_client=True) as client:
+            self._heed(client.read_flow_run(self._run).state)
+
+    def _heed(self, state: State[Any] | None) -> None:
+        if state is None:
+            return
+        ledger, campaign_id = self._coordinator.opened.ledger, self._coordinator.opened.record.id
+        # The flow looks at both. While the ledger says that nothing is wanted, the state must say why.
+        if state.is_running() and self._is_paused():
+            ledger.want(campaign_id, Wanted.RUN)
+        was_paused, self._state = self._is_paused(), state
+        if state.is_cancelling() or state.is_cancelled():
+            ledger.want(campaign_id, Wanted.CANCELLED)
+        elif state.is_paused() and not was_paused:
+            ledger.want(campaign_id, Wanted.PAUSED)

@@ -1,0 +1,87 @@
+"""A store that is out of reach for everyone: asked again until it answers or patience ends. Knows no store.
+
+It asks from a thread of its own: a server that takes a connection and then says nothing holds whoever asks for
+minutes, and a coordinator must not be silent for so long.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from eventmill.errors import StoreError
+
+FIRST_WAIT_SECONDS = 1.0
+
+LONGEST_WAIT_SECONDS = 30.0
+"""Between two questions; waits double from the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    since: float
+    error: StoreError
+
+
+class Outage:
+    """Whether a store is away. `ask` raises `StoreError` as long as it is; `told` hears of begin and end."""
+
+    def __init__(
+        self,
+        ask: Callable[[], object],
+        *,
+        patience_seconds: float,
+        told: Callable[[str], object] = lambda line: None,
+        first_wait_seconds: float = FIRST_WAIT_SECONDS,
+    ) -> None:
+        self._ask = ask
+        self._patience = patience_seconds
+        self._told = told
+        self._first_wait = first_wait_seconds
+        self._lock = threading.Lock()
+        self._asking: _Asking | None = None
+
+    def suspect(self, error: StoreError) -> bool:
+        """Somebody met this error: ask the store. False if it is being asked already, or away: that is no news."""
+        with self._lock:
+            if self._asking is not None:
+                return False
+            self._asking = _Asking(time.monotonic(), error)
+        threading.Thread(target=self._ask_until_it_answers, name="store", daemon=True).start()
+        return True
+
+    def lasts(self) -> bool:
+        """Whether the store is away, or being asked. Raises `StoreError` when that takes longer than patience."""
+        with self._lock:
+            asking = self._asking
+        if asking is None:
+            return False
+        if time.monotonic() - asking.since > self._patience:
+            raise StoreError(
+                f"the store is out of reach for {self._patience:.0f} s (limits.store_patience): {asking.error} "
+                "Nothing is lost: run again when it is back."
+            )
+        return True
+
+    def _ask_until_it_answers(self) -> None:
+        wait, is_away = self._first_wait, False
+        while True:
+            try:
+                self._ask()
+            except StoreError as error:
+                if not is_away:
+                    self._told(f"out of reach: {error}")
+                is_away = True
+                with self._lock:
+                    assert self._asking is not None
+                    self._asking = _Asking(self._asking.since, error)
+            else:
+                break
+            time.sleep(wait)
+            wait = min(2 * wait, LONGEST_WAIT_SECONDS)
+        if is_away:
+            self._told("is back")
+        with self._lock:
+            self._asking = None

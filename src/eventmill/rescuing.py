@@ -1,0 +1,53 @@
+"""What a campaign needs that nobody may be looking after. Takes back what the dead held; starts nothing."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from eventmill.campaign import parse_campaign
+from eventmill.holders import is_gone
+from eventmill.manifest import manifest_key
+from eventmill.merging import is_due
+from eventmill.model import Incident, Wanted
+from eventmill.opening import Opened, store_of
+
+
+class Need(StrEnum):
+    """What is to be done about a campaign, in words for people."""
+
+    NOTHING = "is finished"
+    RESTS = "is not wanted to run"
+    LED = "is being driven"
+    MENDING = "cannot set its payload up"
+    MERGING = "is to be merged"
+    RUNNING = "is to be started again"
+
+
+def take_back(opened: Opened) -> tuple[Incident, ...]:
+    """Expire leases that have ended, and those of processes of this host that are gone. Harmless twice."""
+    ledger, campaign_id = opened.ledger, opened.record.id
+    gone = [holder.holder for holder in ledger.holders(campaign_id) if is_gone(holder.holder)]
+    lost = ledger.lose(campaign_id, holders=gone, reason="its process was gone at a rescue") if gone else ()
+    return lost + ledger.expire(campaign_id)
+
+
+def need_of(opened: Opened) -> Need:
+    """What has to be done, so far as the ledger and the store tell.
+
+    What was paused or cancelled rests. A payload that could not be set up again and again is for people to mend.
+    """
+    ledger, record = opened.ledger, opened.ledger.campaign(opened.record.name)
+    if record.wanted is not Wanted.RUN:
+        return Need.RESTS
+    leader = ledger.leader(record.id)
+    if leader is not None and not is_gone(leader):
+        return Need.LED
+    limits = parse_campaign(dict(record.spec), source=f"campaign '{record.name}' in the ledger").limits
+    if len(ledger.setups_failed_in_a_row(record.id)) >= limits.failures:
+        return Need.MENDING
+    counts = ledger.counts(record.id)
+    if record.closed_at is None or counts.open:
+        return Need.RUNNING
+    if is_due(opened) or store_of(record).size(manifest_key(record.name)) is None:
+        return Need.MERGING
+    return Need.NOTHING

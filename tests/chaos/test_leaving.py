@@ -1,0 +1,79 @@
+"""Workers that are told to go, in every way there is: what they computed counts, and nobody is charged."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from tests.chaos.conftest import Run
+from tests.chaos.elsewhere import Elsewhere
+from tests.engine.clouds import serve_cloud
+
+RunMaker = Callable[..., Run]
+
+
+def drained(run: Run) -> set[str]:
+    """Why blocks were given back."""
+    ledger, record = run.ledger()
+    return {line.reason for line in ledger.journal(record.id, "drained")}
+
+
+def assert_nothing_was_lost(run: Run, *, events: int, size: int = 4) -> None:
+    """Each event once in the files, each range computed once, and neither a loss nor a failure on record."""
+    ledger, record = run.ledger()
+    assert run.events_in_files() == Counter(range(events))
+    assert not ledger.count_incidents(record.id).keys() & {"loss", "failure"}
+    computed = Counter(event for start, stop in run.calls() for event in range(start, stop))
+    assert computed == Counter(range(events))
+
+
+def test_a_worker_that_gets_sigterm_hands_in_its_range_and_goes(a_run: RunMaker) -> None:
+    """In the middle of a range: it is finished and committed, the rest given back, the worker replaced."""
+    run = a_run()
+    run.write(events=160, merge=40)
+    run.start()
+    run.until_done(20)
+    (first, *_) = run.workers()
+    os.kill(first, signal.SIGTERM)
+    assert run.wait() == 0, run.said
+    assert drained(run) == {"SIGTERM"}
+    assert_nothing_was_lost(run, events=160)
+
+
+def test_a_campaign_outlives_workers_of_a_short_life(a_run: RunMaker, elsewhere: Elsewhere) -> None:
+    """Dask's own lifetime, many times shorter than the campaign: no block is lost, none is computed again."""
+    run = a_run()
+    run.until(lambda: elsewhere.is_listening)
+    # Seconds of a life are Python's at first: on a busy machine, to import Prefect takes fifteen.
+    life = ("--lifetime", "40s", "--lifetime-stagger", "5s", "--lifetime-restart")
+    for _ in range(2):
+        elsewhere.start_worker(*life, nanny="--nanny")
+    run.write(events=1600, merge=400, cluster={"profile": "address", "address": elsewhere.address})
+    assert run.run() == 0, run.said
+    assert drained(run) == {"lifetime of the Dask worker"}
+    assert_nothing_was_lost(run, events=1600)
+
+
+def test_a_spot_notice_empties_the_worker_before_the_machine_goes(a_run: RunMaker, elsewhere: Elsewhere) -> None:
+    """The worker leaves by itself in time; the campaign goes on with one that comes later."""
+    run = a_run()
+    run.until(lambda: elsewhere.is_listening)
+    with serve_cloud() as cloud:
+        service = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": f"http://{cloud.address}"}
+        worker = elsewhere.start_worker(environment=service)
+        cluster = {"profile": "address", "address": elsewhere.address, "notices": ["aws"]}
+        run.write(events=160, merge=40, cluster=cluster)
+        run.start()
+        run.until_done(20)
+        cloud.taken_at = datetime.now(UTC) + timedelta(seconds=12)
+        worker.wait(60)
+        assert datetime.now(UTC) < cloud.taken_at + timedelta(seconds=1)
+        cloud.taken_at = None
+        elsewhere.start_worker(environment=service)
+        assert run.wait() == 0, run.said
+    (reason,) = drained(run)
+    assert reason.startswith("EC2 spot notice: terminate at ")
+    assert_nothing_was_lost(run, events=160)

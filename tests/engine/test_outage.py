@@ -1,0 +1,69 @@
+"""A store that is away: dispatch rests until it answers, or until patience ends."""
+
+from __future__ import annotations
+
+import queue
+import threading
+
+import pytest
+
+from eventmill.errors import StoreError
+from eventmill.outage import Outage
+
+GONE = StoreError("no answer.")
+
+
+class Store:
+    """Answers as told, each question once."""
+
+    def __init__(self) -> None:
+        self.answers: queue.Queue[StoreError | None] = queue.Queue()
+        self.lines: list[str] = []
+
+    def ask(self) -> None:
+        answer = self.answers.get(timeout=30)
+        if answer is not None:
+            raise answer
+
+    def outage(self, patience_seconds: float = 600) -> Outage:
+        return Outage(
+            self.ask, patience_seconds=patience_seconds, told=self.lines.append, first_wait_seconds=0.001
+        )
+
+
+def wait_for_the_end(outage: Outage) -> None:
+    while outage.lasts():
+        threading.Event().wait(0.001)
+
+
+def test_a_store_that_comes_back_is_waited_for() -> None:
+    """It is asked until it answers; meanwhile further errors are no news."""
+    store = Store()
+    outage = store.outage()
+    assert not outage.lasts()
+    assert outage.suspect(GONE)
+    assert outage.lasts()
+    assert not outage.suspect(GONE)
+    for answer in (GONE, GONE, None):
+        store.answers.put(answer)
+    wait_for_the_end(outage)
+    assert store.lines == ["out of reach: no answer.", "is back"]
+
+
+def test_a_store_that_answers_at_once_is_not_away() -> None:
+    """The error was another one: the next one is news again."""
+    store = Store()
+    outage = store.outage()
+    for _ in range(2):
+        assert outage.suspect(GONE)
+        store.answers.put(None)
+        wait_for_the_end(outage)
+    assert store.lines == []
+
+
+def test_patience_ends_with_the_stores_own_words() -> None:
+    """Also when the store neither answers nor refuses."""
+    outage = Store().outage(patience_seconds=0)
+    outage.suspect(GONE)
+    with pytest.raises(StoreError, match=r"0 s \(limits.store_patience\): no answer. Nothing is lost"):
+        wait_for_the_end(outage)

@@ -1,0 +1,144 @@
+"""The flows that look after all campaigns of a ledger: what is dead is ended, what is wanted is started again."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import UUID
+
+import pyarrow.parquet as pq
+import pytest
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
+from prefect.client.schemas.objects import FlowRun
+from prefect.states import Running
+
+from eventmill.campaign import Campaign, take_campaign
+from eventmill.flows.dead import bury_dead
+from eventmill.flows.garbage import gc
+from eventmill.flows.rescue import rescue
+from eventmill.model import Wanted
+from eventmill.opening import Opened, open_campaign
+from eventmill.rescuing import Need, need_of, take_back
+
+LEDGER = ".eventmill/ledger.sqlite"
+
+
+@pytest.fixture
+def begun(campaign: Campaign) -> Opened:
+    """A campaign that is in the ledger, and whose coordinator died before it did anything."""
+    opened = open_campaign(campaign, folder=Path.cwd())
+    opened.ledger.lead(opened.record.id, f"{os.uname().nodename}:999999:1", is_gone=lambda holder: False)
+    return opened
+
+
+def stored() -> set[Path]:
+    return {path for path in Path("out").rglob("*") if path.is_file()}
+
+
+def events_in_files() -> Counter[int]:
+    counted: Counter[int] = Counter()
+    for file in sorted(Path("out").glob("*.parquet")):
+        counted.update(pq.read_table(file)["event"].to_pylist())
+    return counted
+
+
+@pytest.mark.parametrize("wanted", [Wanted.PAUSED, Wanted.CANCELLED])
+def test_what_was_paused_or_cancelled_rests(begun: Opened, wanted: Wanted) -> None:
+    """On purpose is on purpose."""
+    begun.ledger.want(begun.record.id, wanted)
+    assert need_of(begun) is Need.RESTS
+
+
+def test_what_somebody_drives_is_left_to_them(begun: Opened) -> None:
+    """A coordinator that lives, as far as anybody can tell."""
+    begun.ledger.lead(begun.record.id, "elsewhere:1:1", is_gone=lambda holder: True)
+    assert need_of(begun) is Need.LED
+
+
+def test_a_campaign_whose_coordinator_died_is_to_be_started_again(begun: Opened) -> None:
+    """Its process is gone from this host, though its lead runs on."""
+    assert need_of(begun) is Need.RUNNING
+    assert take_back(begun) == ()
+
+
+def test_a_campaign_that_lacks_only_its_merges_is_merged(committed: Opened, client: SyncPrefectClient) -> None:
+    """All is committed, the target reached, the coordinator gone: rescue merges and writes the manifest."""
+    committed.ledger.close_if_done(committed.record.id)
+    assert rescue(ledger=LEDGER) == ["squares is to be merged; merged"]
+    assert events_in_files() == Counter(range(40))
+    assert rescue(ledger=LEDGER) == ["squares is finished"]
+
+
+def test_a_campaign_is_started_again_as_it_was_begun(begun: Opened, client: SyncPrefectClient) -> None:
+    """Without a deployment it is done here, with the code that was begun with, whatever the file says now."""
+    Path("payload.py").write_text("def square(events, where): raise ValueError('edited meanwhile')")
+    (line,) = rescue(ledger=LEDGER)
+    assert line.startswith("squares is to be started again; done here: ")
+    assert events_in_files() == Counter(range(40))
+
+
+def test_where_process_is_deployed_a_campaign_is_started_there_and_once(
+    begun: Opened, client: SyncPrefectClient
+) -> None:
+    """The flow run has the campaign's name, and what it was begun with; looking again starts no second one."""
+    from eventmill.flows.process import process
+
+    number = client.create_deployment(client.create_flow(process), name="process", enforce_parameter_schema=False)
+    for _ in range(2):
+        assert rescue(ledger=LEDGER) == [
+            "squares is to be started again; flow run squares of deployment process/process is on its way"
+        ]
+    wanted = DeploymentFilter(id=DeploymentFilterId(any_=[number]))
+    (run,) = client.read_flow_runs(deployment_filter=wanted)
+    assert (run.name, run.parameters["changed"]) == ("squares", "keep")
+    assert take_campaign(run.parameters["campaign"]).ranges.events == 10
+    client.delete_deployment(number)
+
+
+def test_runs_of_the_dead_get_a_final_state_and_those_of_the_living_do_not(
+    begun: Opened, client: SyncPrefectClient, a_run_that: Callable[..., FlowRun]
+) -> None:
+    """By what is written on them: the campaign, its ledger, and the number of the lead."""
+    dead = a_run_that(leads=begun, lead=1)
+    other = a_run_that(leads=begun, lead=1, name="another")
+    lead = begun.ledger.lead(begun.record.id, "elsewhere:1:1", is_gone=lambda holder: True)
+    assert bury_dead(begun.ledger, begun.record) == 0  # somebody drives it
+    begun.ledger.yield_lead(lead)
+    assert bury_dead(begun.ledger, begun.record) == 1
+    states = {run.id: client.read_flow_run(run.id).state_name for run in (dead, other)}
+    assert states == {dead.id: "Crashed", other.id: "Running"}
+
+
+@pytest.fixture
+def a_run_that(client: SyncPrefectClient) -> Iterator[Callable[..., FlowRun]]:
+    """Flow runs that Prefect believes to be running."""
+    from eventmill.flows.process import process
+
+    made: list[UUID] = []
+
+    def run(*, leads: Opened, lead: int, name: str | None = None) -> FlowRun:
+        from eventmill.flows.dead import tags_of
+
+        tags = tags_of(leads.ledger, name or leads.record.name)
+        run = client.create_flow_run(process, parameters={"campaign": "c"}, tags=[*tags, f"lead:{lead}"])
+        client.set_flow_run_state(run.id, Running(), force=True)
+        made.append(run.id)
+        return run
+
+    yield run
+    for number in made:
+        client.delete_flow_run(number)
+
+
+def test_gc_tidies_every_campaign(committed: Opened, client: SyncPrefectClient) -> None:
+    """An object of a dead attempt goes; those that are needed stay."""
+    orphan = Path("out/_ranges/squares/999/0-0-10-dead.arrow")
+    orphan.parent.mkdir()
+    orphan.write_bytes(b"from a worker that was fenced")
+    before = stored()
+    assert gc(ledger=LEDGER) == [f"squares: 1 objects removed from {Path('out').absolute()}"]
+    assert before - stored() == {orphan}
+    assert committed.ledger.counts(committed.record.id).committed == 40

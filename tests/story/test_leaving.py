@@ -1,0 +1,111 @@
+"""A worker that must go hands in what it has computed and gives back the rest; nobody is charged for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+
+from eventmill import draining
+from eventmill.campaign import Campaign
+from eventmill.coordinator import Coordinator
+from eventmill.draining import Draining
+from eventmill.model import BlockReport
+from eventmill.opening import Opened, open_campaign, register, split
+from eventmill.payloads.pool import stop_all
+from eventmill.worker import run_block
+
+
+@pytest.fixture
+def process(monkeypatch: pytest.MonkeyPatch) -> Draining:
+    """This process as a worker that is to go soon, for the time of one test."""
+    fresh = Draining()
+    monkeypatch.setattr(draining, "_here", fresh)
+    return fresh
+
+
+class Worker:
+    """One block in a thread of this process."""
+
+    def __init__(self, opened: Opened, coordinator: Coordinator) -> None:
+        block = coordinator.next_block(slots=1)
+        assert block is not None
+        self.reports: list[BlockReport] = []
+        self.thread = Thread(
+            target=lambda: self.reports.append(run_block(opened.order, block.id, holder="elsewhere:1:1"))
+        )
+        self.thread.start()
+
+    def report(self) -> BlockReport:
+        self.thread.join(60)
+        return self.reports[0]
+
+
+@pytest.fixture
+def begun(campaign: Callable[..., Campaign], tmp_path: Path) -> Callable[..., tuple[Opened, Coordinator]]:
+    """A campaign of 2,000 events whose first worker waits at event 100, in its third range."""
+
+    def made() -> tuple[Opened, Coordinator]:
+        made = campaign("gate", events=2000, parameters={"folder": str(tmp_path / "gate")}, ranges={"events": 50})
+        opened = open_campaign(made, folder=tmp_path)
+        coordinator = Coordinator(opened, made)
+        coordinator.__enter__()
+        found, _ = split(coordinator.unsplit(), opened.order.source, folder=opened.order.folder)
+        register(opened, made, found, ())
+        coordinator.is_finished()
+        return opened, coordinator
+
+    yield made
+    stop_all()
+
+
+def wait_for_the_gate(folder: Path) -> None:
+    """Until the worker is in its third range."""
+    while not (folder / "gate").exists():
+        Event().wait(0.01)
+
+
+def test_what_is_computed_is_handed_in_and_the_rest_given_back(
+    begun: Callable[..., tuple[Opened, Coordinator]], process: Draining, tmp_path: Path
+) -> None:
+    """Told to leave in mid-range, a worker ends this range, commits it, and releases the block."""
+    opened, coordinator = begun()
+    worker = Worker(opened, coordinator)
+    wait_for_the_gate(tmp_path)
+    process.leave("SIGTERM", seconds=600)
+    (tmp_path / "gate/open").touch()
+    assert worker.report().committed == 150
+    counts = opened.ledger.counts(opened.record.id)
+    assert (counts.committed, counts.leased) == (150, 0)
+    (drained,) = opened.ledger.journal(opened.record.id, "drained")
+    assert (drained.reason, drained.start) == ("SIGTERM", 150)
+    assert not opened.ledger.count_incidents(opened.record.id).keys() & {"loss", "failure"}
+    assert all(not span.losses and not span.failures for _, span in opened.ledger.spans(opened.record.id))
+
+
+def test_a_range_that_takes_too_long_is_dropped(
+    begun: Callable[..., tuple[Opened, Coordinator]], process: Draining, tmp_path: Path
+) -> None:
+    """At the end of its time nothing is waited for: what was computed before is safe, and nobody is charged."""
+    opened, coordinator = begun()
+    worker = Worker(opened, coordinator)
+    wait_for_the_gate(tmp_path)
+    process.leave("SIGTERM", seconds=0.2)
+    assert worker.report().committed == 100
+    counts = opened.ledger.counts(opened.record.id)
+    assert (counts.committed, counts.leased) == (100, 0)
+    assert [line.reason for line in opened.ledger.journal(opened.record.id, "drained")] == ["SIGTERM"]
+    assert not opened.ledger.count_incidents(opened.record.id).keys() & {"loss", "failure"}
+
+
+def test_a_block_that_comes_late_is_given_back_unopened(
+    begun: Callable[..., tuple[Opened, Coordinator]], process: Draining
+) -> None:
+    """Who leaves claims nothing: the block can be reserved again at once, and no attempt was drawn."""
+    opened, coordinator = begun()
+    process.leave("walltime", seconds=600)
+    assert Worker(opened, coordinator).report().note == "given back: walltime"
+    assert opened.ledger.counts(opened.record.id).ready == 2000
+    assert opened.ledger.block_ids(opened.record.id) == frozenset()
