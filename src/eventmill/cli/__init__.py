@@ -13,6 +13,7 @@ from eventmill import __version__
 from eventmill.access import look_up_with
 from eventmill.cli.abandoned import abandoned
 from eventmill.cli.checking import validate
+from eventmill.cli.report import report
 from eventmill.cli.rubbish import gc
 from eventmill.cli.run import run as run_campaign
 from eventmill.cli.trying import try_payload
@@ -47,6 +48,7 @@ app.command("try")(try_payload)
 app.command("validate")(validate)
 app.command("status")(status)
 app.command("outputs")(outputs)
+app.command("report")(report)
 app.command("abandoned")(abandoned)
 app.command("audit")(audit)
 app.command("pause")(pause)

@@ -14,12 +14,13 @@ from eventmill.ledger.database import Clock, open_engine
 from eventmill.ledger.holding import HolderVerbs
 from eventmill.ledger.merges import MergeVerbs
 from eventmill.ledger.reading import Readings
+from eventmill.ledger.sampling import SampleVerbs
 from eventmill.ledger.tails import TailVerbs
 
 __all__ = ["Clock", "Ledger", "create_ledger", "open_ledger", "shared_ledger"]
 
 
-class Ledger(CampaignVerbs, TailVerbs, CommitVerbs, HolderVerbs, MergeVerbs, Readings):
+class Ledger(CampaignVerbs, TailVerbs, CommitVerbs, HolderVerbs, MergeVerbs, SampleVerbs, Readings):
     """All verbs. One verb is one transaction; several processes on one machine may use a ledger at once."""
 
 
