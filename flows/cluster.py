@@ -19,6 +19,13 @@ DASK: dict[str, Any] = {
     "distributed.scheduler.allowed-failures": 1_000_000,
 }
 
+_schedulers: list[str] = []
+
+
+def running_scheduler() -> str | None:
+    """Where the scheduler listens that a run in this process started or joined last, None before."""
+    return _schedulers[0] if _schedulers else None
+
 
 def prepare_cluster(campaign: Campaign) -> None:
     """Begin now with what a start of the campaign's cluster would wait for. Harmless twice.
@@ -60,7 +67,7 @@ def start_cluster(runner: DaskTaskRunner) -> None:
     resource_tracker.ensure_running()  # its first start would unblock SIGINT in the thread that needs it
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        runner.client.scheduler_info(n_workers=0)
+        _schedulers[:] = [str(runner.client.scheduler_info(n_workers=0)["address"])]
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 

@@ -75,7 +75,11 @@ class Crew:
         """Have an idle worker carry out a task, none of those to avoid if there is another."""
         pids = {name.pid for name in map(parse_holder, avoid) if name}
         worker = min(self._idle(), key=lambda idle: idle.pid in pids)
-        worker.give(self.opened.order, task)
+        try:
+            worker.give(self.opened.order, task)
+        except ConnectionError:  # killed after its last answer
+            self._replace(worker)
+            return self.give(task, avoid=avoid)
         return worker
 
     def kill_one(self) -> bool:
@@ -121,6 +125,14 @@ class Crew:
     def journal(self, *kinds: str) -> tuple[Incident, ...]:
         """What befell this campaign: "loss", "failure", "abandoned", "corrupt", …"""
         return self.ledger.journal(self.record.id, *kinds)
+
+    def retire(self, pid: int) -> bool:
+        """Hire another for this worker, who leaves after the task in hand. False if it is not of the crew."""
+        for worker in self.workers:
+            if worker.pid == pid:
+                self._replace(worker)
+                return True
+        return False
 
     def _hand_out(self) -> bool:
         """Give every idle worker something to do, merges first. Whether anything is left to wait for."""
