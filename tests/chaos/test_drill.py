@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def test_a_drill_on_a_dask_cluster_is_exact(tmp_path: Path, prefect_server: str) -> None:
-    """Everything that a seed decides is done to workers, outputs and commits; then the files hold each event once."""
+    """Whatever a seed decides is done to workers, outputs and commits; the files hold each event once."""
     command = [
         str(Path(sys.executable).with_name("eventmill")),
         "drill",
