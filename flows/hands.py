@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from typing import Any
@@ -22,6 +23,7 @@ class OnDask:
 
     def __init__(self) -> None:
         self._here = OnThisHost()
+        logging.getLogger("distributed.core").setLevel(logging.CRITICAL)  # that a connection was closed is no news
 
     def signal(self, holder: str, number: signal.Signals) -> bool:
         """False where nobody can be reached: nothing wakes a worker on another host that froze itself."""
