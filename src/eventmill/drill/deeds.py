@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import tempfile
 import time
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -192,7 +193,7 @@ def _can_be_written(ledger_url: str) -> bool:
     path = ledger_url.removeprefix("sqlite:///")
     if "://" in path:
         return True
-    with sqlite3.connect(path, timeout=1) as connection:
+    with closing(sqlite3.connect(path, timeout=1)) as connection:
         try:
             connection.execute("BEGIN IMMEDIATE")
             connection.rollback()
