@@ -45,12 +45,14 @@ class Coordinator:
     lead: Leadership = field(init=False)
     counts: Counts = field(init=False)
     range_size: sizing.RangeSize | None = None
+    slots: int = 0
+    """Live slots, as whoever knows the cluster said last."""
+
     _failed_before: int = 0
     _errors_in_a_row: int = 0
     _done_at_error: int = 0
     _largest_range: int = 0
     _watched_at: float = -math.inf
-    _slots: int = 0
 
     def __enter__(self) -> Self:
         """Take the lead, and take back at once what processes of this host held that live no more."""
@@ -134,7 +136,7 @@ class Coordinator:
         When nothing is left to reserve and slots idle, it is what somebody slow has not begun, or is at.
         """
         ledger, campaign_id, ranges = self.opened.ledger, self.opened.record.id, self.campaign.ranges
-        self._slots = slots
+        self.slots = slots
         events, seconds = ledger.pace(campaign_id)
         wanted = None if ranges.events == "auto" else ranges.events
         largest = max(self._largest_range, sizing.FIRST_RANGE_EVENTS)
@@ -259,7 +261,7 @@ class Coordinator:
         size = self.range_size
         self.opened.ledger.note_sample(
             self.lead,
-            slots=self._slots,
+            slots=self.slots,
             every=every,
             range_events=size.events if size else None,
             range_seconds=size.seconds if size else None,
