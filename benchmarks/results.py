@@ -52,9 +52,7 @@ def _efficiency(found: Mapping[str, float]) -> list[Row]:
     ours = found["eventmill"]
     return [
         Row("slot efficiency, calm, 100 ms events in 5 s ranges", peers, ours, "≥ 0.95", ours >= 0.95),
-        Row(
-            "the same, against the best of them", "", ours / max(found[n] for n in ("prefect", "dask", "ray"))
-        ),
+        Row("the same, against the best of them", "", ours / max(found[n] for n in ("prefect", "dask", "ray"))),
     ]
 
 
