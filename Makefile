@@ -9,6 +9,7 @@ help:
 	@echo "make demo    3,000 collisions on workers of which one is killed: merged, audited, drawn (in ./demo, made anew)"
 	@echo "make test    lint and all tests"
 	@echo "make bench   what a range costs beside others, and more: benchmarks/RESULTS.md (some 15 minutes)"
+	@echo "make soak    200 seeded drills of short campaigns, SEEDS=N for another number: benchmarks/soak.json (resumable)"
 	@echo "make lint    ruff, mypy --strict, import-linter"
 	@echo "make lock    requirements.lock anew from pyproject.toml; UPGRADE=--upgrade takes newer versions too"
 	@echo "make clean   away with what make, the tools and the demo made; .venv stays"
@@ -55,6 +56,11 @@ demo: setup
 bench: setup
 	$(BIN)/python -m benchmarks
 
+SEEDS = 200
+
+soak: setup
+	$(BIN)/python -m benchmarks.soak $(SEEDS)
+
 lock: setup
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	    --generate-hashes --no-emit-index-url --no-emit-find-links --extra dev --extra bench $(UPGRADE) \
@@ -67,4 +73,4 @@ clean:
 
 FORCE:
 
-.PHONY: help setup lint test demo bench lock clean FORCE
+.PHONY: help setup lint test demo bench soak lock clean FORCE

@@ -15,7 +15,7 @@ from benchmarks.results import draw, machine, rows, table
 
 HERE = Path(__file__).parent
 MEASURED = HERE / "measured.json"
-NAMES = ("overhead", "efficiency", "ledger_speed", "growth", "merge_speed", "latency_hiding")
+NAMES = ("overhead", "efficiency", "ledger_speed", "growth", "merge_speed", "latency_hiding", "churn", "soak")
 
 
 def main(names: list[str]) -> None:

@@ -98,6 +98,35 @@ def _latency(found: Mapping[str, float]) -> list[Row]:
     return [Row("inputs behind 100 ms of latency, against local", figures, ratio, "≥ 0.95", ratio >= 0.95)]
 
 
+def _churn(found: Mapping[str, float]) -> list[Row]:
+    names = [name for name in ("eventmill", "prefect", "dask", "ray") if f"{name} goodput" in found]
+    lines = []
+    for name in names:
+        ended = "completed" if found[f"{name} completed"] else "did not complete"
+        figures = (
+            f"{ended}, {found[f'{name} lost']:.0f} events lost, {found[f'{name} kills']:.0f} kills, "
+            f"{found[f'{name} recomputed per kill']:.0f} events recomputed for each, "
+            f"wall {found[f'{name} wall/calm']:.2f} x calm"
+        )
+        goodput = found[f"{name} goodput"]
+        held = ("≥ 0.85", goodput >= 0.85) if name == "eventmill" else ("", None)
+        lines.append(Row(f"goodput under churn, {name.title()}", figures, goodput, *held))
+    return lines
+
+
+def _soak(found: Mapping[str, float]) -> list[Row]:
+    figures = (
+        f"{found['harmed']:.0f} workers harmed, {found['missing']:.0f} of {found['events']:,.0f} events missing, "
+        f"{found['duplicates']:.0f} twice or wrong; recovered after {found['recovered_seconds']:.1f} s (median)"
+    )
+    exact = found["missing"] == found["duplicates"] == 0
+    recomputed = found["ranges recomputed for each"]
+    return [
+        Row(f"{found['drills']:.0f} seeded drills", figures, None, "0 / 0", exact),
+        Row("ranges recomputed for each worker harmed in them", "", recomputed, "≤ 2", recomputed <= 2),
+    ]
+
+
 _ROWS = {
     "overhead": _overhead,
     "efficiency": _efficiency,
@@ -105,6 +134,8 @@ _ROWS = {
     "growth": _growth,
     "merge_speed": _merge,
     "latency_hiding": _latency,
+    "churn": _churn,
+    "soak": _soak,
 }
 
 

@@ -27,6 +27,13 @@ DASK: dict[str, Any] = {
     "distributed.admin.system-monitor.interval": "2s",
 }
 
+_schedulers: list[str] = []
+
+
+def running_scheduler() -> str | None:
+    """Where the scheduler listens that a run in this process started or joined last, None before."""
+    return _schedulers[0] if _schedulers else None
+
 
 def prepare_cluster(campaign: Campaign) -> Profile:
     """Begin now with what a start of the campaign's cluster would wait for; its profile. Harmless twice.
@@ -62,7 +69,7 @@ def cluster_runner(campaign: Campaign, *, workers: int | None) -> DaskTaskRunner
 def start_cluster(runner: DaskTaskRunner) -> None:
     """Start the cluster now if it is not running, out of reach of Ctrl-C. Harmless twice."""
     with out_of_reach_of_ctrl_c():
-        runner.client.scheduler_info(n_workers=0)
+        _schedulers[:] = [str(runner.client.scheduler_info(n_workers=0)["address"])]
 
 
 def live_slots(runner: DaskTaskRunner) -> int:

@@ -140,7 +140,7 @@ def dispatch(
     with InFlight(coordinator, runner) as flying:
         while not coordinator.is_finished() and coordinator.is_wanted():
             coordinator.watch()
-            live = slots.count()
+            live = coordinator.slots = slots.count()
             while flying.has_room(live) and (block := coordinator.next_block(slots=live)) is not None:
                 flying.submit(block)
             for error in flying.settle(seconds=LOOK_SECONDS):

@@ -20,6 +20,9 @@ from eventmill.flows.reaching import if_it_answers
 from eventmill.model import Counts
 from eventmill.opening import Opened, store_of
 from eventmill.picture import picture_key
+from eventmill.report import report
+from eventmill.reporting import markdown, report_key
+from eventmill.store import Store
 
 SHOW_SECONDS = 5.0
 """Each showing is a request to the Prefect server."""
@@ -85,6 +88,7 @@ def show_result(coordinator: Coordinator, *, manifest: str | None) -> dict[str, 
         )
         if manifest is not None:
             _show_picture(opened)
+            _show_report(opened)
     return plain_result(opened, manifest=manifest)
 
 
@@ -105,14 +109,30 @@ def _show_picture(opened: Opened) -> None:
     store, key = store_of(opened.record), picture_key(opened.record.name)
     if opened.order.format.name != "hist" or store.size(key) is None:
         return
-    with store.open(key) as file:
-        picture = base64.b64encode(file.read()).decode()
-    # Not an image artifact: the UI (prefect 3.8.8) writes the address below it, and this one is long.
     create_markdown_artifact(
-        f"![Histograms](data:image/png;base64,{picture})",
+        _drawn("Histograms", store, key),
         key=artifact_key(opened.record.name, "histograms"),
         description=f"Histograms of campaign {opened.record.name}",
     )
+
+
+def _show_report(opened: Opened) -> None:
+    """What the campaign cost, with its curves where they were drawn."""
+    store, key = store_of(opened.record), report_key(opened.record.name, "png")
+    text = markdown(report(opened.ledger, opened.record))
+    if store.size(key) is not None:
+        text += "\n" + _drawn("Workers, throughput and losses", store, key)
+    create_markdown_artifact(
+        text,
+        key=artifact_key(opened.record.name, "report"),
+        description=f"What campaign {opened.record.name} cost",
+    )
+
+
+def _drawn(what: str, store: Store, key: str) -> str:
+    # Not an image artifact: the UI (prefect 3.8.8) writes the address below it, and this one is long.
+    with store.open(key) as file:
+        return f"![{what}](data:image/png;base64,{base64.b64encode(file.read()).decode()})"
 
 
 def artifact_key(campaign: str, what: str) -> str:

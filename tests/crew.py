@@ -77,7 +77,7 @@ class Crew:
         worker = min(self._idle(), key=lambda idle: idle.pid in pids)
         try:
             worker.give(self.opened.order, task)
-        except BrokenPipeError:  # killed while it had nothing to do, so nobody has missed it yet
+        except ConnectionError:  # killed while it had nothing to do, so nobody has missed it yet
             self._replace(worker)
             return self.give(task, avoid=avoid)
         return worker
@@ -125,6 +125,14 @@ class Crew:
     def journal(self, *kinds: str) -> tuple[Incident, ...]:
         """What befell this campaign: "loss", "failure", "abandoned", "corrupt", …"""
         return self.ledger.journal(self.record.id, *kinds)
+
+    def retire(self, pid: int) -> bool:
+        """Hire another for this worker, who leaves after the task in hand. False if it is not of the crew."""
+        for worker in self.workers:
+            if worker.pid == pid:
+                self._replace(worker)
+                return True
+        return False
 
     def _hand_out(self) -> bool:
         """Give every idle worker something to do, merges first. Whether anything is left to wait for."""

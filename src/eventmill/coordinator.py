@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, field
+from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
@@ -29,6 +30,9 @@ ERRORS_IN_A_ROW = 5
 SETUPS_IN_A_ROW = 3
 """Set-ups that may fail one after the other, on more than one worker where more live, before we stop."""
 
+SAMPLE_EVERY = timedelta(seconds=2)
+"""How often the report's curves get a point, in a short campaign; in a long one it is rarer."""
+
 WATCH_SECONDS = 1.0
 """How often the lead is renewed and leases are looked at; both outlast many of these."""
 
@@ -43,6 +47,9 @@ class Coordinator:
     counts: Counts = field(init=False)
     range_size: sizing.RangeSize | None = None
     store: Outage = field(init=False)
+    slots: int = 0
+    """Live slots, as whoever knows the cluster said last."""
+
     _failed_before: int = 0
     _errors_in_a_row: int = 0
     _done_at_error: int = 0
@@ -145,6 +152,7 @@ class Coordinator:
         if self.store.lasts():
             return None  # what would be computed now could not be stored
         ledger, campaign_id, ranges = self.opened.ledger, self.opened.record.id, self.campaign.ranges
+        self.slots = slots
         events, seconds = ledger.pace(campaign_id)
         wanted = None if ranges.events == "auto" else ranges.events
         largest = max(self._largest_range, sizing.FIRST_RANGE_EVENTS)
@@ -212,6 +220,7 @@ class Coordinator:
         self._watched_at = now
         if not ledger.keep_lead(self.lead):
             raise CampaignLed("another coordinator has taken over this campaign; this one stops.")
+        self._note_sample(SAMPLE_EVERY)
         return lost + ledger.expire(campaign_id)
 
     def settled(self, error: BaseException | None) -> None:
@@ -264,6 +273,20 @@ class Coordinator:
             "see 'eventmill abandoned', mend the payload, and go on with 'eventmill run --reopen'."
         )
 
+    def _note_sample(self, every: timedelta) -> None:
+        size = self.range_size
+        self.opened.ledger.note_sample(
+            self.lead,
+            slots=self.slots,
+            every=every,
+            range_events=size.events if size else None,
+            range_seconds=size.seconds if size else None,
+        )
+
     def finish(self) -> str:
-        """After the last merge: show every file, delete what nobody needs, write the manifest; returns its key."""
+        """After the last merge: show every file, delete what nobody needs, write manifest and report.
+
+        Returns the manifest's key.
+        """
+        self._note_sample(timedelta(0))
         return finish(self.opened)

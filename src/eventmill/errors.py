@@ -76,6 +76,12 @@ class AuditFailed(EventmillError):
     exit_code = 4
 
 
+class DrillFailed(EventmillError):
+    """A drill found events missing, twice or wrong in the merged files."""
+
+    exit_code = 4
+
+
 class CampaignChanged(EventmillError):
     """The campaign, its payload or an input differs from what was begun; the user must choose."""
 

@@ -1,4 +1,4 @@
-"""The end of a campaign: merged files shown, what nobody needs deleted, the manifest written. Merges nothing."""
+"""The end of a campaign: merged files shown, rubbish deleted, report and manifest written. Merges nothing."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from eventmill.manifest import write_manifest
 from eventmill.merger import publish_merges
 from eventmill.opening import Opened, store_of
 from eventmill.picture import write_picture
+from eventmill.reporting import write_report
 from eventmill.tidying import sweep
 
 
@@ -15,6 +16,7 @@ def finish(opened: Opened) -> str:
     publish_merges(ledger, store, opened.record.id)
     sweep(ledger, store, opened.record)
     write_picture(ledger, store, opened.record)
+    write_report(ledger, store, opened.record)
     return write_manifest(ledger, store, opened.record)
 
 

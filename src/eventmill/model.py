@@ -491,3 +491,34 @@ class Holder:
     events: int
     claimed_at: datetime
     expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """How a campaign stood at one moment, as its coordinator of the attempt `lead` saw it.
+
+    `done` and `ready` are events, `losses` all so far; of `slots` that lived on `workers`, `busy` had a block.
+    `range_events`, worth about `range_seconds`, is what ranges were cut to; None before the first.
+    """
+
+    at: datetime
+    lead: int
+    done: int
+    ready: int
+    workers: int
+    slots: int
+    busy: int
+    losses: int
+    range_events: int | None = None
+    range_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """The account of one cause: how often, with how many events, and what it took on the CPU and on the wall."""
+
+    occurrences: int = 0
+    events: int = 0
+    cpu_seconds: float = 0.0
+    wall_seconds: float = 0.0
+    overhead_seconds: float = 0.0

@@ -14,6 +14,8 @@ from eventmill import __version__
 from eventmill.access import look_up_with
 from eventmill.cli.abandoned import abandoned
 from eventmill.cli.checking import validate
+from eventmill.cli.drill import drill
+from eventmill.cli.report import report
 from eventmill.cli.rescue import rescue
 from eventmill.cli.rubbish import gc
 from eventmill.cli.run import run as run_campaign
@@ -28,7 +30,7 @@ EXIT_CODES = {
     1: "error, named on one line",
     2: "command not understood",
     3: "campaign short: nothing is left to do and its target is missed",
-    4: "audit found problems",
+    4: "audit or drill found problems",
     5: "campaign, payload or inputs differ from what was begun",
     6: "campaign is driven by another coordinator",
     130: "interrupted",
@@ -49,12 +51,14 @@ app.command("try")(try_payload)
 app.command("validate")(validate)
 app.command("status")(status)
 app.command("outputs")(outputs)
+app.command("report")(report)
 app.command("abandoned")(abandoned)
 app.command("audit")(audit)
 app.command("pause")(pause)
 app.command("cancel")(cancel)
 app.command("gc")(gc)
 app.command("rescue")(rescue)
+app.command("drill")(drill)
 
 
 def _print_version(wanted: bool) -> None:

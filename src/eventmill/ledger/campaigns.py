@@ -289,6 +289,7 @@ class CampaignVerbs(Database):
                 schema.output,
                 schema.merge,
                 schema.holder,
+                schema.sample,
             )
             for table in (*owned, schema.input_):
                 tx.execute(sa.delete(table).where(table.c.campaign_id == campaign_id))

@@ -230,6 +230,24 @@ usage = sa.Table(  # CPU spent, by what became of it
     sa.Column("last_at", UtcTime, nullable=False),  # when something was last added
 )
 
+sample = (
+    sa.Table(  # how a campaign went, seen now and then by its coordinator; ever coarser, so that it stays small
+        "sample",
+        metadata,
+        sa.Column("campaign_id", sa.ForeignKey("campaign.id"), primary_key=True),
+        sa.Column("at", UtcTime, primary_key=True),
+        sa.Column("lead", sa.BigInteger, nullable=False),  # the coordinator's attempt
+        sa.Column("done", sa.BigInteger, nullable=False),
+        sa.Column("ready", sa.BigInteger, nullable=False),
+        sa.Column("workers", sa.Integer, nullable=False),
+        sa.Column("slots", sa.Integer, nullable=False),
+        sa.Column("busy", sa.Integer, nullable=False),
+        sa.Column("losses", sa.BigInteger, nullable=False),
+        sa.Column("range_events", sa.BigInteger),
+        sa.Column("range_seconds", sa.Float),
+    )
+)
+
 journal = sa.Table(  # append-only
     "journal",
     metadata,

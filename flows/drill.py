@@ -1,0 +1,108 @@
+"""The drill flow: a campaign with a known answer through the process flow, while a saboteur is at it."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from prefect import flow
+from prefect.artifacts import create_markdown_artifact
+
+from eventmill.drill.deeds import Saboteur
+from eventmill.drill.known import LEASE_SECONDS, Size, known_campaign
+from eventmill.drill.script import write_script
+from eventmill.drill.telling import markdown, one_line
+from eventmill.drill.verdict import as_data, judge
+from eventmill.errors import DrillFailed
+from eventmill.flows.ending import fails_in_one_line
+from eventmill.flows.hands import OnDask
+from eventmill.flows.process import process
+from eventmill.flows.progress import artifact_key
+from eventmill.opening import open_campaign
+
+LOOK_SECONDS = 0.1
+
+FOLDER = ".eventmill/drills"
+"""Each drill has a folder of its own in it, with a ledger and results."""
+
+
+class Meddling:
+    """Has a saboteur look, from a thread of its own, while a `with` block runs."""
+
+    def __init__(self, saboteur: Saboteur) -> None:
+        self._saboteur = saboteur
+        self._over = threading.Event()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._meddle, name="saboteur", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+        self._saboteur.end()
+        if error is None and self._error is not None:
+            raise self._error
+
+    def _meddle(self) -> None:
+        try:
+            while not self._over.wait(LOOK_SECONDS):
+                self._saboteur.look()
+        except BaseException as error:  # raised where the drill ends, not in a thread that nobody looks at
+            self._error = error
+
+
+# Not `validate_parameters`: Prefect would check them in words of its own.
+@flow(name="drill", flow_run_name="drill {seed}", validate_parameters=False)
+@fails_in_one_line
+def drill(
+    seed: int = 0,
+    deeds: int = 7,
+    events: int = 2000,
+    seconds_per_event: float = 0.01,
+    profile: str = "local",
+    workers: int | None = None,
+    address: str | None = None,
+    folder: str | None = None,
+) -> dict[str, Any]:
+    """Run a campaign with a known answer while its workers are killed, frozen and replaced; count what comes out.
+
+    Raises `DrillFailed` if an event is missing, there twice, or wrong.
+
+    Args:
+        seed: Decides what is done, when, and to whom.
+        deeds: How much is done; with 0 it is a health test, to be run on a schedule.
+        events: Events to process.
+        seconds_per_event: CPU that each of them burns.
+        profile: The cluster profile, as in a campaign.
+        workers: Workers, in place of the profile's number.
+        address: Scheduler of a running Dask cluster, for the profile 'address'.
+        folder: For the drill's ledger and results; a new one in .eventmill/drills if left out.
+    """
+    place = Path(folder) if folder is not None else new_folder(seed)
+    size = Size(events, seconds_per_event)
+    campaign = known_campaign(f"drill-{seed}", place, size, profile=profile, workers=workers, address=address)
+    opened = open_campaign(campaign, folder=Path.cwd())
+    script = write_script(seed, deeds=deeds, lease_seconds=LEASE_SECONDS)
+    saboteur = Saboteur(opened, script, OnDask())
+    with Meddling(saboteur):
+        process(campaign, workers=workers)
+    verdict = judge(opened, saboteur, events=events, diary=place / "diary")
+    create_markdown_artifact(
+        markdown(verdict), key=artifact_key("drill", "verdict"), description=one_line(verdict)
+    )
+    if not verdict.is_exact:
+        raise DrillFailed(f"drill {seed}: {one_line(verdict)}. Ledger and files are kept in {place}.")
+    return as_data(verdict) | {"folder": str(place)}
+
+
+def new_folder(seed: int) -> Path:
+    """A folder for a drill that starts now."""
+    return Path(FOLDER) / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{seed}"

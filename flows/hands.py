@@ -1,0 +1,60 @@
+"""How a drill gets at the workers of a Dask cluster: as processes of this host, else as far as Dask reaches."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from typing import Any
+
+import distributed
+
+from eventmill.drill.hands import OnThisHost
+from eventmill.flows.cluster import running_scheduler
+from eventmill.flows.members import METRIC
+from eventmill.holders import parse_holder
+
+SECONDS = 5
+"""How long Dask may take to answer."""
+
+
+class OnDask:
+    """Signals go to processes of this host directly; elsewhere a worker is asked to send them to itself."""
+
+    def __init__(self) -> None:
+        self._here = OnThisHost()
+        logging.getLogger("distributed.core").setLevel(logging.CRITICAL)  # that a connection was closed is no news
+
+    def signal(self, holder: str, number: signal.Signals) -> bool:
+        """False where nobody can be reached: nothing wakes a worker on another host that froze itself."""
+        if self._here.signal(holder, number):
+            return True
+        if number in (signal.SIGSTOP, signal.SIGCONT):
+            return False
+        name = parse_holder(holder)
+        return name is not None and self._at_worker(
+            holder, lambda client, address: client.run(os.kill, name.pid, number, workers=[address], wait=False)
+        )
+
+    def retire(self, holder: str) -> bool:
+        """Dask moves what the worker has to others and closes it; some clusters then start another one."""
+        return self._at_worker(holder, lambda client, address: client.retire_workers([address]))
+
+    def _at_worker(self, holder: str, do: Any) -> bool:
+        scheduler = running_scheduler()
+        if scheduler is None:
+            return False
+        try:
+            with distributed.Client(scheduler, timeout=SECONDS, set_as_default=False) as client:
+                address = client.run_on_scheduler(_address_of, holder=holder)
+                if address is None:
+                    return False
+                do(client, address)
+        except (OSError, distributed.TimeoutError):  # a closed connection is an OSError
+            return False
+        return True
+
+
+def _address_of(dask_scheduler: Any, holder: str) -> str | None:
+    workers = dask_scheduler.workers.values()
+    return next((w.address for w in workers if w.metrics.get(METRIC) == holder), None)

@@ -1,0 +1,62 @@
+"""`eventmill drill`: the self-test. A campaign with a known answer on the user's own cluster, under fire."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from eventmill.campaign import Cluster
+from eventmill.cli.named import AsJson
+from eventmill.cli.screen import facts, print_json, screen, table
+from eventmill.clusters import read_profile
+from eventmill.drill.known import LEASE_SECONDS
+from eventmill.drill.script import write_script
+from eventmill.drill.telling import deed_rows, figures
+
+
+def drill(
+    seed: Annotated[int, typer.Option(help="Decides what is done, when, and to whom.")] = 0,
+    events: Annotated[int, typer.Option(min=10, help="Events to process.")] = 2000,
+    seconds_per_event: Annotated[float, typer.Option(min=0, help="CPU that each of them burns.")] = 0.01,
+    deeds: Annotated[int, typer.Option(min=0, help="How many things are done to it.")] = 7,
+    calm: Annotated[bool, typer.Option("--calm", help="Do nothing to it: a health test.")] = False,
+    profile: Annotated[str, typer.Option(help="The cluster profile.")] = "local",
+    address: Annotated[str | None, typer.Option(help="Scheduler, for the profile 'address'.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Workers, in place of the profile's.")] = None,
+    json: AsJson = False,
+) -> None:
+    """Test Eventmill on your cluster: workers are killed, frozen and replaced, then the events are counted."""
+    read_profile(Cluster(profile=profile, workers=workers, address=address))
+    deeds = 0 if calm else deeds
+    console = Console(stderr=True, quiet=json)
+    console.print(f"drill {seed}: {events:,} events, {'calm' if not deeds else 'in which'}", highlight=False)
+    for deed in write_script(seed, deeds=deeds, lease_seconds=LEASE_SECONDS):
+        console.print(f"  {deed}", highlight=False)
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")  # what matters is said by us
+    server = importlib.import_module("eventmill.flows.server")
+    with server.api_server(Path(".eventmill/prefect")) as url:
+        console.print(f"[dim]Watch it in the Prefect UI: {url.removesuffix('/api')}[/dim]", highlight=False)
+        flow = importlib.import_module("eventmill.flows.drill").drill
+        data = flow(
+            seed=seed,
+            deeds=deeds,
+            events=events,
+            seconds_per_event=seconds_per_event,
+            profile=profile,
+            workers=workers,
+            address=address,
+        )
+    if json:
+        print_json(data)
+        return
+    out = screen()
+    if data["deeds"]:
+        out.print(table(["at", "deed", "noticed after", "recovered after"], deed_rows(data)))
+        out.print()
+    out.print(facts(figures(data)))
+    out.print("exact: every event is in the merged files once, with its own value")

@@ -1,0 +1,66 @@
+"""A campaign whose answer is known beforehand, in a folder of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from eventmill.campaign import Campaign, parse_campaign
+
+RANGE_SECONDS = 1.0
+"""A range's work: short, so that a short drill has many."""
+
+RANGES = 40
+"""At least so many ranges, however few events there are."""
+
+WINDOWS = 5
+"""Merged files."""
+
+LEASE_SECONDS = 5.0
+"""A drill does not wait for a minute until it notices that a worker is frozen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much a drill computes."""
+
+    events: int = 2000
+    seconds_per_event: float = 0.01
+
+    @property
+    def range_events(self) -> int:
+        """Events of a range."""
+        by_time = RANGE_SECONDS / self.seconds_per_event if self.seconds_per_event else self.events
+        return max(1, int(min(by_time, self.events / RANGES)))
+
+
+def known_campaign(
+    name: str,
+    folder: Path,
+    size: Size,
+    *,
+    profile: str = "local",
+    workers: int | None = None,
+    address: str | None = None,
+    lease_seconds: float = LEASE_SECONDS,
+) -> Campaign:
+    """The campaign of a drill; ledger, results and diary are in `folder`."""
+    (folder / "diary").mkdir(parents=True, exist_ok=True)
+    parameters = {"seconds_per_event": size.seconds_per_event, "diary": str((folder / "diary").absolute())}
+    return parse_campaign(
+        {
+            "name": name,
+            "inputs": {"generated": {"events": size.events, "files": 2}},
+            "payload": {"callable": "eventmill.drill.payload:Known", "parameters": parameters},
+            "ranges": {"events": size.range_events, "block": f"{5 * RANGE_SECONDS} s"},
+            "output": {
+                "store": str((folder / "out").absolute()),
+                "merge": {"events": -(-size.events // WINDOWS)},
+            },
+            # Every loss is ours: the range in flight when all workers die again and again is not at fault.
+            "limits": {"lease": f"{lease_seconds} s", "losses": 1000},
+            "cluster": {"profile": profile, "workers": workers, "address": address},
+            "ledger": str(folder / "ledger.sqlite"),
+        },
+        source="the drill",
+    )

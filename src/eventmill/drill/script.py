@@ -1,0 +1,61 @@
+"""What a drill does to a campaign, and when: a seed becomes a schedule of deeds. Pure; does nothing."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class DeedKind(StrEnum):
+    """What can be done to a campaign that runs."""
+
+    KILL = "kill"  # SIGKILL for a worker in the middle of a block
+    KILL_ALL = "kill all"  # SIGKILL for every worker that holds a block
+    FREEZE = "freeze"  # SIGSTOP for a worker and its payload, SIGCONT some seconds later
+    TERMINATE = "terminate"  # SIGTERM
+    REPLACE = "replace"  # the cluster retires a worker
+    TRUNCATE = "truncate"  # a committed output is cut short in the store
+    REPEAT = "repeat"  # a commit is sent once more
+
+
+HARMS_WORKERS = frozenset(
+    {DeedKind.KILL, DeedKind.KILL_ALL, DeedKind.FREEZE, DeedKind.TERMINATE, DeedKind.REPLACE}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """One deed, once the fraction `at` of all events is done.
+
+    `choice` in [0, 1) says which of the workers or outputs there; a frozen worker goes on after `seconds`.
+    """
+
+    at: float
+    kind: DeedKind
+    choice: float
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        lasting = f" for {self.seconds:.1f} s" if self.seconds else ""
+        return f"at {self.at:.0%}: {self.kind}{lasting}"
+
+
+EARLIEST, LATEST = 0.02, 0.9
+"""Before, nobody holds anything; behind, a campaign may be at its end before the deed."""
+
+
+def write_script(seed: int, *, deeds: int, lease_seconds: float) -> tuple[Deed, ...]:
+    """So many deeds in their order; every kind comes before one comes again.
+
+    Half of the frozen workers sleep for less than a lease, half for up to twice as long.
+    """
+    chance = random.Random(seed)
+    kinds: list[DeedKind] = []
+    while len(kinds) < deeds:
+        kinds += chance.sample(list(DeedKind), len(DeedKind))
+    script = []
+    for kind in kinds[:deeds]:
+        seconds = chance.uniform(0.2, 2.0) * lease_seconds if kind is DeedKind.FREEZE else 0.0
+        script.append(Deed(chance.uniform(EARLIEST, LATEST), kind, chance.random(), seconds))
+    return tuple(sorted(script, key=lambda deed: deed.at))

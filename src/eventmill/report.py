@@ -1,0 +1,208 @@
+"""What a campaign cost, and what was lost by which cause: numbers from the ledger. Draws and stores nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from itertools import pairwise
+from typing import Any
+
+from eventmill.ledger import Ledger
+from eventmill.model import CampaignRecord, Counts, Incident, Sample, Used
+
+RANGES_PER_LOSS = 2
+"""A slot has computed at most two ranges that it has not committed (`worker`); a death costs no more."""
+
+MEASURED = "measured in the payload's process"
+BY_THE_MEAN = "these events at the mean CPU of an event"
+AT_MOST = "not known, its worker cannot tell: at most two ranges for each loss, at the mean CPU of an event"
+NOT_KNOWN = "not known: nothing was committed that it could be judged by"
+FROM_SAMPLES = "from the coordinator's samples"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """CPU seconds by what became of them, how many events were in it, how often, and how that is known."""
+
+    cause: str
+    cpu_seconds: float
+    events: int
+    occurrences: int
+    known: str
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """How many events ranges were cut to from some moment on, worth about so many seconds."""
+
+    at: datetime
+    events: int
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """The campaign after `seconds` under a coordinator; `rate` is events per second since the point before."""
+
+    seconds: float
+    done: int
+    rate: float
+    workers: int
+    slots: int
+    busy: int
+    losses: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A campaign in numbers. Ratios are None where nothing was there to divide by.
+
+    Times are those under a coordinator; what went on without one is not known. `slot_seconds` is how long slots
+    lived; `idle_seconds` of these they had no block, `idle_tail_seconds` because nothing was left to hand out.
+    `goodput_of_cpu` is CPU useful / CPU spent (a lower bound when workers were lost), `goodput_of_slots` CPU
+    useful / slot seconds. `recomputed_per_loss` is an upper bound.
+    """
+
+    campaign: str
+    events: Mapping[str, int]
+    wall_seconds: float
+    accounts: tuple[Account, ...]
+    slot_seconds: float
+    worker_seconds: float
+    idle_seconds: float
+    idle_tail_seconds: float
+    goodput_of_cpu: float | None
+    goodput_of_slots: float | None
+    setup_share: float | None
+    losses: int
+    failures: int
+    losses_per_worker_hour: float | None
+    recomputed_per_loss: float | None
+    quarantined: tuple[str, ...]
+    ranges: tuple[Range, ...]
+    points: tuple[Point, ...]
+
+    @property
+    def useful_seconds(self) -> float:
+        """CPU of events that count."""
+        return self.accounts[0].cpu_seconds
+
+    @property
+    def spent_seconds(self) -> float:
+        """CPU of everything, with what was lost at most."""
+        return sum(account.cpu_seconds for account in self.accounts)
+
+
+def report(ledger: Ledger, record: CampaignRecord) -> Report:
+    """The report of a campaign as its ledger knows it now."""
+    return make_report(
+        record.name,
+        counts=ledger.counts(record.id),
+        used=ledger.used(record.id),
+        losses=ledger.journal(record.id, "loss"),
+        samples=ledger.samples(record.id),
+        quarantined=sorted(ledger.quarantined(record.id)),
+    )
+
+
+def make_report(
+    campaign: str,
+    *,
+    counts: Counts,
+    used: Mapping[str, Used],
+    losses: Sequence[Incident],
+    samples: Sequence[Sample],
+    quarantined: Sequence[str] = (),
+) -> Report:
+    """The same from what a ledger said. Pure."""
+    accounts = _accounts(counts, used, losses)
+    pairs = [(a, b) for a, b in pairwise(samples) if a.lead == b.lead]
+    slot_seconds = sum(_seconds(a, b) * b.slots for a, b in pairs)
+    worker_seconds = sum(_seconds(a, b) * b.workers for a, b in pairs)
+    idle = [(b, _seconds(a, b) * max(0, b.slots - b.busy)) for a, b in pairs]
+    spent = sum(account.cpu_seconds for account in accounts)
+    useful = accounts[0].cpu_seconds
+    setup = sum(account.cpu_seconds for account in accounts if account.cause.startswith("set-up"))
+    lost = next(account for account in accounts if account.cause == "loss")
+    return Report(
+        campaign=campaign,
+        events={"total": counts.total, **asdict(counts)},
+        wall_seconds=sum(_seconds(a, b) for a, b in pairs),
+        accounts=accounts,
+        slot_seconds=slot_seconds,
+        worker_seconds=worker_seconds,
+        idle_seconds=sum(seconds for _, seconds in idle),
+        idle_tail_seconds=sum(seconds for sample, seconds in idle if not sample.ready),
+        goodput_of_cpu=_ratio(useful, spent),
+        goodput_of_slots=_ratio(useful, slot_seconds),
+        setup_share=_ratio(setup, spent),
+        losses=len(losses),
+        failures=used.get("failure", Used()).occurrences,
+        losses_per_worker_hour=_ratio(3600 * len(losses), worker_seconds),
+        recomputed_per_loss=_ratio(lost.events, len(losses)),
+        quarantined=tuple(quarantined),
+        ranges=_ranges(samples),
+        points=_points(samples),
+    )
+
+
+def as_data(made: Report) -> dict[str, Any]:
+    """The report as plain data, for JSON."""
+    data = asdict(made)
+    data["ranges"] = [item | {"at": item["at"].isoformat()} for item in data["ranges"]]
+    return data | {"useful_seconds": made.useful_seconds, "spent_seconds": made.spent_seconds}
+
+
+def _accounts(counts: Counts, used: Mapping[str, Used], losses: Sequence[Incident]) -> tuple[Account, ...]:
+    useful = used.get("useful", Used())
+    mean = useful.cpu_seconds / useful.events if useful.events else 0.0
+    damaged = max(0, useful.events - counts.done)  # committed once, and READY again since
+    in_flight = RANGES_PER_LOSS * sum((loss.stop or 0) - (loss.start or 0) for loss in losses)
+
+    def measured(cause: str, account: str) -> Account:
+        found = used.get(account, Used())
+        return Account(cause, found.cpu_seconds, found.events, found.occurrences, MEASURED)
+
+    return (
+        Account(
+            "useful", useful.cpu_seconds - mean * damaged, useful.events - damaged, useful.occurrences, MEASURED
+        ),
+        Account(
+            "loss", mean * in_flight, in_flight, len(losses), AT_MOST if useful.events or not losses else NOT_KNOWN
+        ),
+        measured("failure", "failure"),
+        measured("fenced", "fenced"),
+        Account("damaged", mean * damaged, damaged, 1 if damaged else 0, BY_THE_MEAN),
+        measured("set-up", "setup"),
+        measured("set-up failed", "setup failed"),
+    )
+
+
+def _points(samples: Sequence[Sample]) -> tuple[Point, ...]:
+    points: list[Point] = []
+    seconds = 0.0
+    for before, sample in zip([None, *samples], samples, strict=False):
+        passed = _seconds(before, sample) if before is not None and before.lead == sample.lead else 0.0
+        seconds += passed
+        rate = (sample.done - before.done) / passed if before is not None and passed else 0.0
+        points.append(
+            Point(seconds, sample.done, max(0.0, rate), sample.workers, sample.slots, sample.busy, sample.losses)
+        )
+    return tuple(points)
+
+
+def _ranges(samples: Sequence[Sample]) -> tuple[Range, ...]:
+    chosen: list[Range] = []
+    for sample in samples:
+        if sample.range_events is not None and (not chosen or chosen[-1].events != sample.range_events):
+            chosen.append(Range(sample.at, sample.range_events, sample.range_seconds))
+    return tuple(chosen)
+
+
+def _seconds(first: Sample, second: Sample) -> float:
+    return (second.at - first.at).total_seconds()
+
+
+def _ratio(part: float, whole: float) -> float | None:
+    return part / whole if whole else None
