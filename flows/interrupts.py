@@ -1,11 +1,36 @@
-"""Starting processes out of reach of Ctrl-C, which a terminal sends to every process of a run."""
+"""Ctrl-C: heard whatever is being done just then, and out of reach of the processes of a run."""
 
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
+from typing import NoReturn
+
+_heard = threading.Event()
+
+
+def take_interrupts() -> None:
+    """Have SIGINT, and SIGTERM just so, raise `KeyboardInterrupt` in the main thread, from where it is now.
+
+    That may be code of others that swallows it, such as a callback: `check_interrupted` raises it again.
+    """
+    _heard.clear()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+
+
+def check_interrupted() -> None:
+    """Raise `KeyboardInterrupt` if one was raised before and came to nothing. To be called in every long loop."""
+    if _heard.is_set():
+        raise KeyboardInterrupt
+
+
+def _interrupt(number: int, frame: object) -> NoReturn:
+    _heard.set()
+    raise KeyboardInterrupt
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from eventmill.flows.cluster import cluster_runner, let_workers_leave, scheduler
 from eventmill.flows.dead import sign
 from eventmill.flows.ending import fails_in_one_line
 from eventmill.flows.inflight import InFlight
+from eventmill.flows.interrupts import check_interrupted
 from eventmill.flows.progress import Progress, show_result
 from eventmill.flows.slots import Slots
 from eventmill.flows.wishes import Wishes
@@ -82,8 +83,7 @@ def process(
                 with scheduler_answers(runner), merger(Merging(merging), coordinator, runner) as merges:
                     dispatch(coordinator, runner, slots=slots, merges=merges, progress=progress)
                     while not merges.is_at_its_end(seconds=LOOK_SECONDS):
-                        coordinator.watch()
-                        slots.count()
+                        look_around(coordinator, slots)
         if not coordinator.is_wanted():
             ended: dict[str, Any] = wishes.last_word(show_result(coordinator, manifest=None))
             return ended
@@ -118,13 +118,19 @@ def split(coordinator: Coordinator, runner: DaskTaskRunner, *, slots: Slots) -> 
     unreadable: list[str] = []
     for future in futures:
         while not future.wrapped_future.done():
-            coordinator.watch()
-            slots.count()
+            look_around(coordinator, slots)
             future.wait(LOOK_SECONDS)
         learned, refused = future.result()
         found += learned
         unreadable += refused
     register(opened, coordinator.campaign, found, unreadable)
+
+
+def look_around(coordinator: Coordinator, slots: Slots) -> int:
+    """What is due in every loop that waits; live slots."""
+    check_interrupted()
+    coordinator.watch()
+    return slots.count()
 
 
 def dispatch(
@@ -139,8 +145,7 @@ def dispatch(
     let_workers_leave(runner, coordinator.campaign)
     with InFlight(coordinator, runner) as flying:
         while not coordinator.is_finished() and coordinator.is_wanted():
-            coordinator.watch()
-            live = coordinator.slots = slots.count()
+            live = coordinator.slots = look_around(coordinator, slots)
             while flying.has_room(live) and (block := coordinator.next_block(slots=live)) is not None:
                 flying.submit(block)
             for error in flying.settle(seconds=LOOK_SECONDS):
@@ -148,5 +153,5 @@ def dispatch(
             merges.look()
             progress.show()
         while coordinator.is_paused() and not flying.is_empty():
-            coordinator.watch()
+            look_around(coordinator, slots)
             flying.settle(seconds=LOOK_SECONDS)

@@ -19,6 +19,7 @@ from prefect.runtime import flow_run
 from prefect.states import Cancelled
 
 from eventmill.coordinator import Coordinator
+from eventmill.flows.interrupts import check_interrupted
 from eventmill.flows.reaching import if_it_answers
 from eventmill.model import Wanted
 
@@ -56,6 +57,7 @@ class Wishes:
     def go_on(self) -> bool:
         """Wait while the flow run is paused; whether there is work and it is wanted, or wanted again."""
         while self._is_paused() and not self._is_suspended():
+            check_interrupted()
             self._coordinator.watch()
             time.sleep(PAUSE_SECONDS)
         return self._coordinator.has_work()

@@ -83,7 +83,7 @@ def test_a_killed_run_leaves_no_process_and_is_resumed_at_once(a_run: RunMaker) 
 def test_ctrl_c_ends_cleanly_and_the_next_run_goes_on(a_run: RunMaker) -> None:
     """Exit code 130, one line, nothing in flight, and neither a loss nor a failure."""
     run = a_run(own_server=True)
-    run.write(events=120)
+    run.write()
     run.start()
     run.until_done(20)
     assert run.process is not None
@@ -97,7 +97,7 @@ def test_ctrl_c_ends_cleanly_and_the_next_run_goes_on(a_run: RunMaker) -> None:
     assert counts.done >= 20
     assert not ledger.count_incidents(record.id).keys() & {"loss", "failure"}
     assert run.run() == 0, run.said
-    assert run.events_in_files() == exactly_once(120)
+    assert run.events_in_files() == exactly_once(240)
 
 
 def test_a_payload_that_dies_is_a_failure_and_its_worker_lives_on(a_run: RunMaker) -> None:

@@ -63,7 +63,9 @@ def test_a_store_that_answers_at_once_is_not_away() -> None:
 
 def test_patience_ends_with_the_stores_own_words() -> None:
     """Also when the store neither answers nor refuses."""
-    outage = Store().outage(patience_seconds=0)
+    store = Store()
+    outage = store.outage(patience_seconds=0)
     outage.suspect(GONE)
     with pytest.raises(StoreError, match=r"0 s \(limits.store_patience\): no answer. Nothing is lost"):
         wait_for_the_end(outage)
+    store.answers.put(None)  # for the thread that asks

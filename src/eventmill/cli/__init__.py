@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from typing import Annotated, NoReturn
@@ -23,6 +22,7 @@ from eventmill.cli.trying import try_payload
 from eventmill.cli.views import audit, outputs, status
 from eventmill.cli.wanting import cancel, pause
 from eventmill.errors import EventmillError
+from eventmill.flows.interrupts import take_interrupts
 from eventmill.tasks import load_block
 
 EXIT_CODES = {
@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     followed by a payload's traceback where there is one. Any other exception passes.
     """
     look_up_with(load_block)
-    signal.signal(signal.SIGTERM, _interrupt)
+    take_interrupts()
     try:
         ended = app(args=arguments, prog_name="eventmill", standalone_mode=False)
         sys.stdout.flush()  # here, so that a reader who has gone is noticed here
@@ -101,11 +101,6 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     if ended == 130:  # what Typer makes of Ctrl-C
         _leave("interrupted.", code=130)
     sys.exit(ended if isinstance(ended, int) else 0)
-
-
-def _interrupt(number: int, frame: object) -> NoReturn:
-    """Whoever ends us politely means what Ctrl-C means."""
-    raise KeyboardInterrupt
 
 
 def _leave(message: str, *, code: int) -> NoReturn:
