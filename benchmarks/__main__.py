@@ -15,7 +15,17 @@ from benchmarks.results import draw, machine, rows, table
 
 HERE = Path(__file__).parent
 MEASURED = HERE / "measured.json"
-NAMES = ("overhead", "efficiency", "ledger_speed", "growth", "merge_speed", "latency_hiding", "churn", "soak")
+NAMES = (
+    "overhead",
+    "efficiency",
+    "ledger_speed",
+    "growth",
+    "merge_speed",
+    "latency_hiding",
+    "churn",
+    "restarts",
+    "soak",
+)
 
 
 def main(names: list[str]) -> None:

@@ -114,6 +114,29 @@ def _churn(found: Mapping[str, float]) -> list[Row]:
     return lines
 
 
+def _restarts(found: Mapping[str, float]) -> list[Row]:
+    lines = []
+    for killed in ("flow process", "Dask scheduler", "Prefect server"):
+        mine = {name.removeprefix(f"{killed} "): value for name, value in found.items() if name.startswith(killed)}
+        times = ", ".join(
+            f"{name.removesuffix(' seconds')} after {s:.1f} s" for name, s in mine.items() if "sec" in name
+        )
+        again, wrong, kills = mine["committed events again"], mine["events not exact"], mine["kills"]
+        figures = (
+            f"{times}; {again:.0f} committed events computed again, {wrong:.0f} not in the files exactly once"
+        )
+        lines.append(
+            Row(
+                f"{kills:.0f} deaths of the {killed}: ranges computed again for each",
+                figures,
+                mine["ranges again"] / kills,
+                "0 / 0",
+                again == wrong == 0,
+            )
+        )
+    return lines
+
+
 def _soak(found: Mapping[str, float]) -> list[Row]:
     figures = (
         f"{found['harmed']:.0f} workers harmed, {found['missing']:.0f} of {found['events']:,.0f} events missing, "
@@ -135,6 +158,7 @@ _ROWS = {
     "merge_speed": _merge,
     "latency_hiding": _latency,
     "churn": _churn,
+    "restarts": _restarts,
     "soak": _soak,
 }
 

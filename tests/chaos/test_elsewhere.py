@@ -6,7 +6,12 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
+import distributed
+
+from eventmill.drill.deeds import can_be_written
+from eventmill.flows.members import METRIC
 from tests.chaos.conftest import Run
 from tests.chaos.elsewhere import Elsewhere
 
@@ -33,3 +38,36 @@ def test_a_cluster_without_workers_is_waited_for_and_outlives_them(
     assert run.wait() == 0, run.said
     assert run.events_in_files() == Counter(range(80))
     assert len(run.calls()) <= 80 // 4 + 2
+
+
+async def remove_worker(pid: int, dask_scheduler: Any) -> None:
+    """What a scheduler does when the connection to a worker breaks."""
+    holders = {worker.metrics.get(METRIC, ""): address for address, worker in dask_scheduler.workers.items()}
+    (address,) = [address for holder, address in holders.items() if f":{pid}:" in holder]
+    await dask_scheduler.remove_worker(address, stimulus_id="test", close=False)
+
+
+def test_what_a_worker_held_that_lost_its_network_is_taken_back_at_once(
+    a_run: Callable[..., Run], elsewhere: Elsewhere
+) -> None:
+    """Its process is there, its lease is long, and Dask knows it no more: nobody waits for it."""
+    run = a_run()
+    run.until(lambda: elsewhere.is_listening)
+    for _ in range(2):
+        elsewhere.start_worker()
+    cluster = {"profile": "address", "address": elsewhere.address}
+    run.write(events=600, merge=200, cluster=cluster, limits={"lease": "10m"})
+    run.start()
+    run.until(lambda: len(run.workers()) == 2)
+    run.until_done(20)
+    frozen = run.workers()[0]
+    os.kill(frozen, signal.SIGSTOP)
+    while not can_be_written(str(run.folder / ".eventmill/ledger.sqlite")):
+        os.kill(frozen, signal.SIGCONT)
+        os.kill(frozen, signal.SIGSTOP)
+    with distributed.Client(elsewhere.address, set_as_default=False) as client:
+        client.run_on_scheduler(remove_worker, frozen)
+    assert run.wait() == 0, run.said
+    ledger, record = run.ledger()
+    assert {loss.reason for loss in ledger.journal(record.id, "loss")} == {"its worker left the cluster"}
+    assert run.events_in_files() == Counter(range(600))

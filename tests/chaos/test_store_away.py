@@ -15,6 +15,7 @@ from eventmill.opening import store_of
 from tests.crew import Crew
 from tests.servers import Rclone, environment
 from tests.story.conftest import new_campaign
+from tests.unwilling import MOODS, unwilling
 
 EVENTS, RANGE = 2000, 50
 
@@ -48,6 +49,17 @@ def crew(tmp_path: Path) -> Callable[..., Crew]:
     return made
 
 
+def events_in_files(crew: Crew) -> Counter[int]:
+    """How often each event stands in the merged files."""
+    store = store_of(crew.record)
+    counted: Counter[int] = Counter()
+    for key in list(store.keys()):
+        if key.endswith(".parquet") and not key.startswith("_"):
+            with store.open(key) as file:
+                counted.update(pq.read_table(io.BytesIO(file.read()))["event"].to_pylist())
+    return counted
+
+
 def test_a_store_that_comes_back_finds_the_campaign_waiting(
     crew: Callable[..., Crew], rclone: Rclone, tmp_path: Path
 ) -> None:
@@ -62,13 +74,7 @@ def test_a_store_that_comes_back_finds_the_campaign_waiting(
         working.run()
         assert [line.reason for line in working.journal("store")][-1] == "s3://out/away is back"
         assert not working.journal("loss", "failure", "abandoned")
-        store = store_of(working.record)
-        counted: Counter[int] = Counter()
-        for key in list(store.keys()):
-            if key.endswith(".parquet") and not key.startswith("_"):
-                with store.open(key) as file:
-                    counted.update(pq.read_table(io.BytesIO(file.read()))["event"].to_pylist())
-        assert counted == Counter(range(EVENTS))
+        assert events_in_files(working) == Counter(range(EVENTS))
     # While the store was away, each of two workers computed what it held in hand: three ranges.
     computed = (tmp_path / "calls.log").read_text().count("\n")
     assert computed - EVENTS // RANGE <= 2 * 3, (calls, computed)
@@ -83,3 +89,16 @@ def test_patience_with_a_store_ends_in_one_line(crew: Callable[..., Crew], rclon
             working.run()
     assert not working.journal("loss", "failure", "abandoned")
     assert working.ledger.counts(working.record.id).leased == 0
+
+
+def test_a_store_out_of_sorts_is_asked_again(crew: Callable[..., Crew], rclone: Rclone, tmp_path: Path) -> None:
+    """Errors 500 and 503, connections that break, halves of answers, slow ones: nothing is computed twice."""
+    with unwilling(rclone.server.endpoint, seed=1) as proxy:
+        settings = rclone.server.environment | {"AWS_ENDPOINT_URL": proxy.url}
+        with environment(settings), crew() as working:
+            working.run()
+            assert not working.journal("loss", "failure", "abandoned", "corrupt")
+        for mood in MOODS:
+            assert proxy.done[mood], proxy.done
+    assert events_in_files(working) == Counter(range(EVENTS))
+    assert (tmp_path / "calls.log").read_text().count("\n") == EVENTS // RANGE

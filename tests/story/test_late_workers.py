@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from eventmill.campaign import Campaign
+from eventmill.drill.deeds import can_be_written
 from tests.crew import Crew
 from tests.crew_worker import Worker, run_block
 
@@ -96,7 +96,7 @@ def test_a_worker_that_slept_longer_than_its_lease(story: Callable[..., Campaign
     with Crew(story(lease="3s"), tmp_path) as crew:
         worker, _ = at_the_gate(crew, gate)
         worker.freeze()
-        while not can_be_written(tmp_path / "ledger.sqlite"):
+        while not can_be_written(str(tmp_path / "ledger.sqlite")):
             worker.thaw()  # it slept with SQLite's one write lock in its hands: everybody would wait
             worker.freeze()
         while not crew.journal("loss"):
@@ -133,12 +133,3 @@ def test_a_worker_twenty_times_slower(campaign: Callable[..., Campaign], tmp_pat
 
         assert crew.journal("loss") == ()
         assert_exact(crew)
-
-
-def can_be_written(ledger: Path) -> bool:
-    with sqlite3.connect(ledger, timeout=1) as connection:
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError:
-            return False
-    return True

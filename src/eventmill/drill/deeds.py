@@ -129,7 +129,7 @@ class Saboteur:
         if deed.kind is DeedKind.FREEZE:
             self._frozen[holder] = time.monotonic() + deed.seconds
             # It may hold SQLite's one write lock, which nobody survives: a frozen host would hold none of ours.
-            while not _can_be_written(self.opened.order.ledger_url):
+            while not can_be_written(self.opened.order.ledger_url):
                 self.hands.signal(holder, signal.SIGCONT)
                 time.sleep(0.01)
                 self.hands.signal(holder, signal.SIGSTOP)
@@ -189,7 +189,8 @@ def harmed(done: list[Done]) -> int:
     return sum(len(each.victims) for each in done if each.deed.kind in HARMS_WORKERS)
 
 
-def _can_be_written(ledger_url: str) -> bool:
+def can_be_written(ledger_url: str) -> bool:
+    """Whether nobody holds the write lock of a ledger in SQLite, for longer than a second."""
     path = ledger_url.removeprefix("sqlite:///")
     if "://" in path:
         return True

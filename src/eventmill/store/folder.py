@@ -6,6 +6,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import shutil
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -24,6 +25,9 @@ from eventmill.durable import (
 )
 from eventmill.errors import CorruptOutput, StoreError
 from eventmill.store.contract import COPY_BYTES, Stored, check_key
+
+ROOM_BYTES = 16 * 1024**2
+"""With less a store counts as full: nothing is begun that it would have to take."""
 
 
 class FolderStore:
@@ -48,6 +52,11 @@ class FolderStore:
             raise StoreError(f"the store {self.root} cannot be made: {there} is no folder.")
         if not os.access(there, os.W_OK | os.X_OK):
             raise StoreError(f"the store {self.root} cannot be written: no permission in {there}.")
+        if (room := shutil.disk_usage(there).free) < ROOM_BYTES:
+            raise StoreError(
+                f"the store {self.root} has room for {room // 1024:,} kB only, at least "
+                f"{ROOM_BYTES // 1024:,} kB are needed. Make room there, or name another place for outputs."
+            )
         return self.url if there == self.root else f"{self.url}, to be made"
 
     def put(self, key: str, source: Path) -> Stored:
