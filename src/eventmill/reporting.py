@@ -16,6 +16,9 @@ from eventmill.store import Store
 TRIES = 3
 """How often a file is written anew while others write it too."""
 
+POINTS_TO_DRAW = 3
+"""Two points make no curve: a campaign of a few seconds has only numbers."""
+
 
 def report_key(campaign: str, suffix: str) -> str:
     """Where the report stands in the store: `json`, or its picture, `png`."""
@@ -23,16 +26,17 @@ def report_key(campaign: str, suffix: str) -> str:
 
 
 def write_report(ledger: Ledger, store: Store, record: CampaignRecord) -> str:
-    """Write the report anew, with its picture where matplotlib is installed; returns the key of the numbers.
+    """Write the report anew; returns the key of the numbers.
 
-    Harmless when two processes do it at once.
+    With its picture, where matplotlib is installed and the campaign lasted long enough for a curve. Harmless
+    when two processes do it at once.
     """
     made = report(ledger, ledger.campaign(record.name))
     with tempfile.TemporaryDirectory() as folder:
         numbers, picture = Path(folder) / "report.json", Path(folder) / "report.png"
         numbers.write_text(json.dumps(as_data(made), indent=2) + "\n", encoding="utf-8")
         _replace(store, report_key(record.name, "json"), numbers)
-        if importlib.util.find_spec("matplotlib") is not None:
+        if len(made.points) >= POINTS_TO_DRAW and importlib.util.find_spec("matplotlib") is not None:
             draw(made, picture)
             _replace(store, report_key(record.name, "png"), picture)
     return report_key(record.name, "json")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -48,7 +49,9 @@ class Page:
         return len(self._post("/task_runs/filter", wanted))
 
     def _post(self, path: str, data: dict[str, Any]) -> Any:
-        return self._client.post(path, json=data).raise_for_status().json()
+        while (answer := self._client.post(path, json=data)).status_code == httpx.codes.SERVICE_UNAVAILABLE:
+            time.sleep(0.2)  # its database was locked, and whoever asks is to ask again
+        return answer.raise_for_status().json()
 
 
 def wanted(run: Run) -> Wanted:
