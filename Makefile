@@ -7,7 +7,8 @@ READY = .venv/.ready
 help:
 	@echo "make setup   the environment in .venv, exactly as in requirements.lock"
 	@echo "make demo    3,000 collisions on workers of which one is killed: merged, audited, drawn (in ./demo, made anew)"
-	@echo "make test    lint and all tests"
+	@echo "make test    lint, and all tests that need no more than this machine (some 15 minutes)"
+	@echo "make system  tests in which Prefect servers, Dask clusters and S3 servers are started and killed"
 	@echo "make bench   what a range costs beside others, and more: benchmarks/RESULTS.md (some 15 minutes)"
 	@echo "make soak    200 seeded drills of short campaigns, SEEDS=N for another number: benchmarks/soak.json (resumable)"
 	@echo "make lint    ruff, mypy --strict, import-linter"
@@ -41,7 +42,10 @@ lint: setup .lint
 	@ln -s $(abspath $(wildcard src/eventmill/*) tasks flows deployments) $@/eventmill
 
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest -m "not system"
+
+system: setup
+	$(BIN)/pytest -m system
 
 # ./demo belongs to the demo alone (results, pictures, ledger), so it begins without the last one's.
 demo: setup
@@ -73,4 +77,4 @@ clean:
 
 FORCE:
 
-.PHONY: help setup lint test demo bench soak lock clean FORCE
+.PHONY: help setup lint test system demo bench soak lock clean FORCE

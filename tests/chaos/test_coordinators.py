@@ -10,26 +10,36 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
+from eventmill.flows.dead import tags_of
 from tests.chaos.conftest import Run
 from tests.chaos.elsewhere import Elsewhere
 from tests.servers import free_port, wait_for_port
+
+pytestmark = pytest.mark.system
 
 RunMaker = Callable[..., Run]
 EVENTS, SIZE = 160, 4
 
 
-def unfinished(api: str) -> list[str]:
-    """Flow runs and task runs that Prefect believes are still going on."""
+def unfinished(api: str, run: Run) -> list[str]:
+    """Flow runs and task runs of this campaign that Prefect believes are still going on."""
+
+    def ask(kind: str, **filters: Any) -> Any:
+        return httpx.post(f"{api}/{kind}/filter", json=filters).raise_for_status().json()
+
+    ledger, record = run.ledger()
+    ours = [flow["id"] for flow in ask("flow_runs", flow_runs={"tags": {"all_": tags_of(ledger, record.name)}})]
+    assert ours
+    inside = ask("flow_runs", flow_runs={"parent_flow_run_id": {"any_": ours}})
+    flows = {"id": {"any_": [*ours, *(flow["id"] for flow in inside)]}}
     states = {"state": {"type": {"any_": ["PENDING", "RUNNING", "SCHEDULED", "CANCELLING"]}}}
-    names = []
-    for kind in ("flow_runs", "task_runs"):
-        answer = httpx.post(f"{api}/{kind}/filter", json={kind: states}).raise_for_status()
-        names += [f"{kind} {run['name']} {run['state_name']}" for run in answer.json()]
-    return names
+    found = ask("flow_runs", flow_runs=flows | states) + ask("task_runs", flow_runs=flows, task_runs=states)
+    return [f"{one['name']} {one['state_name']}" for one in found]
 
 
 def assert_it_goes_on(run: Run, committed: set[int], *arguments: str) -> None:
@@ -55,7 +65,7 @@ def test_a_killed_flow_process_leaves_no_run_running(a_run: RunMaker, prefect_se
     run.process.wait()
     run.until(lambda: not run.processes())
     assert_it_goes_on(run, run.committed())
-    assert unfinished(prefect_server) == []
+    assert unfinished(prefect_server, run) == []
 
 
 def test_a_killed_scheduler_ends_the_run_in_one_line_and_another_one_takes_its_place(
@@ -78,7 +88,7 @@ def test_a_killed_scheduler_ends_the_run_in_one_line_and_another_one_takes_its_p
     elsewhere.start_worker()
     run.write(events=EVENTS, merge=40, cluster=cluster | {"address": elsewhere.address})
     assert_it_goes_on(run, run.committed(), "--changed", "accept")
-    assert unfinished(prefect_server) == []
+    assert unfinished(prefect_server, run) == []
 
 
 def test_a_run_outlives_its_prefect_server(a_run: RunMaker) -> None:
@@ -151,4 +161,4 @@ def test_a_run_goes_on_while_its_teams_server_is_away(
     assert "Traceback" not in run.said
     assert run.events_in_files() == Counter(range(EVENTS))
     assert len(run.calls()) == EVENTS // SIZE
-    assert unfinished(team.url) == []
+    assert unfinished(team.url, run) == []

@@ -8,6 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.system
+
 
 def test_a_drill_on_a_dask_cluster_is_exact(tmp_path: Path, prefect_server: str) -> None:
     """Whatever a seed decides is done to workers, outputs and commits; the files hold each event once."""

@@ -9,11 +9,14 @@ from collections.abc import Callable
 from typing import Any
 
 import distributed
+import pytest
 
 from eventmill.drill.deeds import can_be_written
 from eventmill.flows.members import METRIC
 from tests.chaos.conftest import Run
 from tests.chaos.elsewhere import Elsewhere
+
+pytestmark = pytest.mark.system
 
 
 def test_a_cluster_without_workers_is_waited_for_and_outlives_them(
@@ -40,11 +43,16 @@ def test_a_cluster_without_workers_is_waited_for_and_outlives_them(
     assert len(run.calls()) <= 80 // 4 + 2
 
 
-async def remove_worker(pid: int, dask_scheduler: Any) -> None:
-    """What a scheduler does when the connection to a worker breaks."""
-    holders = {worker.metrics.get(METRIC, ""): address for address, worker in dask_scheduler.workers.items()}
-    (address,) = [address for holder, address in holders.items() if f":{pid}:" in holder]
-    await dask_scheduler.remove_worker(address, stimulus_id="test", close=False)
+def break_connection(scheduler: str, pid: int) -> None:
+    """Have a scheduler do what it does when the connection to a worker breaks."""
+
+    async def remove_worker(dask_scheduler: Any) -> None:  # inside, so that it travels whole
+        holders = {worker.metrics.get(METRIC, ""): address for address, worker in dask_scheduler.workers.items()}
+        (address,) = [address for holder, address in holders.items() if f":{pid}:" in holder]
+        await dask_scheduler.remove_worker(address, stimulus_id="test", close=False)
+
+    with distributed.Client(scheduler, set_as_default=False) as client:
+        client.run_on_scheduler(remove_worker)
 
 
 def test_what_a_worker_held_that_lost_its_network_is_taken_back_at_once(
@@ -65,8 +73,7 @@ def test_what_a_worker_held_that_lost_its_network_is_taken_back_at_once(
     while not can_be_written(str(run.folder / ".eventmill/ledger.sqlite")):
         os.kill(frozen, signal.SIGCONT)
         os.kill(frozen, signal.SIGSTOP)
-    with distributed.Client(elsewhere.address, set_as_default=False) as client:
-        client.run_on_scheduler(remove_worker, frozen)
+    break_connection(elsewhere.address, frozen)
     assert run.wait() == 0, run.said
     ledger, record = run.ledger()
     assert {loss.reason for loss in ledger.journal(record.id, "loss")} == {"its worker left the cluster"}

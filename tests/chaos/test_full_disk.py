@@ -14,6 +14,8 @@ from eventmill.store.folder import ROOM_BYTES
 from tests.crew import Crew
 from tests.story.conftest import new_campaign
 
+pytestmark = pytest.mark.system
+
 EVENTS, RANGE = 2000, 50
 
 

@@ -8,11 +8,17 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from tests.chaos.conftest import Run
 from tests.chaos.elsewhere import Elsewhere
 from tests.engine.clouds import serve_cloud
 
+pytestmark = pytest.mark.system
+
 RunMaker = Callable[..., Run]
+SIZE = 4
+"""Events of a range."""
 
 
 def drained(run: Run) -> set[str]:
@@ -21,13 +27,17 @@ def drained(run: Run) -> set[str]:
     return {line.reason for line in ledger.journal(record.id, "drained")}
 
 
-def assert_nothing_was_lost(run: Run, *, events: int, size: int = 4) -> None:
-    """Each event once in the files, each range computed once, and neither a loss nor a failure on record."""
+def assert_nothing_was_lost(run: Run, *, events: int, copied: int = 0) -> None:
+    """Each event once in the files and computed once, and neither a loss nor a failure on record.
+
+    `copied` events may have been computed twice: a slow worker's last range is tried by another one, too.
+    """
     ledger, record = run.ledger()
     assert run.events_in_files() == Counter(range(events))
     assert not ledger.count_incidents(record.id).keys() & {"loss", "failure"}
     computed = Counter(event for start, stop in run.calls() for event in range(start, stop))
-    assert computed == Counter(range(events))
+    assert set(computed) == set(range(events))
+    assert computed.total() <= events + copied
 
 
 def test_a_worker_that_gets_sigterm_hands_in_its_range_and_goes(a_run: RunMaker) -> None:
@@ -51,10 +61,10 @@ def test_a_campaign_outlives_workers_of_a_short_life(a_run: RunMaker, elsewhere:
     life = ("--lifetime", "40s", "--lifetime-stagger", "5s", "--lifetime-restart")
     for _ in range(2):
         elsewhere.start_worker(*life, nanny="--nanny")
-    run.write(events=1600, merge=400, cluster={"profile": "address", "address": elsewhere.address})
+    run.write(events=1000, merge=250, cluster={"profile": "address", "address": elsewhere.address})
     assert run.run() == 0, run.said
     assert drained(run) == {"lifetime of the Dask worker"}
-    assert_nothing_was_lost(run, events=1600)
+    assert_nothing_was_lost(run, events=1000, copied=4 * SIZE)
 
 
 def test_a_spot_notice_empties_the_worker_before_the_machine_goes(a_run: RunMaker, elsewhere: Elsewhere) -> None:

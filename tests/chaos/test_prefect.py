@@ -15,6 +15,8 @@ import pytest
 from eventmill.model import Wanted
 from tests.chaos.conftest import Run
 
+pytestmark = pytest.mark.system
+
 RunMaker = Callable[..., Run]
 
 

@@ -17,6 +17,8 @@ from tests.servers import Rclone, environment
 from tests.story.conftest import new_campaign
 from tests.unwilling import MOODS, unwilling
 
+pytestmark = pytest.mark.system
+
 EVENTS, RANGE = 2000, 50
 
 
