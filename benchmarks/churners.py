@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from benchmarks.work import Task, burn
+from benchmarks.work import Task, burn, last_commit
 
 RETRIES = 10
 DIARY = "diary"
@@ -76,27 +76,8 @@ def eventmill(task: Task, address: str) -> float:
     }
     (folder / "campaign.yaml").write_text(yaml.safe_dump(campaign))
     command = [str(Path(sys.executable).with_name("eventmill")), "run", "campaign.yaml", "--json"]
-    running = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL)
-    done = None
-    while running.poll() is None:
-        time.sleep(0.2)
-        done = done or _done_at(folder / ".eventmill/ledger.sqlite")
-    if running.returncode or done is None:
-        raise SystemExit(f"eventmill ended with exit code {running.returncode}")
-    return done
-
-
-def _done_at(path: Path) -> float | None:
-    """Now, if all is processed: a range counts from its commit, as for the others from its file."""
-    from eventmill.errors import LedgerError
-    from eventmill.ledger import open_ledger
-
-    try:
-        ledger = open_ledger(str(path))
-        counts = ledger.counts(ledger.campaign("churn").id)
-    except LedgerError:
-        return None
-    return time.monotonic() if counts.total and counts.done == counts.total else None
+    subprocess.run(command, cwd=folder, stdout=subprocess.DEVNULL, check=True)
+    return last_commit(folder)
 
 
 def prefect(task: Task, address: str) -> float:

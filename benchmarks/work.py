@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import sqlalchemy as sa
 
 LOG = "calls.log"
 
@@ -84,6 +85,18 @@ def read_calls(folder: str) -> Calls:
         begun=min(float(line[2]) for line in lines),
         cpu_seconds=sum(float(line[4]) for line in lines),
     )
+
+
+def last_commit(folder: Path) -> float:
+    """When the last range of Eventmill's campaign in `folder` was committed, by `time.monotonic`.
+
+    Read after the end: to look again and again would take the CPU that is measured.
+    """
+    from eventmill.ledger import open_ledger, schema
+
+    with open_ledger(str(folder / ".eventmill/ledger.sqlite")).reading() as tx:
+        at = tx.execute(sa.select(sa.func.max(schema.output.c.committed_at))).scalar_one()
+    return float(at.timestamp() - time.time() + time.monotonic())
 
 
 def _note(folder: Path, line: str) -> None:

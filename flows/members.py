@@ -19,9 +19,6 @@ METRIC = "eventmill_holder"
 LOOKS_PER_LEASE = 4
 """How often the ledger is told who lives."""
 
-LEFT_SECONDS = 10.0
-"""A worker that Dask knows no more may be handing in its last ranges for so long (`leaving.CLOSING_SECONDS`)."""
-
 
 class NamesHolder(distributed.WorkerPlugin):
     """Has a worker tell the scheduler its name as a holder, with each of its heartbeats."""
@@ -43,36 +40,21 @@ class Members:
         self._addresses: dict[str, str] = {}
         self._looked_at: float | None = None
         self._sent_away: set[str] = set()
-        self._left_at: dict[str, float] = {}
         runner.client.register_plugin(NamesHolder())
 
     def look(self) -> None:
-        """Tell the ledger who lives and who left, and have those in quarantine replaced. To be called often."""
+        """Tell the ledger who lives, and have those that it put in quarantine replaced. To be called often."""
         now, opened = time.monotonic(), self._coordinator.opened
         pause = self._coordinator.campaign.limits.lease.total_seconds() / LOOKS_PER_LEASE
         if self._looked_at is not None and now - self._looked_at < min(pause, 5.0):
             return
         self._looked_at = now
-        before, self._addresses = self._addresses, self._runner.client.run_on_scheduler(_holders)
+        self._addresses = self._runner.client.run_on_scheduler(_holders)
         opened.ledger.see(opened.record.id, list(self._addresses))
-        self._take_back(now, before)
         sick = (opened.ledger.quarantined(opened.record.id) & self._addresses.keys()) - self._sent_away
         for holder in sick:
             self._sent_away.add(holder)
             self._runner.client.run(_leave, workers=[self._addresses[holder]], wait=False, on_error="ignore")
-
-    def _take_back(self, now: float, before: Collection[str]) -> None:
-        """What those hold whose connection to the scheduler was closed some time ago, wherever they are."""
-        for holder in before:
-            self._left_at.setdefault(holder, now)
-        for holder in self._addresses:
-            self._left_at.pop(holder, None)
-        gone = [holder for holder, since in self._left_at.items() if now - since >= LEFT_SECONDS]
-        if gone:
-            opened = self._coordinator.opened
-            opened.ledger.lose(opened.record.id, holders=gone, reason="its worker left the cluster")
-        for holder in gone:
-            del self._left_at[holder]
 
     @contextmanager
     def kept_from(self, avoid: Collection[str]) -> Iterator[None]:

@@ -31,8 +31,8 @@ from eventmill.tasks.split import split_inputs
 URLS_PER_SPLIT = 50
 """Inputs looked into by one task run."""
 
-LOOK_SECONDS = 0.5
-"""The longest time between two looks at the ledger."""
+LOOK_SECONDS = 1.0
+"""The longest time between two looks at the ledger. A block that ends wakes the flow at once."""
 
 
 def name_run() -> str:

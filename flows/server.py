@@ -28,8 +28,12 @@ RESTART_SECONDS = 1.0
 
 
 @contextlib.contextmanager
-def api_server(folder: Path, *, meanwhile: Callable[[], object] = lambda: None) -> Iterator[str]:
+def api_server(
+    folder: Path, *, meanwhile: Callable[[], object] = lambda: None, deployments: bool = False
+) -> Iterator[str]:
     """The url of a Prefect API for the time of a `with` block; a server of our own keeps its data in `folder`.
+
+    Without `deployments` it leaves out what only these need, which would take its share of a core.
 
     Call it before Prefect is imported: it sets what Prefect reads from the environment. What takes its time and
     needs no server yet can be done `meanwhile`. Raises `ClusterError` when the server does not come up.
@@ -41,7 +45,7 @@ def api_server(folder: Path, *, meanwhile: Callable[[], object] = lambda: None) 
         yield known
         return
     folder.mkdir(parents=True, exist_ok=True)
-    server = _Server(folder)
+    server = _Server(folder, deployments=deployments)
     try:
         os.environ["PREFECT_API_URL"] = server.url
         meanwhile()
@@ -55,8 +59,9 @@ def api_server(folder: Path, *, meanwhile: Callable[[], object] = lambda: None) 
 class _Server:
     """A server process of our own, started again on its port if it dies: its database has all that it said."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, deployments: bool) -> None:
         self._folder = folder
+        self._deployments = deployments
         self._port = _free_port()
         self.url = f"http://127.0.0.1:{self._port}/api"
         self._log = folder / "prefect-server.log"
@@ -87,7 +92,7 @@ class _Server:
                 stdin=subprocess.PIPE,  # the server ends when this closes, however we end
                 stdout=log,
                 stderr=log,
-                env=_server_environment(self._folder, self.url),
+                env=_server_environment(self._folder, self.url, deployments=self._deployments),
                 start_new_session=True,  # Ctrl-C is for us; the server must take the last states
             )
 
@@ -115,13 +120,18 @@ def _configured_url() -> str | None:
     return url
 
 
-def _server_environment(folder: Path, url: str) -> dict[str, str]:
+FOR_DEPLOYMENTS = ("SCHEDULER", "LATE_RUNS", "FOREMAN", "TRIGGERS", "CANCELLATION_CLEANUP", "REPOSSESSOR")
+"""Prefect's services for schedules, work pools and automations: a server that ends with its run has none."""
+
+
+def _server_environment(folder: Path, url: str, *, deployments: bool) -> dict[str, str]:
     ours = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
     return ours | {
         "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{(folder / 'prefect.db').absolute()}",
         "PREFECT_UI_API_URL": url,  # else the page in the browser asks port 4200
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_LOGGING_SERVER_LEVEL": "WARNING",
+        **{f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in FOR_DEPLOYMENTS if not deployments},
     }
 
 

@@ -23,7 +23,7 @@ from eventmill.flows.interrupts import check_interrupted
 from eventmill.flows.reaching import if_it_answers
 from eventmill.model import Wanted
 
-LOOK_SECONDS = 3.0
+LOOK_SECONDS = 5.0
 
 PAUSE_SECONDS = 0.5
 """While paused: the lead must be kept."""

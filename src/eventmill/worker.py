@@ -46,6 +46,9 @@ RANGES = "_ranges"
 
 RENEWALS_PER_LEASE = 3
 
+LONG_SECONDS = 0.5
+"""Where ranges take so long, the ledger is asked whether the next is still wanted: that costs a millisecond."""
+
 QUARANTINE_SECONDS = 1.0
 """A worker that gets no work must not be the quickest to take the next block."""
 
@@ -129,6 +132,7 @@ class _BlockWork:
         self.begun: int | None = None  # the end of the last range that was given to the payload
         self.stop = claim.block.stop  # the ledger may hand the far part on to others
         self._computed_at: float | None = None
+        self._computed_seconds = 0.0
         self._directive_lock = threading.Lock()
         self.drained: str | None = None
 
@@ -163,6 +167,11 @@ class _BlockWork:
         """Drop what is being computed: this process is at its end. What is computed is still handed in."""
         self.drained = draining.here().why
         self.obey(Reply((), Directive.STOP))
+
+    def _ask(self) -> None:
+        """Whether all of this is still ours: the reply to the last commit may be old, or on its way."""
+        with suppress(EventmillError):  # a ledger out of reach: what is committed next will tell
+            self.obey(self.ledger.ask(self.claim.lease))
 
     def _may_begin(self, piece: EventRange) -> bool:
         if draining.here().may_begin(self.order.payload.digest, len(piece)):
@@ -201,12 +210,14 @@ class _BlockWork:
         uncommitted: deque[Future[BlockReport]] = deque()
         while reading is not None and self.directive is Directive.CONTINUE:
             staged = reading.result()
+            if self._computed_seconds >= LONG_SECONDS:
+                self._ask()
             if not self._may_begin(staged.range):
                 break
             reading = next(reads, None)
             while len(uncommitted) > 1:
                 self._add(uncommitted.popleft().result())
-            if staged.range.start >= self.stop:
+            if staged.range.start >= self.stop or self.directive is not Directive.CONTINUE:
                 break
             outcome = staged.failure or self._compute(staged)
             staged.path.unlink(missing_ok=True)
@@ -264,9 +275,10 @@ class _BlockWork:
             if self.schema != outcome.schema:  # another worker was first, with other columns: let the child say so
                 outcome = self._run(replace(call, schema=self.schema))
         self._computed_at = time.monotonic()
+        self._computed_seconds = self._computed_at - begun
         if isinstance(outcome, FailureReport):
             return outcome
-        return _Computed(outcome, begun, self._computed_at - begun, 0.0 if before is None else begun - before)
+        return _Computed(outcome, begun, self._computed_seconds, 0.0 if before is None else begun - before)
 
     def _run(self, call: RangeCall) -> RangeResult | FailureReport:
         """One call, which may take `limits.event_seconds` for each event."""

@@ -8,7 +8,7 @@ import pytest
 
 from eventmill.errors import CampaignLed
 from eventmill.ledger import Ledger
-from eventmill.model import CampaignRecord, Claim, Directive, EventRange, Leadership, Outcome
+from eventmill.model import CampaignRecord, Claim, Directive, EventRange, Leadership, Outcome, Reply, Wanted
 from tests.conftest import SettableClock
 from tests.engine.deeds import DIGEST, NOT_SET_UP, SAID_NO, begin, commit, layout, lead, output
 
@@ -181,3 +181,19 @@ def test_closing_ends_both_claims(ledger: Ledger, open_campaign: Opened) -> None
     ledger.close(campaign.id, reason="target reached")
     for claim in (slow, quick):
         assert commit(ledger, claim, (0, 10)).outcomes == FENCED
+
+
+def test_asking_says_what_a_renewal_would_and_changes_nothing(ledger: Ledger, open_campaign: Opened) -> None:
+    """Where the lease ends by now, that the campaign rests, and that somebody else has the block."""
+    leadership = lead(ledger, campaign := open_campaign(100))
+    claim = begin(ledger, leadership, events=100, size=10)
+    before = ledger.leased(campaign.id)
+    assert ledger.ask(claim.lease) == Reply(ACCEPTED, Directive.CONTINUE, stop=100)
+    assert ledger.leased(campaign.id) == before
+
+    ledger.shorten(leadership, claim.block.id, at=40)
+    assert ledger.ask(claim.lease).stop == 40
+    ledger.want(campaign.id, Wanted.PAUSED)
+    assert ledger.ask(claim.lease) == ledger.renew(claim.lease)
+    ledger.lose(campaign.id, holders=[claim.lease.holder], reason="gone")
+    assert ledger.ask(claim.lease) == Reply(FENCED, Directive.STOP)

@@ -120,7 +120,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("PREFECT_API_URL", raising=False)
         patch.setenv("PREFECT_HOME", str(folder / "home"))  # no profile of whoever runs the tests
-        with api_server(folder) as url:
+        with api_server(folder, deployments=True) as url:
             yield url
 
 

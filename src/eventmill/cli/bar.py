@@ -35,28 +35,28 @@ class ProgressBar:
         self._seen: list[tuple[float, int]] = []
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        if not self._console.quiet:
+            self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._done.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
 
     def _follow(self) -> None:
         with _bar(self._console) as bar:
             bar.add_task(self._opened.record.name, total=None, rate="", left="", workers=0, losses=0)
-            said_at = time.monotonic()
-            while True:
-                last = self._done.wait(LOOK_SECONDS)
-                with suppress(LedgerError):  # looked at again in half a second
+            moves = self._console.is_terminal
+            last = False
+            while not last:
+                last = self._done.wait(LOOK_SECONDS if moves else LINE_SECONDS)
+                with suppress(LedgerError):  # looked at again soon
                     self._look(bar)
-                if not self._console.is_terminal and (last or time.monotonic() - said_at > LINE_SECONDS):
-                    said_at = time.monotonic()
+                if not moves:
                     self._console.print(self._line(bar.tasks[0]), highlight=False, soft_wrap=True)
-                if last:
-                    return
 
     def _look(self, bar: Progress) -> None:
         ledger, campaign_id = self._opened.ledger, self._opened.record.id

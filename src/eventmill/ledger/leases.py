@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from eventmill.errors import CampaignLed
 from eventmill.ledger import schema
-from eventmill.ledger.campaigns import dissolve_blocks, input_from, locked, settle
+from eventmill.ledger.campaigns import campaign_by, dissolve_blocks, input_from, locked, settle
 from eventmill.ledger.database import read_spans, read_spans_of_block, replace_spans
 from eventmill.ledger.holding import is_quarantined, living, note_seen
 from eventmill.ledger.journal import write_journal
@@ -181,6 +181,15 @@ class LeaseVerbs(LossVerbs):
             if not changed:
                 return Reply((Outcome.FENCED,), Directive.STOP)
             return Reply((Outcome.ACCEPTED,), DIRECTIVES[campaign.wanted], stop=row.stop)
+
+    def ask(self, lease: Lease) -> Reply:
+        """What `renew` would say: is the lease current, where does it end, what is to be done. Changes nothing."""
+        with self.reading() as tx:
+            row = read_block(tx, lease.block_id)
+            if row is None or row.attempt != lease.attempt:
+                return Reply((Outcome.FENCED,), Directive.STOP)
+            wanted = campaign_by(tx, schema.campaign.c.id == lease.campaign_id).wanted
+            return Reply((Outcome.ACCEPTED,), DIRECTIVES[wanted], stop=row.stop)
 
     def release(self, lease: Lease, *, drained: str | None = None) -> Outcome:
         """LEASED -> READY for what this holder did not commit; nobody's fault, no budget is touched.
