@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from benchmarks.work import Task, burn, last_commit
+from benchmarks.work import Task, burn, end_of
 
 RETRIES = 10
 DIARY = "diary"
@@ -77,7 +77,7 @@ def eventmill(task: Task, address: str) -> float:
     (folder / "campaign.yaml").write_text(yaml.safe_dump(campaign))
     command = [str(Path(sys.executable).with_name("eventmill")), "run", "campaign.yaml", "--json"]
     subprocess.run(command, cwd=folder, stdout=subprocess.DEVNULL, check=True)
-    return last_commit(folder)
+    return end_of("churn", folder)
 
 
 def prefect(task: Task, address: str) -> float:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import yaml
 
-from benchmarks.work import Task, compute_and_store, last_commit
+from benchmarks.work import Task, compute_and_store, end_of
 
 DEADLINE_SECONDS = 900.0
 
@@ -41,7 +41,7 @@ def eventmill(task: Task) -> float:
     subprocess.run(
         command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, timeout=DEADLINE_SECONDS, check=True
     )
-    return last_commit(folder)
+    return end_of("bench", folder)
 
 
 def prefect(task: Task) -> float:

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import sqlalchemy as sa
 
 LOG = "calls.log"
 
@@ -87,16 +86,17 @@ def read_calls(folder: str) -> Calls:
     )
 
 
-def last_commit(folder: Path) -> float:
-    """When the last range of Eventmill's campaign in `folder` was committed, by `time.monotonic`.
+def end_of(campaign: str, folder: Path) -> float:
+    """When the last event of a campaign with its ledger in `folder` was committed, by `time.monotonic`.
 
-    Read after the end: to look again and again would take the CPU that is measured.
+    As soon as its coordinator saw it, which closed the campaign. Read after the end: to look at the ledger again
+    and again would take the CPU that is measured.
     """
-    from eventmill.ledger import open_ledger, schema
+    from eventmill.ledger import open_ledger
 
-    with open_ledger(str(folder / ".eventmill/ledger.sqlite")).reading() as tx:
-        at = tx.execute(sa.select(sa.func.max(schema.output.c.committed_at))).scalar_one()
-    return float(at.timestamp() - time.time() + time.monotonic())
+    closed_at = open_ledger(str(folder / ".eventmill/ledger.sqlite")).campaign(campaign).closed_at
+    assert closed_at is not None
+    return closed_at.timestamp() - time.time() + time.monotonic()
 
 
 def _note(folder: Path, line: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from typing import Any
@@ -21,6 +22,8 @@ from eventmill.flows.leaving import Leaving
 DASK: dict[str, Any] = {
     # The ledger counts losses; Dask giving up on a task (KilledWorker) would leave its run "Running".
     "distributed.scheduler.allowed-failures": 1_000_000,
+    # Blocks wait on the scheduler, not on a worker that is busy: who joins has one at once.
+    "distributed.scheduler.worker-saturation": 1.0,
     # Dask watches itself hundreds of times a second. Where payloads use all cores, that is time they do not get.
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.interval": "500ms",
@@ -103,11 +106,16 @@ def let_workers_leave(runner: DaskTaskRunner, campaign: Campaign) -> None:
     runner.client.register_plugin(Leaving(campaign.cluster))
 
 
-def never_give_up(runner: DaskTaskRunner) -> None:
-    """Raise the limit of a scheduler that was started by somebody else."""
-    limit = DASK["distributed.scheduler.allowed-failures"]
-    runner.client.run_on_scheduler(_set_allowed_failures, limit=limit)
+def set_scheduler_up(runner: DaskTaskRunner) -> None:
+    """What matters of our settings, on a scheduler that may have been started by somebody else."""
+    runner.client.run_on_scheduler(
+        _set_up,
+        allowed_failures=DASK["distributed.scheduler.allowed-failures"],
+        saturation=DASK["distributed.scheduler.worker-saturation"],
+    )
 
 
-def _set_allowed_failures(dask_scheduler: Any, limit: int) -> None:
-    dask_scheduler.allowed_failures = limit
+def _set_up(dask_scheduler: Any, allowed_failures: int, saturation: float) -> None:
+    dask_scheduler.allowed_failures = allowed_failures
+    if not math.isinf(dask_scheduler.WORKER_SATURATION):  # somebody wants nothing to wait there
+        dask_scheduler.WORKER_SATURATION = saturation

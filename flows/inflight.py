@@ -16,7 +16,7 @@ from prefect.states import Crashed
 from prefect_dask.task_runners import DaskTaskRunner, PrefectDaskFuture
 
 from eventmill.coordinator import Coordinator
-from eventmill.flows.cluster import never_give_up
+from eventmill.flows.cluster import set_scheduler_up
 from eventmill.flows.members import Members
 from eventmill.flows.reaching import if_it_answers
 from eventmill.model import Block
@@ -40,7 +40,7 @@ class InFlight:
         self._runner = runner
         self._flights: dict[str, _Flight] = {}
         self._gone_since: dict[str, float] = {}
-        never_give_up(runner)
+        set_scheduler_up(runner)
         self._members = Members(coordinator, runner)
 
     def __enter__(self) -> Self:

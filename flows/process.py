@@ -23,6 +23,7 @@ from eventmill.flows.inflight import InFlight
 from eventmill.flows.interrupts import check_interrupted
 from eventmill.flows.progress import Progress, show_result
 from eventmill.flows.slots import Slots
+from eventmill.flows.warming import warm_workers
 from eventmill.flows.wishes import Wishes
 from eventmill.model import NewInput
 from eventmill.opening import Changed, open_campaign, register
@@ -143,7 +144,7 @@ def dispatch(
 ) -> None:
     """Keep a bounded number of reserved blocks on the cluster until no event has to be processed any more."""
     let_workers_leave(runner, coordinator.campaign)
-    with InFlight(coordinator, runner) as flying:
+    with warm_workers(runner, coordinator.opened.order), InFlight(coordinator, runner) as flying:
         while not coordinator.is_finished() and coordinator.is_wanted():
             live = coordinator.slots = look_around(coordinator, slots)
             while flying.has_room(live) and (block := coordinator.next_block(slots=live)) is not None:

@@ -46,9 +46,6 @@ SHORTEST_RANGE_SECONDS = 0.5
 LEAST_OVERHEAD_SECONDS = 0.01
 """What a range costs at least, its output and commit included, of which a slot's waiting is only a part."""
 
-LOSSES_KNOWN = 3
-"""Fewer losses say nothing of their rate."""
-
 
 @dataclass(frozen=True, slots=True)
 class RangeSize:
@@ -68,9 +65,10 @@ def range_seconds(rate: LossRate, *, longest: float) -> float:
 
     `sqrt(2 o / lambda)` for an overhead `o` of each range and `lambda` losses in a second of a slot: J. W. Young,
     A first order approximation to the optimum checkpoint interval, CACM 17(9), 1974. Where next to nothing is
-    lost, that would be minutes; longer than `longest` gains little and makes the end uneven.
+    lost, that would be minutes; longer than `longest` gains little and makes the end uneven. The first loss
+    counts: ranges that are too short for a while cost little, ones that are too long their time at each loss.
     """
-    if rate.losses < LOSSES_KNOWN or rate.slot_seconds <= 0:
+    if not rate.losses or rate.slot_seconds <= 0:
         return longest
     overhead = max(rate.overhead_seconds, LEAST_OVERHEAD_SECONDS)
     best = math.sqrt(2 * overhead * rate.slot_seconds / rate.losses)

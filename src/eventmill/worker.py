@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from eventmill import cutting, draining
 from eventmill.errors import EventmillError, InputError
@@ -35,7 +36,7 @@ from eventmill.model import (
 )
 from eventmill.payloads.bundling import unpack_bundle
 from eventmill.payloads.calls import PayloadEntry, RangeCall, RangeResult
-from eventmill.payloads.pool import borrow
+from eventmill.payloads.pool import borrow, prepare
 from eventmill.payloads.scratch import code_folder, open_scratch, stage
 from eventmill.payloads.warm import WarmPayload
 from eventmill.sources import Source, open_source
@@ -69,19 +70,32 @@ def run_block(order: WorkOrder, block_id: int, *, holder: str) -> BlockReport:
             time.sleep(QUARANTINE_SECONDS)
             return BlockReport(note="this worker is in quarantine")
         return BlockReport(note="nothing of this block was left to do for this worker")
-    code = payload_entry(order.ledger_url, order.payload.digest)
-    with (
-        borrow(
-            code, parameters=order.payload.parameters, columns=order.columns, memory_bytes=order.memory_bytes
-        ) as payload,
-        open_scratch() as scratch,
-    ):
+    with borrow(**_payload_of(order)) as payload, open_scratch() as scratch:
         work = _BlockWork(order, claim, ledger, payload, scratch)
         try:
             with end.in_hand(work.end):
                 return work.run()
         finally:
             ledger.release(claim.lease, drained=work.drained)  # what is left, if anything is
+
+
+def warm_up(order: WorkOrder, *, slots: int) -> None:
+    """Set up the payloads that the first blocks on this worker will want; returns when they are, or cannot be.
+
+    What is wrong, the first block finds out, too.
+    """
+    with suppress(EventmillError):
+        if draining.here().why is None:
+            prepare(**_payload_of(order), number=slots)
+
+
+def _payload_of(order: WorkOrder) -> dict[str, Any]:
+    return {
+        "code": payload_entry(order.ledger_url, order.payload.digest),
+        "parameters": order.payload.parameters,
+        "columns": order.columns,
+        "memory_bytes": order.memory_bytes,
+    }
 
 
 @lru_cache(maxsize=8)
@@ -183,14 +197,13 @@ class _BlockWork:
         return self.directive is Directive.STOP
 
     def _set_up(self) -> bool:
-        was_warm = self.payload.alive
         failure = self.payload.start()
         if failure is not None:
             if not self._is_stopped():
                 self.obey(self.ledger.setup_failed(self.claim.lease, failure))
             return False
-        if not was_warm:
-            self.ledger.account_setup(self.claim.lease.campaign_id, self.payload.cpu_seconds)
+        if seconds := self.payload.take_setup_seconds():
+            self.ledger.account_setup(self.claim.lease.campaign_id, seconds)
         return True
 
     def _open_source(self, *, expected: str | None = None) -> Source:

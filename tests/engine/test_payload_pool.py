@@ -86,6 +86,21 @@ def test_other_configurations_keep_one_idle_payload_and_the_oldest_none(pool: Po
     assert all(payload.alive for payload in later)
 
 
+def test_a_payload_that_was_prepared_is_the_one_that_is_borrowed(pool: Pool, code: PayloadEntry) -> None:
+    """It is set up already, also for whoever comes in the middle of that; its set-up is accounted once."""
+    for _ in range(2):
+        pool.prepare(code, parameters={}, columns=None, number=2)
+    with (
+        pool.borrow(code, parameters={}, columns=None) as one,
+        pool.borrow(code, parameters={}, columns=None) as other,
+        pool.borrow(code, parameters={}, columns=None) as third,
+    ):
+        assert [payload.alive for payload in (one, other, third)] == [True, True, False]
+        assert one.start() is None
+        assert one.take_setup_seconds() > 0.0
+        assert one.take_setup_seconds() == 0.0
+
+
 def test_a_different_digest_or_column_is_a_different_payload(pool: Pool, code: PayloadEntry) -> None:
     """Nothing is shared between code or columns that differ."""
     newer = PayloadEntry(code.entry, "newer", code.bundle_folder)

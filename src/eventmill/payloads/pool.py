@@ -61,6 +61,31 @@ class Pool:
             for other in surplus:
                 other.stop()
 
+    def prepare(
+        self,
+        code: PayloadEntry,
+        *,
+        parameters: Mapping[str, Any],
+        columns: Mapping[str, str] | None,
+        memory_bytes: int | None = None,
+        number: int = 1,
+    ) -> None:
+        """Have so many payloads of this configuration set up before anybody asks; returns when they are.
+
+        Whoever borrows one meanwhile waits for its set-up, and is told of a failure by his own.
+        """
+        key = _key(code, parameters, columns, memory_bytes)
+        new = [
+            WarmPayload(code=code, parameters=parameters, columns=columns, memory_bytes=memory_bytes)
+            for _ in range(number)
+        ]
+        with self._lock:
+            idle = self._idle[key] = self._idle.pop(key, [])
+            del new[max(0, number - len(idle)) :]
+            idle += new
+        for payload in new:
+            payload.start()
+
     def _take_surplus(self) -> list[WarmPayload]:
         others = list(self._idle)[:-1]
         surplus: list[WarmPayload] = []
@@ -105,6 +130,18 @@ def borrow(
 ) -> AbstractContextManager[WarmPayload]:
     """`Pool.borrow` of this process's one pool, whose payloads end with the interpreter."""
     return _pool.borrow(code, parameters=parameters, columns=columns, memory_bytes=memory_bytes)
+
+
+def prepare(
+    code: PayloadEntry,
+    *,
+    parameters: Mapping[str, Any],
+    columns: Mapping[str, str] | None,
+    memory_bytes: int | None = None,
+    number: int = 1,
+) -> None:
+    """`Pool.prepare` for this process's one pool."""
+    _pool.prepare(code, parameters=parameters, columns=columns, memory_bytes=memory_bytes, number=number)
 
 
 def stop_all() -> None:

@@ -40,6 +40,7 @@ class WarmPayload:
         self._guard = threading.Lock()  # around `_process`
         self._process: ChildProcess | None = None
         self._cpu_seconds = 0.0  # of the process, up to its last answer
+        self._setup_seconds = 0.0  # CPU of set-ups that nobody was told of
 
     @property
     def alive(self) -> bool:
@@ -53,10 +54,10 @@ class WarmPayload:
         process = self._process
         return None if process is None else process.pid
 
-    @property
-    def cpu_seconds(self) -> float:
-        """CPU that the present process had used at its last answer, its set-up included."""
-        return self._cpu_seconds
+    def take_setup_seconds(self) -> float:
+        """CPU of set-ups that went well since this was asked last."""
+        seconds, self._setup_seconds = self._setup_seconds, 0.0
+        return seconds
 
     def start(self) -> FailureReport | None:
         """Start and set up, which may take minutes; None when it is ready, else a report of kind SETUP."""
@@ -121,6 +122,7 @@ class WarmPayload:
                 summary = f"{outcome.summary} while it was set up"
                 return FailureReport(FailureKind.SETUP, summary, "", outcome.printed, outcome.cpu_seconds)
             return outcome
+        self._setup_seconds += self._cpu_seconds
         return None
 
     def _call(self, call: RangeCall, timeout: float | None) -> RangeResult | FailureReport:

@@ -1,0 +1,43 @@
+"""Payloads are set up on a worker as soon as it joins, while its first block is still on its way."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import distributed
+from prefect_dask.task_runners import DaskTaskRunner
+
+from eventmill.model import WorkOrder
+from eventmill.worker import warm_up
+
+
+class WarmsUp(distributed.WorkerPlugin):
+    """Sets up one payload for each thread of a worker, from a thread of its own."""
+
+    idempotent = True
+
+    def __init__(self, order: WorkOrder) -> None:
+        self.order = order
+        self.name = f"eventmill-warms-up {order.campaign_id} {order.payload.digest}"
+
+    def setup(self, worker: distributed.Worker) -> None:
+        """Called when a worker starts, or at once on those that run."""
+        slots = worker.state.nthreads
+        thread = threading.Thread(
+            target=warm_up, args=(self.order,), kwargs={"slots": slots}, name="warm-up", daemon=True
+        )
+        thread.start()
+
+
+@contextmanager
+def warm_workers(runner: DaskTaskRunner, order: WorkOrder) -> Iterator[None]:
+    """For a while, whoever joins prepares for this campaign."""
+    plugin = WarmsUp(order)
+    runner.client.register_plugin(plugin)
+    try:
+        yield
+    finally:
+        with suppress(OSError, ValueError, distributed.TimeoutError):  # the scheduler is gone, or another one
+            runner.client.unregister_worker_plugin(plugin.name)
