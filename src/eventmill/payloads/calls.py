@@ -80,8 +80,15 @@ class RangeResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Imports:
+    """Sent to a child that is started before anybody knows its payload: import these, as far as they are here."""
+
+    modules: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SetUp:
-    """First message to a child. `parameters` is a pickle, so that an unreadable one is a report.
+    """First message to a child, but for `Imports`. `parameters` is a pickle: an unreadable one is a report.
 
     `path` is the parent's `sys.path`: what the worker can import, its payload can import. `memory_bytes` is how
     much memory it may ask for.
@@ -97,7 +104,7 @@ class SetUp:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a child says to a message: it was set up (None), a range was worked, or why not.
+    """What a child says to a message: it has imported, or was set up (None), a range was worked, or why not.
 
     `cpu_total_seconds` is all that the process has used so far, so that a crash can be charged for its call.
     """

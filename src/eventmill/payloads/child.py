@@ -27,7 +27,7 @@ from typing import Any
 
 from eventmill.errors import CampaignError, PayloadError
 from eventmill.model import FailureKind
-from eventmill.payloads.calls import Answer, RangeCall, RangeResult, Refusal, SetUp, Where
+from eventmill.payloads.calls import Answer, Imports, RangeCall, RangeResult, Refusal, SetUp, Where
 from eventmill.payloads.memory import is_out_of_memory, limit_memory, told_limit
 
 _OURS = str(Path(__file__).parent)
@@ -53,7 +53,13 @@ def main(descriptor: int, parent: int) -> None:
 
 
 def _serve(connection: Connection[Any, Any]) -> None:
-    request: SetUp = connection.recv()
+    request: SetUp | Imports = connection.recv()
+    while isinstance(request, Imports):
+        for name in request.modules:
+            with contextlib.suppress(Exception):  # what a payload needs and is not there, the payload will say
+                importlib.import_module(name)
+        connection.send(_answer(None))
+        request = connection.recv()
     payload = _set_up(request)
     if isinstance(payload, Refusal):
         connection.send(_answer(payload))

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from eventmill.payloads.calls import Answer, RangeCall, SetUp
+from eventmill.payloads.calls import Answer, Imports, RangeCall, SetUp
 
 PRINTED_BYTES = 4096
 """How much of the end of what a payload printed is kept."""
@@ -96,7 +96,7 @@ class ChildProcess:
         """The process id, which is also its process group."""
         return self._popen.pid
 
-    def send(self, message: SetUp | RangeCall) -> None:
+    def send(self, message: Imports | SetUp | RangeCall) -> None:
         """Begin an exchange: forget what was printed before. A child that is gone is noticed by `receive`."""
         self._drain()
         self._printed = b""

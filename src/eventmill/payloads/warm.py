@@ -13,6 +13,7 @@ from eventmill.model import FailureKind, FailureReport
 from eventmill.payloads.calls import Answer, PayloadEntry, RangeCall, RangeResult, Refusal, SetUp
 from eventmill.payloads.memory import told_limit
 from eventmill.payloads.process import ChildProcess
+from eventmill.payloads.spares import take_spare
 
 _PATIENCE_SECONDS = 2.0  # for a payload's exit handlers
 
@@ -99,7 +100,7 @@ class WarmPayload:
             return FailureReport(FailureKind.SETUP, f"the payload's parameters cannot be pickled: {error}")
         try:
             with self._guard:
-                process = self._process = ChildProcess()
+                process = self._process = take_spare()
         except OSError as error:
             return FailureReport(FailureKind.SETUP, f"no process for the payload could be started: {error}")
         self._cpu_seconds = 0.0

@@ -1,0 +1,26 @@
+"""For clusters of your own: `dask worker --preload eventmill.flows.preload` makes a worker quick from the start.
+
+Before it registers it has imported what blocks need, and for each of its threads a payload's process waits.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import distributed
+
+from eventmill.payloads.spares import start_spares
+
+# The first one imports while we do.
+_first = threading.Thread(target=start_spares, args=(1,))
+_first.start()
+
+import eventmill.tasks.merge  # noqa: E402
+import eventmill.tasks.process  # noqa: E402
+import eventmill.tasks.split  # noqa: E402, F401
+
+
+def dask_setup(worker: distributed.Worker) -> None:
+    """Called by Dask before the worker registers."""
+    _first.join()
+    start_spares(worker.state.nthreads)

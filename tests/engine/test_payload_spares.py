@@ -1,0 +1,58 @@
+"""Processes for payloads that wait before anybody asks for one."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from eventmill.payloads import spares
+from eventmill.payloads.calls import PayloadEntry
+from eventmill.payloads.warm import WarmPayload
+
+
+@pytest.fixture
+def code(tmp_path: Path) -> PayloadEntry:
+    """A payload that does nothing."""
+    (tmp_path / "idle.py").write_text("def idle(events, where): ...")
+    return PayloadEntry("idle:idle", "digest", tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def _none_left() -> Iterator[None]:
+    yield
+    while spares._spares:
+        spares.take_spare().close(1.0)
+
+
+def test_the_next_payload_is_set_up_in_a_process_that_waits(code: PayloadEntry) -> None:
+    """Once; another one starts its own."""
+    spares.start_spares(1)
+    spares.start_spares(1)
+    (waiting,) = spares._spares
+    first = WarmPayload(code=code, parameters={}, columns=None)
+    second = WarmPayload(code=code, parameters={}, columns=None)
+    try:
+        assert first.start() is None
+        assert second.start() is None
+        assert first.pid == waiting.pid != second.pid
+        assert not spares._spares
+    finally:
+        first.stop()
+        second.stop()
+
+
+def test_a_spare_that_died_is_not_taken() -> None:
+    """Nobody notices."""
+    spares.start_spares(2)
+    dead = spares._spares[-1]
+    os.kill(dead.pid, signal.SIGKILL)
+    while dead.ending() is None:
+        pass
+    taken = spares.take_spare()
+    assert taken.pid != dead.pid
+    assert taken.ending() is None
+    taken.close(1.0)
