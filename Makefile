@@ -4,6 +4,9 @@ PYTHON = python3
 BIN = .venv/bin
 READY = .venv/.ready
 
+# Where it is set, each of the many processes of a test would compile Eventmill anew: a second of a core.
+unexport PYTHONDONTWRITEBYTECODE
+
 help:
 	@echo "make setup   the environment in .venv, exactly as in requirements.lock"
 	@echo "make demo    3,000 collisions on workers of which one is killed: merged, audited, drawn (in ./demo, made anew)"

@@ -22,19 +22,19 @@ from benchmarks.work import Task
 
 EVENT_SECONDS = 0.1
 RANGE_EVENTS = 50
-RANGES = 20
+RANGES = 30
 CALM_RANGES = 6
 SLOTS = 2
 NAMES = ("eventmill", "prefect", "dask", "ray")
 
 KILL_SECONDS, REPLACE_SECONDS = 10.0, 3.0
-DEADLINE_SECONDS = 150.0
+DEADLINE_SECONDS = 240.0
 """From the first event; whoever is not done by then is taken not to come to its end."""
 
 START_SECONDS = 240.0
 """Until the first event."""
 
-LOOK_SECONDS = 0.1
+LOOK_SECONDS = 0.2
 
 
 PRELOADED = {"eventmill": "eventmill.flows.preload", "prefect": "prefect_dask", "dask": "benchmarks.churners"}

@@ -33,12 +33,17 @@ class Slots(Protocol):
 
 
 class DaskSlots:
-    """A scheduler and workers with one thread each, without nannies; use it in a `with` block."""
+    """A scheduler and workers with one thread each, without nannies; use it in a `with` block.
+
+    Each slot is a core: as on machines of their own, a worker that starts takes nothing from one that works.
+    """
 
     def __init__(self, folder: Path, number: int, *, preload: str) -> None:
         self._folder, self._number, self._preload = folder, number, preload
         self._file = folder / "scheduler.json"
-        self._workers: list[subprocess.Popen[bytes]] = []
+        self._workers: list[tuple[int, subprocess.Popen[bytes]]] = []
+        cores = sorted(os.sched_getaffinity(0))
+        self._free = [cores[slot % len(cores)] for slot in range(number)]
 
     def __enter__(self) -> DaskSlots:
         self._scheduler = self._start("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard")
@@ -54,7 +59,7 @@ class DaskSlots:
 
     def __exit__(self, *_: object) -> None:
         self._client.close()
-        for process in [*self._workers, self._scheduler]:
+        for process in [*(worker for _, worker in self._workers), self._scheduler]:
             process.kill()
             process.wait()
 
@@ -66,17 +71,20 @@ class DaskSlots:
         """The oldest worker; a payload of Eventmill's dies with its worker."""
         if not self._workers:
             return False
-        oldest = self._workers.pop(0)
+        core, oldest = self._workers.pop(0)
+        self._free.append(core)
         oldest.kill()
         oldest.wait()
         return True
 
     def replace(self) -> None:
-        """Start another worker."""
+        """Start another worker, where the last one died."""
         options = ["--nthreads", "1", "--no-nanny", "--no-dashboard", "--memory-limit", "0"]
         # What its tasks import, it imports before it registers.
         options += ["--preload", self._preload]
-        self._workers.append(self._start("worker", *options))
+        core, worker = self._free.pop(0), self._start("worker", *options)
+        os.sched_setaffinity(worker.pid, {core})
+        self._workers.append((core, worker))
 
     def _start(self, what: str, *options: str) -> subprocess.Popen[bytes]:
         with (self._folder / "dask.log").open("ab") as log:

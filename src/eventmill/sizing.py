@@ -43,8 +43,8 @@ SHORTEST_EVENT_SECONDS = 1e-6
 SHORTEST_RANGE_SECONDS = 0.5
 """No loss rate makes automatic ranges shorter: many small outputs cost the store and the merge, too."""
 
-LEAST_OVERHEAD_SECONDS = 0.01
-"""What a range costs at least, its output and commit included, of which a slot's waiting is only a part."""
+LEAST_OVERHEAD_SECONDS = 0.02
+"""What a range costs its slot at least, output and commit included, of which waiting is only a part (`make bench`)."""
 
 
 @dataclass(frozen=True, slots=True)
