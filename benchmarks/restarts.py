@@ -1,7 +1,8 @@
 """How soon a campaign goes on when who coordinates it is killed at a random moment; what is computed again.
 
 Real runs of the real command. A killed flow process or Dask scheduler is followed by `eventmill run` again; a
-killed Prefect server is started again by the run itself. Times are seconds, medians over the seeds.
+killed Prefect server is started again by the run itself. And how soon a worker that joins begins its first event.
+Times are seconds, medians over the seeds.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from statistics import median
 
+import distributed
 import httpx
 import sqlalchemy as sa
 
@@ -37,6 +39,7 @@ def measure() -> Figures:
         folder = Path(top)
         with api_server(folder / "prefect"):
             found |= _median("flow process", [_flow_process(folder / f"flow-{seed}", seed) for seed in SEEDS])
+            found["joining seconds"] = median(_joining(folder / "joining"))
             found |= _median("Dask scheduler", [_scheduler(folder / f"dask-{seed}", seed) for seed in SEEDS])
         found |= _median("Prefect server", [_server(folder / f"server-{seed}", seed) for seed in SEEDS])
     return found
@@ -77,6 +80,34 @@ def _scheduler(folder: Path, seed: int) -> Figures:
             return _again(run, "--changed", "accept")
     finally:
         elsewhere.end()
+
+
+def _joining(folder: Path) -> list[float]:
+    """From a worker's registration to its first call of the payload, with one worker more each time."""
+    folder.mkdir()
+    elsewhere = Elsewhere(folder)
+    seconds = []
+    try:
+        with _a_run(folder / "run") as run:
+            _cluster(run, elsewhere)
+            run.write(events=2000, merge=1000, cluster={"profile": "address", "address": elsewhere.address})
+            run.start()
+            run.until_done(8)
+            with distributed.Client(elsewhere.address, set_as_default=False) as client:
+                for _ in SEEDS:
+                    workers, callers = len(client.nthreads()), _callers(run)
+                    elsewhere.start_worker("--preload", "eventmill.flows.preload")
+                    run.until(lambda workers=workers: len(client.nthreads()) > workers)
+                    registered = time.monotonic()
+                    run.until(lambda callers=callers: len(_callers(run)) > len(callers))
+                    seconds.append(time.monotonic() - registered)
+    finally:
+        elsewhere.end()
+    return seconds
+
+
+def _callers(run: Run) -> set[str]:
+    return {line.split()[0] for line in (run.folder / "calls.log").read_text().splitlines()}
 
 
 def _cluster(run: Run, elsewhere: Elsewhere) -> None:

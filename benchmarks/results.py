@@ -115,7 +115,8 @@ def _churn(found: Mapping[str, float]) -> list[Row]:
 
 
 def _restarts(found: Mapping[str, float]) -> list[Row]:
-    lines = []
+    joining = f"{found['joining seconds']:.2f} s after its registration, with 'eventmill.flows.preload'"
+    lines = [Row("the first event of a worker that joins", joining)]
     for killed in ("flow process", "Dask scheduler", "Prefect server"):
         mine = {name.removeprefix(f"{killed} "): value for name, value in found.items() if name.startswith(killed)}
         times = ", ".join(

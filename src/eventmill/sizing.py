@@ -44,7 +44,7 @@ SHORTEST_RANGE_SECONDS = 0.5
 """No loss rate makes automatic ranges shorter: many small outputs cost the store and the merge, too."""
 
 LEAST_OVERHEAD_SECONDS = 0.02
-"""What a range costs its slot at least, output and commit included, of which waiting is only a part (`make bench`)."""
+"""What a range costs its slot at least, with its output and commit, of which waiting is only a part."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,6 +75,12 @@ class Team:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
+    def deploy(self) -> None:
+        """Everything in `prefect.yaml`, in a pool with a worker."""
+        self.prefect("work-pool", "create", "eventmill", "--type", "process", "--overwrite")
+        self.prefect("deploy", "--all")
+        self.start_worker()
+
     def start_worker(self) -> None:
         """A Prefect worker of the pool, on this machine; from now on there is a deadline."""
         self.deadline = time.monotonic() + DEADLINE_SECONDS

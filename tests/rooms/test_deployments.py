@@ -9,11 +9,32 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, State
 
+from eventmill.errors import LedgerError
+from eventmill.ledger import Ledger, open_ledger
+from eventmill.model import CampaignRecord
 from tests.rooms.conftest import Team
 
 EVENTS = 60
+
+SLOW = """
+import time
+import pyarrow as pa
+
+
+def slow(events, where):
+    time.sleep(0.2)
+    return pa.table({"event": events})
+"""
+
+
+def events_in_files(team: Team) -> Counter[int]:
+    """How often each event stands in the merged files."""
+    counted: Counter[int] = Counter()
+    for file in (team.folder / "out").glob("*.parquet"):
+        counted.update(pq.read_table(file)["event"].to_pylist())
+    return counted
 
 
 @pytest.mark.timeout(500)  # the deadline is in `until`; before that the server starts and three commands run
@@ -30,9 +51,7 @@ def test_a_deployed_campaign_is_merged_by_a_run_that_starts_by_itself(
         "cluster": {"profile": "local", "workers": 1},
     }
     (team.folder / "campaign.yaml").write_text(yaml.safe_dump(campaign))
-    team.prefect("work-pool", "create", "eventmill", "--type", "process")
-    team.prefect("deploy", "--all")
-    team.start_worker()
+    team.deploy()
     team.prefect("deployment", "run", "process/process", "--param", "campaign=campaign.yaml")
 
     def ended(flow: str) -> FlowRun | None:
@@ -46,11 +65,64 @@ def test_a_deployed_campaign_is_merged_by_a_run_that_starts_by_itself(
     assert (merged.name, merged.state_name) == ("squares · merge", "Completed"), merged.state.message
     assert merged.created_by.type == "AUTOMATION"
     files = sorted((team.folder / "out").glob("*.parquet"))
-    counted: Counter[int] = Counter()
-    for file in files:
-        counted.update(pq.read_table(file)["event"].to_pylist())
-    assert counted == Counter(range(EVENTS))
+    assert events_in_files(team) == Counter(range(EVENTS))
     manifest = json.loads((team.folder / "out/_squares-manifest.json").read_text())
     assert [entry["key"] for entry in manifest["merged"]] == [file.name for file in files]
     schedule = client.read_deployment_by_name("process/process").schedules[0]
     assert not schedule.active
+
+
+@pytest.mark.system
+@pytest.mark.timeout(500)
+def test_a_deployed_run_that_is_cancelled_can_be_run_again(team: Team, client: SyncPrefectClient) -> None:
+    """Its blocks end, the flow run is Cancelled, nothing stays leased; the next run does the rest."""
+    campaign = {
+        "name": "cancelled",
+        "inputs": {"generated": {"events": 400}},
+        "payload": {"callable": "slow.py:slow"},
+        "ranges": {"events": 4},
+        "output": {"store": "out", "merge": {"events": 100}},
+        "cluster": {"profile": "local", "workers": 2},
+    }
+    (team.folder / "campaign.yaml").write_text(yaml.safe_dump(campaign))
+    (team.folder / "slow.py").write_text(SLOW)
+    team.deploy()
+
+    def run() -> FlowRun:
+        before = {each.id for each in team.runs(client, "process")}
+        team.prefect(
+            "deployment",
+            "run",
+            "process/process",
+            "--param",
+            "campaign=campaign.yaml",
+            "--param",
+            "merging=beside",
+        )
+        (new,) = [each for each in team.runs(client, "process") if each.id not in before]
+        return new
+
+    def ended(run: FlowRun) -> State | None:
+        state = client.read_flow_run(run.id).state
+        return state if state and state.is_final() else None
+
+    first = run()
+    ledger, record = team.until(lambda: open_campaign_of(team, "cancelled"))
+    team.until(lambda: ledger.counts(record.id).done >= 20)
+    team.prefect("flow-run", "cancel", str(first.id))
+    assert team.until(lambda: ended(first)).is_cancelled()
+    team.until(lambda: not ledger.counts(record.id).leased)
+    assert ledger.counts(record.id).done < 400
+    assert not {"loss", "failure"} & set(ledger.count_incidents(record.id))
+    second = run()
+    assert team.until(lambda: ended(second)).is_completed()
+    assert events_in_files(team) == Counter(range(400))
+
+
+def open_campaign_of(team: Team, name: str) -> tuple[Ledger, CampaignRecord] | None:
+    """Ledger and campaign, once they are there."""
+    try:
+        ledger = open_ledger(str(team.folder / ".eventmill/ledger.sqlite"))
+        return ledger, ledger.campaign(name)
+    except LedgerError:
+        return None
