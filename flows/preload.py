@@ -1,12 +1,14 @@
 """For clusters of your own: `dask worker --preload eventmill.flows.preload` makes a worker quick from the start.
 
-Before it registers it has imported what blocks need, and for each of its threads a payload's process waits.
+Before it registers it has imported what blocks need, and for each of its threads a payload's process waits. And it
+watches itself no more than our own workers do: where payloads use all cores, that is time they do not get.
 """
 
 from __future__ import annotations
 
 import threading
 
+import dask
 import distributed
 
 from eventmill.payloads.spares import start_spares
@@ -18,6 +20,9 @@ _first.start()
 import eventmill.tasks.merge  # noqa: E402
 import eventmill.tasks.process  # noqa: E402
 import eventmill.tasks.split  # noqa: E402, F401
+from eventmill.flows.cluster import DASK  # noqa: E402
+
+dask.config.set(DASK)  # Dask imports this before it makes the worker
 
 
 def dask_setup(worker: distributed.Worker) -> None:
