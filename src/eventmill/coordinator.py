@@ -33,6 +33,9 @@ SETUPS_IN_A_ROW = 3
 SAMPLE_EVERY = timedelta(seconds=2)
 """How often the report's curves get a point, in a short campaign; in a long one it is rarer."""
 
+MUCH_LONGER = 2
+"""Ranges so many times longer than is wise by now are cut anew, as far as they are not begun."""
+
 WATCH_SECONDS = 1.0
 """How often the lead is renewed and leases are looked at; both outlast many of these."""
 
@@ -221,7 +224,20 @@ class Coordinator:
         if not ledger.keep_lead(self.lead):
             raise CampaignLed("another coordinator has taken over this campaign; this one stops.")
         self._note_sample(SAMPLE_EVERY)
+        self._cut_anew()
         return lost + ledger.expire(campaign_id)
+
+    def _cut_anew(self) -> None:
+        """Take back what is still to be worked in ranges much longer than losses allow by now.
+
+        A block lasts for tens of seconds; where workers come and go, that would be several losses too late.
+        """
+        size = self.range_size
+        if size is None or not size.losses_per_second:
+            return
+        for lease in self.opened.ledger.leased(self.opened.record.id):
+            if lease.range_events > MUCH_LONGER * size.events and lease.begun < lease.stop:
+                self.opened.ledger.shorten(self.lead, lease.block_id, at=lease.begun)
 
     def settled(self, error: BaseException | None) -> None:
         """Take note of how a block's task ended; the ledger knows already what became of its events.

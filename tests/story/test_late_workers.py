@@ -51,9 +51,9 @@ def fenced_ranges(crew: Crew) -> int:
     return crew.ledger.usage(crew.record.id)["fenced"][0]
 
 
-def assert_exact(crew: Crew) -> None:
+def assert_exact(crew: Crew, *, events: int = 2000) -> None:
     """Every event once, in the files; nothing else in the store; nothing of the late worker counts."""
-    assert crew.rows()["event"].to_pylist() == list(range(2000))
+    assert crew.rows()["event"].to_pylist() == list(range(events))
     found = crew.audit()
     assert (found.problems, found.orphans) == ((), 0)
     assert [*(Path(crew.record.store_url) / "_ranges").glob("**/*.*")] == []
@@ -133,3 +133,22 @@ def test_a_worker_twenty_times_slower(campaign: Callable[..., Campaign], tmp_pat
 
         assert crew.journal("loss") == ()
         assert_exact(crew)
+
+
+def test_a_first_loss_shortens_what_is_cut_already(campaign: Callable[..., Campaign], tmp_path: Path) -> None:
+    """Blocks that were handed out with long ranges are taken back, but for what is begun, and cut anew."""
+    ranges = {"seconds": "2s", "block": "60s"}
+    story = campaign("paced", events=4000, parameters={"seconds": 0.002}, ranges=ranges)
+    with Crew(story, tmp_path) as crew:
+
+        def longest() -> int:
+            return max((lease.range_events for lease in crew.ledger.leased(crew.record.id)), default=0)
+
+        crew.run(until=lambda counts: longest() >= 500)
+        assert crew.kill_one()
+        crew.run(until=lambda counts: bool(crew.journal("loss")) and 0 < longest() <= 400)
+        assert crew.coordinator.range_size is not None
+        assert crew.coordinator.range_size.events <= 400
+        assert crew.ledger.counts(crew.record.id).open
+        crew.run()
+        assert_exact(crew, events=4000)

@@ -184,3 +184,9 @@ def slow_and_noted(events, where, *, seconds, log):
         lines.write(f"{where}\n")
     time.sleep(seconds)
     return table(event=events)
+
+
+def paced(events, where, *, seconds):
+    """The event numbers, after so many seconds for each."""
+    time.sleep(seconds * len(events))
+    return table(event=events)
