@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from eventmill.errors import StoreError
 from eventmill.ledger import Ledger
 from eventmill.model import CampaignRecord
 from eventmill.states import State
 from eventmill.store import Store
-
-TRIES = 5
-"""How often a manifest is written anew while others write it too."""
+from eventmill.store.replacing import replace
 
 
 def manifest_key(campaign: str) -> str:
@@ -68,17 +64,10 @@ def manifest(ledger: Ledger, record: CampaignRecord) -> dict[str, Any]:
 def write_manifest(ledger: Ledger, store: Store, record: CampaignRecord) -> str:
     """Write the manifest anew and return its key. Harmless when two processes do it at once."""
     key = manifest_key(record.name)
-    for rest in reversed(range(TRIES)):
+
+    def write(path: Path) -> None:
         text = json.dumps(manifest(ledger, ledger.campaign(record.name)), indent=2) + "\n"
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "manifest.json"
-            path.write_text(text, encoding="utf-8")
-            store.delete([key])
-            try:
-                store.put(key, path)
-                break
-            except StoreError:
-                if not rest or store.size(key) is None:
-                    raise
-                # Another process wrote it between the two. It may have read the ledger before us: once more.
+        path.write_text(text, encoding="utf-8")
+
+    replace(store, key, write)
     return key

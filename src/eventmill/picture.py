@@ -6,16 +6,15 @@ Drawn with matplotlib, and left out where that is not installed: the files hold 
 from __future__ import annotations
 
 import importlib.util
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from eventmill import histograms
 from eventmill.campaign import format_of
-from eventmill.errors import StoreError
 from eventmill.ledger import Ledger
 from eventmill.model import CampaignRecord
 from eventmill.store import Store
+from eventmill.store.replacing import replace
 
 COLUMNS = 3
 """Histograms beside each other."""
@@ -42,15 +41,8 @@ def write_picture(ledger: Ledger, store: Store, record: CampaignRecord) -> str |
         with store.open(file.key) as opened:
             total = histograms.added(total, histograms.load(opened, name=file.key), name=file.key)
     key = picture_key(record.name)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "histograms.png"
-        draw(total, path, title=f"{record.name}: {sum(file.events for file in files):,} events")
-        store.delete([key])
-        try:
-            store.put(key, path)
-        except StoreError:
-            if store.size(key) is None:
-                raise
+    title = f"{record.name}: {sum(file.events for file in files):,} events"
+    replace(store, key, lambda path: draw(total, path, title=title))
     return key
 
 

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import tempfile
 from pathlib import Path
 
-from eventmill.errors import StoreError
 from eventmill.ledger import Ledger
 from eventmill.model import CampaignRecord
 from eventmill.report import Report, as_data, report
 from eventmill.store import Store
-
-TRIES = 3
-"""How often a file is written anew while others write it too."""
+from eventmill.store.replacing import replace
 
 POINTS_TO_DRAW = 3
 """Two points make no curve: a campaign of a few seconds has only numbers."""
@@ -32,25 +28,11 @@ def write_report(ledger: Ledger, store: Store, record: CampaignRecord) -> str:
     when two processes do it at once.
     """
     made = report(ledger, ledger.campaign(record.name))
-    with tempfile.TemporaryDirectory() as folder:
-        numbers, picture = Path(folder) / "report.json", Path(folder) / "report.png"
-        numbers.write_text(json.dumps(as_data(made), indent=2) + "\n", encoding="utf-8")
-        _replace(store, report_key(record.name, "json"), numbers)
-        if len(made.points) >= POINTS_TO_DRAW and importlib.util.find_spec("matplotlib") is not None:
-            draw(made, picture)
-            _replace(store, report_key(record.name, "png"), picture)
+    text = json.dumps(as_data(made), indent=2) + "\n"
+    replace(store, report_key(record.name, "json"), lambda path: path.write_text(text, encoding="utf-8"))
+    if len(made.points) >= POINTS_TO_DRAW and importlib.util.find_spec("matplotlib") is not None:
+        replace(store, report_key(record.name, "png"), lambda path: draw(made, path))
     return report_key(record.name, "json")
-
-
-def _replace(store: Store, key: str, path: Path) -> None:
-    for rest in reversed(range(TRIES)):
-        store.delete([key])
-        try:
-            store.put(key, path)
-            return
-        except StoreError:  # another process wrote it between the two
-            if not rest or store.size(key) is None:
-                raise
 
 
 def facts_of(made: Report) -> list[tuple[str, str]]:

@@ -12,6 +12,7 @@ from eventmill.sizing import (
     FIRST_RANGE_EVENTS,
     GROWTH,
     LARGEST_RANGE_EVENTS,
+    LEAST_OVERHEAD_SECONDS,
     SHORTEST_RANGE_SECONDS,
     Speed,
     block_events,
@@ -161,7 +162,7 @@ def test_a_range_is_as_long_as_wastes_least() -> None:
     assert range_seconds(LossRate(3, 1e6, 0.1), longest=5.0) == 5.0
 
 
-@given(st.floats(0.01, 0.5), st.floats(1e-3, 0.1))
+@given(st.floats(LEAST_OVERHEAD_SECONDS, 0.5), st.floats(1e-3, 0.1))
 def test_no_other_length_wastes_less(overhead: float, rate: float) -> None:
     """The share of time that goes to overhead, and to half a range for each loss, is least there."""
 

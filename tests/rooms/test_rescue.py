@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
@@ -13,6 +14,7 @@ import pytest
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.objects import FlowRun
+from prefect.exceptions import ObjectNotFound
 from prefect.states import Running
 
 from eventmill.campaign import Campaign, take_campaign
@@ -32,6 +34,13 @@ def begun(campaign: Campaign) -> Opened:
     opened = open_campaign(campaign, folder=Path.cwd())
     opened.ledger.lead(opened.record.id, f"{os.uname().nodename}:999999:1", is_gone=lambda holder: False)
     return opened
+
+
+@pytest.fixture(autouse=True)
+def _not_deployed(client: SyncPrefectClient) -> None:
+    """Other tests on this server deploy."""
+    with suppress(ObjectNotFound):
+        client.delete_deployment(client.read_deployment_by_name("process/process").id)
 
 
 def stored() -> set[Path]:
