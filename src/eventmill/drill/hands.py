@@ -5,11 +5,16 @@ from __future__ import annotations
 import contextlib
 import signal
 import socket
+import time
+from pathlib import Path
 from typing import Protocol
 
 import psutil
 
 from eventmill.holders import parse_holder
+
+STILL_SECONDS = 1.0
+"""How long a process may take to obey SIGSTOP."""
 
 
 class Hands(Protocol):
@@ -43,8 +48,21 @@ class OnThisHost:
         for child in whole[1:]:
             with contextlib.suppress(psutil.Error):
                 child.send_signal(number)
+        if number == signal.SIGSTOP:
+            _wait_until_still(name.pid)
         return True
 
     def retire(self, holder: str) -> bool:
         """Never."""
         return False
+
+
+def _wait_until_still(pid: int) -> None:
+    """Until every thread has stopped: a signal is sent sooner than it is obeyed."""
+    deadline = time.monotonic() + STILL_SECONDS
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError):  # a thread that ended, a system without /proc
+            stats = [stat.read_text() for stat in Path(f"/proc/{pid}/task").glob("*/stat")]
+            if all(stat.rpartition(")")[2].split()[0] == "T" for stat in stats):
+                return
+        time.sleep(0.001)
