@@ -27,6 +27,13 @@ def drained(run: Run) -> set[str]:
     return {line.reason for line in ledger.journal(record.id, "drained")}
 
 
+def is_in_the_middle(run: Run) -> bool:
+    """Whether both workers hold a block of which much is left."""
+    ledger, record = run.ledger()
+    leases = ledger.leased(record.id)
+    return len(leases) == 2 and all(lease.missing >= 4 * SIZE for lease in leases)
+
+
 def assert_nothing_was_lost(run: Run, *, events: int, copied: int = 0) -> None:
     """Each event once in the files and computed once, and neither a loss nor a failure on record.
 
@@ -43,14 +50,15 @@ def assert_nothing_was_lost(run: Run, *, events: int, copied: int = 0) -> None:
 def test_a_worker_that_gets_sigterm_hands_in_its_range_and_goes(a_run: RunMaker) -> None:
     """In the middle of a range: it is finished and committed, the rest given back, the worker replaced."""
     run = a_run()
-    run.write(events=160, merge=40)
+    run.write(events=400, merge=100)
     run.start()
     run.until_done(20)
+    run.until(lambda: is_in_the_middle(run))
     (first, *_) = run.workers()
     os.kill(first, signal.SIGTERM)
     assert run.wait() == 0, run.said
     assert drained(run) == {"SIGTERM"}
-    assert_nothing_was_lost(run, events=160)
+    assert_nothing_was_lost(run, events=400, copied=4 * SIZE)
 
 
 def test_a_campaign_outlives_workers_of_a_short_life(a_run: RunMaker, elsewhere: Elsewhere) -> None:
@@ -75,7 +83,8 @@ def test_a_spot_notice_empties_the_worker_before_the_machine_goes(a_run: RunMake
         service = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": f"http://{cloud.address}"}
         worker = elsewhere.start_worker(environment=service)
         cluster = {"profile": "address", "address": elsewhere.address, "notices": ["aws"]}
-        run.write(events=160, merge=40, cluster=cluster)
+        # Long blocks, and work for longer than the machine lives: it is in the middle of one when it must go.
+        run.write(events=600, merge=150, cluster=cluster, ranges={"events": SIZE, "block": "30s"})
         run.start()
         run.until_done(20)
         cloud.taken_at = datetime.now(UTC) + timedelta(seconds=12)
@@ -86,4 +95,4 @@ def test_a_spot_notice_empties_the_worker_before_the_machine_goes(a_run: RunMake
         assert run.wait() == 0, run.said
     (reason,) = drained(run)
     assert reason.startswith("EC2 spot notice: terminate at ")
-    assert_nothing_was_lost(run, events=160)
+    assert_nothing_was_lost(run, events=600, copied=4 * SIZE)
