@@ -22,7 +22,7 @@ from benchmarks.work import Task
 
 EVENT_SECONDS = 0.1
 RANGE_EVENTS = 50
-RANGES = 30
+RANGES = 24
 CALM_RANGES = 6
 SLOTS = 2
 NAMES = ("eventmill", "prefect", "dask", "ray")
