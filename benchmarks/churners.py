@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from benchmarks.contestants import map_with_dask, map_with_prefect, map_with_ray
 from benchmarks.work import Task, burn, end_of
 
 RETRIES = 10
@@ -82,28 +83,7 @@ def eventmill(task: Task, address: str) -> float:
 
 def prefect(task: Task, address: str) -> float:
     """One Prefect task run for each range, mapped over the cluster, with retries."""
-    from eventmill.flows.server import api_server
-
-    with api_server(Path(task.folder) / "prefect"):
-        from prefect import flow, unmapped
-        from prefect import task as prefect_task
-        from prefect.cache_policies import NO_CACHE
-        from prefect_dask.task_runners import DaskTaskRunner
-
-        one = prefect_task(compute_and_store, cache_policy=NO_CACHE, retries=RETRIES)
-
-        @flow(task_runner=DaskTaskRunner(address=address))
-        def all_ranges() -> None:
-            futures = one.map(
-                start=[n * task.events for n in range(task.ranges)],
-                stop=[(n + 1) * task.events for n in range(task.ranges)],
-                folder=unmapped(task.folder),
-                event_seconds=unmapped(task.event_seconds),
-            )
-            futures.result()
-
-        all_ranges()
-        return time.monotonic()
+    return map_with_prefect(task, compute_and_store, retries=RETRIES, address=address)
 
 
 def dask(task: Task, address: str) -> float:
@@ -111,40 +91,12 @@ def dask(task: Task, address: str) -> float:
     import distributed
 
     with distributed.Client(address) as client:
-        futures = [
-            client.submit(
-                compute_and_store,
-                n * task.events,
-                (n + 1) * task.events,
-                folder=task.folder,
-                event_seconds=task.event_seconds,
-                pure=False,
-                retries=RETRIES,
-            )
-            for n in range(task.ranges)
-        ]
-        client.gather(futures)
-        return time.monotonic()
+        return map_with_dask(task, compute_and_store, client, retries=RETRIES)
 
 
 def ray(task: Task, address: str) -> float:
     """One Ray task for each range, with retries."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    import ray as ray_itself
-
-    ray_itself.init(num_cpus=task.slots, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    remote = ray_itself.remote(max_retries=RETRIES)(compute_and_store)
-    ray_itself.get(
-        [
-            remote.remote(
-                n * task.events, (n + 1) * task.events, folder=task.folder, event_seconds=task.event_seconds
-            )
-            for n in range(task.ranges)
-        ]
-    )
-    done = time.monotonic()
-    ray_itself.shutdown()
-    return done
+    return map_with_ray(task, compute_and_store, retries=RETRIES)
 
 
 CONTESTANTS: dict[str, Callable[[Task, str], float]] = {

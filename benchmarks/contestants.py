@@ -13,12 +13,16 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from benchmarks.work import Task, compute_and_store, end_of
 
 DEADLINE_SECONDS = 900.0
+
+Work = Callable[..., None]
+"""What is done with a range, as `compute_and_store` does."""
 
 
 def eventmill(task: Task) -> float:
@@ -46,6 +50,14 @@ def eventmill(task: Task) -> float:
 
 def prefect(task: Task) -> float:
     """One Prefect task run for each range, mapped over a Dask cluster."""
+    cluster = {"n_workers": task.slots, "threads_per_worker": 1, "dashboard_address": ":0"}
+    return map_with_prefect(
+        task, compute_and_store, cluster_class="distributed.LocalCluster", cluster_kwargs=cluster
+    )
+
+
+def map_with_prefect(task: Task, work: Work, *, retries: int = 0, **runner: Any) -> float:
+    """All ranges as task runs, on the task runner that `runner` describes, with a Prefect server of their own."""
     from eventmill.flows.server import api_server
 
     with api_server(Path(task.folder) / "prefect"):
@@ -54,13 +66,9 @@ def prefect(task: Task) -> float:
         from prefect.cache_policies import NO_CACHE
         from prefect_dask.task_runners import DaskTaskRunner
 
-        one = prefect_task(compute_and_store, cache_policy=NO_CACHE)
-        runner = DaskTaskRunner(
-            cluster_class="distributed.LocalCluster",
-            cluster_kwargs={"n_workers": task.slots, "threads_per_worker": 1, "dashboard_address": ":0"},
-        )
+        one = prefect_task(work, cache_policy=NO_CACHE, retries=retries)
 
-        @flow(task_runner=runner)
+        @flow(task_runner=DaskTaskRunner(**runner))
         def all_ranges() -> None:
             futures = one.map(
                 start=[n * task.events for n in range(task.ranges)],
@@ -83,28 +91,39 @@ def dask(task: Task) -> float:
         distributed.Client(cluster) as client,
     ):
         client.wait_for_workers(task.slots)
-        futures = [
-            client.submit(
-                compute_and_store,
-                n * task.events,
-                (n + 1) * task.events,
-                folder=task.folder,
-                event_seconds=task.event_seconds,
-                pure=False,
-            )
-            for n in range(task.ranges)
-        ]
-        client.gather(futures)
-        return time.monotonic()
+        return map_with_dask(task, compute_and_store, client)
+
+
+def map_with_dask(task: Task, work: Work, client: Any, *, retries: int = 0) -> float:
+    """All ranges as tasks of a client's cluster."""
+    futures = [
+        client.submit(
+            work,
+            n * task.events,
+            (n + 1) * task.events,
+            folder=task.folder,
+            event_seconds=task.event_seconds,
+            pure=False,
+            retries=retries,
+        )
+        for n in range(task.ranges)
+    ]
+    client.gather(futures)
+    return time.monotonic()
 
 
 def ray(task: Task) -> float:
     """One Ray task for each range."""
+    return map_with_ray(task, compute_and_store)
+
+
+def map_with_ray(task: Task, work: Work, *, retries: int = 3) -> float:
+    """All ranges as tasks of a Ray of their own, which tries three times more unless it is told."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     import ray as ray_itself
 
     ray_itself.init(num_cpus=task.slots, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    remote = ray_itself.remote(compute_and_store)
+    remote = ray_itself.remote(max_retries=retries)(work)
     ray_itself.get(
         [
             remote.remote(

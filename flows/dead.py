@@ -65,8 +65,12 @@ def bury_dead(ledger: Ledger, record: CampaignRecord) -> int:
 
 def tags_of(ledger: Ledger, campaign: str) -> list[str]:
     """What tells the runs of one campaign from those of another, of the same name perhaps, in another ledger."""
-    place = hashlib.sha256(ledger.url.encode()).hexdigest()[:12]  # an address may hold a password
-    return [f"campaign:{campaign}", f"ledger:{place}"]
+    return [f"campaign:{campaign}", f"ledger:{place_of(ledger)}"]
+
+
+def place_of(ledger: Ledger) -> str:
+    """A short name for where a ledger is, which can be shown: its address may hold a password."""
+    return hashlib.sha256(ledger.url.encode()).hexdigest()[:12]
 
 
 def _signed(client: SyncPrefectClient, ledger: Ledger, record: CampaignRecord) -> Iterator[FlowRun]:

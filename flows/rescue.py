@@ -5,7 +5,6 @@ Made for a schedule. It decides nothing: `rescuing.need_of` says what a campaign
 
 from __future__ import annotations
 
-import hashlib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from prefect.deployments import run_deployment
 from prefect.exceptions import CancelledRun, ObjectNotFound
 
 from eventmill.errors import EventmillError
-from eventmill.flows.dead import bury_dead
+from eventmill.flows.dead import bury_dead, place_of
 from eventmill.flows.ending import fails_in_one_line
 from eventmill.flows.merge import merge
 from eventmill.flows.process import process
@@ -97,5 +96,6 @@ def start_again(opened: Opened, ledger: str) -> str:
 def _once_an_hour(opened: Opened) -> str:
     """However often we look before a Prefect worker comes: a lead that ended is followed by one run an hour."""
     ledger, number = opened.ledger, opened.record.id
-    place = hashlib.sha256(ledger.url.encode()).hexdigest()[:12]
-    return f"eventmill-rescue {place} {number} {ledger.last_lead(number)} {datetime.now(UTC):%Y-%m-%dT%H}"
+    return (
+        f"eventmill-rescue {place_of(ledger)} {number} {ledger.last_lead(number)} {datetime.now(UTC):%Y-%m-%dT%H}"
+    )
