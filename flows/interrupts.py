@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,9 +16,11 @@ _heard = threading.Event()
 def take_interrupts() -> None:
     """Have SIGINT, and SIGTERM just so, raise `KeyboardInterrupt` in the main thread, from where it is now.
 
-    That may be code of others that swallows it, such as a callback: `check_interrupted` raises it again.
+    That may be code that nothing can be raised from, such as a callback of the garbage collector. Python would
+    print it there and go on: instead, nothing is said, and `check_interrupted` raises it again.
     """
     _heard.clear()
+    sys.unraisablehook = _tell_unraisable
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
 
@@ -31,6 +34,11 @@ def check_interrupted() -> None:
 def _interrupt(number: int, frame: object) -> NoReturn:
     _heard.set()
     raise KeyboardInterrupt
+
+
+def _tell_unraisable(unraisable: sys.UnraisableHookArgs) -> None:
+    if not (_heard.is_set() and issubclass(unraisable.exc_type, KeyboardInterrupt)):
+        sys.__unraisablehook__(unraisable)
 
 
 @contextmanager

@@ -138,7 +138,7 @@ def test_a_worker_twenty_times_slower(campaign: Callable[..., Campaign], tmp_pat
 def test_a_first_loss_shortens_what_is_cut_already(campaign: Callable[..., Campaign], tmp_path: Path) -> None:
     """Blocks that were handed out with long ranges are taken back, but for what is begun, and cut anew."""
     ranges = {"seconds": "2s", "block": "60s"}
-    story = campaign("paced", events=4000, parameters={"seconds": 0.002}, ranges=ranges)
+    story = campaign("paced", events=12000, parameters={"seconds": 0.002}, ranges=ranges)
     with Crew(story, tmp_path) as crew:
 
         def longest() -> int:
@@ -151,4 +151,4 @@ def test_a_first_loss_shortens_what_is_cut_already(campaign: Callable[..., Campa
         assert crew.coordinator.range_size.events <= 400
         assert crew.ledger.counts(crew.record.id).open
         crew.run()
-        assert_exact(crew, events=4000)
+        assert_exact(crew, events=12000)
