@@ -10,9 +10,9 @@ unexport PYTHONDONTWRITEBYTECODE
 help:
 	@echo "make setup   the environment in .venv, exactly as in requirements.lock"
 	@echo "make demo    3,000 collisions on workers of which one is killed: merged, audited, drawn (in ./demo, made anew)"
-	@echo "make test    lint, and all tests that need no more than this machine (some 15 minutes)"
-	@echo "make system  tests in which Prefect servers, Dask clusters and S3 servers are started and killed"
-	@echo "make bench   what a range costs beside others, and more: benchmarks/RESULTS.md (some 15 minutes)"
+	@echo "make test    lint and the quick tests (some 17 minutes on two cores)"
+	@echo "make system  tests that start, kill and fill up servers, clusters and disks (some 13 minutes)"
+	@echo "make bench   what a range costs beside others, and more: benchmarks/RESULTS.md (some half an hour)"
 	@echo "make soak    200 seeded drills of short campaigns, SEEDS=N for another number: benchmarks/soak.json (resumable)"
 	@echo "make lint    ruff, mypy --strict, import-linter"
 	@echo "make lock    requirements.lock anew from pyproject.toml; UPGRADE=--upgrade takes newer versions too"

@@ -1,4 +1,4 @@
-"""What was measured, as the table that people read: each figure beside what it is compared with, and the hold."""
+"""What was measured, as the table that people read: each figure beside what it is compared with, and the goal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Found = Mapping[str, Mapping[str, float]]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line: what was measured, the figures, the ratio that counts, and what DESIGN.md wants of it.
+    """One line: what was measured, the figures, the ratio that counts, and what is wanted of it (the goal).
 
     `ratio` is None where there is nothing to compare with; `holds` is None where nothing is asked for.
     """
@@ -23,7 +23,7 @@ class Row:
     what: str
     figures: str
     ratio: float | None = None
-    hold: str = ""
+    goal: str = ""
     holds: bool | None = None
 
 
@@ -166,11 +166,11 @@ _ROWS = {
 
 def table(lines: list[Row]) -> str:
     """The lines as a Markdown table."""
-    text = "| what | figures | ratio | hold | |\n|---|---|---|---|---|\n"
+    text = "| what | figures | ratio | goal | |\n|---|---|---|---|---|\n"
     for line in lines:
         ratio = "" if line.ratio is None else f"{line.ratio:.3g}"
         mark = {None: "", True: "holds", False: "**falls short**"}[line.holds]
-        text += f"| {line.what} | {line.figures} | {ratio} | {line.hold} | {mark} |\n"
+        text += f"| {line.what} | {line.figures} | {ratio} | {line.goal} | {mark} |\n"
     return text
 
 
@@ -198,7 +198,7 @@ def draw(lines: list[Row], path: Path) -> None:
     figure, axes = plt.subplots(figsize=(9, 0.45 * len(shown) + 1.2), layout="constrained")
     colours = ["tab:red" if line.holds is False else "tab:blue" for line in shown]
     bars = axes.barh([line.what for line in shown], [line.ratio or 0 for line in shown], color=colours)
-    axes.bar_label(bars, labels=[f"{line.ratio:.3g}  {line.hold}" for line in shown], padding=4, fontsize=8)
+    axes.bar_label(bars, labels=[f"{line.ratio:.3g}  {line.goal}" for line in shown], padding=4, fontsize=8)
     axes.axvline(1, color="0.4", linewidth=0.8)
     axes.set(xscale="log", xlabel="ratio, as named")
     axes.margins(x=0.6)

@@ -99,7 +99,7 @@ class Inputs(Part):
 class Payload(Part):
     """The code that turns a range of events into an output."""
 
-    callable: str = Field(description="path/to/file.py:Name (from the working directory) or package.module:Name")
+    callable: str = Field(description="path/to/file.py:Name (from the working directory) or package.module:Name.")
     parameters: dict[str, Any] = Field(default_factory=dict, description="Keyword arguments for it.")
 
 
@@ -179,7 +179,7 @@ class BytesOptions(Part):
 class Output(Part):
     """Where results go and what they look like."""
 
-    store: str = Field(description="A folder; merged files appear in it.")
+    store: str = Field(description="A folder or s3://bucket/prefix; merged files appear in it.")
     format: str = Field(
         "parquet",
         validate_default=True,
@@ -230,10 +230,12 @@ class Limits(Part):
     """When to give up, and how long to trust a silent worker."""
 
     failures: int = Field(2, ge=1, description="Failures of a range before it is split, or its event abandoned.")
-    losses: int = Field(5, ge=1, description="Vanished workers before a range is suspected of killing them.")
+    losses: int = Field(5, ge=1, description="Vanished workers before a range is split, or its event abandoned.")
     lease: Duration = Field("60s", validate_default=True, description="How long a worker may be silent.")
     event_seconds: float | None = Field(
-        None, gt=0, description="How long an event may take: a range without an answer for as long is a failure."
+        None,
+        gt=0,
+        description="Seconds an event may take. A range that takes longer than that times its events has failed.",
     )
     memory: Size | None = Field(
         None, description="What a payload's process may ask for (Linux): running out of it is a failure."
@@ -286,7 +288,12 @@ class Campaign(Part):
     payload: Payload
     output: Output
     ranges: Ranges = Field(default_factory=Ranges)
-    target: float = Field(1.0, gt=0, le=1, description="Merge is final when this fraction of events is committed.")
+    target: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="The campaign ends when this fraction of its events is done; the rest is abandoned.",
+    )
     limits: Limits = Field(default_factory=Limits)
     cluster: Cluster = Field(default_factory=Cluster)
     ledger: str = Field(

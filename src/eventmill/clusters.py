@@ -63,7 +63,10 @@ def read_profile(cluster: Cluster) -> Profile:
 
 def worker_count(profile: Profile) -> int:
     """Workers to start: what the profile says, else one for each core that this process may use."""
-    return profile.workers or len(os.sched_getaffinity(0))
+    if profile.workers:
+        return profile.workers
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _shipped() -> Path:

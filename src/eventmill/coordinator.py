@@ -22,13 +22,10 @@ from eventmill.merging import is_due
 from eventmill.model import Block, Counts, Incident, Leadership, Wanted
 from eventmill.opening import Opened, store_of
 from eventmill.outage import Outage
-from eventmill.policy import Broken, nothing_succeeds, too_many_abandoned
+from eventmill.policy import Broken, cannot_set_up, nothing_succeeds, too_many_abandoned
 
 ERRORS_IN_A_ROW = 5
 """Blocks that may fail one after the other, for reasons that are not the payload's, before we stop."""
-
-SETUPS_IN_A_ROW = 3
-"""Set-ups that may fail one after the other, on more than one worker where more live, before we stop."""
 
 SAMPLE_EVERY = timedelta(seconds=2)
 """How often the report's curves get a point, in a short campaign; in a long one it is rarer."""
@@ -249,7 +246,7 @@ class Coordinator:
         self.check_failures()
         ledger, campaign_id = self.opened.ledger, self.opened.record.id
         setups = ledger.setups_failed_in_a_row(campaign_id)
-        enough = len(setups) >= max(SETUPS_IN_A_ROW, self.campaign.limits.failures)
+        enough = cannot_set_up(len(setups), failures=self.campaign.limits.failures)
         if enough and len({setup.holder for setup in setups}) >= min(2, len(ledger.living(campaign_id))):
             last = setups[-1]
             raise PayloadError(

@@ -238,7 +238,8 @@ def forget(ledger: Ledger, record: CampaignRecord) -> None:
     keys = [merged.key for merged in ledger.merged_outputs(record.id)]
     for folder in (RANGES, STAGED):
         keys += list(store.keys(f"{folder}/{record.name}"))
-    store.delete([*keys, f"_{record.name}-manifest.json", f"_{record.name}-histograms.png"])
+    told = ("manifest.json", "histograms.png", "report.json", "report.png")
+    store.delete([*keys, *(f"_{record.name}-{what}" for what in told)])
     ledger.forget_campaign(record.id)
 
 

@@ -28,6 +28,8 @@ ABANDONED_ALLOWED = 10
 FAILURES_WITHOUT_SUCCESS = 30
 """So many failed runs, and never a range that was committed: the payload is broken, not the events."""
 
+SETUPS_IN_A_ROW = 3
+"""Set-ups that may fail one after the other, on more than one worker where more live."""
 
 CLEARED: dict[str, Any] = {"failed_on": None, "refusals": 0}
 """Nobody is kept from events that nobody is to work on."""
@@ -110,6 +112,11 @@ def too_many_abandoned(
     if events <= max(limit * counts.total, counts.total - counts.wanted(target), ABANDONED_ALLOWED):
         return None
     return _broken(events, reasons)
+
+
+def cannot_set_up(times: int, *, failures: int) -> bool:
+    """Whether a payload whose set-up failed so many times in a row is for people to mend."""
+    return times >= max(SETUPS_IN_A_ROW, failures)
 
 
 def nothing_succeeds(counts: Counts, runs: Sequence[FailedRun], *, living: int) -> Broken | None:

@@ -10,6 +10,7 @@ from eventmill.manifest import manifest_key
 from eventmill.merging import is_due
 from eventmill.model import Incident, Wanted
 from eventmill.opening import Opened, store_of
+from eventmill.policy import cannot_set_up
 
 
 class Need(StrEnum):
@@ -43,7 +44,7 @@ def need_of(opened: Opened) -> Need:
     if leader is not None and not is_gone(leader):
         return Need.LED
     limits = parse_campaign(dict(record.spec), source=f"campaign '{record.name}' in the ledger").limits
-    if len(ledger.setups_failed_in_a_row(record.id)) >= limits.failures:
+    if cannot_set_up(len(ledger.setups_failed_in_a_row(record.id)), failures=limits.failures):
         return Need.MENDING
     counts = ledger.counts(record.id)
     if record.closed_at is None or counts.open:

@@ -22,7 +22,7 @@ def is_sick(evidence: Evidence, *, others: Sequence[Evidence]) -> bool:
     """Whether so much speaks against one worker; `others` is what speaks against each other living one.
 
     A payload that fails by chance puts every worker under suspicion alike, and nobody is sick then: it takes
-    `SICK_RANGES` more than what is usual here, and as many times more.
+    `SICK_RANGES` times one more than what is usual here.
     """
     usual = median([len(other) for other in others]) if others else 0
     return len(evidence) >= SICK_RANGES * (1 + usual)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -61,17 +62,11 @@ def forget_what_is_installed() -> None:
 
 
 @pytest.fixture
-def stars() -> pd.DataFrame:
-    """Three files of 1,500 stars each, in `sky`."""
-    rng = np.random.default_rng(2026)
-    Path("sky").mkdir()
-    nights = []
-    for night in range(3):
-        catalogue = np.zeros(1500, dtype=[("ra", "f8"), ("mag", "f4")])
-        catalogue["ra"], catalogue["mag"] = rng.uniform(0, 360, 1500), rng.normal(15, 2, 1500)
-        np.save(f"sky/night-{night}.npy", catalogue)
-        nights.append(pd.DataFrame(catalogue).assign(row=range(1500)))
-    return pd.concat(nights, ignore_index=True)
+def stars(installed: Path) -> pd.DataFrame:
+    """Three files of 1,500 stars each, in `sky`, which the page's script makes."""
+    runpy.run_path("make_sky.py")
+    nights = [np.load(path) for path in sorted(Path("sky").glob("*.npy"))]
+    return pd.concat([pd.DataFrame(night).assign(row=range(1500)) for night in nights], ignore_index=True)
 
 
 def test_a_source_a_store_and_a_format_of_another_package_carry_a_campaign(

@@ -19,6 +19,7 @@ from eventmill.cli import EXIT_CODES, app
 from eventmill.coordinator import Coordinator
 from eventmill.formats.parquet import SPANS_KEY
 from eventmill.holders import this_process
+from eventmill.keys import describe_keys
 from eventmill.merger import run_merge
 from eventmill.merging import begin_due
 from eventmill.model import Counts
@@ -124,7 +125,7 @@ def test_the_make_targets_that_the_readme_names_exist() -> None:
         assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/architecture.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/architecture.md", "docs/campaign.md", "docs/extending.md"])
 def test_every_file_that_a_page_links_to_exists(page: str) -> None:
     """The picture too, once the demo has drawn it."""
     text = (ROOT / page).read_text(encoding="utf-8")
@@ -136,6 +137,12 @@ def test_every_file_that_a_page_links_to_exists(page: str) -> None:
 def test_the_architecture_shows_the_table_of_moves() -> None:
     """The picture is made from the table, so it cannot say anything else."""
     assert blocks("mermaid", ARCHITECTURE) == [diagram() + "\n"]
+
+
+def test_the_page_of_keys_is_made_from_the_model() -> None:
+    """A key that is added, or a default that changes, is told there."""
+    page = (ROOT / "docs/campaign.md").read_text(encoding="utf-8")
+    assert f"\n{describe_keys()}\n" in page, "put eventmill.keys.describe_keys() into docs/campaign.md"
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -182,4 +182,6 @@ def _show_speed(out: Console, campaign: Campaign, *, set_up: Spent, call: Spent,
     aim, yours = write_duration(ranges.seconds), ""
     if ranges.events != "auto":
         yours = f"; yours of {ranges.events} take {ranges.events * per_event:.3g} s"
-    out.print(f"'ranges: auto' would come to ranges of {counted(auto, 'event')}, aiming at {aim}{yours}.")
+    out.print(
+        f"'ranges: {{events: auto}}' would come to ranges of {counted(auto, 'event')}, aiming at {aim}{yours}."
+    )

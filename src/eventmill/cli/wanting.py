@@ -8,7 +8,7 @@ from eventmill.model import Wanted
 
 
 def pause(campaign: Named, ledger: InLedger = None) -> None:
-    """Let workers finish and hand in the ranges they are at, then rest; 'eventmill run' goes on."""
+    """Let workers hand in the ranges they are at, and end the run; 'eventmill run' goes on."""
     _want(campaign, ledger, Wanted.PAUSED, "ranges that are being computed are finished and kept")
 
 

@@ -162,7 +162,7 @@ def open_engine(url: str, *, exist: bool) -> sa.Engine:
     try:
         parsed = sa.make_url(url)
     except exc.ArgumentError:
-        raise LedgerError(f"'{url}' is no ledger: give a path, sqlite:///path or a postgresql:// url.") from None
+        raise LedgerError(f"'{url}' is no ledger: give a path or sqlite:///path.") from None
     if parsed.get_backend_name() != "sqlite":
         try:
             return sa.create_engine(parsed, pool_pre_ping=True)
@@ -188,7 +188,7 @@ def _check_place(path: Path, *, exist: bool) -> None:
     kind = filesystem_kind(path.parent)
     if kind in NETWORK_FILESYSTEMS:
         raise LedgerError(
-            f"{path} is on {kind}, where SQLite's locks do not hold; use a local disk or a postgresql:// ledger."
+            f"{path} is on {kind}, where SQLite's locks do not hold; put the ledger on a local disk."
         )
 
 
