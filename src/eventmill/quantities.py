@@ -1,4 +1,4 @@
-"""Durations and sizes as people write them: `60s`, `5m`, `256MB`. Pure."""
+"""Durations, sizes and numbers of things as people write them: `60s`, `256MB`, `2,000 events`. Pure."""
 
 from __future__ import annotations
 
@@ -62,6 +62,11 @@ def write_duration(value: timedelta) -> str:
     """The shortest exact text: `60s`, `500ms`."""
     microseconds = Decimal(value // timedelta(microseconds=1))
     return f"{microseconds / 10**6:f}s" if microseconds >= 10**6 else f"{microseconds / 1000:f}ms"
+
+
+def counted(number: int, what: str, many: str = "") -> str:
+    """`1 file`, `2,000 events`; `many` is the plural where it is not just an s more."""
+    return f"{number:,} {what if number == 1 else many or what + 's'}"
 
 
 def _parse(value: object, units: dict[str, float] | dict[str, int], wanted: str) -> float:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from eventmill.ledger import Ledger
 from eventmill.model import CampaignRecord
+from eventmill.quantities import counted
 from eventmill.report import Report, as_data, report
 from eventmill.store import Store
 from eventmill.store.replacing import replace
@@ -48,7 +49,7 @@ def facts_of(made: Report) -> list[tuple[str, str]]:
         ("set-up", f"{_percent(made.setup_share)} of the CPU spent"),
         ("failures", f"{made.failures:,}"),
         ("losses", f"{made.losses:,}, {_number(made.losses_per_worker_hour)} per worker-hour"),
-        ("recomputed", f"at most {_number(made.recomputed_per_loss)} events per loss"),
+        ("recomputed", _recomputed(made)),
         ("ranges", _lengths(made)),
     ]
     if made.quarantined:
@@ -95,12 +96,17 @@ def draw(made: Report, path: Path) -> None:
     lost.set(ylabel="losses so far", xlabel="seconds under a coordinator")
     for axes in (alive, rate, lost):
         axes.set_ylim(bottom=0)
-    figure.suptitle(f"{made.campaign}: goodput {_percent(made.goodput_of_slots)}, {made.losses} losses")
+    losses = counted(made.losses, "loss", "losses")
+    figure.suptitle(f"{made.campaign}: goodput {_percent(made.goodput_of_slots)}, {losses}")
     figure.savefig(path, format="png", dpi=90)
 
 
 def _or_more(made: Report) -> str:
     return " or more" if made.losses else ""
+
+
+def _recomputed(made: Report) -> str:
+    return f"at most {_number(made.recomputed_per_loss)} events per loss" if made.losses else "nothing"
 
 
 def _lengths(made: Report) -> str:

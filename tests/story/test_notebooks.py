@@ -1,4 +1,4 @@
-"""The notebooks run from their first cell to their last, and the second shows what it showed when it was committed."""
+"""The notebooks run from their first cell to their last, and the second shows what the committed one does."""
 
 from __future__ import annotations
 

@@ -10,9 +10,10 @@ from typing import Any
 from rich.text import Text
 
 from eventmill.cli.named import AsJson, InLedger, Named, find_campaign
-from eventmill.cli.screen import counted, print_json, screen, table
+from eventmill.cli.screen import print_json, screen, table
 from eventmill.ledger import Ledger
 from eventmill.model import CampaignRecord, Incident, Span
+from eventmill.quantities import counted
 from eventmill.states import State
 
 

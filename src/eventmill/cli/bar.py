@@ -15,6 +15,7 @@ from rich.text import Text
 from eventmill.errors import LedgerError
 from eventmill.holders import is_gone
 from eventmill.opening import Opened
+from eventmill.quantities import counted
 
 LOOK_SECONDS = 0.5
 LINE_SECONDS = 10.0
@@ -87,9 +88,9 @@ class ProgressBar:
             f"{task.description}: {int(task.completed):,} of {int(task.total or 0):,} events",
             f"{told.get('merged', 0):,} merged",
             str(told["rate"]),
-            f"{told['workers']} workers",
-            f"{told['losses']} losses",
-            *([f"{told['failures']} failures"] if told.get("failures") else []),
+            counted(told["workers"], "worker"),
+            counted(told["losses"], "loss", "losses"),
+            *([counted(told["failures"], "failure")] if told.get("failures") else []),
             *([f"{told['abandoned']:,} abandoned"] if told.get("abandoned") else []),
             *([str(told["left"])] if told["left"] else []),
         ]
@@ -102,11 +103,11 @@ class _Told(ProgressColumn):
     def render(self, task: Task) -> Text:
         """One short text; losses in yellow, because they cost time and nothing else."""
         told = task.fields
-        text = Text(f"{told['workers']} workers", style="cyan")
+        text = Text(counted(told["workers"], "worker"), style="cyan")
         if told["losses"]:
-            text.append(f"  {told['losses']} losses", style="yellow")
+            text.append(f"  {counted(told['losses'], 'loss', 'losses')}", style="yellow")
         if told.get("failures"):
-            text.append(f"  {told['failures']} failures", style="red")
+            text.append(f"  {counted(told['failures'], 'failure')}", style="red")
         if told.get("abandoned"):
             text.append(f"  {told['abandoned']} abandoned", style="red")
         return text

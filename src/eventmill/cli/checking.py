@@ -11,7 +11,7 @@ from rich.text import Text
 from eventmill.access.retrying import hastily
 from eventmill.campaign import Campaign, Unreadable, read_campaign
 from eventmill.cli.named import CampaignFile
-from eventmill.cli.screen import counted, facts, screen
+from eventmill.cli.screen import facts, screen
 from eventmill.clusters import read_profile
 from eventmill.errors import InputError, LedgerError
 from eventmill.formats.schemas import schema_from_columns
@@ -19,6 +19,7 @@ from eventmill.ledger import open_ledger
 from eventmill.model import NewInput
 from eventmill.opening import find_record, list_inputs, source_spec, split
 from eventmill.payloads.finding import find_payload
+from eventmill.quantities import counted
 from eventmill.store import open_store
 
 

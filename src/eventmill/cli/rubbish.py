@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from eventmill.cli.named import InLedger, Named, find_campaign
-from eventmill.cli.screen import counted, screen
+from eventmill.cli.screen import screen
 from eventmill.opening import store_of
+from eventmill.quantities import counted
 from eventmill.tidying import collect
 
 

@@ -45,8 +45,3 @@ def facts(pairs: Iterable[tuple[str, str]]) -> Table:
     for name, text in pairs:
         made.add_row(Text(name), Text(text))
     return made
-
-
-def counted(number: int, what: str) -> str:
-    """`1 file`, `2,000 events`."""
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"

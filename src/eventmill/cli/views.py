@@ -9,13 +9,14 @@ from rich.text import Text
 
 from eventmill.audit import audit as audit_campaign
 from eventmill.cli.named import AsJson, InLedger, Named, find_campaign
-from eventmill.cli.screen import counted, facts, print_json, screen, table
+from eventmill.cli.screen import facts, print_json, screen, table
 from eventmill.cli.standing import WHAT_NEXT, Standing, standing
 from eventmill.errors import AuditFailed
 from eventmill.holders import is_gone, parse_holder
 from eventmill.ledger import Ledger
 from eventmill.model import CampaignRecord, Counts
 from eventmill.opening import store_of
+from eventmill.quantities import counted
 from eventmill.states import State
 
 STATES = (State.MERGED, State.COMMITTED, State.LEASED, State.READY, State.ABANDONED)
