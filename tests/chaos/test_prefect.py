@@ -45,6 +45,10 @@ class Page:
     def state(self) -> str:
         return str(self._client.get(f"/flow_runs/{self.id}").raise_for_status().json()["state_type"])
 
+    def has_buttons(self) -> bool:
+        """The UI offers to cancel and to suspend runs of deployments only."""
+        return self._client.get(f"/flow_runs/{self.id}").raise_for_status().json()["deployment_id"] is not None
+
     def unfinished_tasks(self) -> int:
         states = {"type": {"any_": ["PENDING", "RUNNING", "SCHEDULED"]}}
         wanted = {"task_runs": {"flow_run_id": {"any_": [self.id]}, "state": states}}
@@ -75,6 +79,7 @@ def test_cancelling_in_prefect_ends_the_blocks_and_leaves_a_campaign_to_resume(
     run.start()
     run.until_done(20)
     page = Page(prefect_server, run)
+    assert page.has_buttons()
     page.press("CANCELLING", "Cancelling")
     assert run.wait() == 0, run.said
     assert "Campaign cancelled" in run.said
@@ -109,6 +114,25 @@ def test_a_paused_run_rests_and_goes_on_when_it_is_resumed(a_run: RunMaker, pref
     assert run.events_in_files() == Counter(range(160))
     assert not charged(run)
     assert Counter(event for call in run.calls() for event in range(*call)) == Counter(range(160))
+
+
+def test_a_suspended_run_ends_and_leaves_a_campaign_to_resume(a_run: RunMaker, prefect_server: str) -> None:
+    """The UI's button: Prefect itself ends such a run, wherever it is."""
+    run = a_run()
+    run.write(events=160, merge=40)
+    run.start()
+    run.until_done(20)
+    page = Page(prefect_server, run)
+    page.press("PAUSED", "Suspended", pause_reschedule=True)
+    assert run.wait() == 0, run.said
+    assert "Campaign paused" in run.said and "Traceback" not in run.said
+    assert page.state == "PAUSED"
+    assert wanted(run) is Wanted.PAUSED
+    ledger, record = run.ledger()
+    assert ledger.counts(record.id).leased == 0
+    assert not charged(run)
+    assert run.run() == 0, run.said
+    assert run.events_in_files() == Counter(range(160))
 
 
 @pytest.mark.parametrize("whom", ["the command", "its whole group"])

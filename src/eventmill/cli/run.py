@@ -60,16 +60,18 @@ def run_embedded(
     beside_ledger = Path(campaign.ledger).parent if "://" not in campaign.ledger else Path(".eventmill")
     server = api_server(beside_ledger / "prefect", meanwhile=lambda: _prepare(campaign))
     with server as url, ProgressBar(opened, console=console):
-        from prefect.exceptions import CancelledRun
+        from prefect.exceptions import CancelledRun, Pause
 
+        from eventmill.flows.from_terminal import run_from_terminal
         from eventmill.flows.process import process
         from eventmill.flows.reaching import NO_ANSWER, is_no_answer
 
         console.print(f"[dim]Watch it in the Prefect UI: {url.removesuffix('/api')}[/dim]", highlight=False)
         try:
             # What was chosen is done, but for what has to be chosen at every look.
-            return process(campaign, changed=changed if changed is Changed.KEEP else Changed.STOP, workers=workers)
-        except CancelledRun:  # in the UI; what the ledger says is told below
+            as_chosen = changed if changed is Changed.KEEP else Changed.STOP
+            return run_from_terminal(process, campaign=campaign, changed=as_chosen, workers=workers)
+        except (CancelledRun, Pause):  # in the UI, or suspended there; what the ledger says is told below
             from eventmill.flows.progress import plain_result
 
             return plain_result(opened, manifest=None)

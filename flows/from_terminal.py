@@ -1,0 +1,28 @@
+"""A flow run that somebody starts from a terminal: the Prefect UI is to have the buttons for it, too.
+
+The UI offers *Cancel* and *Pause* for runs of deployments only. So these are runs of one, which has no work pool:
+nobody but us ever starts them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import Flow
+from prefect.client.orchestration import get_client
+from prefect.flow_engine import run_flow
+from prefect.states import Pending
+
+DEPLOYMENT = "eventmill-run"
+
+DESCRIPTION = "Runs of 'eventmill run' in a terminal. Nobody takes up what is started here."
+
+
+def run_from_terminal(flow: Flow[..., Any], **parameters: Any) -> Any:
+    """Run a flow here and now, as calling it does, as a run of the deployment `DEPLOYMENT`."""
+    with get_client(sync_client=True) as client:
+        deployment = client.create_deployment(client.create_flow(flow), DEPLOYMENT, description=DESCRIPTION)
+        run = client.create_flow_run_from_deployment(
+            deployment, parameters=flow.serialize_parameters(parameters), state=Pending()
+        )
+    return run_flow(flow, flow_run=run, parameters=parameters)
