@@ -37,7 +37,7 @@ PAGES = [
     *(f"docs/decisions/{path.name}" for path in sorted((ROOT / "docs/decisions").glob("*.md"))),
 ]
 THEIRS = {
-    *("KilledWorker", "LocalCluster", "WorkerPlugin", "close_gracefully", "closing_gracefully"),
+    *("KilledWorker", "Pause", "LocalCluster", "WorkerPlugin", "close_gracefully", "closing_gracefully"),
     *("DaskTaskRunner", "on_cancellation", "Popen", "DeleteObjects", "oom_score_adj", "Preempt"),
 }
 """Names of Dask, Prefect, Python, S3, the kernel and Azure that the pages use."""
