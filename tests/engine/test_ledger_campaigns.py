@@ -158,16 +158,18 @@ def test_a_closed_campaign_accepts_nothing_more(
     assert ledger.spans(campaign.id)[1][1].reason == "target reached"
 
 
-def test_an_input_that_comes_after_the_end_waits(ledger: Ledger, open_campaign: Opened) -> None:
-    """Nothing of a closed campaign is worked on until somebody opens it again."""
+def test_an_input_that_comes_after_the_end_opens_the_campaign_again(ledger: Ledger, open_campaign: Opened) -> None:
+    """It is worked on; what was abandoned at the end stays so until somebody reopens that, too."""
     campaign = open_campaign(10)
-    leadership = lead(ledger, campaign)
     ledger.close(campaign.id, reason="target reached")
+    ledger.add_inputs(campaign.id, [NewInput("file0", 10, "id0"), NewInput("empty", 0, "e")])
+    assert ledger.campaign("c").close_reason == "target reached"  # nothing new to do
     ledger.add_inputs(campaign.id, [NewInput("late", 5, "l")])
-    assert ledger.reserve(leadership, events=10, range_events=10) is None
-    assert ledger.reopen(campaign.id) == 10
+    record = ledger.campaign("c")
+    assert (record.closed_at, record.close_reason) == (None, None)
     finish(ledger, campaign)
-    assert ledger.counts(campaign.id).committed == 15
+    counts = ledger.counts(campaign.id)
+    assert (counts.committed, counts.abandoned) == (5, 10)
 
 
 def test_a_campaign_closes_only_while_it_is_done(ledger: Ledger, open_campaign: Opened) -> None:

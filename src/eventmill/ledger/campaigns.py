@@ -100,7 +100,8 @@ class CampaignVerbs(Database):
     def add_inputs(self, campaign_id: int, inputs: Sequence[NewInput]) -> tuple[Input, ...]:
         """Register inputs behind those that are there, one READY span each. Adding one twice is harmless.
 
-        Raises `LedgerError` if an input is known with another content.
+        A campaign that was closed is open again if that makes work for it. Raises `LedgerError` if an input
+        is known with another content.
         """
         with self.writing() as tx:
             locked(tx, campaign_id)
@@ -127,6 +128,7 @@ class CampaignVerbs(Database):
                 known[new.url] = Input(**values | {"id": number, "boundaries": new.boundaries})  # type: ignore[arg-type]
                 if new.events:
                     insert_spans(tx, campaign_id, [Span(number, 0, new.events, State.READY)])
+                    open_again(tx, campaign_id)
             return tuple(sorted(known.values(), key=lambda item: item.ordinal))
 
     def leave_out(self, campaign_id: int, unreadable: Sequence[str]) -> None:
@@ -331,6 +333,12 @@ def _record(row: sa.Row[Any]) -> CampaignRecord:
         closed_at=row.closed_at,
         close_reason=row.close_reason,
     )
+
+
+def open_again(tx: sa.Connection, campaign_id: int) -> None:
+    """Something of the campaign is READY again, or for the first time: it is not closed any more."""
+    table = schema.campaign
+    tx.execute(sa.update(table).where(table.c.id == campaign_id).values(closed_at=None, close_reason=None))
 
 
 def read_counts(tx: sa.Connection, campaign_id: int) -> Counts:
