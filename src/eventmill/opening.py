@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from eventmill.campaign import Campaign, Unreadable, ledger_address, parse_campaign
 from eventmill.errors import CampaignChanged, InputError, LedgerError
 from eventmill.formats.schemas import schema_from_columns, schema_to_bytes
+from eventmill.leading import leading
 from eventmill.ledger import Ledger, create_ledger, open_ledger
 from eventmill.merger import STAGED
 from eventmill.model import (
@@ -115,7 +116,8 @@ def settled(campaign: Campaign, spec: SourceSpec) -> Campaign:
 def open_campaign(campaign: Campaign, *, folder: Path, changed: Changed = Changed.STOP) -> Opened:
     """Write a new campaign into the ledger, or find the one that was begun under this name.
 
-    Raises `CampaignChanged`, naming every difference, unless `changed` says what to do about it, and
+    Raises `CampaignChanged`, naming every difference, unless `changed` says what to do about it;
+    `CampaignLed` if that, or that it is to run at all, would change what another coordinator drives; and
     `PayloadError` or `InputError` before anything is written.
     """
     if changed is Changed.KEEP:
@@ -130,7 +132,8 @@ def open_campaign(campaign: Campaign, *, folder: Path, changed: Changed = Change
     if record is not None:
         differences = compare(ledger, record, campaign, code, urls=urls, spec=spec, folder=folder)
         if differences and changed is Changed.RESTART:
-            forget(ledger, record)
+            with leading(ledger, record.id):
+                forget(ledger, record)
             record = None
         elif differences:
             _accept(ledger, record, campaign, code, differences=differences, changed=changed)
@@ -144,8 +147,7 @@ def open_campaign(campaign: Campaign, *, folder: Path, changed: Changed = Change
         )
         if declared is not None:
             ledger.fix_schema(record.id, schema_to_bytes(declared))
-    if record.wanted is not Wanted.RUN:
-        ledger.want(record.id, Wanted.RUN)  # to run it is what the user wants now
+    _want_to_run(ledger, record)
     record = ledger.campaign(campaign.name)
     return Opened(ledger, record, work_order(campaign, record, spec=spec, folder=folder), urls)
 
@@ -167,8 +169,21 @@ def recall(ledger_url: str, name: str, *, folder: Path) -> Opened:
 
 def _as_begun(campaign: Campaign, *, folder: Path) -> Opened:
     opened = recall(campaign.ledger, campaign.name, folder=folder)
-    opened.ledger.want(opened.record.id, Wanted.RUN)
+    _want_to_run(opened.ledger, opened.record)
     return replace(opened, record=opened.ledger.campaign(campaign.name))
+
+
+def _want_to_run(ledger: Ledger, record: CampaignRecord) -> None:
+    """To run it is what the user wants now; unless it runs, and was just told to rest."""
+    if record.wanted is not Wanted.RUN:
+        with leading(ledger, record.id):
+            ledger.want(record.id, Wanted.RUN)
+
+
+def reopen(opened: Opened) -> int:
+    """ABANDONED -> READY; returns how many events are tried again. `CampaignLed` while somebody drives it."""
+    with leading(opened.ledger, opened.record.id):
+        return opened.ledger.reopen(opened.record.id)
 
 
 def find_record(ledger: Ledger, name: str) -> CampaignRecord | None:
@@ -303,9 +318,10 @@ def _accept(
             f"campaign '{record.name}' cannot go on with: {'; '.join(fixed)}. What is done was made under the old "
             "value: undo the change, give the campaign a new name, or use '--changed restart'."
         )
-    ledger.change_campaign(
-        record.id, spec=campaign.model_dump(mode="json"), rules=campaign.rules, code=code, reason=listed
-    )
+    with leading(ledger, record.id):
+        ledger.change_campaign(
+            record.id, spec=campaign.model_dump(mode="json"), rules=campaign.rules, code=code, reason=listed
+        )
 
 
 def _is_fixed(difference: str) -> bool:

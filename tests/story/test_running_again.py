@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from eventmill.campaign import Campaign
-from eventmill.errors import CampaignChanged
+from eventmill.errors import CampaignChanged, CampaignLed
+from eventmill.ledger import open_ledger
 from eventmill.opening import Changed
 from eventmill.states import State
 from tests.crew import Crew
@@ -112,6 +113,23 @@ def test_a_campaign_begins_anew(begun: Callable[..., Campaign], tmp_path: Path) 
         assert crew.run().merged == 1200
         assert crew.rows()["event"].to_pylist() == list(range(1200))
         assert crew.audit().is_exact
+
+
+@pytest.mark.parametrize("changed", [Changed.ACCEPT, Changed.RESTART])
+def test_what_somebody_else_drives_is_left_to_them(
+    changed: Changed, begun: Callable[..., Campaign], tmp_path: Path
+) -> None:
+    """Neither taken on with other code nor thrown away: who asks for that is told who drives it."""
+    ledger = open_ledger(str(tmp_path / "ledger.sqlite"))
+    record = ledger.campaign("story")
+    other = ledger.lead(record.id, "elsewhere:1:1", is_gone=lambda holder: False)
+    counts, files = ledger.counts(record.id), set((tmp_path / "merged").rglob("*"))
+    change_code(tmp_path)
+    with pytest.raises(CampaignLed, match=r"driven by elsewhere:1:1"):
+        Crew(begun(), tmp_path, changed=changed)
+    assert (ledger.campaign("story"), ledger.counts(record.id)) == (record, counts)
+    assert set((tmp_path / "merged").rglob("*")) == files
+    assert ledger.keep_lead(other)
 
 
 def test_a_target_is_reached_and_raised(campaign: Callable[..., Campaign], tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from eventmill.clusters import read_profile
 from eventmill.errors import PrefectAway
 from eventmill.model import Wanted
 from eventmill.opening import Changed, Opened, open_campaign
+from eventmill.opening import reopen as reopen_campaign
 
 
 def run(
@@ -34,7 +35,7 @@ def run(
     check_store(campaign)
     opened = open_campaign(campaign, folder=Path.cwd(), changed=changed)
     if reopen:
-        opened.ledger.reopen(opened.record.id)
+        reopen_campaign(opened)
     console = Console(stderr=True, quiet=json)
     result = run_embedded(campaign, opened, workers=workers, console=console, changed=changed)
     if json:
