@@ -13,8 +13,19 @@ from eventmill.errors import CampaignLed, LedgerError
 from eventmill.ledger import schema
 from eventmill.ledger.database import Database, insert_spans, read_spans, replace_spans
 from eventmill.ledger.journal import write_journal
-from eventmill.ledger.twins import leave_to_twin, twin_of
-from eventmill.model import CampaignRecord, Counts, Input, Leadership, NewInput, PayloadCode, Rules, Span, Wanted
+from eventmill.ledger.twins import leave_to_twin, read_block, twin_of
+from eventmill.model import (
+    CampaignRecord,
+    Counts,
+    Input,
+    Leadership,
+    Lease,
+    NewInput,
+    PayloadCode,
+    Rules,
+    Span,
+    Wanted,
+)
 from eventmill.partition import coalesce
 from eventmill.states import State
 
@@ -154,14 +165,22 @@ class CampaignVerbs(Database):
     def fix_schema(self, campaign_id: int, schema_bytes: bytes) -> bytes:
         """Fix the Arrow schema of the campaign's outputs; the first wins, and everybody is told which."""
         with self.writing() as tx:
-            fixed = locked(tx, campaign_id).schema
-            if fixed is None:
-                tx.execute(
-                    sa.update(schema.campaign)
-                    .where(schema.campaign.c.id == campaign_id)
-                    .values(schema_bytes=schema_bytes)
-                )
-            return fixed or schema_bytes
+            return self._fix_schema(tx, campaign_id, schema_bytes)
+
+    def infer_schema(self, lease: Lease, schema_bytes: bytes) -> bytes | None:
+        """`fix_schema`, to what was found under `lease`. None, and nothing is changed, if that is not current."""
+        with self.writing() as tx:
+            block = read_block(tx, lease.block_id)
+            if block is None or block.attempt != lease.attempt:
+                return None
+            return self._fix_schema(tx, lease.campaign_id, schema_bytes)
+
+    def _fix_schema(self, tx: sa.Connection, campaign_id: int, schema_bytes: bytes) -> bytes:
+        fixed = locked(tx, campaign_id).schema
+        if fixed is None:
+            table = schema.campaign
+            tx.execute(sa.update(table).where(table.c.id == campaign_id).values(schema_bytes=schema_bytes))
+        return fixed or schema_bytes
 
     def lead(self, campaign_id: int, holder: str, *, is_gone: Callable[[str], bool]) -> Leadership:
         """Become the campaign's one coordinator; what the previous one only reserved goes back to READY.
