@@ -62,6 +62,8 @@ def look_after(ledger: str, name: str) -> str:
             case Need.MERGING:
                 merge(campaign=name, ledger=ledger)
                 told.append("merged")
+            case Need.MENDING if why := opened.ledger.broken(opened.record.id):
+                told.append(why)
             case _:
                 pass
     except EventmillError as error:

@@ -82,8 +82,13 @@ class Coordinator:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Take back what was handed out, which a clean end leaves none of, and give the lead up."""
+        """Take back what was handed out, which a clean end leaves none of, and give the lead up.
+
+        If going on was useless, the ledger is told: whoever looks after campaigns is not to start it again.
+        """
         with self._leading:
+            if isinstance(error, CampaignBroken | PayloadError):
+                self.opened.ledger.note_broken(self.lead, reason=str(error))
             if kind is not CampaignLed:
                 self.opened.ledger.withdraw(self.lead)
 

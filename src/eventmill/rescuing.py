@@ -19,7 +19,7 @@ class Need(StrEnum):
     NOTHING = "is finished"
     RESTS = "is not wanted to run"
     LED = "is being driven"
-    MENDING = "cannot set its payload up"
+    MENDING = "waits for somebody to mend it"
     MERGING = "is to be merged"
     RUNNING = "is to be started again"
 
@@ -35,7 +35,9 @@ def take_back(opened: Opened) -> tuple[Incident, ...]:
 def need_of(opened: Opened) -> Need:
     """What has to be done, so far as the ledger and the store tell.
 
-    What was paused or cancelled rests. A payload that could not be set up again and again is for people to mend.
+    What was paused or cancelled rests. A payload that could not be set up again and again is for people to mend,
+    and so is whatever made the last coordinator give up; once somebody has led it since (to change it, to
+    reopen it, or just to try again), it is as others.
     """
     ledger, record = opened.ledger, opened.ledger.campaign(opened.record.name)
     if record.wanted is not Wanted.RUN:
@@ -48,7 +50,7 @@ def need_of(opened: Opened) -> Need:
         return Need.MENDING
     counts = ledger.counts(record.id)
     if record.closed_at is None or counts.open:
-        return Need.RUNNING
+        return Need.RUNNING if ledger.broken(record.id) is None else Need.MENDING
     if is_due(opened) or store_of(record).size(manifest_key(record.name)) is None:
         return Need.MERGING
     return Need.NOTHING

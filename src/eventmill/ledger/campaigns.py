@@ -35,6 +35,9 @@ LEADER_SECONDS = 15.0
 TARGET_REACHED = "target reached"
 NOTHING_LEFT = "all events settled"
 
+BROKEN = "broken"
+"""Kind of journal lines: a coordinator ended because going on was useless."""
+
 UNBLEMISHED: Mapping[str, Any] = {
     "failures": 0,
     "losses": 0,
@@ -243,6 +246,21 @@ class CampaignVerbs(Database):
         """Write a line into the journal about what befell the campaign as a whole."""
         with self.writing() as tx:
             write_journal(tx, campaign_id, self.now(tx), kind=kind, reason=reason)
+
+    def note_broken(self, leadership: Leadership, *, reason: str) -> None:
+        """Write down that this coordinator ends because going on is useless, until somebody leads again."""
+        told, _, detail = reason.partition("\n")
+        with self.writing() as tx:
+            write_journal(
+                tx,
+                leadership.campaign_id,
+                self.now(tx),
+                kind=BROKEN,
+                reason=told,
+                detail=detail,
+                attempt=leadership.attempt,
+                holder=leadership.holder,
+            )
 
     def close(self, campaign_id: int, *, reason: str) -> None:
         """READY, LEASED -> ABANDONED with `reason`; live leases are fenced. Harmless twice."""
