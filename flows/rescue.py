@@ -74,7 +74,7 @@ def look_after(ledger: str, name: str) -> str:
 def start_again(opened: Opened, ledger: str) -> str:
     """Have a campaign processed as it was begun; where, and how it ended if that was here."""
     campaign = {**opened.record.spec, "ledger": ledger}
-    parameters: dict[str, Any] = {"campaign": campaign, "changed": Changed.KEEP}
+    parameters: dict[str, Any] = {"campaign": campaign, "changed": Changed.RESCUE}
     try:
         with get_client(sync_client=True) as client:
             client.read_deployment_by_name(DEPLOYMENT)
@@ -82,10 +82,10 @@ def start_again(opened: Opened, ledger: str) -> str:
         try:
             return f"done here: {process(**parameters)['events']}"
         except CancelledRun:
-            return "was cancelled meanwhile"
+            return "was paused or cancelled meanwhile"
     run: Any = run_deployment(
         DEPLOYMENT,
-        parameters=parameters | {"changed": Changed.KEEP.value, "merging": "triggered"},
+        parameters=parameters | {"changed": Changed.RESCUE.value, "merging": "triggered"},
         flow_run_name=opened.record.name,
         timeout=0,
         as_subflow=False,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from eventmill.campaign import Campaign, Unreadable, ledger_address, parse_campaign
-from eventmill.errors import CampaignChanged, InputError, LedgerError
+from eventmill.errors import CampaignChanged, CampaignRests, InputError, LedgerError
 from eventmill.formats.schemas import schema_from_columns, schema_to_bytes
 from eventmill.leading import leading
 from eventmill.ledger import Ledger, create_ledger, open_ledger
@@ -52,6 +52,7 @@ class Changed(StrEnum):
     ACCEPT = "accept"  # go on with the new; what is done stays as it is
     RESTART = "restart"  # throw away what is done and begin anew
     KEEP = "keep"  # go on with what was begun, as the ledger has it; look at nothing else
+    RESCUE = "rescue"  # the same, but leave it alone if it was paused or cancelled: nobody asks for it now
 
 
 FIXED = (
@@ -117,11 +118,11 @@ def open_campaign(campaign: Campaign, *, folder: Path, changed: Changed = Change
     """Write a new campaign into the ledger, or find the one that was begun under this name.
 
     Raises `CampaignChanged`, naming every difference, unless `changed` says what to do about it;
-    `CampaignLed` if that, or that it is to run at all, would change what another coordinator drives; and
-    `PayloadError` or `InputError` before anything is written.
+    `CampaignLed` if that, or that it is to run at all, would change what another coordinator drives;
+    `CampaignRests` for a rescue that came too late; and `PayloadError` or `InputError` before anything is written.
     """
-    if changed is Changed.KEEP:
-        return _as_begun(campaign, folder=folder)
+    if changed in (Changed.KEEP, Changed.RESCUE):
+        return _as_begun(campaign, folder=folder, changed=changed)
     code = find_payload(campaign.payload.callable, folder=folder)
     urls = list_inputs(campaign)
     spec = source_spec(campaign, urls)
@@ -167,8 +168,13 @@ def recall(ledger_url: str, name: str, *, folder: Path) -> Opened:
     return Opened(ledger, record, replace(order, ledger_url=ledger_address(ledger_url)), urls)
 
 
-def _as_begun(campaign: Campaign, *, folder: Path) -> Opened:
+def _as_begun(campaign: Campaign, *, folder: Path, changed: Changed) -> Opened:
     opened = recall(campaign.ledger, campaign.name, folder=folder)
+    wanted = opened.record.wanted
+    if changed is Changed.RESCUE and wanted is not Wanted.RUN:
+        raise CampaignRests(
+            f"campaign '{campaign.name}' is {wanted} by now, so it is left alone. 'eventmill run' goes on with it."
+        )
     _want_to_run(opened.ledger, opened.record)
     return replace(opened, record=opened.ledger.campaign(campaign.name))
 

@@ -68,8 +68,9 @@ def run_embedded(
 
         console.print(f"[dim]Watch it in the Prefect UI: {url.removesuffix('/api')}[/dim]", highlight=False)
         try:
-            # What was chosen is done, but for what has to be chosen at every look.
-            return process(campaign, changed=changed if changed is Changed.KEEP else Changed.STOP, workers=workers)
+            # What was chosen is done, that it is to run as well; but for what has to be chosen at every look.
+            keeps = changed in (Changed.KEEP, Changed.RESCUE)
+            return process(campaign, changed=Changed.RESCUE if keeps else Changed.STOP, workers=workers)
         except CancelledRun:  # in the UI; what the ledger says is told below
             from eventmill.flows.progress import plain_result
 
