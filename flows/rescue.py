@@ -22,7 +22,8 @@ from eventmill.flows.merge import merge
 from eventmill.flows.process import process
 from eventmill.ledger import open_ledger
 from eventmill.opening import Changed, Opened, recall
-from eventmill.rescuing import Need, need_of, take_back
+from eventmill.rescuing import Need, need_of
+from eventmill.tidying import take_back
 
 DEPLOYMENT = "process/process"
 
@@ -51,7 +52,7 @@ def look_after(ledger: str, name: str) -> str:
     """What was done about one campaign, or why nothing can be."""
     try:
         opened = recall(ledger, name, folder=Path.cwd())
-        lost = take_back(opened)
+        lost = take_back(opened.ledger, opened.record.id)
         need = need_of(opened)
         told = [str(need), *([f"{len(lost)} leases ended"] if lost else [])]
         if need is not Need.LED and (dead := bury_dead(opened.ledger, opened.record)):

@@ -1,4 +1,4 @@
-"""What a campaign needs that nobody may be looking after. Takes back what the dead held; starts nothing."""
+"""What a campaign needs that nobody may be looking after. Changes nothing, and starts nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from eventmill.campaign import parse_campaign
 from eventmill.holders import is_gone
 from eventmill.manifest import manifest_key
 from eventmill.merging import is_due
-from eventmill.model import Incident, Wanted
+from eventmill.model import Wanted
 from eventmill.opening import Opened, store_of
 from eventmill.policy import cannot_set_up
 
@@ -22,14 +22,6 @@ class Need(StrEnum):
     MENDING = "waits for somebody to mend it"
     MERGING = "is to be merged"
     RUNNING = "is to be started again"
-
-
-def take_back(opened: Opened) -> tuple[Incident, ...]:
-    """Expire leases that have ended, and those of processes of this host that are gone. Harmless twice."""
-    ledger, campaign_id = opened.ledger, opened.record.id
-    gone = [holder.holder for holder in ledger.holders(campaign_id) if is_gone(holder.holder)]
-    lost = ledger.lose(campaign_id, holders=gone, reason="its process was gone at a rescue") if gone else ()
-    return lost + ledger.expire(campaign_id)
 
 
 def need_of(opened: Opened) -> Need:

@@ -24,7 +24,8 @@ from eventmill.flows.process import process
 from eventmill.flows.rescue import rescue
 from eventmill.model import Wanted
 from eventmill.opening import Changed, Opened, open_campaign
-from eventmill.rescuing import Need, need_of, take_back
+from eventmill.rescuing import Need, need_of
+from eventmill.tidying import take_back
 
 LEDGER = ".eventmill/ledger.sqlite"
 
@@ -71,7 +72,7 @@ def test_what_somebody_drives_is_left_to_them(begun: Opened) -> None:
 def test_a_campaign_whose_coordinator_died_is_to_be_started_again(begun: Opened) -> None:
     """Its process is gone from this host, though its lead runs on."""
     assert need_of(begun) is Need.RUNNING
-    assert take_back(begun) == ()
+    assert take_back(begun.ledger, begun.record.id) == ()
 
 
 def test_a_campaign_that_lacks_only_its_merges_is_merged(committed: Opened, client: SyncPrefectClient) -> None:
