@@ -16,6 +16,8 @@ from eventmill.errors import CampaignChanged, CampaignRests, InputError, LedgerE
 from eventmill.formats.schemas import schema_from_columns, schema_to_bytes
 from eventmill.leading import leading
 from eventmill.ledger import Ledger, create_ledger, open_ledger
+from eventmill.looking import DEATHS, deaths, looking
+from eventmill.looking import forget as forget_deaths
 from eventmill.merger import STAGED
 from eventmill.model import (
     CampaignRecord,
@@ -265,16 +267,28 @@ def forget(ledger: Ledger, record: CampaignRecord) -> None:
 
 
 def split(urls: Iterable[str], spec: SourceSpec, *, folder: str) -> tuple[tuple[NewInput, ...], tuple[str, ...]]:
-    """Look into these inputs: what was learned, and one line for each that cannot be read."""
+    """Look into these inputs: what was learned, and one line for each that cannot be read.
+
+    Those that are suspected to end processes come first and one by one.
+    """
 
     def learn(url: str) -> NewInput | str:
+        address = locate(url, folder=folder)
+        if (times := deaths(address)) >= DEATHS:
+            return f"{url}: {times} processes ended while they looked into it."
         try:
-            learned = look(locate(url, folder=folder), spec)
+            with looking(address):
+                learned = look(address, spec)
             return NewInput(url, learned.events, learned.identity, learned.boundaries)
         except InputError as error:
             return f"{url}: {error}"
 
-    learned = _side_by_side(learn, list(urls))
+    urls = list(urls)
+    suspects = [url for url in urls if deaths(locate(url, folder=folder))]
+    learned = [learn(url) for url in suspects]
+    learned += _side_by_side(learn, [url for url in urls if url not in set(suspects)])
+    for url in suspects:  # not before all are through, or two such would end processes in turn for ever
+        forget_deaths(locate(url, folder=folder))
     found = tuple(item for item in learned if isinstance(item, NewInput))
     return found, tuple(line for line in learned if isinstance(line, str))
 
