@@ -7,9 +7,9 @@ import logging
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
-from prefect.states import Failed
+from prefect.states import Cancelled, Failed
 
-from eventmill.errors import EventmillError
+from eventmill.errors import CampaignRests, EventmillError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -17,6 +17,8 @@ R = TypeVar("R")
 
 def fails_in_one_line(work: Callable[P, R]) -> Callable[P, R]:
     """An `EventmillError` becomes the run's failed state, its text the message; anything else is a bug of ours.
+
+    A run that finds its campaign resting is cancelled, as its campaign was.
 
     To be used under `@flow`. Who calls the flow in the same process still gets the error raised: that is how
     Prefect hands on a failed state that holds one.
@@ -26,6 +28,8 @@ def fails_in_one_line(work: Callable[P, R]) -> Callable[P, R]:
     def told(*args: P.args, **kwargs: P.kwargs) -> Any:
         try:
             return work(*args, **kwargs)
+        except CampaignRests as error:
+            return Cancelled(message=str(error))
         except EventmillError as error:
             _leave_tracebacks_out()
             return Failed(message=str(error), data=error)

@@ -22,7 +22,8 @@ from eventmill.flows.merge import merge
 from eventmill.flows.process import process
 from eventmill.ledger import open_ledger
 from eventmill.opening import Changed, Opened, recall
-from eventmill.rescuing import Need, need_of, take_back
+from eventmill.rescuing import Need, need_of
+from eventmill.tidying import take_back
 
 DEPLOYMENT = "process/process"
 
@@ -51,7 +52,7 @@ def look_after(ledger: str, name: str) -> str:
     """What was done about one campaign, or why nothing can be."""
     try:
         opened = recall(ledger, name, folder=Path.cwd())
-        lost = take_back(opened)
+        lost = take_back(opened.ledger, opened.record.id)
         need = need_of(opened)
         told = [str(need), *([f"{len(lost)} leases ended"] if lost else [])]
         if need is not Need.LED and (dead := bury_dead(opened.ledger, opened.record)):
@@ -62,6 +63,8 @@ def look_after(ledger: str, name: str) -> str:
             case Need.MERGING:
                 merge(campaign=name, ledger=ledger)
                 told.append("merged")
+            case Need.MENDING if why := opened.ledger.broken(opened.record.id):
+                told.append(why)
             case _:
                 pass
     except EventmillError as error:
@@ -72,7 +75,7 @@ def look_after(ledger: str, name: str) -> str:
 def start_again(opened: Opened, ledger: str) -> str:
     """Have a campaign processed as it was begun; where, and how it ended if that was here."""
     campaign = {**opened.record.spec, "ledger": ledger}
-    parameters: dict[str, Any] = {"campaign": campaign, "changed": Changed.KEEP}
+    parameters: dict[str, Any] = {"campaign": campaign, "changed": Changed.RESCUE}
     try:
         with get_client(sync_client=True) as client:
             client.read_deployment_by_name(DEPLOYMENT)
@@ -80,10 +83,10 @@ def start_again(opened: Opened, ledger: str) -> str:
         try:
             return f"done here: {process(**parameters)['events']}"
         except CancelledRun:
-            return "was cancelled meanwhile"
+            return "was paused or cancelled meanwhile"
     run: Any = run_deployment(
         DEPLOYMENT,
-        parameters=parameters | {"changed": Changed.KEEP.value, "merging": "triggered"},
+        parameters=parameters | {"changed": Changed.RESCUE.value, "merging": "triggered"},
         flow_run_name=opened.record.name,
         timeout=0,
         as_subflow=False,

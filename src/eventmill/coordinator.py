@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import TracebackType
@@ -16,7 +17,8 @@ from eventmill import sizing, tail
 from eventmill.campaign import Campaign
 from eventmill.errors import CampaignBroken, CampaignLed, CampaignShort, PayloadError, StoreError
 from eventmill.finishing import finish
-from eventmill.holders import is_gone, this_process
+from eventmill.holders import is_gone
+from eventmill.leading import leading
 from eventmill.merger import publish_merges
 from eventmill.merging import is_due
 from eventmill.model import Block, Counts, Incident, Leadership, Wanted
@@ -34,12 +36,12 @@ MUCH_LONGER = 2
 """Ranges so many times longer than is wise by now are cut anew, as far as they are not begun."""
 
 WATCH_SECONDS = 1.0
-"""How often the lead is renewed and leases are looked at; both outlast many of these."""
+"""How often the lead and leases are looked at; both outlast many of these."""
 
 
 @dataclass
 class Coordinator:
-    """Drives one campaign while its lead lasts; use it in a `with` block."""
+    """Drives one campaign while its lead lasts, which is renewed by itself; use it in a `with` block."""
 
     opened: Opened
     campaign: Campaign
@@ -55,6 +57,7 @@ class Coordinator:
     _done_at_error: int = 0
     _largest_range: int = 0
     _watched_at: float = -math.inf
+    _leading: ExitStack = field(init=False)
 
     def __post_init__(self) -> None:
         ledger, record, patience = self.opened.ledger, self.opened.record, self.campaign.limits.store_patience
@@ -67,20 +70,27 @@ class Coordinator:
     def __enter__(self) -> Self:
         """Take the lead, and take back at once what processes of this host held that live no more."""
         ledger, campaign_id = self.opened.ledger, self.opened.record.id
-        self.lead = ledger.lead(campaign_id, str(this_process()), is_gone=is_gone)
-        gone = [h.holder for h in ledger.holders(campaign_id) if is_gone(h.holder)]
-        ledger.lose(campaign_id, holders=gone, reason="its process was gone when the campaign was resumed")
-        self.counts = ledger.counts(campaign_id)
-        self._failed_before = len(ledger.failed_runs(campaign_id))
+        with ExitStack() as stack:
+            self.lead = stack.enter_context(leading(ledger, campaign_id))
+            gone = [h.holder for h in ledger.holders(campaign_id) if is_gone(h.holder)]
+            ledger.lose(campaign_id, holders=gone, reason="its process was gone when the campaign was resumed")
+            self.counts = ledger.counts(campaign_id)
+            self._failed_before = len(ledger.failed_runs(campaign_id))
+            self._leading = stack.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Take back what was handed out, which a clean end leaves none of, and give the lead up."""
-        if kind is not CampaignLed:
-            self.opened.ledger.withdraw(self.lead)
-            self.opened.ledger.yield_lead(self.lead)
+        """Take back what was handed out, which a clean end leaves none of, and give the lead up.
+
+        If going on was useless, the ledger is told: whoever looks after campaigns is not to start it again.
+        """
+        with self._leading:
+            if isinstance(error, CampaignBroken | PayloadError):
+                self.opened.ledger.note_broken(self.lead, reason=str(error))
+            if kind is not CampaignLed:
+                self.opened.ledger.withdraw(self.lead)
 
     @property
     def target_events(self) -> int:
@@ -206,7 +216,7 @@ class Coordinator:
                 return None
 
     def watch(self) -> tuple[Incident, ...]:
-        """Renew the lead, expire dead leases, and take back at once what vanished processes of this host held.
+        """See that the lead lasts, expire dead leases, and take back what vanished processes of this host held.
 
         To be called often; it writes to the ledger about once a second. Raises `CampaignLed` when another
         coordinator has taken over.

@@ -88,6 +88,10 @@ class CampaignChanged(EventmillError):
     exit_code = 5
 
 
+class CampaignRests(EventmillError):
+    """The campaign was paused or cancelled on purpose, and nobody has asked for it since."""
+
+
 class CampaignLed(EventmillError):
     """Another living coordinator drives this campaign."""
 

@@ -25,6 +25,8 @@ def manifest(ledger: Ledger, record: CampaignRecord) -> dict[str, Any]:
     """
     merged = ledger.merged_outputs(record.id)
     counts = ledger.counts(record.id)
+    inputs = ledger.inputs(record.id)
+    taken_up = tuple(f"{item.url}:" for item in inputs)  # some of them later, when they were mended
     codes = sorted({s.payload for _, s in ledger.spans(record.id, State.MERGED) if s.payload})
     return {
         "campaign": record.name,
@@ -38,11 +40,12 @@ def manifest(ledger: Ledger, record: CampaignRecord) -> dict[str, Any]:
             "abandoned": counts.abandoned,
             "unfinished": counts.open + counts.committed,
         },
-        "inputs": [
-            {"url": item.url, "events": item.events, "identity": item.identity}
-            for item in ledger.inputs(record.id)
+        "inputs": [{"url": item.url, "events": item.events, "identity": item.identity} for item in inputs],
+        "left_out": [
+            incident.reason
+            for incident in ledger.journal(record.id, "left out")
+            if not incident.reason.startswith(taken_up)
         ],
-        "left_out": [incident.reason for incident in ledger.journal(record.id, "left out")],
         "merged": [
             {
                 "key": file.key,

@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from eventmill.campaign import Campaign, Unreadable, ledger_address, parse_campaign
-from eventmill.errors import CampaignChanged, InputError, LedgerError
+from eventmill.errors import CampaignChanged, CampaignRests, InputError, LedgerError
 from eventmill.formats.schemas import schema_from_columns, schema_to_bytes
+from eventmill.leading import leading
 from eventmill.ledger import Ledger, create_ledger, open_ledger
+from eventmill.looking import DEATHS, deaths, looking
+from eventmill.looking import forget as forget_deaths
 from eventmill.merger import STAGED
 from eventmill.model import (
     CampaignRecord,
@@ -51,6 +54,7 @@ class Changed(StrEnum):
     ACCEPT = "accept"  # go on with the new; what is done stays as it is
     RESTART = "restart"  # throw away what is done and begin anew
     KEEP = "keep"  # go on with what was begun, as the ledger has it; look at nothing else
+    RESCUE = "rescue"  # the same, but leave it alone if it was paused or cancelled: nobody asks for it now
 
 
 FIXED = (
@@ -115,11 +119,12 @@ def settled(campaign: Campaign, spec: SourceSpec) -> Campaign:
 def open_campaign(campaign: Campaign, *, folder: Path, changed: Changed = Changed.STOP) -> Opened:
     """Write a new campaign into the ledger, or find the one that was begun under this name.
 
-    Raises `CampaignChanged`, naming every difference, unless `changed` says what to do about it, and
-    `PayloadError` or `InputError` before anything is written.
+    Raises `CampaignChanged`, naming every difference, unless `changed` says what to do about it;
+    `CampaignLed` if that, or that it is to run at all, would change what another coordinator drives;
+    `CampaignRests` for a rescue that came too late; and `PayloadError` or `InputError` before anything is written.
     """
-    if changed is Changed.KEEP:
-        return _as_begun(campaign, folder=folder)
+    if changed in (Changed.KEEP, Changed.RESCUE):
+        return _as_begun(campaign, folder=folder, changed=changed)
     code = find_payload(campaign.payload.callable, folder=folder)
     urls = list_inputs(campaign)
     spec = source_spec(campaign, urls)
@@ -130,7 +135,8 @@ def open_campaign(campaign: Campaign, *, folder: Path, changed: Changed = Change
     if record is not None:
         differences = compare(ledger, record, campaign, code, urls=urls, spec=spec, folder=folder)
         if differences and changed is Changed.RESTART:
-            forget(ledger, record)
+            with leading(ledger, record.id):
+                forget(ledger, record)
             record = None
         elif differences:
             _accept(ledger, record, campaign, code, differences=differences, changed=changed)
@@ -144,8 +150,7 @@ def open_campaign(campaign: Campaign, *, folder: Path, changed: Changed = Change
         )
         if declared is not None:
             ledger.fix_schema(record.id, schema_to_bytes(declared))
-    if record.wanted is not Wanted.RUN:
-        ledger.want(record.id, Wanted.RUN)  # to run it is what the user wants now
+    _want_to_run(ledger, record)
     record = ledger.campaign(campaign.name)
     return Opened(ledger, record, work_order(campaign, record, spec=spec, folder=folder), urls)
 
@@ -165,10 +170,28 @@ def recall(ledger_url: str, name: str, *, folder: Path) -> Opened:
     return Opened(ledger, record, replace(order, ledger_url=ledger_address(ledger_url)), urls)
 
 
-def _as_begun(campaign: Campaign, *, folder: Path) -> Opened:
+def _as_begun(campaign: Campaign, *, folder: Path, changed: Changed) -> Opened:
     opened = recall(campaign.ledger, campaign.name, folder=folder)
-    opened.ledger.want(opened.record.id, Wanted.RUN)
+    wanted = opened.record.wanted
+    if changed is Changed.RESCUE and wanted is not Wanted.RUN:
+        raise CampaignRests(
+            f"campaign '{campaign.name}' is {wanted} by now, so it is left alone. 'eventmill run' goes on with it."
+        )
+    _want_to_run(opened.ledger, opened.record)
     return replace(opened, record=opened.ledger.campaign(campaign.name))
+
+
+def _want_to_run(ledger: Ledger, record: CampaignRecord) -> None:
+    """To run it is what the user wants now; unless it runs, and was just told to rest."""
+    if record.wanted is not Wanted.RUN:
+        with leading(ledger, record.id):
+            ledger.want(record.id, Wanted.RUN)
+
+
+def reopen(opened: Opened) -> int:
+    """ABANDONED -> READY; returns how many events are tried again. `CampaignLed` while somebody drives it."""
+    with leading(opened.ledger, opened.record.id):
+        return opened.ledger.reopen(opened.record.id)
 
 
 def find_record(ledger: Ledger, name: str) -> CampaignRecord | None:
@@ -244,16 +267,28 @@ def forget(ledger: Ledger, record: CampaignRecord) -> None:
 
 
 def split(urls: Iterable[str], spec: SourceSpec, *, folder: str) -> tuple[tuple[NewInput, ...], tuple[str, ...]]:
-    """Look into these inputs: what was learned, and one line for each that cannot be read."""
+    """Look into these inputs: what was learned, and one line for each that cannot be read.
+
+    Those that are suspected to end processes come first and one by one.
+    """
 
     def learn(url: str) -> NewInput | str:
+        address = locate(url, folder=folder)
+        if (times := deaths(address)) >= DEATHS:
+            return f"{url}: {times} processes ended while they looked into it."
         try:
-            learned = look(locate(url, folder=folder), spec)
+            with looking(address):
+                learned = look(address, spec)
             return NewInput(url, learned.events, learned.identity, learned.boundaries)
         except InputError as error:
             return f"{url}: {error}"
 
-    learned = _side_by_side(learn, list(urls))
+    urls = list(urls)
+    suspects = [url for url in urls if deaths(locate(url, folder=folder))]
+    learned = [learn(url) for url in suspects]
+    learned += _side_by_side(learn, [url for url in urls if url not in set(suspects)])
+    for url in suspects:  # not before all are through, or two such would end processes in turn for ever
+        forget_deaths(locate(url, folder=folder))
     found = tuple(item for item in learned if isinstance(item, NewInput))
     return found, tuple(line for line in learned if isinstance(line, str))
 
@@ -303,9 +338,10 @@ def _accept(
             f"campaign '{record.name}' cannot go on with: {'; '.join(fixed)}. What is done was made under the old "
             "value: undo the change, give the campaign a new name, or use '--changed restart'."
         )
-    ledger.change_campaign(
-        record.id, spec=campaign.model_dump(mode="json"), rules=campaign.rules, code=code, reason=listed
-    )
+    with leading(ledger, record.id):
+        ledger.change_campaign(
+            record.id, spec=campaign.model_dump(mode="json"), rules=campaign.rules, code=code, reason=listed
+        )
 
 
 def _is_fixed(difference: str) -> bool:

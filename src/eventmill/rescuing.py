@@ -1,4 +1,4 @@
-"""What a campaign needs that nobody may be looking after. Takes back what the dead held; starts nothing."""
+"""What a campaign needs that nobody may be looking after. Changes nothing, and starts nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from eventmill.campaign import parse_campaign
 from eventmill.holders import is_gone
 from eventmill.manifest import manifest_key
 from eventmill.merging import is_due
-from eventmill.model import Incident, Wanted
+from eventmill.model import Wanted
 from eventmill.opening import Opened, store_of
 from eventmill.policy import cannot_set_up
 
@@ -19,23 +19,17 @@ class Need(StrEnum):
     NOTHING = "is finished"
     RESTS = "is not wanted to run"
     LED = "is being driven"
-    MENDING = "cannot set its payload up"
+    MENDING = "waits for somebody to mend it"
     MERGING = "is to be merged"
     RUNNING = "is to be started again"
-
-
-def take_back(opened: Opened) -> tuple[Incident, ...]:
-    """Expire leases that have ended, and those of processes of this host that are gone. Harmless twice."""
-    ledger, campaign_id = opened.ledger, opened.record.id
-    gone = [holder.holder for holder in ledger.holders(campaign_id) if is_gone(holder.holder)]
-    lost = ledger.lose(campaign_id, holders=gone, reason="its process was gone at a rescue") if gone else ()
-    return lost + ledger.expire(campaign_id)
 
 
 def need_of(opened: Opened) -> Need:
     """What has to be done, so far as the ledger and the store tell.
 
-    What was paused or cancelled rests. A payload that could not be set up again and again is for people to mend.
+    What was paused or cancelled rests. A payload that could not be set up again and again is for people to mend,
+    and so is whatever made the last coordinator give up; once somebody has led it since (to change it, to
+    reopen it, or just to try again), it is as others.
     """
     ledger, record = opened.ledger, opened.ledger.campaign(opened.record.name)
     if record.wanted is not Wanted.RUN:
@@ -48,7 +42,7 @@ def need_of(opened: Opened) -> Need:
         return Need.MENDING
     counts = ledger.counts(record.id)
     if record.closed_at is None or counts.open:
-        return Need.RUNNING
+        return Need.RUNNING if ledger.broken(record.id) is None else Need.MENDING
     if is_due(opened) or store_of(record).size(manifest_key(record.name)) is None:
         return Need.MERGING
     return Need.NOTHING

@@ -1,10 +1,11 @@
-"""Removing stored objects that nothing will ever refer to. First the attempt is dead, then its object goes."""
+"""What the dead held, and what they stored. First the attempt is dead, then its object goes."""
 
 from __future__ import annotations
 
+from eventmill.holders import is_gone
 from eventmill.ledger import Ledger
 from eventmill.merger import STAGED, publish_merges
-from eventmill.model import CampaignRecord
+from eventmill.model import CampaignRecord, Incident
 from eventmill.store import Store
 from eventmill.worker import RANGES
 
@@ -12,12 +13,19 @@ from eventmill.worker import RANGES
 def collect(ledger: Ledger, store: Store, record: CampaignRecord) -> int:
     """Garbage collection at any time, beside a campaign that runs or long after; returns the number of objects.
 
-    Leases that have ended are taken back first, so that a commit that comes late is fenced before its object
+    What the dead held is taken back first, so that a commit that comes late is fenced before its object
     goes. Uploads that end later still are found by the next pass. Harmless twice.
     """
-    ledger.expire(record.id)
+    take_back(ledger, record.id)
     publish_merges(ledger, store, record.id)
     return sweep(ledger, store, record)
+
+
+def take_back(ledger: Ledger, campaign_id: int) -> tuple[Incident, ...]:
+    """Expire leases that have ended, and those of processes of this host that are gone. Harmless twice."""
+    gone = [holder.holder for holder in ledger.holders(campaign_id) if is_gone(holder.holder)]
+    lost = ledger.lose(campaign_id, holders=gone, reason="its process was gone") if gone else ()
+    return lost + ledger.expire(campaign_id)
 
 
 def sweep(ledger: Ledger, store: Store, record: CampaignRecord) -> int:

@@ -284,8 +284,10 @@ class _BlockWork:
         begun, before = time.monotonic(), self._computed_at
         outcome = self._run(call)
         if isinstance(outcome, RangeResult) and self.schema is None and outcome.infers:
-            self.schema = self.ledger.fix_schema(self.claim.lease.campaign_id, outcome.schema)
-            if self.schema != outcome.schema:  # another worker was first, with other columns: let the child say so
+            self.schema = self.ledger.infer_schema(self.claim.lease, outcome.schema)
+            if self.schema is None:  # nobody waits for this range any more
+                self.obey(Reply((Outcome.FENCED,), Directive.STOP))
+            elif self.schema != outcome.schema:  # another worker was first, with other columns: the child says so
                 outcome = self._run(replace(call, schema=self.schema))
         self._computed_at = time.monotonic()
         self._computed_seconds = self._computed_at - begun

@@ -31,6 +31,7 @@ class Held:
     ends: datetime
     events: set[Event]
     begun: int = 0  # as it said
+    extended: set[datetime] = field(default_factory=set)  # ends that it was given because nobody had looked
 
 
 @dataclass

@@ -74,6 +74,20 @@ def test_the_first_schema_is_the_campaigns(ledger: Ledger, open_campaign: Opened
     assert claimed and claimed[0].schema == b"first"
 
 
+def test_only_a_current_lease_says_what_the_schema_is(ledger: Ledger, open_campaign: Opened) -> None:
+    """A worker that was given up says nothing any more, whether its block is another's now or gone."""
+    campaign = open_campaign(20)
+    late = begin(ledger, leadership := lead(ledger, campaign), events=10)
+    again = ledger.claim(late.block.id, holder="again")
+    assert again is not None
+    assert ledger.infer_schema(late.lease, b"late") is None and ledger.campaign("c").schema is None
+    assert ledger.infer_schema(again.lease, b"first") == b"first"
+    other = begin(ledger, leadership, events=10)
+    assert ledger.infer_schema(other.lease, b"second") == b"first"
+    ledger.release(other.lease)
+    assert ledger.infer_schema(other.lease, b"second") is None
+
+
 def test_two_coordinators_never_drive_one_campaign(
     ledger: Ledger, open_campaign: Opened, clock: SettableClock
 ) -> None:
@@ -158,16 +172,18 @@ def test_a_closed_campaign_accepts_nothing_more(
     assert ledger.spans(campaign.id)[1][1].reason == "target reached"
 
 
-def test_an_input_that_comes_after_the_end_waits(ledger: Ledger, open_campaign: Opened) -> None:
-    """Nothing of a closed campaign is worked on until somebody opens it again."""
+def test_an_input_that_comes_after_the_end_opens_the_campaign_again(ledger: Ledger, open_campaign: Opened) -> None:
+    """It is worked on; what was abandoned at the end stays so until somebody reopens that, too."""
     campaign = open_campaign(10)
-    leadership = lead(ledger, campaign)
     ledger.close(campaign.id, reason="target reached")
+    ledger.add_inputs(campaign.id, [NewInput("file0", 10, "id0"), NewInput("empty", 0, "e")])
+    assert ledger.campaign("c").close_reason == "target reached"  # nothing new to do
     ledger.add_inputs(campaign.id, [NewInput("late", 5, "l")])
-    assert ledger.reserve(leadership, events=10, range_events=10) is None
-    assert ledger.reopen(campaign.id) == 10
+    record = ledger.campaign("c")
+    assert (record.closed_at, record.close_reason) == (None, None)
     finish(ledger, campaign)
-    assert ledger.counts(campaign.id).committed == 15
+    counts = ledger.counts(campaign.id)
+    assert (counts.committed, counts.abandoned) == (5, 10)
 
 
 def test_a_campaign_closes_only_while_it_is_done(ledger: Ledger, open_campaign: Opened) -> None:
@@ -245,3 +261,16 @@ def test_a_forgotten_campaign_leaves_nothing_and_no_other_is_touched(
     assert [campaign.name for campaign in ledger.campaigns()] == ["stays"]
     assert layout(ledger, stays) == before and len(ledger.open_merges(stays.id)) == 1
     assert new_campaign(ledger, (5,), name="gone").payload == CODE.digest
+
+
+def test_who_works_for_a_forgotten_campaign_works_for_no_other(ledger: Ledger, open_campaign: Opened) -> None:
+    """Begun anew under the same name, a campaign and its inputs have other numbers than those before."""
+    old = open_campaign(20)
+    claim = begin(ledger, leadership := lead(ledger, old), events=10)
+    numbers = {item.id for item in ledger.inputs(old.id)}
+    ledger.forget_campaign(old.id)
+    new = open_campaign(20)
+    assert new.id > old.id and not numbers & {item.id for item in ledger.inputs(new.id)}
+    assert ledger.infer_schema(claim.lease, b"late") is None
+    assert not ledger.keep_lead(leadership)
+    assert (ledger.campaign("c").schema, layout(ledger, new)) == (None, ["0 [0, 20) ready"])

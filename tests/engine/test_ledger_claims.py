@@ -175,6 +175,25 @@ def test_leases_are_extended_when_nobody_looked(
     assert loss.attempt == claim.lease.attempt
 
 
+def test_a_lease_is_extended_once_however_rarely_somebody_looks(
+    ledger: Ledger, open_campaign: Opened, clock: SettableClock
+) -> None:
+    """Who looks once a night extends it in the first and takes it back in the next, unless it was renewed."""
+    campaign, night = open_campaign(10), 86400
+    claim = begin(ledger, lead(ledger, campaign), events=10)
+    for _ in range(2):  # it sleeps when nobody looks, and goes on when somebody does
+        clock.move(night)
+        assert ledger.expire(campaign.id) == ()
+        clock.move(1)
+        assert ledger.renew(claim.lease).outcomes == (Outcome.ACCEPTED,)
+    clock.move(night)
+    assert ledger.expire(campaign.id) == ()
+    assert [line.attempt for line in ledger.journal(campaign.id, "extended")] == [claim.lease.attempt] * 3
+    clock.move(night)
+    (loss,) = ledger.expire(campaign.id)
+    assert (loss.attempt, loss.reason) == (claim.lease.attempt, "lease expired")
+
+
 def test_what_a_vanished_worker_held_is_ready_at_once(ledger: Ledger, open_campaign: Opened) -> None:
     """Who is known to be gone loses every block that it held, and nobody else loses any."""
     campaign = open_campaign(40)

@@ -241,9 +241,12 @@ class AnyHistory(RuleBasedStateMachine):
         slept = now - self.looked_at > LEASE
         self.looked_at = now
         incidents = self.ledger.expire(self.id)
-        self.belief.check_losses(incidents, set() if slept else ended)
-        for attempt in ended & self.belief.held.keys():
-            self.belief.held[attempt].ends = now + LEASE
+        held = self.belief.held
+        extended = {attempt for attempt in ended if slept and held[attempt].ends not in held[attempt].extended}
+        self.belief.check_losses(incidents, ended - extended)
+        for attempt in extended & held.keys():
+            held[attempt].ends = now + LEASE
+            held[attempt].extended.add(now + LEASE)
 
     @rule(holder=HOLDERS)
     def a_worker_vanishes(self, holder: str) -> None:

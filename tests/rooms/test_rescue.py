@@ -20,10 +20,12 @@ from prefect.states import Running
 from eventmill.campaign import Campaign, take_campaign
 from eventmill.flows.dead import bury_dead
 from eventmill.flows.garbage import gc
+from eventmill.flows.process import process
 from eventmill.flows.rescue import rescue
 from eventmill.model import Wanted
-from eventmill.opening import Opened, open_campaign
-from eventmill.rescuing import Need, need_of, take_back
+from eventmill.opening import Changed, Opened, open_campaign
+from eventmill.rescuing import Need, need_of
+from eventmill.tidying import take_back
 
 LEDGER = ".eventmill/ledger.sqlite"
 
@@ -70,7 +72,7 @@ def test_what_somebody_drives_is_left_to_them(begun: Opened) -> None:
 def test_a_campaign_whose_coordinator_died_is_to_be_started_again(begun: Opened) -> None:
     """Its process is gone from this host, though its lead runs on."""
     assert need_of(begun) is Need.RUNNING
-    assert take_back(begun) == ()
+    assert take_back(begun.ledger, begun.record.id) == ()
 
 
 def test_a_campaign_that_lacks_only_its_merges_is_merged(committed: Opened, client: SyncPrefectClient) -> None:
@@ -102,9 +104,27 @@ def test_where_process_is_deployed_a_campaign_is_started_there_and_once(
         ]
     wanted = DeploymentFilter(id=DeploymentFilterId(any_=[number]))
     (run,) = client.read_flow_runs(deployment_filter=wanted)
-    assert (run.name, run.parameters["changed"]) == ("squares", "keep")
+    assert (run.name, run.parameters["changed"]) == ("squares", "rescue")
     assert take_campaign(run.parameters["campaign"]).ranges.events == 10
     client.delete_deployment(number)
+
+
+@pytest.mark.parametrize("wanted", [Wanted.PAUSED, Wanted.CANCELLED])
+def test_a_run_that_was_ordered_before_its_campaign_was_to_rest_leaves_it_alone(
+    begun: Opened, client: SyncPrefectClient, wanted: Wanted
+) -> None:
+    """It waited for a Prefect worker meanwhile; it ends as cancelled, says why, and has led nothing."""
+    begun.ledger.want(begun.record.id, wanted)
+    before = begun.ledger.last_lead(begun.record.id)
+    state = process(campaign=begun.record.spec, changed=Changed.RESCUE, return_state=True)  # type: ignore[arg-type]
+    assert state.is_cancelled()
+    assert state.message == (
+        f"campaign 'squares' is {wanted} by now, so it is left alone. 'eventmill run' goes on with it."
+    )
+    assert begun.ledger.campaign("squares").wanted is wanted
+    assert begun.ledger.last_lead(begun.record.id) == before
+    assert open_campaign(take_campaign(begun.record.spec), folder=Path.cwd(), changed=Changed.KEEP)
+    assert begun.ledger.campaign("squares").wanted is Wanted.RUN  # somebody asked for it
 
 
 def test_runs_of_the_dead_get_a_final_state_and_those_of_the_living_do_not(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,7 +10,8 @@ import pytest
 
 from eventmill.campaign import Campaign
 from eventmill.errors import CampaignBroken, CampaignShort, PayloadError
-from eventmill.opening import Changed
+from eventmill.opening import Changed, Opened, open_campaign, reopen
+from eventmill.rescuing import Need, need_of
 from eventmill.states import State
 from tests.crew import Crew
 
@@ -150,6 +151,30 @@ def test_too_many_bad_events_stop_the_campaign_and_a_mended_payload_goes_on(
         assert counts.merged == 2000
         assert crew.rows()["event"].to_pylist() == list(range(2000))
         assert crew.ledger.usage(crew.record.id)["useful"][1] == 2000 == ranges_before + 2000 - done
+
+
+def test_what_was_given_up_as_broken_is_left_for_people(campaign: Callable[..., Campaign], tmp_path: Path) -> None:
+    """A rescue does not start it again, until somebody has tried, changed or reopened it."""
+
+    def like(poison: Iterable[int]) -> Campaign:
+        return campaign("poisonous", events=500, parameters={"poison": list(poison)}, ranges={"events": 10})
+
+    def give_up() -> Opened:
+        with pytest.raises(CampaignBroken), Crew(like(range(500)), tmp_path) as crew:
+            crew.run()
+        assert need_of(crew.opened) is Need.MENDING
+        assert (crew.ledger.broken(crew.record.id) or "").startswith("campaign 'story' stops early: ")
+        return crew.opened
+
+    opened = give_up()
+    with Crew(like(range(500)), tmp_path):
+        pass  # somebody tries again, and is interrupted
+    assert need_of(opened) is Need.RUNNING
+    reopen(give_up())
+    assert need_of(opened) is Need.RUNNING
+    give_up()
+    open_campaign(like([]), folder=tmp_path, changed=Changed.ACCEPT)
+    assert need_of(opened) is Need.RUNNING
 
 
 def test_a_sick_worker_gets_no_more_work(campaign: Callable[..., Campaign], tmp_path: Path) -> None:

@@ -85,6 +85,24 @@ def test_an_unreadable_input_is_left_out(campaign: Callable[..., Campaign], tmp_
     assert manifest["left_out"] == [left_out.reason]
 
 
+def test_an_input_that_was_left_out_is_taken_up_when_it_is_mended(
+    campaign: Callable[..., Campaign], tmp_path: Path
+) -> None:
+    """The campaign was at its end without it; run again, it is open again, and nothing is left out any more."""
+    files = damaged(tmp_path)
+    story = campaign("copy", inputs={"files": files, "unreadable": "leave_out"})
+    with Crew(story, tmp_path) as crew:
+        assert crew.run().merged == 200
+
+    write(Path(files[1]), 100, 200)
+    with Crew(story, tmp_path) as crew:
+        assert crew.run().merged == 300
+        assert sorted(crew.rows()["event"].to_pylist()) == list(range(300))
+        assert crew.audit().is_exact
+    manifest = json.loads((tmp_path / "merged" / "_story-manifest.json").read_text())
+    assert manifest["left_out"] == [] and len(manifest["inputs"]) == 3
+
+
 @pytest.mark.parametrize("at", [100, 700], ids=["in the middle", "at the end"])
 def test_inputs_that_come_later_are_added(at: int, campaign: Callable[..., Campaign], tmp_path: Path) -> None:
     """A run names them and stops; told to accept them, it goes on with all that was done before."""

@@ -124,6 +124,33 @@ def test_a_worker_that_never_ends_holds_nobody_up(story: Callable[..., Campaign]
         assert_exact(crew)
 
 
+def test_a_late_worker_does_not_say_what_the_columns_are(
+    campaign: Callable[..., Campaign], tmp_path: Path
+) -> None:
+    """It is given up in the first range of all, whose columns would be everybody's."""
+    gate = Gate(tmp_path)
+    parameters = {"folder": str(gate.folder)}
+    story = campaign("gate", events=200, parameters=parameters, ranges={"events": 50}, merge={"events": 100})
+    with Crew(story, tmp_path) as crew:
+        assert not crew.coordinator.is_finished()
+        blocks = list(iter(lambda: crew.coordinator.next_block(slots=2), None))
+        worker = crew.give((run_block, next(block.id for block in blocks if block.input_ordinal == 1)))
+        while not gate.reached():
+            crew.collect()
+        (holder,) = crew.ledger.holders(crew.record.id)
+        crew.ledger.lose(crew.record.id, holders=[holder.holder], reason="the scheduler lost it")
+        gate.open()
+        while worker.task:
+            crew.collect()
+        assert crew.ledger.campaign("story").schema is None
+        assert set(crew.ledger.usage(crew.record.id)) == {"setup"}  # nor was its range stored
+
+        for number in crew.coordinator.blocks():
+            crew.ledger.give_back(number)
+        crew.run()
+        assert_exact(crew, events=200)
+
+
 def test_a_worker_twenty_times_slower(campaign: Callable[..., Campaign], tmp_path: Path) -> None:
     """It keeps what it can do until the other has run dry, and no more."""
     parameters = {"folder": str(tmp_path / "slow"), "seconds": 0.001}

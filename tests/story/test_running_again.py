@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
+from eventmill import leading
 from eventmill.campaign import Campaign
-from eventmill.errors import CampaignChanged
+from eventmill.errors import CampaignChanged, CampaignLed
+from eventmill.ledger import open_ledger, schema
 from eventmill.opening import Changed
 from eventmill.states import State
 from tests.crew import Crew
@@ -112,6 +116,40 @@ def test_a_campaign_begins_anew(begun: Callable[..., Campaign], tmp_path: Path) 
         assert crew.run().merged == 1200
         assert crew.rows()["event"].to_pylist() == list(range(1200))
         assert crew.audit().is_exact
+
+
+@pytest.mark.parametrize("changed", [Changed.ACCEPT, Changed.RESTART])
+def test_what_somebody_else_drives_is_left_to_them(
+    changed: Changed, begun: Callable[..., Campaign], tmp_path: Path
+) -> None:
+    """Neither taken on with other code nor thrown away: who asks for that is told who drives it."""
+    ledger = open_ledger(str(tmp_path / "ledger.sqlite"))
+    record = ledger.campaign("story")
+    other = ledger.lead(record.id, "elsewhere:1:1", is_gone=lambda holder: False)
+    counts, files = ledger.counts(record.id), set((tmp_path / "merged").rglob("*"))
+    change_code(tmp_path)
+    with pytest.raises(CampaignLed, match=r"driven by elsewhere:1:1"):
+        Crew(begun(), tmp_path, changed=changed)
+    assert (ledger.campaign("story"), ledger.counts(record.id)) == (record, counts)
+    assert set((tmp_path / "merged").rglob("*")) == files
+    assert ledger.keep_lead(other)
+
+
+def test_a_coordinator_that_is_long_at_something_is_not_taken_for_dead(
+    begun: Callable[..., Campaign], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thousand merged files to look for in a slow store: its lead is renewed meanwhile, without a `watch`."""
+    monkeypatch.setattr(leading, "RENEW_SECONDS", 0.01)
+    with Crew(begun(), tmp_path) as crew:
+
+        def lasts_until() -> object:
+            with crew.ledger.reading() as tx:
+                return tx.execute(sa.select(schema.campaign.c.leader_expires_at)).scalar_one()
+
+        first, deadline = lasts_until(), time.monotonic() + 60
+        while lasts_until() == first:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
 
 
 def test_a_target_is_reached_and_raised(campaign: Callable[..., Campaign], tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from eventmill.clusters import read_profile
 from eventmill.errors import PrefectAway
 from eventmill.model import Wanted
 from eventmill.opening import Changed, Opened, open_campaign
+from eventmill.opening import reopen as reopen_campaign
 
 
 def run(
@@ -34,7 +35,7 @@ def run(
     check_store(campaign)
     opened = open_campaign(campaign, folder=Path.cwd(), changed=changed)
     if reopen:
-        opened.ledger.reopen(opened.record.id)
+        reopen_campaign(opened)
     console = Console(stderr=True, quiet=json)
     result = run_embedded(campaign, opened, workers=workers, console=console, changed=changed)
     if json:
@@ -68,8 +69,9 @@ def run_embedded(
 
         console.print(f"[dim]Watch it in the Prefect UI: {url.removesuffix('/api')}[/dim]", highlight=False)
         try:
-            # What was chosen is done, but for what has to be chosen at every look.
-            as_chosen = changed if changed is Changed.KEEP else Changed.STOP
+            # What was chosen is done, that it is to run as well; but for what has to be chosen at every look.
+            keeps = changed in (Changed.KEEP, Changed.RESCUE)
+            as_chosen = Changed.RESCUE if keeps else Changed.STOP
             return run_from_terminal(process, campaign=campaign, changed=as_chosen, workers=workers)
         except (CancelledRun, Pause):  # in the UI, or suspended there; what the ledger says is told below
             from eventmill.flows.progress import plain_result

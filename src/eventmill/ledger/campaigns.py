@@ -13,8 +13,19 @@ from eventmill.errors import CampaignLed, LedgerError
 from eventmill.ledger import schema
 from eventmill.ledger.database import Database, insert_spans, read_spans, replace_spans
 from eventmill.ledger.journal import write_journal
-from eventmill.ledger.twins import leave_to_twin, twin_of
-from eventmill.model import CampaignRecord, Counts, Input, Leadership, NewInput, PayloadCode, Rules, Span, Wanted
+from eventmill.ledger.twins import leave_to_twin, read_block, twin_of
+from eventmill.model import (
+    CampaignRecord,
+    Counts,
+    Input,
+    Leadership,
+    Lease,
+    NewInput,
+    PayloadCode,
+    Rules,
+    Span,
+    Wanted,
+)
 from eventmill.partition import coalesce
 from eventmill.states import State
 
@@ -23,6 +34,9 @@ LEADER_SECONDS = 15.0
 
 TARGET_REACHED = "target reached"
 NOTHING_LEFT = "all events settled"
+
+BROKEN = "broken"
+"""Kind of journal lines: a coordinator ended because going on was useless."""
 
 UNBLEMISHED: Mapping[str, Any] = {
     "failures": 0,
@@ -100,7 +114,8 @@ class CampaignVerbs(Database):
     def add_inputs(self, campaign_id: int, inputs: Sequence[NewInput]) -> tuple[Input, ...]:
         """Register inputs behind those that are there, one READY span each. Adding one twice is harmless.
 
-        Raises `LedgerError` if an input is known with another content.
+        A campaign that was closed is open again if that makes work for it. Raises `LedgerError` if an input
+        is known with another content.
         """
         with self.writing() as tx:
             locked(tx, campaign_id)
@@ -127,6 +142,7 @@ class CampaignVerbs(Database):
                 known[new.url] = Input(**values | {"id": number, "boundaries": new.boundaries})  # type: ignore[arg-type]
                 if new.events:
                     insert_spans(tx, campaign_id, [Span(number, 0, new.events, State.READY)])
+                    open_again(tx, campaign_id)
             return tuple(sorted(known.values(), key=lambda item: item.ordinal))
 
     def leave_out(self, campaign_id: int, unreadable: Sequence[str]) -> None:
@@ -152,14 +168,22 @@ class CampaignVerbs(Database):
     def fix_schema(self, campaign_id: int, schema_bytes: bytes) -> bytes:
         """Fix the Arrow schema of the campaign's outputs; the first wins, and everybody is told which."""
         with self.writing() as tx:
-            fixed = locked(tx, campaign_id).schema
-            if fixed is None:
-                tx.execute(
-                    sa.update(schema.campaign)
-                    .where(schema.campaign.c.id == campaign_id)
-                    .values(schema_bytes=schema_bytes)
-                )
-            return fixed or schema_bytes
+            return self._fix_schema(tx, campaign_id, schema_bytes)
+
+    def infer_schema(self, lease: Lease, schema_bytes: bytes) -> bytes | None:
+        """`fix_schema`, to what was found under `lease`. None, and nothing is changed, if that is not current."""
+        with self.writing() as tx:
+            block = read_block(tx, lease.block_id)
+            if block is None or block.attempt != lease.attempt:
+                return None
+            return self._fix_schema(tx, lease.campaign_id, schema_bytes)
+
+    def _fix_schema(self, tx: sa.Connection, campaign_id: int, schema_bytes: bytes) -> bytes:
+        fixed = locked(tx, campaign_id).schema
+        if fixed is None:
+            table = schema.campaign
+            tx.execute(sa.update(table).where(table.c.id == campaign_id).values(schema_bytes=schema_bytes))
+        return fixed or schema_bytes
 
     def lead(self, campaign_id: int, holder: str, *, is_gone: Callable[[str], bool]) -> Leadership:
         """Become the campaign's one coordinator; what the previous one only reserved goes back to READY.
@@ -222,6 +246,21 @@ class CampaignVerbs(Database):
         """Write a line into the journal about what befell the campaign as a whole."""
         with self.writing() as tx:
             write_journal(tx, campaign_id, self.now(tx), kind=kind, reason=reason)
+
+    def note_broken(self, leadership: Leadership, *, reason: str) -> None:
+        """Write down that this coordinator ends because going on is useless, until somebody leads again."""
+        told, _, detail = reason.partition("\n")
+        with self.writing() as tx:
+            write_journal(
+                tx,
+                leadership.campaign_id,
+                self.now(tx),
+                kind=BROKEN,
+                reason=told,
+                detail=detail,
+                attempt=leadership.attempt,
+                holder=leadership.holder,
+            )
 
     def close(self, campaign_id: int, *, reason: str) -> None:
         """READY, LEASED -> ABANDONED with `reason`; live leases are fenced. Harmless twice."""
@@ -331,6 +370,12 @@ def _record(row: sa.Row[Any]) -> CampaignRecord:
         closed_at=row.closed_at,
         close_reason=row.close_reason,
     )
+
+
+def open_again(tx: sa.Connection, campaign_id: int) -> None:
+    """Something of the campaign is READY again, or for the first time: it is not closed any more."""
+    table = schema.campaign
+    tx.execute(sa.update(table).where(table.c.id == campaign_id).values(closed_at=None, close_reason=None))
 
 
 def read_counts(tx: sa.Connection, campaign_id: int) -> Counts:

@@ -20,6 +20,9 @@ from eventmill.model import CampaignRecord, Incident, Input, Span
 from eventmill.policy import FailureLimits, after_loss
 from eventmill.states import State
 
+EXTENDED = "extended"
+"""Kind of journal lines: a lease that had ended was extended, because nobody had looked."""
+
 
 class LossVerbs(Database):
     """How what a vanished worker held is taken back."""
@@ -28,7 +31,7 @@ class LossVerbs(Database):
         """Take back every block whose lease has ended: each is a loss.
 
         When nobody looked for longer than a lease (a laptop that slept), holders could not have
-        renewed either: leases are extended once instead.
+        renewed either: leases are extended instead, once until they are renewed.
         """
         with self.writing() as tx:
             campaign = locked(tx, campaign_id)
@@ -40,9 +43,32 @@ class LossVerbs(Database):
             tx.execute(sa.update(schema.campaign).where(schema.campaign.c.id == campaign_id).values(looked_at=now))
             ended = sa.and_(blocks.c.campaign_id == campaign_id, blocks.c.expires_at < now)
             if now - looked_at > campaign.rules.lease:
-                tx.execute(sa.update(blocks).where(ended).values(expires_at=now + campaign.rules.lease))
-                return ()
+                self._extend(tx, campaign, ended, now)
             return self._lose_all(tx, campaign, ended, "lease expired")
+
+    def _extend(
+        self, tx: sa.Connection, campaign: CampaignRecord, which: sa.ColumnElement[bool], now: datetime
+    ) -> None:
+        """One more lease for each of these, but for those that ended because an extension did."""
+        j, blocks, lease = schema.journal.c, schema.block, campaign.rules.lease
+        extended = sa.select(j.attempt, j.at).where(j.campaign_id == campaign.id, j.kind == EXTENDED)
+        ends = {(line.attempt, line.at + lease) for line in tx.execute(extended)}
+        for row in tx.execute(sa.select(blocks).where(which)).all():
+            if (row.attempt, row.expires_at) in ends:
+                continue
+            tx.execute(sa.update(blocks).where(blocks.c.id == row.id).values(expires_at=now + lease))
+            write_journal(
+                tx,
+                campaign.id,
+                now,
+                kind=EXTENDED,
+                reason="its lease had ended while nobody looked",
+                input_id=row.input_id,
+                start=row.start,
+                stop=row.stop,
+                attempt=row.attempt,
+                holder=row.holder,
+            )
 
     def lose(self, campaign_id: int, *, holders: Collection[str], reason: str) -> tuple[Incident, ...]:
         """Take back at once what these holders held, because somebody knows that they vanished."""

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from eventmill.errors import PartitionBroken
 from eventmill.ledger import schema
-from eventmill.ledger.campaigns import NOTHING_LEFT, TARGET_REACHED, read_counts, read_inputs
+from eventmill.ledger.campaigns import BROKEN, NOTHING_LEFT, TARGET_REACHED, read_counts, read_inputs
 from eventmill.ledger.database import Database, read_spans
 from eventmill.model import CommittedOutput, Counts, EventRange, FailedRun, Holder, Incident, Input, LossRate, Span
 from eventmill.partition import coverage
@@ -248,6 +248,14 @@ class Readings(Database):
             c = schema.campaign.c
             number: int | None = tx.execute(sa.select(c.leader_attempt).where(c.id == campaign_id)).scalar_one()
             return number
+
+    def broken(self, campaign_id: int) -> str | None:
+        """Why going on is useless, as the last who led the campaign found; None if that one did not say so."""
+        j, c = schema.journal.c, schema.campaign.c
+        last = sa.select(c.leader_attempt).where(c.id == campaign_id).scalar_subquery()
+        statement = sa.select(j.reason).where(j.campaign_id == campaign_id, j.kind == BROKEN, j.attempt == last)
+        with self.reading() as tx:
+            return tx.execute(statement).scalars().first()
 
     def leader(self, campaign_id: int) -> str | None:
         """The holder of the campaign's lead while that lease runs; None when nobody drives it."""

@@ -12,7 +12,7 @@ from eventmill.model import Wanted
 from eventmill.states import State
 
 VERSION = 2
-"""Raised with every change of these tables; a ledger of another version is refused by name."""
+"""Raised with every change of these tables that statements see; a ledger of another version is refused by name."""
 
 metadata = sa.MetaData()
 
@@ -90,6 +90,7 @@ campaign = sa.Table(
     sa.Column("leader_attempt", sa.BigInteger),
     sa.Column("leader_expires_at", UtcTime),
     _one_of("wanted", Wanted),
+    sqlite_autoincrement=True,  # a number never comes back: who works for a forgotten campaign works for no other
 )
 
 input_ = sa.Table(
@@ -106,6 +107,7 @@ input_ = sa.Table(
     sa.UniqueConstraint("campaign_id", "ordinal"),
     sa.UniqueConstraint("campaign_id", "url"),
     sa.CheckConstraint("events >= 0 AND first >= 0"),
+    sqlite_autoincrement=True,
 )
 
 block = sa.Table(  # lives while some of its events are LEASED

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from eventmill.holders import this_process
-from eventmill.model import Directive
+from eventmill.model import Directive, Wanted
 from eventmill.opening import store_of
 from tests.story.command_line.conftest import CommandLine, Mill
 
@@ -38,6 +38,35 @@ def test_a_worker_learns_what_is_wanted_and_the_next_run_goes_on(
     new_campaign().run()
     assert "squares is done" in command_line("status", "squares").out
     assert command_line("audit", "squares").code == 0
+
+
+@pytest.mark.parametrize("options", [[], ["--changed", "keep"], ["--reopen"]])
+def test_a_campaign_that_was_paused_is_not_woken_while_it_is_driven(
+    options: list[str], new_campaign: Callable[..., Mill], command_line: CommandLine
+) -> None:
+    """Somebody runs it again before its coordinator has ended: that is refused, and it stays paused."""
+    mill = new_campaign()
+    with mill.driven() as coordinator:
+        mill.work(coordinator)
+    ledger, number = mill.opened.ledger, mill.opened.record.id
+    ledger.lead(number, "elsewhere:1:1", is_gone=lambda holder: False)
+    ledger.want(number, Wanted.PAUSED)
+    counts = ledger.counts(number)
+    ended = command_line("run", "campaign.yaml", *options)
+    assert ended.code == 6 and "driven by elsewhere:1:1" in ended.err and ended.err.count("\n") == 1
+    assert (ledger.campaign("squares").wanted, ledger.counts(number)) == (Wanted.PAUSED, counts)
+
+
+def test_abandoned_events_are_not_tried_again_behind_a_coordinators_back(
+    new_campaign: Callable[..., Mill], command_line: CommandLine
+) -> None:
+    """`run --reopen` is refused while somebody drives the campaign."""
+    mill = new_campaign()
+    with mill.driven():
+        mill.opened.ledger.close(mill.opened.record.id, reason="no more")
+    mill.opened.ledger.lead(mill.opened.record.id, "elsewhere:1:1", is_gone=lambda holder: False)
+    assert command_line("run", "campaign.yaml", "--reopen").code == 6
+    assert mill.opened.ledger.counts(mill.opened.record.id).abandoned == 60
 
 
 def test_rubbish_is_collected_and_what_counts_is_left(

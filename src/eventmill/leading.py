@@ -1,0 +1,43 @@
+"""A campaign's lead: who has it drives the campaign, or changes it as a whole, and nobody else does.
+
+Renewed from a thread of its own, so that a store that takes its time costs no lead. A process that is frozen has
+no threads that run, and loses it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from eventmill.errors import LedgerError
+from eventmill.holders import is_gone, this_process
+from eventmill.ledger import Ledger
+from eventmill.model import Leadership
+
+RENEW_SECONDS = 3.0
+"""A fifth of what a lead lasts."""
+
+
+@contextmanager
+def leading(ledger: Ledger, campaign_id: int) -> Iterator[Leadership]:
+    """Lead the campaign while a `with` block lasts. Raises `CampaignLed` while another coordinator lives.
+
+    Whether it is lost meanwhile is for the block to ask; here it is only not renewed any more.
+    """
+    lead, done = ledger.lead(campaign_id, str(this_process()), is_gone=is_gone), threading.Event()
+    thread = threading.Thread(target=_renew, args=(ledger, lead, done), name="lead", daemon=True)
+    thread.start()
+    try:
+        yield lead
+    finally:
+        done.set()
+        thread.join()
+        ledger.yield_lead(lead)
+
+
+def _renew(ledger: Ledger, lead: Leadership, done: threading.Event) -> None:
+    lasts = True
+    while lasts and not done.wait(RENEW_SECONDS):
+        with suppress(LedgerError):  # a ledger out of reach: try again; the lead's end decides
+            lasts = ledger.keep_lead(lead)

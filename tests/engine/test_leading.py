@@ -1,0 +1,80 @@
+"""The lead is renewed by itself while its block lasts, however long its coordinator is at something else."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from eventmill import leading as module
+from eventmill.errors import CampaignLed
+from eventmill.holders import this_process
+from eventmill.leading import leading
+from eventmill.ledger import Ledger, schema
+from eventmill.ledger.campaigns import LEADER_SECONDS
+from eventmill.model import CampaignRecord
+from tests.conftest import SettableClock
+
+Opened = Callable[..., CampaignRecord]
+
+
+@pytest.fixture(autouse=True)
+def _renewed_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "RENEW_SECONDS", 0.01)
+
+
+def until(found: Callable[[], bool]) -> None:
+    """Wait for something to be true."""
+    deadline = time.monotonic() + 60
+    while not found():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def renewers() -> list[threading.Thread]:
+    """Threads that renew a lead."""
+    return [thread for thread in threading.enumerate() if thread.name == "lead"]
+
+
+def lasts_until(ledger: Ledger) -> datetime:
+    """When the lead of the one campaign ends if nobody renews it."""
+    with ledger.reading() as tx:
+        ends: datetime = tx.execute(sa.select(schema.campaign.c.leader_expires_at)).scalar_one()
+        return ends
+
+
+def test_a_lead_is_renewed_by_itself(ledger: Ledger, open_campaign: Opened, clock: SettableClock) -> None:
+    """Whoever leads may look for a minute at what is in a store; nobody takes its place."""
+    campaign, me = open_campaign(10), str(this_process())
+    with leading(ledger, campaign.id):
+        for _ in range(6):
+            clock.move(10)
+            until(lambda: lasts_until(ledger) == clock.now + timedelta(seconds=LEADER_SECONDS))
+        assert ledger.leader(campaign.id) == me
+        with pytest.raises(CampaignLed, match=f"driven by {me}"):
+            ledger.lead(campaign.id, "second", is_gone=lambda holder: False)
+    assert ledger.leader(campaign.id) is None and not renewers()
+
+
+def test_a_lead_that_is_lost_is_not_taken_back(
+    ledger: Ledger, open_campaign: Opened, clock: SettableClock
+) -> None:
+    """Who was frozen meanwhile finds another in its place: it renews no more, and what it gives up is its own."""
+    campaign = open_campaign(10)
+    with leading(ledger, campaign.id) as first:
+        second = ledger.lead(campaign.id, "second", is_gone=lambda holder: True)
+        until(lambda: not renewers())
+        assert not ledger.keep_lead(first)
+    assert ledger.leader(campaign.id) == "second" and ledger.keep_lead(second)
+
+
+def test_a_lead_ends_with_its_block_whatever_happens(ledger: Ledger, open_campaign: Opened) -> None:
+    """An error in the block leaves neither a lead nor a thread behind."""
+    campaign = open_campaign(10)
+    with pytest.raises(ZeroDivisionError), leading(ledger, campaign.id):
+        raise ZeroDivisionError
+    assert ledger.leader(campaign.id) is None and not renewers()
