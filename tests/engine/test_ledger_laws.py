@@ -11,11 +11,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 from sqlalchemy import event
 
+from eventmill.errors import LedgerError
 from eventmill.ledger import create_ledger
 from eventmill.model import Block, Claim, Directive, EventRange, MergeLease, Outcome, RangeOutput, Wanted
 from eventmill.states import State
@@ -295,6 +297,10 @@ class AnyHistory(RuleBasedStateMachine):
                 self.belief.dissolved(number)
         elif what == "file" and self.belief.merged:
             number = data.draw(st.sampled_from(sorted(self.belief.merged)))
+            if number not in {file.merge_id for file in self.ledger.published_outputs(self.id)}:
+                with pytest.raises(LedgerError):
+                    self.ledger.invalidate(number, reason="not where it belongs yet")
+                return
             _, events = self.belief.merged.pop(number)
             assert self.ledger.invalidate(number, reason="lost") == len(events)
         counts = self.ledger.counts(self.id)

@@ -177,13 +177,16 @@ class MergeVerbs(Database):
             return Outcome.ACCEPTED
 
     def invalidate(self, merge_id: int, *, reason: str) -> int:
-        """MERGED -> READY for a whole merged file that was lost; returns its events."""
+        """MERGED -> READY for a whole merged file that was lost; returns its events.
+
+        `LedgerError` unless it was shown: what is not in its place yet may be on its way there.
+        """
         with self.writing() as tx:
             row = read_merge(tx, merge_id)
             if row is not None:
                 locked(tx, row.campaign_id)
                 row = read_merge(tx, merge_id)
-            if row is None or row.completed_at is None:
+            if row is None or row.published_at is None:
                 raise LedgerError(f"there is no merged file number {merge_id}.")
             old = read_spans(tx, schema.span.c.merge_id == merge_id)
             new = [replace(s, state=State.READY, merge_id=None, payload=None) for s in old]
@@ -196,25 +199,13 @@ class MergeVerbs(Database):
 
     def merged_outputs(self, campaign_id: int) -> tuple[MergedOutput, ...]:
         """Every completed merged file, sorted by key, which is the order of their events."""
-        table = schema.merge
         with self.reading() as tx:
-            statement = (
-                sa.select(table)
-                .where(table.c.campaign_id == campaign_id, table.c.completed_at.is_not(None))
-                .order_by(table.c.key)
-            )
-            return tuple(
-                MergedOutput(
-                    row.id,
-                    row.key,
-                    row.bytes,
-                    row.sha256,
-                    row.rows,
-                    row.events,
-                    tuple((url, start, stop) for url, start, stop in row.spans),
-                )
-                for row in tx.execute(statement)
-            )
+            return _merged(tx, campaign_id, schema.merge.c.completed_at.is_not(None))
+
+    def published_outputs(self, campaign_id: int) -> tuple[MergedOutput, ...]:
+        """Of `merged_outputs` those that stand under their names, so that users see them."""
+        with self.reading() as tx:
+            return _merged(tx, campaign_id, schema.merge.c.published_at.is_not(None))
 
     def _dissolve(
         self, tx: sa.Connection, campaign_id: int, merge_id: int, *, corrupt: Collection[int], reason: str
@@ -277,6 +268,23 @@ def _due(tx: sa.Connection, campaign_id: int) -> tuple[MergeGroup, ...]:
         total = tx.execute(last).scalar_one()
         return due_by_events(pieces, merge_events=rules["merge_events"], total=total)
     return due_by_bytes(pieces, merge_bytes=rules["merge_bytes"])
+
+
+def _merged(tx: sa.Connection, campaign_id: int, which: sa.ColumnElement[bool]) -> tuple[MergedOutput, ...]:
+    table = schema.merge
+    statement = sa.select(table).where(table.c.campaign_id == campaign_id, which).order_by(table.c.key)
+    return tuple(
+        MergedOutput(
+            row.id,
+            row.key,
+            row.bytes,
+            row.sha256,
+            row.rows,
+            row.events,
+            tuple((url, start, stop) for url, start, stop in row.spans),
+        )
+        for row in tx.execute(statement)
+    )
 
 
 def _outputs(tx: sa.Connection, merge_id: int) -> tuple[CommittedOutput, ...]:
