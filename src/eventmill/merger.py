@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
-from eventmill.errors import CorruptOutput
+from eventmill.errors import CorruptOutput, StoreError
 from eventmill.formats import Part, open_format
 from eventmill.ledger import Ledger, shared_ledger
 from eventmill.model import CommittedOutput, Merge, MergeLease, Outcome, WorkOrder
@@ -70,10 +70,20 @@ def _merge(
 
 
 def publish_merges(ledger: Ledger, store: Store, campaign_id: int) -> None:
-    """Show every merged file that counts, then delete the range outputs that nobody needs. Harmless twice."""
+    """Show every merged file that counts, then delete the range outputs that nobody needs. Harmless twice.
+
+    The events of one that is gone before it was shown go back to READY.
+    """
     for merge_id, staged, key in ledger.unpublished(campaign_id):
-        store.publish(staged, key)
-        ledger.published(merge_id)
+        try:
+            store.publish(staged, key)
+        except StoreError:
+            # Asked in this order: publishing moves one to the other, so whoever is at it just now is seen.
+            if store.size(staged) is not None or store.size(key) is not None:
+                raise
+            ledger.invalidate_unseen(merge_id, reason=f"neither {staged} nor {key} was in the store")
+        else:
+            ledger.published(merge_id)
     dropped = ledger.dropped_outputs(campaign_id)
     store.delete(key for _, key in dropped)
     ledger.forget_outputs([number for number, _ in dropped])

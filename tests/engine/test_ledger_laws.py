@@ -297,12 +297,14 @@ class AnyHistory(RuleBasedStateMachine):
                 self.belief.dissolved(number)
         elif what == "file" and self.belief.merged:
             number = data.draw(st.sampled_from(sorted(self.belief.merged)))
-            if number not in {file.merge_id for file in self.ledger.published_outputs(self.id)}:
+            _, events = self.belief.merged.pop(number)
+            if number in {file.merge_id for file in self.ledger.published_outputs(self.id)}:
+                assert self.ledger.invalidate_unseen(number, reason="shown already") == 0
+                assert self.ledger.invalidate(number, reason="lost") == len(events)
+            else:
                 with pytest.raises(LedgerError):
                     self.ledger.invalidate(number, reason="not where it belongs yet")
-                return
-            _, events = self.belief.merged.pop(number)
-            assert self.ledger.invalidate(number, reason="lost") == len(events)
+                assert self.ledger.invalidate_unseen(number, reason="lost") == len(events)
         counts = self.ledger.counts(self.id)
         assert counts.total == self.total
         if counts.open:  # a closed campaign has nothing left to do

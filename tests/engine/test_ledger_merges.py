@@ -112,6 +112,20 @@ def test_merged_outputs_are_dropped_and_then_forgotten(ledger: Ledger, open_camp
     assert [o.key for o in ledger.committed_outputs(campaign.id)] == ["b"]
 
 
+def test_range_outputs_are_kept_until_their_merged_file_is_shown(ledger: Ledger, open_campaign: Opened) -> None:
+    """Somebody else may be between completing and publishing: until then only the other files' outputs go."""
+    campaign = open_campaign(20, merge_events=10)
+    claim = begin(ledger, lead(ledger, campaign), events=20, size=5)
+    ledger.commit(claim.lease, [output(0, 10, key="a"), output(10, 20, key="b")], payload=DIGEST)
+    (shown, one), (unseen, other) = begun(ledger, campaign)
+    assert complete(ledger, one) is complete(ledger, other) is Outcome.ACCEPTED
+    assert ledger.dropped_outputs(campaign.id) == ()
+    ledger.published(shown.id)
+    assert [key for _, key in ledger.dropped_outputs(campaign.id)] == ["a"]
+    ledger.published(unseen.id)
+    assert [key for _, key in ledger.dropped_outputs(campaign.id)] == ["a", "b"]
+
+
 def test_an_aborted_merge_frees_its_group(ledger: Ledger, open_campaign: Opened) -> None:
     """Damaged outputs go back to READY, the others wait for a new group, and the events are merged in the end."""
     campaign = open_campaign(30, merge_events=30)
@@ -206,6 +220,30 @@ def test_a_merged_file_that_is_not_shown_yet_cannot_be_invalidated(ledger: Ledge
     ledger.published(merge.id)
     assert ledger.published_outputs(campaign.id) == ledger.merged_outputs(campaign.id)
     assert ledger.invalidate(merge.id, reason="x") == 10
+
+
+def test_a_merged_file_that_is_gone_before_it_was_shown_is_made_again(
+    ledger: Ledger, open_campaign: Opened
+) -> None:
+    """Only a completed merge can be lost so, and only until it is shown: afterwards the answer is no events."""
+    campaign = open_campaign(20, merge_events=10)
+    finish(ledger, campaign)
+    (gone, its), (shown, lease) = begun(ledger, campaign)
+    assert ledger.invalidate_unseen(gone.id, reason="not completed") == 0
+    complete(ledger, its)
+    complete(ledger, lease)
+    ledger.published(shown.id)
+    ledger.close(campaign.id, reason="target reached")
+    assert ledger.invalidate_unseen(shown.id, reason="shown") == 0
+    assert ledger.invalidate_unseen(gone.id, reason="deleted") == 10
+    assert ledger.invalidate_unseen(gone.id, reason="deleted") == 0
+    assert layout(ledger, campaign) == ["0 [0, 10) ready", "0 [10, 20) merged"]
+    assert ledger.campaign("c").closed_at is None
+    assert {number for number, _ in ledger.dropped_outputs(campaign.id)} == {
+        out.output_id for merge in (gone, shown) for out in merge.outputs
+    }
+    (incident,) = ledger.journal(campaign.id, "invalidated")
+    assert (incident.reason, incident.detail) == ("deleted", f"{gone.key}: 10 events")
 
 
 def test_windows_depend_on_positions_alone(ledger: Ledger, open_campaign: Opened) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -79,3 +80,40 @@ def test_a_file_that_another_merger_is_about_to_show_is_not_made_again(
     run_merge(committed.order, second, holder="m")
     assert events_in_files(committed) == list(range(EVENTS))
     assert audit(committed.ledger, store_of(committed.record), committed.record).is_exact
+
+
+def test_a_merged_file_that_is_gone_before_it_was_shown_is_made_again(
+    committed: Opened, story: Campaign, tmp_path: Path
+) -> None:
+    """Its staged file was deleted, or lost in a power cut: its events are computed again, all else goes on."""
+    first, second = begin_due(committed)
+    merge_unseen(committed, first)
+    shutil.rmtree(tmp_path / "merged/_staged")
+
+    run_merge(committed.order, second, holder="m")
+    counts = committed.ledger.counts(committed.record.id)
+    assert (counts.ready, counts.merged) == (MERGE, EVENTS - MERGE)
+
+    process(committed, story)
+    for number in begin_due(committed):
+        run_merge(committed.order, number, holder="m")
+    assert events_in_files(committed) == list(range(EVENTS))
+    assert audit(committed.ledger, store_of(committed.record), committed.record).is_exact
+
+
+def test_whoever_shows_files_deletes_nothing_of_a_merge_that_is_not_shown(
+    committed: Opened, tmp_path: Path
+) -> None:
+    """It was completed after the other looked, and its staged file is all that holds its events, but for these."""
+    first, second = begin_due(committed)
+    needed = {output.key for output in committed.ledger.committed_outputs(committed.record.id)[:2]}
+    late = committed.ledger.unpublished(committed.record.id)
+    merge_unseen(committed, first)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(committed.ledger), "unpublished", lambda *_: late)
+        publish_merges(committed.ledger, store_of(committed.record), committed.record.id)
+    assert {key for key in needed if (tmp_path / "merged" / key).exists()} == needed
+
+    run_merge(committed.order, second, holder="m")
+    assert events_in_files(committed) == list(range(EVENTS))
+    assert audit(committed.ledger, store_of(committed.record), committed.record).orphans == 0

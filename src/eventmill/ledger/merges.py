@@ -182,20 +182,21 @@ class MergeVerbs(Database):
         `LedgerError` unless it was shown: what is not in its place yet may be on its way there.
         """
         with self.writing() as tx:
-            row = read_merge(tx, merge_id)
-            if row is not None:
-                locked(tx, row.campaign_id)
-                row = read_merge(tx, merge_id)
+            row = _held(tx, merge_id)
             if row is None or row.published_at is None:
                 raise LedgerError(f"there is no merged file number {merge_id}.")
-            old = read_spans(tx, schema.span.c.merge_id == merge_id)
-            new = [replace(s, state=State.READY, merge_id=None, payload=None) for s in old]
-            settle(tx, "invalidate", row.campaign_id, old=old, new=new)
-            tx.execute(sa.delete(schema.merge).where(schema.merge.c.id == merge_id))
-            _open_again(tx, row.campaign_id)
-            detail = f"{row.key}: {sum(map(len, old))} events"
-            write_journal(tx, row.campaign_id, self.now(tx), kind="invalidated", reason=reason, detail=detail)
-            return sum(map(len, old))
+            return self._unmerge(tx, row, reason)
+
+    def invalidate_unseen(self, merge_id: int, *, reason: str) -> int:
+        """MERGED -> READY for a merged file that was lost before it was shown; returns its events.
+
+        None of them if it was shown meanwhile, or is not merged any more. Harmless twice.
+        """
+        with self.writing() as tx:
+            row = _held(tx, merge_id)
+            if row is None or row.completed_at is None or row.published_at is not None:
+                return 0
+            return self._unmerge(tx, row, reason)
 
     def merged_outputs(self, campaign_id: int) -> tuple[MergedOutput, ...]:
         """Every completed merged file, sorted by key, which is the order of their events."""
@@ -206,6 +207,16 @@ class MergeVerbs(Database):
         """Of `merged_outputs` those that stand under their names, so that users see them."""
         with self.reading() as tx:
             return _merged(tx, campaign_id, schema.merge.c.published_at.is_not(None))
+
+    def _unmerge(self, tx: sa.Connection, row: sa.Row[Any], reason: str) -> int:
+        old = read_spans(tx, schema.span.c.merge_id == row.id)
+        new = [replace(s, state=State.READY, merge_id=None, payload=None) for s in old]
+        settle(tx, "invalidate", row.campaign_id, old=old, new=new)
+        tx.execute(sa.delete(schema.merge).where(schema.merge.c.id == row.id))
+        _open_again(tx, row.campaign_id)
+        detail = f"{row.key}: {sum(map(len, old))} events"
+        write_journal(tx, row.campaign_id, self.now(tx), kind="invalidated", reason=reason, detail=detail)
+        return sum(map(len, old))
 
     def _dissolve(
         self, tx: sa.Connection, campaign_id: int, merge_id: int, *, corrupt: Collection[int], reason: str
@@ -239,6 +250,15 @@ class MergeVerbs(Database):
 def read_merge(tx: sa.Connection, merge_id: int) -> sa.Row[Any] | None:
     """A merge's row, None if it was dissolved."""
     return tx.execute(sa.select(schema.merge).where(schema.merge.c.id == merge_id)).first()
+
+
+def _held(tx: sa.Connection, merge_id: int) -> sa.Row[Any] | None:
+    """The same, and its campaign is held against every other writing verb until this transaction ends."""
+    row = read_merge(tx, merge_id)
+    if row is not None:
+        locked(tx, row.campaign_id)
+        row = read_merge(tx, merge_id)
+    return row
 
 
 def _open_again(tx: sa.Connection, campaign_id: int) -> None:
