@@ -17,7 +17,8 @@ from eventmill.errors import CorruptOutput, PrefectAway, StoreError
 from eventmill.flows.cluster import scheduler_address
 from eventmill.flows.merge import merge
 from eventmill.flows.reaching import NO_ANSWER, is_no_answer
-from eventmill.merging import LOOK_SECONDS, is_due
+from eventmill.flows.silent import Silent
+from eventmill.merging import LOOK_SECONDS, is_due, waits_for_a_merger
 
 AHEAD_OF_BLOCKS = 10
 """Dask priority: a merge goes before blocks that wait."""
@@ -36,6 +37,7 @@ class MergeBeside:
         self._store = coordinator.store
         self._opened = coordinator.opened
         self._address = scheduler_address(runner)
+        self._silent = Silent(self._opened, runner)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="merge")
         self._running: Future[None] | None = None
         self._looked_at = -math.inf
@@ -54,13 +56,14 @@ class MergeBeside:
         """Start merging if something is due, which is looked at now and then. Raises what a merge flow raised."""
         if self._running is not None:
             if not self._running.done():
+                self._silent.look()
                 return
             self._land()
         now = time.monotonic()
         if now - self._looked_at < LOOK_SECONDS:
             return
         self._looked_at = now
-        if not self._store.lasts() and is_due(self._opened):
+        if not self._store.lasts() and waits_for_a_merger(self._opened):
             self._running = self._start()
 
     def _start(self) -> Future[None]:
@@ -74,9 +77,14 @@ class MergeBeside:
                 return False
             if not is_due(self._opened):
                 return True
+            if not waits_for_a_merger(self._opened):  # others are at what is left
+                time.sleep(seconds)
+                return False
             self._running = self._start()
         if wait([self._running], timeout=seconds).done:
             self._land()
+        else:
+            self._silent.look()
         return False
 
     def _land(self) -> None:

@@ -268,6 +268,8 @@ class AnyHistory(RuleBasedStateMachine):
     @rule(lease=merges)
     def complete(self, lease: MergeLease) -> None:
         expected = self.belief.expect_complete(lease)
+        held = Outcome.FENCED if expected is Outcome.FENCED else Outcome.ACCEPTED
+        assert self.ledger.renew_merge(lease, length=LEASE) is self.ledger.release_merge(lease) is held
         answer = self.ledger.complete_merge(lease, staged="staged", bytes=1, sha256="0" * 64, rows=1)
         assert answer is expected
         if answer is Outcome.ACCEPTED:

@@ -11,8 +11,9 @@ from sqlalchemy import event
 
 from eventmill.errors import LedgerError
 from eventmill.ledger import Ledger
-from eventmill.model import CampaignRecord, EventRange, Merge, MergeLease, Outcome
+from eventmill.model import CampaignRecord, EventRange, Merge, MergeLease, Merger, Outcome
 from eventmill.states import State
+from tests.conftest import SettableClock
 from tests.engine.deeds import DIGEST, SAID_NO, begin, commit, finish, layout, lead, output
 
 Opened = Callable[..., CampaignRecord]
@@ -82,6 +83,33 @@ def test_claiming_a_merge_again_fences_the_merger_before(ledger: Ledger, open_ca
     assert complete(ledger, claimed[1]) is Outcome.DUPLICATE
     assert ledger.abort_merge(claimed[1], corrupt=[], reason="late") is Outcome.FENCED
     assert ledger.claim_merge(merge.id, holder="m", length=timedelta(seconds=60)) is None
+
+
+def test_a_merge_is_held_while_its_lease_runs(ledger: Ledger, open_campaign: Opened, clock: SettableClock) -> None:
+    """Renewed it lasts, by the ledger's clock; released, fenced or shown it is nobody's any more."""
+    campaign = open_campaign(10, merge_events=10)
+    finish(ledger, campaign, size=5)
+    ((merge, lease),) = begun(ledger, campaign)
+    minute = timedelta(seconds=60)
+    clock.move(59)
+    assert ledger.mergers(campaign.id) == {merge.id: Merger(lease.attempt, "m", lasts=True)}
+    assert ledger.renew_merge(lease, length=minute) is Outcome.ACCEPTED
+    clock.move(59)
+    assert ledger.mergers(campaign.id)[merge.id].lasts
+    clock.move(1)
+    assert ledger.mergers(campaign.id) == {merge.id: Merger(lease.attempt, "m", lasts=False)}
+
+    _, other = ledger.claim_merge(merge.id, holder="other", length=minute) or pytest.fail()
+    assert ledger.renew_merge(lease, length=minute) is ledger.release_merge(lease) is Outcome.FENCED
+    assert ledger.mergers(campaign.id) == {merge.id: Merger(other.attempt, "other", lasts=True)}
+    complete(ledger, other)
+    assert ledger.mergers(campaign.id)[merge.id].lasts  # it has still to show the file
+    for _ in range(2):
+        assert ledger.release_merge(other) is Outcome.ACCEPTED
+        assert ledger.mergers(campaign.id) == {}
+    assert ledger.renew_merge(other, length=minute) is Outcome.ACCEPTED
+    ledger.published(merge.id)
+    assert ledger.mergers(campaign.id) == {}
 
 
 def test_a_merged_file_is_visible_once_published(ledger: Ledger, open_campaign: Opened) -> None:

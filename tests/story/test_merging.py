@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import socket
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
+from queue import Queue
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -15,10 +18,15 @@ from eventmill import merger
 from eventmill.audit import audit
 from eventmill.campaign import Campaign
 from eventmill.coordinator import Coordinator
+from eventmill.errors import StoreError
+from eventmill.holders import this_process
+from eventmill.ledger.mergers import MergerVerbs
 from eventmill.merger import publish_merges, run_merge
-from eventmill.merging import begin_due
+from eventmill.merging import begin_due, is_due, is_under_way, waits_for_a_merger
+from eventmill.model import MergeLease, Outcome
 from eventmill.opening import Opened, open_campaign, register, split, store_of
 from eventmill.payloads.pool import stop_all
+from eventmill.store import FolderStore
 from eventmill.worker import run_block
 
 EVENTS, MERGE = 40, 20
@@ -117,3 +125,59 @@ def test_whoever_shows_files_deletes_nothing_of_a_merge_that_is_not_shown(
     run_merge(committed.order, second, holder="m")
     assert events_in_files(committed) == list(range(EVENTS))
     assert audit(committed.ledger, store_of(committed.record), committed.record).orphans == 0
+
+
+@pytest.mark.parametrize(
+    ("holder", "seconds", "is_left"),
+    [
+        ("elsewhere:1:1", 60, True),
+        ("elsewhere:1:1", 0, False),
+        (f"{socket.gethostname()}:999999:1", 60, False),
+    ],
+    ids=["lives", "is silent", "is gone"],
+)
+def test_a_merge_that_somebody_is_at_is_left_to_them(
+    committed: Opened, holder: str, seconds: int, is_left: bool
+) -> None:
+    """Until they are heard of no more, or at once where their process is known to be gone."""
+    first, second = begin_due(committed)
+    claimed = committed.ledger.claim_merge(first, holder=holder, length=timedelta(seconds=seconds))
+    assert begin_due(committed) == ((second,) if is_left else (first, second))
+    assert is_under_way(committed) is is_left
+    assert is_due(committed)
+
+    run_merge(committed.order, second, holder="m")
+    assert waits_for_a_merger(committed) is not is_left
+    assert is_due(committed)
+    assert claimed
+    committed.ledger.release_merge(claimed[1])
+    assert begin_due(committed) == (first,)
+    run_merge(committed.order, first, holder="m")
+    assert not is_due(committed)
+    assert events_in_files(committed) == list(range(EVENTS))
+
+
+def test_a_merge_is_held_for_as_long_as_it_takes(committed: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store takes its time: the lease is renewed meanwhile, and let go when the merge fails in the end."""
+    first, second = begin_due(committed)
+    ledger, record = committed.ledger, committed.record
+    renewals: Queue[Outcome] = Queue()
+    renew = MergerVerbs.renew_merge
+
+    def noted(self: MergerVerbs, lease: MergeLease, *, length: timedelta) -> Outcome:
+        renewals.put(renew(self, lease, length=length))
+        return Outcome.ACCEPTED
+
+    def takes_long_and_fails(*_: object) -> None:
+        assert [renewals.get(timeout=60) for _ in range(3)] == 3 * [Outcome.ACCEPTED]
+        assert begin_due(committed) == (second,)
+        raise StoreError("no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MergerVerbs, "renew_merge", noted)
+        patch.setattr(merger, "RENEWALS_PER_LEASE", 6000)
+        patch.setattr(FolderStore, "put", takes_long_and_fails)
+        with pytest.raises(StoreError, match="no room"):
+            run_merge(committed.order, first, holder=str(this_process()))
+    assert ledger.mergers(record.id) == {}
+    assert begin_due(committed) == (first, second)

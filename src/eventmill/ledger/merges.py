@@ -1,10 +1,9 @@
-"""Verbs over merges: due, begin, claim, complete, publish, abort, and loss of stored objects."""
+"""Verbs over merges: due, begin, complete, publish, abort, and loss of stored objects."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,19 +11,10 @@ import sqlalchemy as sa
 from eventmill.errors import LedgerError
 from eventmill.grouping import Piece, due_by_bytes, due_by_events, merged_name
 from eventmill.ledger import schema
-from eventmill.ledger.campaigns import input_from, locked, settle
+from eventmill.ledger.campaigns import locked, settle
 from eventmill.ledger.database import Database, read_spans, replace_spans
 from eventmill.ledger.journal import write_journal
-from eventmill.model import (
-    CommittedOutput,
-    EventRange,
-    Merge,
-    MergedOutput,
-    MergeGroup,
-    MergeLease,
-    Outcome,
-    Span,
-)
+from eventmill.model import MergedOutput, MergeGroup, MergeLease, Outcome, Span
 from eventmill.partition import coalesce
 from eventmill.states import State
 
@@ -70,28 +60,6 @@ class MergeVerbs(Database):
                 table.c.campaign_id == campaign_id, table.c.published_at.is_(None)
             )
             return tuple(tx.execute(statement.order_by(table.c.id)).scalars())
-
-    def claim_merge(self, merge_id: int, *, holder: str, length: timedelta) -> tuple[Merge, MergeLease] | None:
-        """Start (or start again) a merge under a new attempt that fences every earlier one.
-
-        None when it is completed or was dissolved.
-        """
-        with self.writing() as tx:
-            row = read_merge(tx, merge_id)
-            if row is None:
-                return None
-            campaign = locked(tx, row.campaign_id)
-            row = read_merge(tx, merge_id)
-            if row is None or row.completed_at is not None:
-                return None
-            lease = MergeLease(merge_id, self.next_attempt(tx), holder, self.now(tx) + length)
-            tx.execute(
-                sa.update(schema.merge)
-                .where(schema.merge.c.id == merge_id)
-                .values(attempt=lease.attempt, holder=holder, expires_at=lease.expires_at)
-            )
-            outputs = _outputs(tx, merge_id)
-            return Merge(merge_id, campaign.id, row.key, outputs, campaign.schema), lease
 
     def complete_merge(self, lease: MergeLease, *, staged: str, bytes: int, sha256: str, rows: int) -> Outcome:
         """COMMITTED -> MERGED for the whole group; its range outputs are dropped. Fenced by the attempt."""
@@ -302,24 +270,6 @@ def _merged(tx: sa.Connection, campaign_id: int, which: sa.ColumnElement[bool]) 
             row.rows,
             row.events,
             tuple((url, start, stop) for url, start, stop in row.spans),
-        )
-        for row in tx.execute(statement)
-    )
-
-
-def _outputs(tx: sa.Connection, merge_id: int) -> tuple[CommittedOutput, ...]:
-    s, i, o = schema.span, schema.input_, schema.output
-    rows = tx.execute(sa.select(i).where(i.c.id.in_(sa.select(s.c.input_id).where(s.c.merge_id == merge_id))))
-    inputs = {row.id: input_from(row) for row in rows}
-    statement = (
-        sa.select(s.c.input_id, s.c.start, s.c.stop, o.c.id, o.c.key, o.c.bytes, o.c.sha256, o.c.rows)
-        .select_from(s.join(o, s.c.output_id == o.c.id))
-        .where(s.c.merge_id == merge_id)
-        .order_by(s.c.input_id, s.c.start)
-    )
-    return tuple(
-        CommittedOutput(
-            row.id, inputs[row.input_id], EventRange(row.start, row.stop), row.key, row.bytes, row.sha256, row.rows
         )
         for row in tx.execute(statement)
     )
