@@ -14,7 +14,7 @@ from typing import Self
 from prefect.events import emit_event
 
 from eventmill.errors import MergesWait
-from eventmill.merging import LOOK_SECONDS, is_due, is_under_way
+from eventmill.merging import LOOK_SECONDS, Losses, is_due, is_under_way
 from eventmill.opening import Opened
 
 MERGES_DUE = "eventmill.merges-due"
@@ -32,6 +32,7 @@ class MergeElsewhere:
 
     def __init__(self, opened: Opened, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
         self._opened = opened
+        self._losses = Losses(opened)
         self._patience = patience_seconds
         self._looked_at = -math.inf
         self._announced_at = -math.inf
@@ -75,6 +76,7 @@ class MergeElsewhere:
         if not is_due(self._opened):
             return True
         self.look()
+        self._losses.check()
         if is_under_way(self._opened):
             self._waiting_since = time.monotonic()
         elif time.monotonic() - self._waiting_since > self._patience:

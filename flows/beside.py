@@ -18,7 +18,7 @@ from eventmill.flows.cluster import scheduler_address
 from eventmill.flows.merge import merge
 from eventmill.flows.reaching import NO_ANSWER, is_no_answer
 from eventmill.flows.silent import Silent
-from eventmill.merging import LOOK_SECONDS, is_due, waits_for_a_merger
+from eventmill.merging import LOOK_SECONDS, Losses, is_due, waits_for_a_merger
 
 AHEAD_OF_BLOCKS = 10
 """Dask priority: a merge goes before blocks that wait."""
@@ -37,6 +37,7 @@ class MergeBeside:
         self._store = coordinator.store
         self._opened = coordinator.opened
         self._address = scheduler_address(runner)
+        self._losses = Losses(self._opened)
         self._silent = Silent(self._opened, runner)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="merge")
         self._running: Future[None] | None = None
@@ -57,7 +58,7 @@ class MergeBeside:
         """Start merging if something is due, which is looked at now and then. Raises what a merge flow raised."""
         if self._running is not None:
             if not self._running.done():
-                self._silent.look()
+                self._look_after()
                 return
             self._land()
         now = time.monotonic()
@@ -85,8 +86,12 @@ class MergeBeside:
         if wait([self._running], timeout=seconds).done:
             self._land()
         else:
-            self._silent.look()
+            self._look_after()
         return False
+
+    def _look_after(self) -> None:
+        self._losses.check()
+        self._silent.look()
 
     def _land(self) -> None:
         running, self._running = self._running, None

@@ -2,12 +2,36 @@
 
 from __future__ import annotations
 
+from eventmill.errors import CampaignBroken
 from eventmill.formats import open_format
 from eventmill.holders import is_gone
 from eventmill.opening import Opened
 
 LOOK_SECONDS = 2.0
 """To see what is due takes a look at every span that is not merged yet."""
+
+MERGERS_LOST = 5
+"""So many mergers may vanish at one merge before it is taken for what ends them."""
+
+
+class Losses:
+    """Mergers that vanish at the same merge, again and again: counted from now on."""
+
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
+        self._before = opened.ledger.mergers_lost(opened.record.id)
+
+    def check(self) -> None:
+        """Raise `CampaignBroken` when a merge has lost too many: it would be begun for ever."""
+        ledger, record = self._opened.ledger, self._opened.record
+        lost = ledger.mergers_lost(record.id) - self._before
+        for key, times in lost.items():
+            if times >= MERGERS_LOST:
+                raise CampaignBroken(
+                    f"campaign '{record.name}' stops: merging {key} was begun {times} times, and each time the "
+                    "worker vanished. Does it need more memory than a worker has? Everything is kept: give "
+                    "workers more, or let them live longer, and run again."
+                )
 
 
 def begin_due(opened: Opened) -> tuple[int, ...]:

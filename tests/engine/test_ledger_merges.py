@@ -11,6 +11,7 @@ from sqlalchemy import event
 
 from eventmill.errors import LedgerError
 from eventmill.ledger import Ledger
+from eventmill.ledger.mergers import MERGER_LOST
 from eventmill.model import CampaignRecord, EventRange, Merge, MergeLease, Merger, Outcome
 from eventmill.states import State
 from tests.conftest import SettableClock
@@ -110,6 +111,25 @@ def test_a_merge_is_held_while_its_lease_runs(ledger: Ledger, open_campaign: Ope
     assert ledger.renew_merge(other, length=minute) is Outcome.ACCEPTED
     ledger.published(merge.id)
     assert ledger.mergers(campaign.id) == {}
+
+
+def test_mergers_that_vanish_are_counted(ledger: Ledger, open_campaign: Opened) -> None:
+    """A claim over one that was not released: the merger before was killed, and the merge may be at fault."""
+    campaign = open_campaign(20, merge_events=10)
+    finish(ledger, campaign, size=5)
+    (_, lease), (other, _) = begun(ledger, campaign)
+    ledger.release_merge(lease)
+    minute = timedelta(seconds=60)
+    for holder in "abc":
+        assert ledger.claim_merge(lease.merge_id, holder=holder, length=minute)
+        assert ledger.claim_merge(other.id, holder=holder, length=minute)
+    assert ledger.mergers_lost(campaign.id) == {
+        "c-000000000000-000000000010.parquet": 2,
+        "c-000000000010-000000000020.parquet": 3,
+    }
+    assert [(line.holder, line.reason) for line in ledger.journal(campaign.id, MERGER_LOST)][:2] == [
+        ("m", "merge was started again by a"), ("a", "merge was started again by b"),
+    ]  # fmt: skip
 
 
 def test_a_merged_file_is_visible_once_published(ledger: Ledger, open_campaign: Opened) -> None:

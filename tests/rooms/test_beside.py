@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -13,12 +15,14 @@ import pytest
 from prefect.client.orchestration import SyncPrefectClient
 from prefect_dask.task_runners import DaskTaskRunner
 
+from eventmill import merger
 from eventmill.campaign import Campaign
 from eventmill.coordinator import Coordinator
-from eventmill.errors import StoreError
+from eventmill.errors import CampaignBroken, StoreError
 from eventmill.flows.beside import TRIES, MergeBeside
+from eventmill.flows.cluster import set_scheduler_up
 from eventmill.holders import this_process
-from eventmill.merging import begin_due
+from eventmill.merging import Losses, begin_due
 from eventmill.opening import Opened
 from eventmill.outage import Outage
 from eventmill.store import FolderStore
@@ -117,6 +121,27 @@ def test_what_others_merge_is_waited_for(merges: MergeBeside, coordinator: Coord
         opened.ledger.release_merge(lease)
     merge_until(merges, lambda: False)
     assert opened.ledger.counts(opened.record.id).merged == 40
+
+
+class Deadly(distributed.WorkerPlugin):
+    """Merging takes more memory than there is: the kernel kills the worker."""
+
+    def setup(self, worker: distributed.Worker) -> None:
+        merger._merge = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment]
+
+
+def test_a_merge_that_ends_its_workers_ends_the_run(client: SyncPrefectClient, coordinator: Coordinator) -> None:
+    """Dask and its nannies would begin it for ever. It is named, and so is what may help."""
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
+        runner = DaskTaskRunner(address=cluster.scheduler_address)
+        with runner.client as dask:
+            set_scheduler_up(runner)
+            dask.register_plugin(Deadly())
+            told = r"merging squares-\S+ was begun 5 times.*run again"
+            with pytest.raises(CampaignBroken, match=told), MergeBeside(coordinator, runner) as merges:
+                merge_until(merges, lambda: False)
+    Losses(coordinator.opened).check()  # of the next run: what befell this one is forgiven
+    assert coordinator.opened.ledger.counts(coordinator.opened.record.id).committed == 40
 
 
 def test_a_store_that_fails_again_and_again_though_it_answers_ends_the_run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import timedelta
 
 import sqlalchemy as sa
@@ -9,8 +10,12 @@ import sqlalchemy as sa
 from eventmill.ledger import schema
 from eventmill.ledger.campaigns import input_from, locked
 from eventmill.ledger.database import Database
+from eventmill.ledger.journal import write_journal
 from eventmill.ledger.merges import read_merge
 from eventmill.model import CommittedOutput, EventRange, Merge, MergeLease, Merger, Outcome
+
+MERGER_LOST = "merger lost"
+"""Kind of journal lines: a merge was claimed, and nothing more was heard."""
 
 
 class MergerVerbs(Database):
@@ -19,7 +24,7 @@ class MergerVerbs(Database):
     def claim_merge(self, merge_id: int, *, holder: str, length: timedelta) -> tuple[Merge, MergeLease] | None:
         """Start (or start again) a merge under a new attempt that fences every earlier one.
 
-        None when it is completed or was dissolved.
+        None when it is completed or was dissolved. A claim over one that was not released is the loss of that one.
         """
         with self.writing() as tx:
             row = read_merge(tx, merge_id)
@@ -29,7 +34,12 @@ class MergerVerbs(Database):
             row = read_merge(tx, merge_id)
             if row is None or row.completed_at is not None:
                 return None
-            lease = MergeLease(merge_id, self.next_attempt(tx), holder, self.now(tx) + length)
+            now = self.now(tx)
+            if row.expires_at is not None:
+                reason = f"merge was started again by {holder}"
+                who = {"attempt": row.attempt, "holder": row.holder}
+                write_journal(tx, campaign.id, now, kind=MERGER_LOST, reason=reason, detail=row.key, **who)
+            lease = MergeLease(merge_id, self.next_attempt(tx), holder, now + length)
             tx.execute(
                 sa.update(schema.merge)
                 .where(schema.merge.c.id == merge_id)
@@ -57,6 +67,14 @@ class MergerVerbs(Database):
             now = self.now(tx)
             rows = tx.execute(sa.select(m.id, m.attempt, m.holder, m.expires_at).where(held).order_by(m.id))
             return {row.id: Merger(row.attempt, row.holder, lasts=row.expires_at > now) for row in rows}
+
+    def mergers_lost(self, campaign_id: int) -> Counter[str]:
+        """How many mergers were heard of no more while they were at a merge, by the key of its file."""
+        j = schema.journal.c
+        lost = (j.campaign_id == campaign_id) & (j.kind == MERGER_LOST)
+        with self.reading() as tx:
+            rows = tx.execute(sa.select(j.detail, sa.func.count()).where(lost).group_by(j.detail))
+            return Counter({key: int(times) for key, times in rows})
 
     def _set_end(self, lease: MergeLease, length: timedelta | None) -> Outcome:
         m = schema.merge.c
