@@ -14,7 +14,7 @@ from typing import Self
 from prefect.events import emit_event
 
 from eventmill.errors import MergesWait
-from eventmill.merging import LOOK_SECONDS, is_due
+from eventmill.merging import LOOK_SECONDS, Losses, is_due, is_under_way
 from eventmill.opening import Opened
 
 MERGES_DUE = "eventmill.merges-due"
@@ -32,6 +32,7 @@ class MergeElsewhere:
 
     def __init__(self, opened: Opened, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
         self._opened = opened
+        self._losses = Losses(opened)
         self._patience = patience_seconds
         self._looked_at = -math.inf
         self._announced_at = -math.inf
@@ -75,7 +76,10 @@ class MergeElsewhere:
         if not is_due(self._opened):
             return True
         self.look()
-        if time.monotonic() - self._waiting_since > self._patience:
+        self._losses.check()
+        if is_under_way(self._opened):
+            self._waiting_since = time.monotonic()
+        elif time.monotonic() - self._waiting_since > self._patience:
             raise MergesWait(_waiting(self._opened, seconds=self._patience))
         time.sleep(seconds)
         return False
@@ -83,7 +87,7 @@ class MergeElsewhere:
     def _note_progress(self, now: float) -> None:
         """Somebody is merging: no need to say it again for a while."""
         merged = self._opened.ledger.counts(self._opened.record.id).merged
-        if merged == self._merged:
+        if merged == self._merged and not is_under_way(self._opened):
             return
         self._merged, self._repeat = merged, REPEAT_SECONDS
         if self._waiting_since is not None:

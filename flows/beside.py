@@ -17,13 +17,14 @@ from eventmill.errors import CorruptOutput, PrefectAway, StoreError
 from eventmill.flows.cluster import scheduler_address
 from eventmill.flows.merge import merge
 from eventmill.flows.reaching import NO_ANSWER, is_no_answer
-from eventmill.merging import LOOK_SECONDS, is_due
+from eventmill.flows.silent import Silent
+from eventmill.merging import LOOK_SECONDS, Losses, is_due, waits_for_a_merger
 
 AHEAD_OF_BLOCKS = 10
 """Dask priority: a merge goes before blocks that wait."""
 
 TRIES = 3
-"""Merge flow runs that may fail for reasons of the store, which is asked after each."""
+"""Merge flow runs that may fail in a row for reasons of the store, though it answers when it is asked."""
 
 PREFECT_PATIENCE_SECONDS = 300.0
 """How long merges wait for a Prefect server that does not answer."""
@@ -36,10 +37,13 @@ class MergeBeside:
         self._store = coordinator.store
         self._opened = coordinator.opened
         self._address = scheduler_address(runner)
+        self._losses = Losses(self._opened)
+        self._silent = Silent(self._opened, runner)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="merge")
         self._running: Future[None] | None = None
         self._looked_at = -math.inf
         self._failures = 0
+        self._failed: tuple[StoreError, int] | None = None
         self._unanswered_since: float | None = None
 
     def __enter__(self) -> Self:
@@ -54,13 +58,14 @@ class MergeBeside:
         """Start merging if something is due, which is looked at now and then. Raises what a merge flow raised."""
         if self._running is not None:
             if not self._running.done():
+                self._look_after()
                 return
             self._land()
         now = time.monotonic()
         if now - self._looked_at < LOOK_SECONDS:
             return
         self._looked_at = now
-        if not self._store.lasts() and is_due(self._opened):
+        if self._does_store_answer() and waits_for_a_merger(self._opened):
             self._running = self._start()
 
     def _start(self) -> Future[None]:
@@ -69,15 +74,24 @@ class MergeBeside:
     def is_at_its_end(self, *, seconds: float) -> bool:
         """Merge for up to `seconds`; whether nothing is due any more. Raises what a merge flow raised."""
         if self._running is None:
-            if self._store.lasts():
+            if not self._does_store_answer():
                 time.sleep(seconds)
                 return False
             if not is_due(self._opened):
                 return True
+            if not waits_for_a_merger(self._opened):  # others are at what is left
+                time.sleep(seconds)
+                return False
             self._running = self._start()
         if wait([self._running], timeout=seconds).done:
             self._land()
+        else:
+            self._look_after()
         return False
+
+    def _look_after(self) -> None:
+        self._losses.check()
+        self._silent.look()
 
     def _land(self) -> None:
         running, self._running = self._running, None
@@ -87,14 +101,16 @@ class MergeBeside:
         except CorruptOutput:
             raise
         except StoreError as error:  # merges are begun again when the store is back, or was not away
-            if self._failed(error):
-                raise
+            away = self._store.outages
+            if self._store.suspect(error):
+                self._failed = error, away
         except NO_ANSWER as error:
             if not is_no_answer(error):
                 raise
             self._wait_for_prefect(error)
         else:
             self._unanswered_since = None
+            self._failures = 0
 
     def _wait_for_prefect(self, error: Exception) -> None:
         """A merge flow run cannot begin without a server; blocks can be worked on."""
@@ -107,11 +123,17 @@ class MergeBeside:
             )
         self._looked_at = now
 
-    def _failed(self, error: StoreError) -> bool:
-        """Whether merging failed several times though the store answers whenever it is asked."""
-        if self._store.suspect(error):
-            self._failures += 1
-        return self._failures > TRIES
+    def _does_store_answer(self) -> bool:
+        """Whether the store is there. Raises what merging failed with again and again though it always was."""
+        if self._store.lasts():
+            return False
+        failed, self._failed = self._failed, None
+        if failed is not None:
+            error, away = failed
+            self._failures += self._store.outages == away
+            if self._failures > TRIES:
+                raise error
+        return True
 
     def _merge(self) -> None:
         runner: Any = DaskTaskRunner(address=self._address)

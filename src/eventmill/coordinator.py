@@ -100,13 +100,13 @@ class Coordinator:
     def recover(self) -> tuple[str, ...]:
         """MERGED -> READY for merged files that are gone or cut short in the store; returns their keys.
 
-        A damaged file is removed first: whoever dies after that leaves a missing file, which is found again.
+        A damaged file is removed first: whoever dies after that leaves a missing file, which is found again. What
+        is merged and not shown yet is left alone: another merger may be showing it at this moment.
         """
         ledger, store = self.opened.ledger, store_of(self.opened.record)
         publish_merges(ledger, store, self.opened.record.id)
-        lost = [
-            file for file in ledger.merged_outputs(self.opened.record.id) if store.size(file.key) != file.bytes
-        ]
+        shown = ledger.published_outputs(self.opened.record.id)
+        lost = [file for file in shown if store.size(file.key) != file.bytes]
         for file in lost:
             store.delete([file.key])
             ledger.invalidate(file.merge_id, reason=f"{file.key} was not in the store, or not whole")

@@ -49,7 +49,10 @@ class PartitionBroken(LedgerError):
 
 
 class CampaignBroken(EventmillError):
-    """So much fails that the payload is at fault, not the events; going on would only burn the cluster."""
+    """So much fails that the payload is at fault, not the events, or a merge ends all who carry it out.
+
+    Going on would only burn the cluster.
+    """
 
 
 class ClusterError(EventmillError):

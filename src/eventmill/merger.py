@@ -10,11 +10,13 @@ from __future__ import annotations
 import functools
 import secrets
 import tempfile
+import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
-from eventmill.errors import CorruptOutput
+from eventmill.errors import CorruptOutput, EventmillError, StoreError
 from eventmill.formats import Part, open_format
 from eventmill.ledger import Ledger, shared_ledger
 from eventmill.model import CommittedOutput, Merge, MergeLease, Outcome, WorkOrder
@@ -25,6 +27,9 @@ STAGED = "_staged"
 """Folder of merged files that nobody may see yet."""
 
 MERGE_LEASE = timedelta(seconds=60)
+"""How long a merger may be silent before others take it for dead. It is renewed while the merge runs."""
+
+RENEWALS_PER_LEASE = 3
 
 
 def run_merge(order: WorkOrder, merge_id: int, *, holder: str) -> str:
@@ -39,13 +44,39 @@ def run_merge(order: WorkOrder, merge_id: int, *, holder: str) -> str:
         publish_merges(ledger, store, order.campaign_id)
         return "was done already"
     merge, lease = claimed
-    with open_scratch(Path(tempfile.gettempdir())) as scratch:  # on disk: a merged file may be large
-        try:
-            outcome = _merge(ledger, store, order, merge=merge, lease=lease, scratch=scratch)
-        except CorruptOutput as error:
-            return _dissolve(ledger, store, merge, lease, error)
-    publish_merges(ledger, store, order.campaign_id)
+    with _Holding(ledger, lease):
+        with open_scratch(Path(tempfile.gettempdir())) as scratch:  # on disk: a merged file may be large
+            try:
+                outcome = _merge(ledger, store, order, merge=merge, lease=lease, scratch=scratch)
+            except CorruptOutput as error:
+                return _dissolve(ledger, store, merge, lease, error)
+        publish_merges(ledger, store, order.campaign_id)
     return f"{merge.key}: {merge.rows} rows, {outcome}"
+
+
+class _Holding:
+    """Renews a merge's lease from a thread of its own, and releases it however the merge ends."""
+
+    def __init__(self, ledger: Ledger, lease: MergeLease) -> None:
+        self._ledger = ledger
+        self._lease = lease
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._renew, name="renewer", daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+        with suppress(EventmillError):  # a ledger out of reach: the lease ends by itself
+            self._ledger.release_merge(self._lease)
+
+    def _renew(self) -> None:
+        while not self._done.wait(MERGE_LEASE.total_seconds() / RENEWALS_PER_LEASE):
+            with suppress(EventmillError):  # a ledger out of reach: try again; the lease's end decides
+                if self._ledger.renew_merge(self._lease, length=MERGE_LEASE) is Outcome.FENCED:
+                    return
 
 
 def _merge(
@@ -70,10 +101,20 @@ def _merge(
 
 
 def publish_merges(ledger: Ledger, store: Store, campaign_id: int) -> None:
-    """Show every merged file that counts, then delete the range outputs that nobody needs. Harmless twice."""
+    """Show every merged file that counts, then delete the range outputs that nobody needs. Harmless twice.
+
+    The events of one that is gone before it was shown go back to READY.
+    """
     for merge_id, staged, key in ledger.unpublished(campaign_id):
-        store.publish(staged, key)
-        ledger.published(merge_id)
+        try:
+            store.publish(staged, key)
+        except StoreError:
+            # Asked in this order: publishing moves one to the other, so whoever is at it just now is seen.
+            if store.size(staged) is not None or store.size(key) is not None:
+                raise
+            ledger.invalidate_unseen(merge_id, reason=f"neither {staged} nor {key} was in the store")
+        else:
+            ledger.published(merge_id)
     dropped = ledger.dropped_outputs(campaign_id)
     store.delete(key for _, key in dropped)
     ledger.forget_outputs([number for number, _ in dropped])

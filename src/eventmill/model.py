@@ -339,6 +339,15 @@ class MergeLease:
 
 
 @dataclass(frozen=True, slots=True)
+class Merger:
+    """Who claimed a merge last. `lasts` tells whether that lease runs, by the ledger's clock."""
+
+    attempt: int
+    holder: str
+    lasts: bool
+
+
+@dataclass(frozen=True, slots=True)
 class MergedOutput:
     """A merged file: where it is, what it weighs, which events it holds, per input url."""
 

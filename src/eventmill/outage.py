@@ -42,6 +42,8 @@ class Outage:
         self._first_wait = first_wait_seconds
         self._lock = threading.Lock()
         self._asking: _Asking | None = None
+        self.outages = 0
+        """How often the store was asked and found to be away."""
 
     def suspect(self, error: StoreError) -> bool:
         """Somebody met this error: ask the store. False if it is being asked already, or away: that is no news."""
@@ -73,6 +75,7 @@ class Outage:
             except StoreError as error:
                 if not is_away:
                     self._told(f"out of reach: {error}")
+                    self.outages += 1
                 is_away = True
                 with self._lock:
                     assert self._asking is not None

@@ -11,11 +11,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 from sqlalchemy import event
 
+from eventmill.errors import LedgerError
 from eventmill.ledger import create_ledger
 from eventmill.model import Block, Claim, Directive, EventRange, MergeLease, Outcome, RangeOutput, Wanted
 from eventmill.states import State
@@ -269,6 +271,8 @@ class AnyHistory(RuleBasedStateMachine):
     @rule(lease=merges)
     def complete(self, lease: MergeLease) -> None:
         expected = self.belief.expect_complete(lease)
+        held = Outcome.FENCED if expected is Outcome.FENCED else Outcome.ACCEPTED
+        assert self.ledger.renew_merge(lease, length=LEASE) is self.ledger.release_merge(lease) is held
         answer = self.ledger.complete_merge(lease, staged="staged", bytes=1, sha256="0" * 64, rows=1)
         assert answer is expected
         if answer is Outcome.ACCEPTED:
@@ -299,7 +303,13 @@ class AnyHistory(RuleBasedStateMachine):
         elif what == "file" and self.belief.merged:
             number = data.draw(st.sampled_from(sorted(self.belief.merged)))
             _, events = self.belief.merged.pop(number)
-            assert self.ledger.invalidate(number, reason="lost") == len(events)
+            if number in {file.merge_id for file in self.ledger.published_outputs(self.id)}:
+                assert self.ledger.invalidate_unseen(number, reason="shown already") == 0
+                assert self.ledger.invalidate(number, reason="lost") == len(events)
+            else:
+                with pytest.raises(LedgerError):
+                    self.ledger.invalidate(number, reason="not where it belongs yet")
+                assert self.ledger.invalidate_unseen(number, reason="lost") == len(events)
         counts = self.ledger.counts(self.id)
         assert counts.total == self.total
         if counts.open:  # a closed campaign has nothing left to do

@@ -11,8 +11,10 @@ from sqlalchemy import event
 
 from eventmill.errors import LedgerError
 from eventmill.ledger import Ledger
-from eventmill.model import CampaignRecord, EventRange, Merge, MergeLease, Outcome
+from eventmill.ledger.mergers import MERGER_LOST
+from eventmill.model import CampaignRecord, EventRange, Merge, MergeLease, Merger, Outcome
 from eventmill.states import State
+from tests.conftest import SettableClock
 from tests.engine.deeds import DIGEST, SAID_NO, begin, commit, finish, layout, lead, output
 
 Opened = Callable[..., CampaignRecord]
@@ -31,9 +33,10 @@ def complete(ledger: Ledger, lease: MergeLease) -> Outcome:
 
 
 def merge_all(ledger: Ledger, campaign: CampaignRecord) -> None:
-    """Merge what is due."""
-    for _, lease in begun(ledger, campaign):
+    """Merge what is due, and show it."""
+    for merge, lease in begun(ledger, campaign):
         assert complete(ledger, lease) is Outcome.ACCEPTED
+        ledger.published(merge.id)
 
 
 def test_a_merge_fixes_its_outputs_their_order_and_its_key(ledger: Ledger, open_campaign: Opened) -> None:
@@ -83,6 +86,52 @@ def test_claiming_a_merge_again_fences_the_merger_before(ledger: Ledger, open_ca
     assert ledger.claim_merge(merge.id, holder="m", length=timedelta(seconds=60)) is None
 
 
+def test_a_merge_is_held_while_its_lease_runs(ledger: Ledger, open_campaign: Opened, clock: SettableClock) -> None:
+    """Renewed it lasts, by the ledger's clock; released, fenced or shown it is nobody's any more."""
+    campaign = open_campaign(10, merge_events=10)
+    finish(ledger, campaign, size=5)
+    ((merge, lease),) = begun(ledger, campaign)
+    minute = timedelta(seconds=60)
+    clock.move(59)
+    assert ledger.mergers(campaign.id) == {merge.id: Merger(lease.attempt, "m", lasts=True)}
+    assert ledger.renew_merge(lease, length=minute) is Outcome.ACCEPTED
+    clock.move(59)
+    assert ledger.mergers(campaign.id)[merge.id].lasts
+    clock.move(1)
+    assert ledger.mergers(campaign.id) == {merge.id: Merger(lease.attempt, "m", lasts=False)}
+
+    _, other = ledger.claim_merge(merge.id, holder="other", length=minute) or pytest.fail()
+    assert ledger.renew_merge(lease, length=minute) is ledger.release_merge(lease) is Outcome.FENCED
+    assert ledger.mergers(campaign.id) == {merge.id: Merger(other.attempt, "other", lasts=True)}
+    complete(ledger, other)
+    assert ledger.mergers(campaign.id)[merge.id].lasts  # it has still to show the file
+    for _ in range(2):
+        assert ledger.release_merge(other) is Outcome.ACCEPTED
+        assert ledger.mergers(campaign.id) == {}
+    assert ledger.renew_merge(other, length=minute) is Outcome.ACCEPTED
+    ledger.published(merge.id)
+    assert ledger.mergers(campaign.id) == {}
+
+
+def test_mergers_that_vanish_are_counted(ledger: Ledger, open_campaign: Opened) -> None:
+    """A claim over one that was not released: the merger before was killed, and the merge may be at fault."""
+    campaign = open_campaign(20, merge_events=10)
+    finish(ledger, campaign, size=5)
+    (_, lease), (other, _) = begun(ledger, campaign)
+    ledger.release_merge(lease)
+    minute = timedelta(seconds=60)
+    for holder in "abc":
+        assert ledger.claim_merge(lease.merge_id, holder=holder, length=minute)
+        assert ledger.claim_merge(other.id, holder=holder, length=minute)
+    assert ledger.mergers_lost(campaign.id) == {
+        "c-000000000000-000000000010.parquet": 2,
+        "c-000000000010-000000000020.parquet": 3,
+    }
+    assert [(line.holder, line.reason) for line in ledger.journal(campaign.id, MERGER_LOST)][:2] == [
+        ("m", "merge was started again by a"), ("a", "merge was started again by b"),
+    ]  # fmt: skip
+
+
 def test_a_merged_file_is_visible_once_published(ledger: Ledger, open_campaign: Opened) -> None:
     """Between completion and publication the ledger knows both keys, so that a crash there is finished later."""
     campaign = open_campaign(10, merge_events=10)
@@ -109,6 +158,20 @@ def test_merged_outputs_are_dropped_and_then_forgotten(ledger: Ledger, open_camp
     ledger.forget_outputs(list(needed.values()))
     assert ledger.dropped_outputs(campaign.id) == ()
     assert [o.key for o in ledger.committed_outputs(campaign.id)] == ["b"]
+
+
+def test_range_outputs_are_kept_until_their_merged_file_is_shown(ledger: Ledger, open_campaign: Opened) -> None:
+    """Somebody else may be between completing and publishing: until then only the other files' outputs go."""
+    campaign = open_campaign(20, merge_events=10)
+    claim = begin(ledger, lead(ledger, campaign), events=20, size=5)
+    ledger.commit(claim.lease, [output(0, 10, key="a"), output(10, 20, key="b")], payload=DIGEST)
+    (shown, one), (unseen, other) = begun(ledger, campaign)
+    assert complete(ledger, one) is complete(ledger, other) is Outcome.ACCEPTED
+    assert ledger.dropped_outputs(campaign.id) == ()
+    ledger.published(shown.id)
+    assert [key for _, key in ledger.dropped_outputs(campaign.id)] == ["a"]
+    ledger.published(unseen.id)
+    assert [key for _, key in ledger.dropped_outputs(campaign.id)] == ["a", "b"]
 
 
 def test_an_aborted_merge_frees_its_group(ledger: Ledger, open_campaign: Opened) -> None:
@@ -191,14 +254,44 @@ def test_a_lost_merged_file_is_computed_again(ledger: Ledger, open_campaign: Ope
     assert [m.key for m in ledger.merged_outputs(campaign.id)].count(lost.key) == 1
 
 
-def test_a_merge_that_is_not_completed_cannot_be_invalidated(ledger: Ledger, open_campaign: Opened) -> None:
-    """There is no file yet that could be lost."""
+def test_a_merged_file_that_is_not_shown_yet_cannot_be_invalidated(ledger: Ledger, open_campaign: Opened) -> None:
+    """It is missing in its place because it is on its way there: another merger may be publishing it just now."""
     campaign = open_campaign(10, merge_events=10)
     finish(ledger, campaign)
-    ((merge, _),) = begun(ledger, campaign)
-    with pytest.raises(LedgerError, match="no merged file"):
-        ledger.invalidate(merge.id, reason="x")
-    assert ledger.counts(campaign.id).committed == 10
+    ((merge, lease),) = begun(ledger, campaign)
+    for _ in range(2):
+        with pytest.raises(LedgerError, match="no merged file"):
+            ledger.invalidate(merge.id, reason="x")
+        assert ledger.published_outputs(campaign.id) == ()
+        complete(ledger, lease)
+    assert ledger.counts(campaign.id).merged == 10
+    ledger.published(merge.id)
+    assert ledger.published_outputs(campaign.id) == ledger.merged_outputs(campaign.id)
+    assert ledger.invalidate(merge.id, reason="x") == 10
+
+
+def test_a_merged_file_that_is_gone_before_it_was_shown_is_made_again(
+    ledger: Ledger, open_campaign: Opened
+) -> None:
+    """Only a completed merge can be lost so, and only until it is shown: afterwards the answer is no events."""
+    campaign = open_campaign(20, merge_events=10)
+    finish(ledger, campaign)
+    (gone, its), (shown, lease) = begun(ledger, campaign)
+    assert ledger.invalidate_unseen(gone.id, reason="not completed") == 0
+    complete(ledger, its)
+    complete(ledger, lease)
+    ledger.published(shown.id)
+    ledger.close(campaign.id, reason="target reached")
+    assert ledger.invalidate_unseen(shown.id, reason="shown") == 0
+    assert ledger.invalidate_unseen(gone.id, reason="deleted") == 10
+    assert ledger.invalidate_unseen(gone.id, reason="deleted") == 0
+    assert layout(ledger, campaign) == ["0 [0, 10) ready", "0 [10, 20) merged"]
+    assert ledger.campaign("c").closed_at is None
+    assert {number for number, _ in ledger.dropped_outputs(campaign.id)} == {
+        out.output_id for merge in (gone, shown) for out in merge.outputs
+    }
+    (incident,) = ledger.journal(campaign.id, "invalidated")
+    assert (incident.reason, incident.detail) == ("deleted", f"{gone.key}: 10 events")
 
 
 def test_windows_depend_on_positions_alone(ledger: Ledger, open_campaign: Opened) -> None:

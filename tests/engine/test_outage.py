@@ -48,6 +48,7 @@ def test_a_store_that_comes_back_is_waited_for() -> None:
         store.answers.put(answer)
     wait_for_the_end(outage)
     assert store.lines == ["out of reach: no answer.", "is back"]
+    assert outage.outages == 1
 
 
 def test_a_store_that_answers_at_once_is_not_away() -> None:
@@ -58,6 +59,7 @@ def test_a_store_that_answers_at_once_is_not_away() -> None:
         assert outage.suspect(GONE)
         store.answers.put(None)
         wait_for_the_end(outage)
+    assert outage.outages == 0
     assert store.lines == []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from eventmill.errors import MergesWait
 from eventmill.flows.announcing import MERGES_DUE, TARGET_REACHED, MergeElsewhere
 from eventmill.flows.merge import merge
+from eventmill.merging import begin_due
 from eventmill.opening import Opened
 
 DEADLINE_SECONDS = 60.0
@@ -48,3 +50,16 @@ def test_what_is_due_is_announced_until_somebody_merges_it(
     merge(payload["campaign"], payload["ledger"])
     assert MergeElsewhere(committed).is_at_its_end(seconds=0)
     assert os.listdir(committed.record.store_url)
+
+
+def test_a_merge_that_takes_long_is_waited_for(client: SyncPrefectClient, committed: Opened) -> None:
+    """While somebody is at it no patience ends. When they are heard of no more it counts again."""
+    with MergeElsewhere(committed, patience_seconds=0) as merges:
+        number, *_ = begin_due(committed)
+        claimed = committed.ledger.claim_merge(number, holder="elsewhere:1:1", length=timedelta(hours=1))
+        for _ in range(3):
+            assert not merges.is_at_its_end(seconds=0)
+        assert claimed
+        committed.ledger.release_merge(claimed[1])
+        with pytest.raises(MergesWait):
+            merges.is_at_its_end(seconds=0)

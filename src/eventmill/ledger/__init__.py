@@ -13,6 +13,7 @@ from eventmill.ledger.commits import CommitVerbs
 from eventmill.ledger.database import Clock, open_engine
 from eventmill.ledger.drilling import DrillReadings
 from eventmill.ledger.holding import HolderVerbs
+from eventmill.ledger.mergers import MergerVerbs
 from eventmill.ledger.merges import MergeVerbs
 from eventmill.ledger.reading import Readings
 from eventmill.ledger.sampling import SampleVerbs
@@ -21,7 +22,17 @@ from eventmill.ledger.tails import TailVerbs
 __all__ = ["Clock", "Ledger", "create_ledger", "open_ledger", "shared_ledger"]
 
 
-class Ledger(CampaignVerbs, TailVerbs, CommitVerbs, HolderVerbs, MergeVerbs, SampleVerbs, DrillReadings, Readings):
+class Ledger(
+    CampaignVerbs,
+    TailVerbs,
+    CommitVerbs,
+    HolderVerbs,
+    MergeVerbs,
+    MergerVerbs,
+    SampleVerbs,
+    DrillReadings,
+    Readings,
+):
     """All verbs. One verb is one transaction; several processes on one machine may use a ledger at once."""
 
 

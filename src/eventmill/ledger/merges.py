@@ -1,10 +1,9 @@
-"""Verbs over merges: due, begin, claim, complete, publish, abort, and loss of stored objects."""
+"""Verbs over merges: due, begin, complete, publish, abort, and loss of stored objects."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,19 +11,10 @@ import sqlalchemy as sa
 from eventmill.errors import LedgerError
 from eventmill.grouping import Piece, due_by_bytes, due_by_events, merged_name
 from eventmill.ledger import schema
-from eventmill.ledger.campaigns import input_from, locked, settle
+from eventmill.ledger.campaigns import locked, settle
 from eventmill.ledger.database import Database, read_spans, replace_spans
 from eventmill.ledger.journal import write_journal
-from eventmill.model import (
-    CommittedOutput,
-    EventRange,
-    Merge,
-    MergedOutput,
-    MergeGroup,
-    MergeLease,
-    Outcome,
-    Span,
-)
+from eventmill.model import MergedOutput, MergeGroup, MergeLease, Outcome, Span
 from eventmill.partition import coalesce
 from eventmill.states import State
 
@@ -70,28 +60,6 @@ class MergeVerbs(Database):
                 table.c.campaign_id == campaign_id, table.c.published_at.is_(None)
             )
             return tuple(tx.execute(statement.order_by(table.c.id)).scalars())
-
-    def claim_merge(self, merge_id: int, *, holder: str, length: timedelta) -> tuple[Merge, MergeLease] | None:
-        """Start (or start again) a merge under a new attempt that fences every earlier one.
-
-        None when it is completed or was dissolved.
-        """
-        with self.writing() as tx:
-            row = read_merge(tx, merge_id)
-            if row is None:
-                return None
-            campaign = locked(tx, row.campaign_id)
-            row = read_merge(tx, merge_id)
-            if row is None or row.completed_at is not None:
-                return None
-            lease = MergeLease(merge_id, self.next_attempt(tx), holder, self.now(tx) + length)
-            tx.execute(
-                sa.update(schema.merge)
-                .where(schema.merge.c.id == merge_id)
-                .values(attempt=lease.attempt, holder=holder, expires_at=lease.expires_at)
-            )
-            outputs = _outputs(tx, merge_id)
-            return Merge(merge_id, campaign.id, row.key, outputs, campaign.schema), lease
 
     def complete_merge(self, lease: MergeLease, *, staged: str, bytes: int, sha256: str, rows: int) -> Outcome:
         """COMMITTED -> MERGED for the whole group; its range outputs are dropped. Fenced by the attempt."""
@@ -177,44 +145,46 @@ class MergeVerbs(Database):
             return Outcome.ACCEPTED
 
     def invalidate(self, merge_id: int, *, reason: str) -> int:
-        """MERGED -> READY for a whole merged file that was lost; returns its events."""
+        """MERGED -> READY for a whole merged file that was lost; returns its events.
+
+        `LedgerError` unless it was shown: what is not in its place yet may be on its way there.
+        """
         with self.writing() as tx:
-            row = read_merge(tx, merge_id)
-            if row is not None:
-                locked(tx, row.campaign_id)
-                row = read_merge(tx, merge_id)
-            if row is None or row.completed_at is None:
+            row = _held(tx, merge_id)
+            if row is None or row.published_at is None:
                 raise LedgerError(f"there is no merged file number {merge_id}.")
-            old = read_spans(tx, schema.span.c.merge_id == merge_id)
-            new = [replace(s, state=State.READY, merge_id=None, payload=None) for s in old]
-            settle(tx, "invalidate", row.campaign_id, old=old, new=new)
-            tx.execute(sa.delete(schema.merge).where(schema.merge.c.id == merge_id))
-            _open_again(tx, row.campaign_id)
-            detail = f"{row.key}: {sum(map(len, old))} events"
-            write_journal(tx, row.campaign_id, self.now(tx), kind="invalidated", reason=reason, detail=detail)
-            return sum(map(len, old))
+            return self._unmerge(tx, row, reason)
+
+    def invalidate_unseen(self, merge_id: int, *, reason: str) -> int:
+        """MERGED -> READY for a merged file that was lost before it was shown; returns its events.
+
+        None of them if it was shown meanwhile, or is not merged any more. Harmless twice.
+        """
+        with self.writing() as tx:
+            row = _held(tx, merge_id)
+            if row is None or row.completed_at is None or row.published_at is not None:
+                return 0
+            return self._unmerge(tx, row, reason)
 
     def merged_outputs(self, campaign_id: int) -> tuple[MergedOutput, ...]:
         """Every completed merged file, sorted by key, which is the order of their events."""
-        table = schema.merge
         with self.reading() as tx:
-            statement = (
-                sa.select(table)
-                .where(table.c.campaign_id == campaign_id, table.c.completed_at.is_not(None))
-                .order_by(table.c.key)
-            )
-            return tuple(
-                MergedOutput(
-                    row.id,
-                    row.key,
-                    row.bytes,
-                    row.sha256,
-                    row.rows,
-                    row.events,
-                    tuple((url, start, stop) for url, start, stop in row.spans),
-                )
-                for row in tx.execute(statement)
-            )
+            return _merged(tx, campaign_id, schema.merge.c.completed_at.is_not(None))
+
+    def published_outputs(self, campaign_id: int) -> tuple[MergedOutput, ...]:
+        """Of `merged_outputs` those that stand under their names, so that users see them."""
+        with self.reading() as tx:
+            return _merged(tx, campaign_id, schema.merge.c.published_at.is_not(None))
+
+    def _unmerge(self, tx: sa.Connection, row: sa.Row[Any], reason: str) -> int:
+        old = read_spans(tx, schema.span.c.merge_id == row.id)
+        new = [replace(s, state=State.READY, merge_id=None, payload=None) for s in old]
+        settle(tx, "invalidate", row.campaign_id, old=old, new=new)
+        tx.execute(sa.delete(schema.merge).where(schema.merge.c.id == row.id))
+        _open_again(tx, row.campaign_id)
+        detail = f"{row.key}: {sum(map(len, old))} events"
+        write_journal(tx, row.campaign_id, self.now(tx), kind="invalidated", reason=reason, detail=detail)
+        return sum(map(len, old))
 
     def _dissolve(
         self, tx: sa.Connection, campaign_id: int, merge_id: int, *, corrupt: Collection[int], reason: str
@@ -250,6 +220,15 @@ def read_merge(tx: sa.Connection, merge_id: int) -> sa.Row[Any] | None:
     return tx.execute(sa.select(schema.merge).where(schema.merge.c.id == merge_id)).first()
 
 
+def _held(tx: sa.Connection, merge_id: int) -> sa.Row[Any] | None:
+    """The same, and its campaign is held against every other writing verb until this transaction ends."""
+    row = read_merge(tx, merge_id)
+    if row is not None:
+        locked(tx, row.campaign_id)
+        row = read_merge(tx, merge_id)
+    return row
+
+
 def _open_again(tx: sa.Connection, campaign_id: int) -> None:
     table = schema.campaign
     tx.execute(sa.update(table).where(table.c.id == campaign_id).values(closed_at=None, close_reason=None))
@@ -279,19 +258,18 @@ def _due(tx: sa.Connection, campaign_id: int) -> tuple[MergeGroup, ...]:
     return due_by_bytes(pieces, merge_bytes=rules["merge_bytes"])
 
 
-def _outputs(tx: sa.Connection, merge_id: int) -> tuple[CommittedOutput, ...]:
-    s, i, o = schema.span, schema.input_, schema.output
-    rows = tx.execute(sa.select(i).where(i.c.id.in_(sa.select(s.c.input_id).where(s.c.merge_id == merge_id))))
-    inputs = {row.id: input_from(row) for row in rows}
-    statement = (
-        sa.select(s.c.input_id, s.c.start, s.c.stop, o.c.id, o.c.key, o.c.bytes, o.c.sha256, o.c.rows)
-        .select_from(s.join(o, s.c.output_id == o.c.id))
-        .where(s.c.merge_id == merge_id)
-        .order_by(s.c.input_id, s.c.start)
-    )
+def _merged(tx: sa.Connection, campaign_id: int, which: sa.ColumnElement[bool]) -> tuple[MergedOutput, ...]:
+    table = schema.merge
+    statement = sa.select(table).where(table.c.campaign_id == campaign_id, which).order_by(table.c.key)
     return tuple(
-        CommittedOutput(
-            row.id, inputs[row.input_id], EventRange(row.start, row.stop), row.key, row.bytes, row.sha256, row.rows
+        MergedOutput(
+            row.id,
+            row.key,
+            row.bytes,
+            row.sha256,
+            row.rows,
+            row.events,
+            tuple((url, start, stop) for url, start, stop in row.spans),
         )
         for row in tx.execute(statement)
     )

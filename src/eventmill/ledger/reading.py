@@ -209,13 +209,24 @@ class Readings(Database):
             return int(tx.execute(statement).scalar_one())
 
     def dropped_outputs(self, campaign_id: int) -> tuple[tuple[int, str], ...]:
-        """`(output, key)` of range outputs that nobody needs any more and whose object may still be there."""
-        o = schema.output
+        """`(output, key)` of range outputs that nobody needs any more and whose object may still be there.
+
+        Those of a merged file that is not shown yet are needed until it is.
+        """
+        o, s, m = schema.output, schema.span, schema.merge
+        unseen = (
+            sa.select(s.c.input_id, s.c.start, s.c.stop)
+            .join(m, s.c.merge_id == m.c.id)
+            .where(m.c.campaign_id == campaign_id, m.c.completed_at.is_not(None), m.c.published_at.is_(None))
+        )
+        dropped = sa.select(o).where(o.c.campaign_id == campaign_id, o.c.dropped_at.is_not(None))
         with self.reading() as tx:
-            statement = sa.select(o.c.id, o.c.key).where(
-                o.c.campaign_id == campaign_id, o.c.dropped_at.is_not(None)
+            held = tx.execute(unseen).all()
+            return tuple(
+                (row.id, row.key)
+                for row in tx.execute(dropped)
+                if not any(i == row.input_id and start < row.stop and row.start < stop for i, start, stop in held)
             )
-            return tuple((row.id, row.key) for row in tx.execute(statement))
 
     def forget_outputs(self, output_ids: Sequence[int]) -> None:
         """Strike dropped outputs whose object is gone."""

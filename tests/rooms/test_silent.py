@@ -1,0 +1,66 @@
+"""A worker that hangs while it merges: the ledger knows it before Dask does."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import distributed
+import pytest
+from prefect_dask.task_runners import DaskTaskRunner
+
+from eventmill.flows import silent
+from eventmill.flows.members import METRIC, NamesHolder
+from eventmill.flows.silent import Silent
+from eventmill.holders import parse_holder
+from eventmill.merging import begin_due
+from eventmill.opening import Opened
+
+DEADLINE_SECONDS = 60.0
+
+
+def until(found: Callable[[], Any]) -> Any:
+    """Wait for something to be true, and return it."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not (result := found()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return result
+
+
+def holders(dask_scheduler: distributed.Scheduler) -> dict[str, str]:
+    """Holder -> address, of workers that have said their name."""
+    workers = dask_scheduler.workers.values()
+    return {worker.metrics[METRIC]: worker.address for worker in workers if METRIC in worker.metrics}
+
+
+def test_what_a_worker_held_that_is_silent_about_its_merge_goes_to_others(
+    committed: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One is frozen and its lease on a merge has ended, the other lives: Dask runs its tasks again elsewhere."""
+    monkeypatch.setattr(silent, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(silent, "PATIENCE_SECONDS", 0.0)
+    first, second = begin_due(committed)
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        runner = DaskTaskRunner(address=cluster.scheduler_address)
+        with runner.client as client:
+            client.register_plugin(NamesHolder())
+            until(lambda: len(client.run_on_scheduler(holders)) == 2)
+            (frozen, address), (lives, _) = client.run_on_scheduler(holders).items()
+            name = parse_holder(frozen)
+            assert name
+            committed.ledger.claim_merge(first, holder=frozen, length=timedelta(0))
+            committed.ledger.claim_merge(second, holder=lives, length=timedelta(hours=1))
+
+            os.kill(name.pid, signal.SIGSTOP)
+            task = client.submit(os.getpid, workers=[address], allow_other_workers=True)
+            looking = Silent(committed, runner)
+            until(lambda: looking.look() or task.done())
+            assert task.result() != name.pid
+            until(lambda: len(client.run_on_scheduler(holders)) == 2)
+            assert lives in client.run_on_scheduler(holders)
+            assert frozen not in client.run_on_scheduler(holders)
