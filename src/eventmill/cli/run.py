@@ -72,7 +72,10 @@ def run_embedded(
             # What was chosen is done, that it is to run as well; but for what has to be chosen at every look.
             keeps = changed in (Changed.KEEP, Changed.RESCUE)
             as_chosen = Changed.RESCUE if keeps else Changed.STOP
-            return run_from_terminal(process, campaign=campaign, changed=as_chosen, workers=workers)
+            result: dict[str, Any] = run_from_terminal(
+                process, campaign=campaign, changed=as_chosen, workers=workers
+            )
+            return result
         except (CancelledRun, Pause):  # in the UI, or suspended there; what the ledger says is told below
             from eventmill.flows.progress import plain_result
 
