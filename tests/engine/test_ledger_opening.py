@@ -58,7 +58,19 @@ def test_a_ledger_is_created_once(tmp_path: Path) -> None:
     for again in (create_ledger(str(path)), open_ledger(f"sqlite:///{path}"), shared_ledger(str(path))):
         assert [known.name for known in again.campaigns()] == [campaign.name]
     assert shared_ledger(str(path)) is shared_ledger(str(path))
-    shared_ledger.cache_clear()
+
+
+def test_a_shared_ledger_that_was_made_anew_is_opened_anew(tmp_path: Path) -> None:
+    """A worker outlives `rm -rf .eventmill`: its connections are to a file that nobody else sees any more."""
+    path = tmp_path / "ledger.sqlite"
+    new_campaign(create_ledger(str(path)), (10,), name="old")
+    assert [known.name for known in shared_ledger(str(path)).campaigns()] == ["old"]
+    for file in tmp_path.iterdir():
+        file.unlink()
+    with pytest.raises(LedgerError, match="there is no ledger at"):
+        shared_ledger(str(path))
+    new_campaign(create_ledger(str(path)), (10,), name="new")
+    assert [known.name for known in shared_ledger(str(path)).campaigns()] == ["new"]
 
 
 def test_a_folder_is_no_ledger(tmp_path: Path) -> None:
