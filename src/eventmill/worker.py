@@ -12,14 +12,14 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from eventmill import cutting, draining
-from eventmill.errors import EventmillError, InputError
+from eventmill.errors import CampaignError, EventmillError, InputError, ScratchError
 from eventmill.formats import open_format
 from eventmill.ledger import Ledger, shared_ledger
 from eventmill.model import (
@@ -51,7 +51,7 @@ LONG_SECONDS = 0.5
 """Where ranges take so long, the ledger is asked whether the next is still wanted: that costs a millisecond."""
 
 QUARANTINE_SECONDS = 1.0
-"""A worker that gets no work must not be the quickest to take the next block."""
+"""A worker that gets no work, or can do none, must not be the quickest to take the next block."""
 
 
 def run_block(order: WorkOrder, block_id: int, *, holder: str) -> BlockReport:
@@ -60,6 +60,14 @@ def run_block(order: WorkOrder, block_id: int, *, holder: str) -> BlockReport:
     Raises `EventmillError` when the worker itself cannot work (store, ledger, an input that changed); then
     what was not committed is given back first.
     """
+    try:
+        return _claim_and_run(order, block_id, holder=holder)
+    except EventmillError:
+        time.sleep(QUARANTINE_SECONDS)
+        raise
+
+
+def _claim_and_run(order: WorkOrder, block_id: int, *, holder: str) -> BlockReport:
     ledger, end = shared_ledger(order.ledger_url), draining.here()
     if end.why is not None:
         ledger.give_back(block_id)
@@ -70,13 +78,27 @@ def run_block(order: WorkOrder, block_id: int, *, holder: str) -> BlockReport:
             time.sleep(QUARANTINE_SECONDS)
             return BlockReport(note="this worker is in quarantine")
         return BlockReport(note="nothing of this block was left to do for this worker")
-    with borrow(**_payload_of(order)) as payload, open_scratch() as scratch:
-        work = _BlockWork(order, claim, ledger, payload, scratch)
+    with ExitStack() as stack:
+        try:
+            work = stack.enter_context(_prepared(order, claim, ledger))
+        except (ScratchError, CampaignError) as error:  # a disk, or a package, of this machine: no event's fault
+            ledger.setup_failed(claim.lease, FailureReport(FailureKind.SETUP, str(error)))
+            time.sleep(QUARANTINE_SECONDS)
+            return BlockReport(note=f"this worker cannot work: {error}")
+        except BaseException:
+            ledger.release(claim.lease)
+            raise
         try:
             with end.in_hand(work.end):
                 return work.run()
         finally:
             ledger.release(claim.lease, drained=work.drained)  # what is left, if anything is
+
+
+@contextmanager
+def _prepared(order: WorkOrder, claim: Claim, ledger: Ledger) -> Iterator[_BlockWork]:
+    with borrow(**_payload_of(order)) as payload, open_scratch() as scratch:
+        yield _BlockWork(order, claim, ledger, payload, scratch)
 
 
 def warm_up(order: WorkOrder, *, slots: int) -> None:
