@@ -33,6 +33,13 @@ FIRST_REST_SECONDS = 1.0
 LONGEST_REST_SECONDS = 15.0
 """No block is submitted for so long after workers could not reach Prefect; rests double from the first."""
 
+FETCH_SECONDS = 1.0
+"""How long to wait for a worker that is to hand over how its task ended, before others are looked after."""
+
+
+class NotFetched(Exception):
+    """A task is not over, or its worker does not say how: it vanished since, or was stopped."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Flight:
@@ -128,14 +135,26 @@ class InFlight:
         except (TimeoutError, distributed.TimeoutError):
             self._drop_forsaken()
             return []
-        return [self._land(str(future.key)) for future in futures if future.done()]
+        ended = []
+        for future in futures:
+            key = str(future.key)
+            try:
+                if future.status == "finished":
+                    ended.append(self._land(key, fetch(future)))
+                elif future.done():
+                    ended.append(self._land(key, None))
+            except NotFetched:
+                self._flights[key] = self._flights.pop(key)  # at the next look the others come first
+                self._drop_forsaken()
+                break
+        return ended
 
-    def _land(self, key: str) -> BaseException | None:
+    def _land(self, key: str, state: Any) -> BaseException | None:
+        """How a task ended, by its final state, or None for one that has none; nothing of it is left in flight."""
         flight = self._flights.pop(key)
         self._gone_since.pop(key, None)
         future = flight.future.wrapped_future
-        if future.status == "finished":
-            state = future.result()
+        if state is not None:
             # Released at once: Dask computes again what a vanished worker held and somebody still wants.
             future.release()
             self._rest.end()
@@ -190,6 +209,16 @@ class InFlight:
             except PrefectHTTPStatusError as error:
                 if error.response.status_code != NOT_FOUND:  # a run that never began is not known
                     raise
+
+
+def fetch(future: distributed.Future[Any]) -> Any:
+    """The final state of a task, from the worker that holds it; `NotFetched` after a second without an answer."""
+    try:
+        return future.result(timeout=FETCH_SECONDS)
+    except (TimeoutError, distributed.TimeoutError):
+        if future.status == "error":
+            raise
+        raise NotFetched from None
 
 
 def _error_of(state: Any) -> BaseException | None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -10,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import prefect_dask.client
+import psutil
 import pytest
 from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient
@@ -100,22 +104,17 @@ def occupy() -> None:
 
 
 @pytest.fixture
-def mill(client: SyncPrefectClient, campaign: Campaign) -> Iterator[Callable[[Callable[[Mill], None]], None]]:
-    """Runs a story in a flow, on a cluster in this process."""
-    cluster = {
-        "n_workers": 1,
-        "threads_per_worker": 1,
-        "processes": False,
-        "dashboard_address": ":0",
-        "silence_logs": 50,
-    }
-    runner: Any = DaskTaskRunner(cluster_class="distributed.LocalCluster", cluster_kwargs=cluster)
+def mill(client: SyncPrefectClient, campaign: Campaign) -> Iterator[Callable[..., None]]:
+    """Runs a story in a flow, on a cluster in this process, or with a worker process of its own."""
+    cluster = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": ":0", "silence_logs": 50}
 
-    def told(story: Callable[[Mill], None]) -> None:
-        @flow(task_runner=runner)
+    def told(story: Callable[[Mill], None], *, processes: bool = False) -> None:
+        @flow
         def run() -> None:
             opened = open_campaign(campaign, folder=Path.cwd())
-            own: Any = runner.duplicate()
+            own: Any = DaskTaskRunner(
+                cluster_class="distributed.LocalCluster", cluster_kwargs=cluster | {"processes": processes}
+            )
             with Coordinator(opened, campaign) as coordinator, own as started:
                 found, _ = split(coordinator.unsplit(), opened.order.source, folder=opened.order.folder)
                 register(opened, campaign, found, ())
@@ -165,7 +164,8 @@ def test_a_prefect_server_that_stays_away_ends_the_run(
 ) -> None:
     """Where no worker can begin anything, patience ends, and no block is left behind."""
     monkeypatch.setattr(inflight, "FIRST_REST_SECONDS", 0.01)
-    monkeypatch.setattr(inflight, "PREFECT_PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr(inflight, "LONGEST_REST_SECONDS", 0.05)
+    monkeypatch.setattr(inflight, "PREFECT_PATIENCE_SECONDS", 5.0)
     unwilling.errors += [RuntimeError("Failed to reach API at http://nowhere/api/")] * 1000
 
     def story(mill: Mill) -> None:
@@ -206,6 +206,34 @@ def test_a_worker_with_another_ledger_is_told(mill: Callable[..., None], tmp_pat
             assert mill.run(flying) == []
 
     mill(story)
+
+
+def test_a_worker_that_freezes_with_its_answer_holds_nobody_up(mill: Callable[..., None]) -> None:
+    """Its task is over, and how it ended is to be had from it alone: the block stays in flight for a while."""
+
+    def story(mill: Mill) -> None:
+        with InFlight(mill.coordinator, mill.runner) as flying:
+            flying.submit(mill.reserve())
+            (pid,) = mill.runner.client.run(os.getpid).values()
+            until(lambda: not mill.coordinator.blocks())
+            until(lambda: all(future.done() for future in mill.runner.client.futures.values()))
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)
+                assert flying.settle(seconds=60) == []
+                assert not flying.is_empty()
+            finally:
+                os.kill(pid, signal.SIGCONT)
+            assert mill.run(flying) == []
+
+    mill(story, processes=True)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def assert_told(flying: InFlight, kind: type[EventmillError], text: str) -> None:
