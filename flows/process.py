@@ -135,8 +135,9 @@ def answer_of(future: PrefectDaskFuture[Any], coordinator: Coordinator, slots: S
 def look_around(coordinator: Coordinator, slots: Slots) -> int:
     """What is due in every loop that waits; live slots."""
     check_interrupted()
+    coordinator.slots = slots.count()  # before a sample says how many there are
     coordinator.watch()
-    return slots.count()
+    return coordinator.slots
 
 
 def dispatch(
@@ -151,7 +152,7 @@ def dispatch(
     let_workers_leave(runner, coordinator.campaign)
     with warm_workers(runner, coordinator.opened.order), InFlight(coordinator, runner) as flying:
         while not coordinator.is_finished() and coordinator.is_wanted():
-            live = coordinator.slots = look_around(coordinator, slots)
+            live = look_around(coordinator, slots)
             while flying.has_room(live) and (block := coordinator.next_block(slots=live)) is not None:
                 flying.submit(block)
             for error in flying.settle(seconds=LOOK_SECONDS):

@@ -25,6 +25,8 @@ from eventmill.coordinator import Coordinator
 from eventmill.errors import ClusterError, EventmillError, LedgerError, PrefectAway
 from eventmill.flows import inflight
 from eventmill.flows.inflight import InFlight
+from eventmill.flows.process import look_around
+from eventmill.flows.slots import Slots
 from eventmill.ledger import create_ledger
 from eventmill.opening import open_campaign, register, split
 from eventmill.payloads.pool import stop_all
@@ -227,6 +229,17 @@ def test_a_worker_that_freezes_with_its_answer_holds_nobody_up(mill: Callable[..
             assert mill.run(flying) == []
 
     mill(story, processes=True)
+
+
+def test_samples_know_the_slots_before_anything_is_handed_out(mill: Callable[..., None]) -> None:
+    """Inputs are looked into, and merges waited for, with slots that idle."""
+
+    def story(mill: Mill) -> None:
+        slots = Slots(mill.coordinator.campaign, mill.runner)
+        until(lambda: look_around(mill.coordinator, slots) == 1)
+        assert [sample.slots for sample in mill.ledger.samples(mill.record.id)] == [1]
+
+    mill(story)
 
 
 def until(condition: Callable[[], bool]) -> None:
