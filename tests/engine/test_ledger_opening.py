@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from eventmill.errors import LedgerError
 from eventmill.ledger import Ledger, create_ledger, database, open_ledger, shared_ledger
@@ -225,3 +227,35 @@ def test_a_broken_transaction_changes_nothing(ledger: Ledger, open_campaign: Ope
         tx.exec_driver_sql("DELETE FROM span")
         raise ZeroDivisionError
     assert ledger.counts(campaign.id).ready == 10
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        sqlite3.OperationalError("disk I/O error"),
+        sa.exc.OperationalError("SELECT", {}, sqlite3.OperationalError("disk I/O error")),
+        sa.exc.TimeoutError("disk I/O error"),
+        sa.exc.PendingRollbackError("disk I/O error"),
+    ],
+)
+def test_whatever_the_database_says_is_an_error_of_ours(ledger: Ledger, error: Exception) -> None:
+    """Who goes on when the ledger is out of reach, as the thread that renews a lease, asks for one kind."""
+    for use in (ledger.reading, ledger.writing):
+        with pytest.raises(LedgerError, match=r"cannot be used: disk I/O error\.$"), use():
+            raise error
+
+
+def test_a_driver_that_speaks_for_itself_is_heard_too(ledger: Ledger) -> None:
+    """What is done past SQLAlchemy, as when a connection is set up, raises what SQLite's module raises."""
+    with pytest.raises(LedgerError, match="cannot be used: near"), ledger.reading() as tx:
+        assert tx.connection.driver_connection is not None
+        tx.connection.driver_connection.execute("NONSENSE")
+
+
+def test_nobody_waits_for_a_connection(ledger: Ledger, open_campaign: Opened) -> None:
+    """However many threads of a worker ask at once."""
+    campaign = open_campaign(10)
+    with ExitStack() as stack:
+        for _ in range(40):
+            stack.enter_context(ledger.reading())
+        assert ledger.counts(campaign.id).ready == 10

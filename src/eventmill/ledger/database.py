@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
@@ -165,7 +166,11 @@ def open_engine(url: str, *, exist: bool) -> sa.Engine:
             raise LedgerError(f"no driver for the ledger {parsed!r}: {error}.") from None
     path = _path_of(parsed)
     _check_place(path, exist=exist)
-    engine = sa.create_engine(parsed.set(database=str(path)), connect_args={"timeout": BUSY_SECONDS})
+    engine = sa.create_engine(
+        parsed.set(database=str(path)),
+        connect_args={"timeout": BUSY_SECONDS},
+        max_overflow=-1,  # each thread needs one, and there are only so many: nobody is to wait for a connection
+    )
     event.listen(engine, "connect", _on_connect)
     event.listen(engine, "begin", _on_begin)
     return engine
@@ -242,8 +247,8 @@ def _on_begin(connection: sa.Connection) -> None:
 def _told_clearly(engine: sa.Engine) -> Iterator[None]:
     try:
         yield
-    except (exc.OperationalError, exc.DatabaseError) as error:
-        if isinstance(error, exc.IntegrityError):
-            raise  # a constraint of ours: a defect, to be seen whole
-        text = " ".join(str(error.orig).split())
+    except exc.IntegrityError:
+        raise  # a constraint of ours: a defect, to be seen whole
+    except (exc.SQLAlchemyError, sqlite3.Error) as error:  # the latter from listeners, and between two statements
+        text = " ".join(str(getattr(error, "orig", None) or error).split())
         raise LedgerError(f"the ledger {engine.url!r} cannot be used: {text}.") from error
