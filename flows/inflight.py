@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from http.client import NOT_FOUND
@@ -16,20 +17,67 @@ from prefect.states import Crashed
 from prefect_dask.task_runners import DaskTaskRunner, PrefectDaskFuture
 
 from eventmill.coordinator import Coordinator
+from eventmill.errors import ClusterError, LedgerError, PrefectAway
+from eventmill.flows.beside import PREFECT_PATIENCE_SECONDS
 from eventmill.flows.cluster import set_scheduler_up
 from eventmill.flows.members import Members
-from eventmill.flows.reaching import if_it_answers
+from eventmill.flows.reaching import if_it_answers, is_no_answer
 from eventmill.model import Block
 from eventmill.tasks.process import process_block
 
 QUEUED_PER_SLOT = 2
 """Blocks on the cluster per slot: one being worked, one waiting, so that no slot waits for us."""
 
+FIRST_REST_SECONDS = 1.0
+
+LONGEST_REST_SECONDS = 15.0
+"""No block is submitted for so long after workers could not reach Prefect; rests double from the first."""
+
+FETCH_SECONDS = 1.0
+"""How long to wait for a worker that is to hand over how its task ended, before others are looked after."""
+
+
+class NotFetched(Exception):
+    """A task is not over, or its worker does not say how: it vanished since, or was stopped."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Flight:
     block: Block
     future: PrefectDaskFuture[Any]
+
+
+class _Rest:
+    """What to do when workers cannot begin a task for want of a Prefect server: rest, and try again for a while.
+
+    Workers that reached it once need it no more, so only those that joined since are concerned.
+    """
+
+    def __init__(self) -> None:
+        self._since = self._last = self._until = -math.inf
+        self._seconds = FIRST_REST_SECONDS
+
+    def lasts(self) -> bool:
+        return time.monotonic() < self._until
+
+    def begin(self, error: BaseException) -> None:
+        """A worker could not; several at once are one reason to rest."""
+        now = time.monotonic()
+        if now - self._last > PREFECT_PATIENCE_SECONDS:
+            self._since = now
+        self._last = now
+        if now - self._since > PREFECT_PATIENCE_SECONDS:
+            raise PrefectAway(
+                f"workers cannot reach the Prefect server for {now - self._since:.0f} s: {error}. "
+                "Nothing is lost: run again when it is back."
+            )
+        if now >= self._until:
+            self._until = now + self._seconds
+            self._seconds = min(2 * self._seconds, LONGEST_REST_SECONDS)
+
+    def end(self) -> None:
+        """A worker could."""
+        self._last, self._seconds = -math.inf, FIRST_REST_SECONDS
 
 
 class InFlight:
@@ -40,6 +88,7 @@ class InFlight:
         self._runner = runner
         self._flights: dict[str, _Flight] = {}
         self._gone_since: dict[str, float] = {}
+        self._rest = _Rest()
         set_scheduler_up(runner)
         self._members = Members(coordinator, runner)
 
@@ -49,13 +98,13 @@ class InFlight:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Let go of everything: whatever still runs is fenced or withdrawn by the ledger, not by us."""
+        """Let go of everything: what nobody has claimed is given back, the ledger fences what still runs."""
         for key in list(self._flights):
             self._let_go(key, "the campaign needs it no more")
 
     def has_room(self, slots: int) -> bool:
         """Whether another block keeps the slots busy. Blocks that the ledger took back do not count."""
-        return len(self._coordinator.blocks()) < QUEUED_PER_SLOT * slots
+        return not self._rest.lasts() and len(self._coordinator.blocks()) < QUEUED_PER_SLOT * slots
 
     def is_empty(self) -> bool:
         """Whether all blocks have come back."""
@@ -71,7 +120,10 @@ class InFlight:
         self._flights[str(future.wrapped_future.key)] = _Flight(block, future)
 
     def settle(self, *, seconds: float) -> list[BaseException | None]:
-        """Wait up to `seconds` for the first blocks to end; how each ended, None for well."""
+        """Wait up to `seconds` for the first blocks to end; how each ended, None for well.
+
+        Raises `PrefectAway` when workers have been out of its server's reach for too long.
+        """
         self._members.look()
         if not self._flights:
             time.sleep(seconds)
@@ -83,20 +135,54 @@ class InFlight:
         except (TimeoutError, distributed.TimeoutError):
             self._drop_forsaken()
             return []
-        return [self._land(str(future.key)) for future in futures if future.done()]
+        ended = []
+        for future in futures:
+            key = str(future.key)
+            try:
+                if future.status == "finished":
+                    ended.append(self._land(key, fetch(future)))
+                elif future.done():
+                    ended.append(self._land(key, None))
+            except NotFetched:
+                self._flights[key] = self._flights.pop(key)  # at the next look the others come first
+                self._drop_forsaken()
+                break
+        return ended
 
-    def _land(self, key: str) -> BaseException | None:
+    def _land(self, key: str, state: Any) -> BaseException | None:
+        """How a task ended, by its final state, or None for one that has none; nothing of it is left in flight."""
         flight = self._flights.pop(key)
         self._gone_since.pop(key, None)
         future = flight.future.wrapped_future
-        if future.status == "finished":
-            state = future.result()
+        if state is not None:
             # Released at once: Dask computes again what a vanished worker held and somebody still wants.
             future.release()
-            return _error_of(state)
+            self._rest.end()
+            was_left = self._give_back(flight)
+            return _error_of(state) or (self._unclaimed() if was_left else None)
+        self._give_back(flight)
         error = future.exception() if future.status == "error" else None
+        if error is not None and is_no_answer(error):  # it never began, so nobody has to be told of its end
+            self._rest.begin(error)
+            return None
         self._crash(flight, f"Dask gave the task up: {error or future.status}")
-        return None
+        if error is None:  # cancelled, or its scheduler is gone: whoever asks Dask next is told
+            return None
+        return ClusterError(
+            f"a worker could not run a block's task: {type(error).__name__}: {error}. Nothing is lost: give it "
+            "the Python packages that this command has, and run again."
+        )
+
+    def _give_back(self, flight: _Flight) -> bool:
+        """Whether nobody had claimed it, so that no lease's end would ever bring it back."""
+        return self._coordinator.opened.ledger.give_back(flight.block.id)
+
+    def _unclaimed(self) -> LedgerError:
+        url = self._coordinator.opened.order.ledger_url
+        return LedgerError(
+            f"a worker found nothing of its block in the ledger {url}, and it was there: the worker sees another "
+            "file under that name. Nothing is lost: start the workers anew, on this machine, and run again."
+        )
 
     def _drop_forsaken(self) -> None:
         """Let go of tasks whose block the ledger took back long ago: a worker that hangs never answers."""
@@ -112,6 +198,7 @@ class InFlight:
         flight = self._flights.pop(key)
         self._gone_since.pop(key, None)
         flight.future.wrapped_future.cancel()
+        self._give_back(flight)
         self._crash(flight, reason)
 
     def _crash(self, flight: _Flight, reason: str) -> None:
@@ -122,6 +209,16 @@ class InFlight:
             except PrefectHTTPStatusError as error:
                 if error.response.status_code != NOT_FOUND:  # a run that never began is not known
                     raise
+
+
+def fetch(future: distributed.Future[Any]) -> Any:
+    """The final state of a task, from the worker that holds it; `NotFetched` after a second without an answer."""
+    try:
+        return future.result(timeout=FETCH_SECONDS)
+    except (TimeoutError, distributed.TimeoutError):
+        if future.status == "error":
+            raise
+        raise NotFetched from None
 
 
 def _error_of(state: Any) -> BaseException | None:

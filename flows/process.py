@@ -9,7 +9,7 @@ from typing import Any
 
 from prefect import flow
 from prefect.runtime import flow_run
-from prefect_dask.task_runners import DaskTaskRunner
+from prefect_dask.task_runners import DaskTaskRunner, PrefectDaskFuture
 
 from eventmill.campaign import Campaign, take_campaign
 from eventmill.coordinator import Coordinator
@@ -19,7 +19,7 @@ from eventmill.flows.beside import MergeBeside
 from eventmill.flows.cluster import cluster_runner, let_workers_leave, scheduler_answers, start_cluster
 from eventmill.flows.dead import sign
 from eventmill.flows.ending import fails_in_one_line
-from eventmill.flows.inflight import InFlight
+from eventmill.flows.inflight import InFlight, NotFetched, fetch
 from eventmill.flows.interrupts import check_interrupted
 from eventmill.flows.progress import Progress, show_result
 from eventmill.flows.slots import Slots
@@ -118,20 +118,26 @@ def split(coordinator: Coordinator, runner: DaskTaskRunner, *, slots: Slots) -> 
     found: list[NewInput] = []
     unreadable: list[str] = []
     for future in futures:
-        while not future.wrapped_future.done():
-            look_around(coordinator, slots)
-            future.wait(LOOK_SECONDS)
-        learned, refused = future.result()
+        learned, refused = answer_of(future, coordinator, slots)
         found += learned
         unreadable += refused
     register(opened, coordinator.campaign, found, unreadable)
 
 
+def answer_of(future: PrefectDaskFuture[Any], coordinator: Coordinator, slots: Slots) -> Any:
+    """What a task returned, waited for however long it takes. Raises what it raised."""
+    while True:
+        look_around(coordinator, slots)
+        with suppress(NotFetched):
+            return fetch(future.wrapped_future).result()
+
+
 def look_around(coordinator: Coordinator, slots: Slots) -> int:
     """What is due in every loop that waits; live slots."""
     check_interrupted()
+    coordinator.slots = slots.count()  # before a sample says how many there are
     coordinator.watch()
-    return slots.count()
+    return coordinator.slots
 
 
 def dispatch(
@@ -146,7 +152,7 @@ def dispatch(
     let_workers_leave(runner, coordinator.campaign)
     with warm_workers(runner, coordinator.opened.order), InFlight(coordinator, runner) as flying:
         while not coordinator.is_finished() and coordinator.is_wanted():
-            live = coordinator.slots = look_around(coordinator, slots)
+            live = look_around(coordinator, slots)
             while flying.has_room(live) and (block := coordinator.next_block(slots=live)) is not None:
                 flying.submit(block)
             for error in flying.settle(seconds=LOOK_SECONDS):

@@ -248,6 +248,12 @@ class Limits(Part):
     no_worker: Duration = Field(
         "5m", validate_default=True, description="How long to wait for a first (or a new) worker."
     )
+    input_patience: Duration = Field(
+        "10m", validate_default=True, description="How long reading a range may take. Then it has failed."
+    )
+    setup_patience: Duration = Field(
+        "1h", validate_default=True, description="How long setting up the payload may take. Then that has failed."
+    )
     store_patience: Duration = Field(
         "10m", validate_default=True, description="How long to wait for a store that is out of reach."
     )

@@ -28,6 +28,10 @@ class PayloadError(EventmillError):
     """The payload cannot be found, set up, or returned something that cannot be stored."""
 
 
+class ScratchError(EventmillError):
+    """A worker's own folder for what is on its way cannot be made: no room, or not allowed."""
+
+
 class StoreError(EventmillError):
     """The store cannot be read or written."""
 

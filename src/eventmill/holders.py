@@ -10,13 +10,22 @@ import functools
 import os
 import socket
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
+
+_PROC = Path("/proc")
+_TELLS_TICKS = (_PROC / "self/stat").exists()  # Linux
+_START = 22 - 3  # of the fields behind the command's name, which may hold spaces and parentheses; see proc(5)
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessName:
-    """A process, unmistakably: a process id comes back, with another start it does not."""
+    """A process, unmistakably: a process id comes back, with another start it does not.
+
+    `started` is in clock ticks since the machine's boot where the kernel tells them, else in seconds of the epoch:
+    these follow the wall clock, and a step of it makes every process another one.
+    """
 
     host: str
     pid: int
@@ -26,9 +35,17 @@ class ProcessName:
         return f"{self.host}:{self.pid}:{self.started}"
 
 
+def start_of(pid: int) -> int:
+    """When a process started, as its name has it; raises `psutil.Error` or `OSError` where that cannot be told."""
+    if not _TELLS_TICKS:
+        return int(psutil.Process(pid).create_time())
+    stat = (_PROC / str(pid) / "stat").read_bytes()
+    return int(stat.rpartition(b")")[2].split()[_START])
+
+
 @functools.lru_cache(maxsize=1)
 def _own_start(pid: int) -> int:
-    return int(psutil.Process(pid).create_time())
+    return start_of(pid)
 
 
 def this_process() -> ProcessName:
@@ -51,8 +68,8 @@ def is_gone(holder: str) -> bool:
         return False
     try:
         found = psutil.Process(process.pid)
-        return int(found.create_time()) != process.started or found.status() == psutil.STATUS_ZOMBIE
+        return start_of(process.pid) != process.started or found.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
-    except psutil.Error:
+    except (psutil.Error, OSError):  # it cannot be told, or ended just now: the next look will tell
         return False

@@ -154,6 +154,8 @@ class WorkOrder:
     credentials: str | None = None
     event_seconds: float | None = None
     memory_bytes: int | None = None
+    input_seconds: float | None = None
+    setup_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,15 +11,15 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 from eventmill import cutting, draining
-from eventmill.errors import EventmillError, InputError
+from eventmill.errors import CampaignError, EventmillError, InputError, ScratchError
 from eventmill.formats import open_format
 from eventmill.ledger import Ledger, shared_ledger
 from eventmill.model import (
@@ -39,6 +39,7 @@ from eventmill.payloads.calls import PayloadEntry, RangeCall, RangeResult
 from eventmill.payloads.pool import borrow, prepare
 from eventmill.payloads.scratch import code_folder, open_scratch, stage
 from eventmill.payloads.warm import WarmPayload
+from eventmill.reading import Reader
 from eventmill.sources import Source, open_source
 from eventmill.store import Store, open_store
 
@@ -50,8 +51,11 @@ RENEWALS_PER_LEASE = 3
 LONG_SECONDS = 0.5
 """Where ranges take so long, the ledger is asked whether the next is still wanted: that costs a millisecond."""
 
+LOOK_SECONDS = 0.25
+"""How often a worker that waits for its events looks whether they are still wanted."""
+
 QUARANTINE_SECONDS = 1.0
-"""A worker that gets no work must not be the quickest to take the next block."""
+"""A worker that gets no work, or can do none, must not be the quickest to take the next block."""
 
 
 def run_block(order: WorkOrder, block_id: int, *, holder: str) -> BlockReport:
@@ -60,6 +64,14 @@ def run_block(order: WorkOrder, block_id: int, *, holder: str) -> BlockReport:
     Raises `EventmillError` when the worker itself cannot work (store, ledger, an input that changed); then
     what was not committed is given back first.
     """
+    try:
+        return _claim_and_run(order, block_id, holder=holder)
+    except EventmillError:
+        time.sleep(QUARANTINE_SECONDS)
+        raise
+
+
+def _claim_and_run(order: WorkOrder, block_id: int, *, holder: str) -> BlockReport:
     ledger, end = shared_ledger(order.ledger_url), draining.here()
     if end.why is not None:
         ledger.give_back(block_id)
@@ -70,13 +82,27 @@ def run_block(order: WorkOrder, block_id: int, *, holder: str) -> BlockReport:
             time.sleep(QUARANTINE_SECONDS)
             return BlockReport(note="this worker is in quarantine")
         return BlockReport(note="nothing of this block was left to do for this worker")
-    with borrow(**_payload_of(order)) as payload, open_scratch() as scratch:
-        work = _BlockWork(order, claim, ledger, payload, scratch)
+    with ExitStack() as stack:
+        try:
+            work = stack.enter_context(_prepared(order, claim, ledger))
+        except (ScratchError, CampaignError) as error:  # a disk, or a package, of this machine: no event's fault
+            ledger.setup_failed(claim.lease, FailureReport(FailureKind.SETUP, str(error)))
+            time.sleep(QUARANTINE_SECONDS)
+            return BlockReport(note=f"this worker cannot work: {error}")
+        except BaseException:
+            ledger.release(claim.lease)
+            raise
         try:
             with end.in_hand(work.end):
                 return work.run()
         finally:
             ledger.release(claim.lease, drained=work.drained)  # what is left, if anything is
+
+
+@contextmanager
+def _prepared(order: WorkOrder, claim: Claim, ledger: Ledger) -> Iterator[_BlockWork]:
+    with borrow(**_payload_of(order)) as payload, open_scratch() as scratch:
+        yield _BlockWork(order, claim, ledger, payload, scratch)
 
 
 def warm_up(order: WorkOrder, *, slots: int) -> None:
@@ -95,6 +121,7 @@ def _payload_of(order: WorkOrder) -> dict[str, Any]:
         "parameters": order.payload.parameters,
         "columns": order.columns,
         "memory_bytes": order.memory_bytes,
+        "setup_seconds": order.setup_seconds,
     }
 
 
@@ -115,6 +142,14 @@ class _Staged:
     range: EventRange
     path: Path
     failure: FailureReport | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """A range on its way to scratch."""
+
+    range: EventRange
+    staged: Future[_Staged]
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +188,10 @@ class _BlockWork:
     def run(self) -> BlockReport:
         """The whole block, or as far as the ledger lets it."""
         with _Renewing(self):
-            reader, storer = (ThreadPoolExecutor(1, thread_name_prefix=name) for name in ("reader", "storer"))
+            reader, storer = Reader(), ThreadPoolExecutor(1, thread_name_prefix="storer")
             try:
                 # A far input is opened, and its first range read, while the payload is set up.
-                opening = reader.submit(self._open_source, expected=self.claim.input.identity)
+                opening = reader.submit(lambda: self._open_source(expected=self.claim.input.identity))
                 reads = self._reads(opening, reader)
                 first = next(reads, None)
                 if not self._set_up():
@@ -164,7 +199,7 @@ class _BlockWork:
                 self._work_through(first, reads, storer)
             finally:
                 storer.shutdown(wait=True)
-                reader.shutdown(wait=True, cancel_futures=True)
+                reader.close()
         return self.report
 
     def obey(self, reply: Reply) -> None:
@@ -218,11 +253,13 @@ class _BlockWork:
         return source
 
     def _work_through(
-        self, reading: Future[_Staged] | None, reads: Iterator[Future[_Staged]], storer: ThreadPoolExecutor
+        self, reading: _Reading | None, reads: Iterator[_Reading], storer: ThreadPoolExecutor
     ) -> None:
         uncommitted: deque[Future[BlockReport]] = deque()
         while reading is not None and self.directive is Directive.CONTINUE:
-            staged = reading.result()
+            staged = self._wait_for(reading)
+            if staged is None:
+                break
             if self._computed_seconds >= LONG_SECONDS:
                 self._ask()
             if not self._may_begin(staged.range):
@@ -243,10 +280,30 @@ class _BlockWork:
         for future in uncommitted:
             self._add(future.result())
 
-    def _reads(self, opening: Future[Source], reader: ThreadPoolExecutor) -> Iterator[Future[_Staged]]:
+    def _reads(self, opening: Future[Source], reader: Reader) -> Iterator[_Reading]:
         """Range by range, a read that begins when it is asked for."""
         for piece in self._ranges():
-            yield reader.submit(self._read, opening, piece)
+            yield _Reading(piece, reader.submit(partial(self._read, opening, piece)))
+
+    def _wait_for(self, reading: _Reading) -> _Staged | None:
+        """What was read; None when it is not wanted any more, or was reported as taking too long."""
+        begun, patience = time.monotonic(), self.order.input_seconds
+        while not wait([reading.staged], LOOK_SECONDS).done:
+            if self.directive is not Directive.CONTINUE:
+                return None
+            if (why := draining.here().why) is not None:
+                self.drained = why
+                return None
+            if patience is not None and time.monotonic() - begun > patience:
+                failure = FailureReport(
+                    FailureKind.INPUT,
+                    f"{self.claim.input.url} could not be read within {patience:g} s (limits.input_patience)",
+                )
+                # Not by way of `_fail`, which looks at the input once more: that would hang, too.
+                self.obey(self.ledger.fail(self.claim.lease, reading.range, failure))
+                self._add(BlockReport(failed=len(reading.range)))
+                return None
+        return reading.staged.result()
 
     def _ranges(self) -> Iterator[EventRange]:
         item, block = self.claim.input, self.claim.block

@@ -251,6 +251,7 @@ def test_limits_that_end_a_range_or_a_campaign() -> None:
     """They are off, or so high that a sound campaign never meets them, unless the file says otherwise."""
     limits = parse_campaign(SMALLEST, source="c.yaml").limits
     assert (limits.event_seconds, limits.memory, limits.abandoned) == (None, None, 0.01)
+    assert (limits.input_patience, limits.setup_patience) == (timedelta(minutes=10), timedelta(hours=1))
     given = {"event_seconds": 1.5, "memory": "2GB", "abandoned": "0.1%"}
     limits = parse_campaign(SMALLEST | {"limits": given}, source="c.yaml").limits
     assert (limits.event_seconds, limits.memory, limits.abandoned) == (1.5, 2 * 10**9, pytest.approx(0.001))

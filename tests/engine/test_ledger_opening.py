@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from eventmill.errors import LedgerError
 from eventmill.ledger import Ledger, create_ledger, database, open_ledger, shared_ledger
@@ -58,7 +60,19 @@ def test_a_ledger_is_created_once(tmp_path: Path) -> None:
     for again in (create_ledger(str(path)), open_ledger(f"sqlite:///{path}"), shared_ledger(str(path))):
         assert [known.name for known in again.campaigns()] == [campaign.name]
     assert shared_ledger(str(path)) is shared_ledger(str(path))
-    shared_ledger.cache_clear()
+
+
+def test_a_shared_ledger_that_was_made_anew_is_opened_anew(tmp_path: Path) -> None:
+    """A worker outlives `rm -rf .eventmill`: its connections are to a file that nobody else sees any more."""
+    path = tmp_path / "ledger.sqlite"
+    new_campaign(create_ledger(str(path)), (10,), name="old")
+    assert [known.name for known in shared_ledger(str(path)).campaigns()] == ["old"]
+    for file in tmp_path.iterdir():
+        file.unlink()
+    with pytest.raises(LedgerError, match="there is no ledger at"):
+        shared_ledger(str(path))
+    new_campaign(create_ledger(str(path)), (10,), name="new")
+    assert [known.name for known in shared_ledger(str(path)).campaigns()] == ["new"]
 
 
 def test_a_folder_is_no_ledger(tmp_path: Path) -> None:
@@ -213,3 +227,35 @@ def test_a_broken_transaction_changes_nothing(ledger: Ledger, open_campaign: Ope
         tx.exec_driver_sql("DELETE FROM span")
         raise ZeroDivisionError
     assert ledger.counts(campaign.id).ready == 10
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        sqlite3.OperationalError("disk I/O error"),
+        sa.exc.OperationalError("SELECT", {}, sqlite3.OperationalError("disk I/O error")),
+        sa.exc.TimeoutError("disk I/O error"),
+        sa.exc.PendingRollbackError("disk I/O error"),
+    ],
+)
+def test_whatever_the_database_says_is_an_error_of_ours(ledger: Ledger, error: Exception) -> None:
+    """Who goes on when the ledger is out of reach, as the thread that renews a lease, asks for one kind."""
+    for use in (ledger.reading, ledger.writing):
+        with pytest.raises(LedgerError, match=r"cannot be used: disk I/O error\.$"), use():
+            raise error
+
+
+def test_a_driver_that_speaks_for_itself_is_heard_too(ledger: Ledger) -> None:
+    """What is done past SQLAlchemy, as when a connection is set up, raises what SQLite's module raises."""
+    with pytest.raises(LedgerError, match="cannot be used: near"), ledger.reading() as tx:
+        assert tx.connection.driver_connection is not None
+        tx.connection.driver_connection.execute("NONSENSE")
+
+
+def test_nobody_waits_for_a_connection(ledger: Ledger, open_campaign: Opened) -> None:
+    """However many threads of a worker ask at once."""
+    campaign = open_campaign(10)
+    with ExitStack() as stack:
+        for _ in range(40):
+            stack.enter_context(ledger.reading())
+        assert ledger.counts(campaign.id).ready == 10

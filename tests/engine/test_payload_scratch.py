@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import pickle
 import subprocess
 import sys
@@ -14,7 +15,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from eventmill.errors import ScratchError
 from eventmill.model import FailureKind
+from eventmill.payloads import scratch as scratch_module
+from eventmill.payloads.bundling import digest, pack, unpack_bundle
 from eventmill.payloads.scratch import choose_scratch, open_scratch, stage
 
 
@@ -27,6 +31,35 @@ def test_a_scratch_folder_is_there_until_it_is_closed(tmp_path: Path) -> None:
             assert scratch.is_dir() and other != scratch
     assert list(tmp_path.iterdir()) == []
     assert choose_scratch().is_dir()
+
+
+def test_scratch_that_cannot_be_made_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where, why, and how to help; what was begun is removed."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(ScratchError, match=r"scratch .*nowhere.* cannot be written: No such file.*TMPDIR"):
+        open_scratch(tmp_path / "nowhere").__enter__()
+    monkeypatch.setattr(scratch_module.fcntl, "flock", refuse)
+    with pytest.raises(ScratchError, match="No space left on device"):
+        open_scratch(tmp_path).__enter__()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_inside_scratch_stays_what_it_is(tmp_path: Path) -> None:
+    """Only making the folder is its own business."""
+    with pytest.raises(FileNotFoundError), open_scratch(tmp_path) as scratch:
+        (scratch / "missing").read_bytes()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_code_that_cannot_be_unpacked_says_what_to_do(tmp_path: Path) -> None:
+    """As for every other folder of a worker."""
+    (tmp_path / "file").touch()
+    files = {"payload.py": b""}
+    with pytest.raises(ScratchError, match=r"scratch .*file cannot be written: .*TMPDIR"):
+        unpack_bundle(pack(files), digest(files), tmp_path / "file")
 
 
 def test_the_scratch_of_a_killed_worker_is_removed_by_the_next(tmp_path: Path) -> None:

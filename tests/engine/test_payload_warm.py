@@ -95,6 +95,20 @@ def test_a_set_up_that_fails_is_a_report(
     assert bench.report(payload, "count").kind is FailureKind.SETUP
 
 
+def test_a_set_up_that_never_ends_is_a_report(tmp_path: Path, bench: Bench) -> None:
+    """Its time is `limits.setup_patience`; then the process is ended, and no event is at fault."""
+    (tmp_path / "hanging.py").write_text(
+        "import threading\n\nclass Hanging:\n    def __init__(self):\n        threading.Event().wait()\n"
+    )
+    code = PayloadEntry("hanging:Hanging", "", tmp_path)
+    payload = WarmPayload(code=code, parameters={}, columns=None, setup_seconds=0.5)
+    for report in (payload.start(), bench.report(payload, "count")):
+        assert report is not None
+        assert report.kind is FailureKind.SETUP
+        assert report.summary.endswith("gave no answer for 0.5 s while it was set up (limits.setup_patience)")
+        assert not payload.alive
+
+
 def test_code_that_cannot_be_imported_is_a_report(tmp_path: Path) -> None:
     """A missing module, a syntax error of a neighbour, a file hidden by an installed module."""
     (tmp_path / "lacking.py").write_text("import no_such_module\n")

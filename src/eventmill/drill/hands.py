@@ -11,7 +11,7 @@ from typing import Protocol
 
 import psutil
 
-from eventmill.holders import parse_holder
+from eventmill.holders import parse_holder, start_of
 
 STILL_SECONDS = 1.0
 """How long a process may take to obey SIGSTOP."""
@@ -37,13 +37,13 @@ class OnThisHost:
             return False
         try:
             process = psutil.Process(name.pid)
-            if int(process.create_time()) != name.started:
+            if start_of(name.pid) != name.started:
                 return False
             whole = [process]
             if number in (signal.SIGSTOP, signal.SIGCONT):
                 whole += process.children(recursive=True)
             process.send_signal(number)
-        except psutil.Error:
+        except (psutil.Error, OSError):
             return False
         for child in whole[1:]:
             with contextlib.suppress(psutil.Error):

@@ -10,7 +10,7 @@ from eventmill.errors import LedgerError
 from eventmill.ledger import schema
 from eventmill.ledger.campaigns import CampaignVerbs
 from eventmill.ledger.commits import CommitVerbs
-from eventmill.ledger.database import Clock, open_engine
+from eventmill.ledger.database import Clock, file_of, open_engine
 from eventmill.ledger.drilling import DrillReadings
 from eventmill.ledger.holding import HolderVerbs
 from eventmill.ledger.mergers import MergerVerbs
@@ -70,7 +70,14 @@ def create_ledger(url: str, *, clock: Clock | None = None) -> Ledger:
     return open_ledger(url, clock=clock)
 
 
-@lru_cache(maxsize=8)
 def shared_ledger(url: str) -> Ledger:
-    """The ledger at `url`, opened once in this process. Workers use this."""
+    """The ledger at `url`, opened once in this process, and anew when it is another file. Workers use this.
+
+    Connections that are open stay with a file that was deleted: what is read and written there is nobody's ledger.
+    """
+    return _opened(url, file_of(url))
+
+
+@lru_cache(maxsize=8)
+def _opened(url: str, _file: tuple[int, int] | None) -> Ledger:
     return open_ledger(url)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
@@ -157,23 +158,50 @@ def _span_from(row: Any) -> Span:
 
 def open_engine(url: str, *, exist: bool) -> sa.Engine:
     """An engine for `sqlite:///path` (or a plain path) or `postgresql+psycopg://…`; `LedgerError` if unusable."""
-    if "://" not in url:
-        url = f"sqlite:///{url}"
-    try:
-        parsed = sa.make_url(url)
-    except exc.ArgumentError:
-        raise LedgerError(f"'{url}' is no ledger: give a path or sqlite:///path.") from None
+    parsed = _parse(url)
     if parsed.get_backend_name() != "sqlite":
         try:
             return sa.create_engine(parsed, pool_pre_ping=True)
         except (exc.NoSuchModuleError, ModuleNotFoundError) as error:
             raise LedgerError(f"no driver for the ledger {parsed!r}: {error}.") from None
-    path = Path(parsed.database or "").absolute()
+    path = _path_of(parsed)
     _check_place(path, exist=exist)
-    engine = sa.create_engine(parsed.set(database=str(path)), connect_args={"timeout": BUSY_SECONDS})
+    engine = sa.create_engine(
+        parsed.set(database=str(path)),
+        connect_args={"timeout": BUSY_SECONDS},
+        max_overflow=-1,  # each thread needs one, and there are only so many: nobody is to wait for a connection
+    )
     event.listen(engine, "connect", _on_connect)
     event.listen(engine, "begin", _on_begin)
     return engine
+
+
+def file_of(url: str) -> tuple[int, int] | None:
+    """Which file a SQLite ledger is (device and inode), None while there is none, and for other databases.
+
+    Raises `LedgerError` for what is no url.
+    """
+    parsed = _parse(url)
+    if parsed.get_backend_name() != "sqlite":
+        return None
+    try:
+        found = _path_of(parsed).stat()
+    except OSError:  # whoever opens it says what is wrong
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _parse(url: str) -> sa.URL:
+    if "://" not in url:
+        url = f"sqlite:///{url}"
+    try:
+        return sa.make_url(url)
+    except exc.ArgumentError:
+        raise LedgerError(f"'{url}' is no ledger: give a path or sqlite:///path.") from None
+
+
+def _path_of(parsed: sa.URL) -> Path:
+    return Path(parsed.database or "").absolute()
 
 
 def _check_place(path: Path, *, exist: bool) -> None:
@@ -219,8 +247,8 @@ def _on_begin(connection: sa.Connection) -> None:
 def _told_clearly(engine: sa.Engine) -> Iterator[None]:
     try:
         yield
-    except (exc.OperationalError, exc.DatabaseError) as error:
-        if isinstance(error, exc.IntegrityError):
-            raise  # a constraint of ours: a defect, to be seen whole
-        text = " ".join(str(error.orig).split())
+    except exc.IntegrityError:
+        raise  # a constraint of ours: a defect, to be seen whole
+    except (exc.SQLAlchemyError, sqlite3.Error) as error:  # the latter from listeners, and between two statements
+        text = " ".join(str(getattr(error, "orig", None) or error).split())
         raise LedgerError(f"the ledger {engine.url!r} cannot be used: {text}.") from error

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from eventmill.errors import PayloadError
+from eventmill.payloads.scratch import told_clearly
 
 LIMIT_BYTES = 10_000_000
 """More source than this beside a payload is a mistake: each worker would be sent all of it."""
@@ -94,14 +95,21 @@ def pack(files: Mapping[str, bytes]) -> bytes:
 def unpack_bundle(bundle: bytes, digest: str, folder: Path) -> Path:
     """Unpack into `folder/digest` and return that; harmless when done twice, or by several processes at once.
 
-    The folder appears whole or not at all. Raises `PayloadError` when the bundle has another digest.
+    The folder appears whole or not at all. Raises `PayloadError` when the bundle has another digest, and
+    `ScratchError` when it cannot be written.
     """
     target = folder / digest
     if target.is_dir():
         return target
     files = _read(bundle, digest)
-    folder.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(dir=folder, prefix=f".{digest}-"))
+    with told_clearly():
+        _write(files, target)
+    return target
+
+
+def _write(files: Mapping[str, bytes], target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-"))
     try:
         for name, content in files.items():
             path = unfinished / name
@@ -113,7 +121,6 @@ def unpack_bundle(bundle: bytes, digest: str, folder: Path) -> Path:
             raise
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-    return target
 
 
 def _read(bundle: bytes, expected: str) -> dict[str, bytes]:

@@ -36,15 +36,22 @@ class Pool:
         parameters: Mapping[str, Any],
         columns: Mapping[str, str] | None,
         memory_bytes: int | None = None,
+        setup_seconds: float | None = None,
     ) -> Iterator[WarmPayload]:
         """A payload of this configuration, warm if one is idle; kept afterwards if its process lives."""
-        key = _key(code, parameters, columns, memory_bytes)
+        key = _key(code, parameters, columns, memory_bytes, setup_seconds)
         with self._lock:
             idle = self._idle[key] = self._idle.pop(key, [])
             payload = (
                 idle.pop()
                 if idle
-                else WarmPayload(code=code, parameters=parameters, columns=columns, memory_bytes=memory_bytes)
+                else WarmPayload(
+                    code=code,
+                    parameters=parameters,
+                    columns=columns,
+                    memory_bytes=memory_bytes,
+                    setup_seconds=setup_seconds,
+                )
             )
             self._lent.add(payload)
             surplus = self._take_surplus()
@@ -68,15 +75,22 @@ class Pool:
         parameters: Mapping[str, Any],
         columns: Mapping[str, str] | None,
         memory_bytes: int | None = None,
+        setup_seconds: float | None = None,
         number: int = 1,
     ) -> None:
         """Have so many payloads of this configuration set up before anybody asks; returns when they are.
 
         Whoever borrows one meanwhile waits for its set-up, and is told of a failure by his own.
         """
-        key = _key(code, parameters, columns, memory_bytes)
+        key = _key(code, parameters, columns, memory_bytes, setup_seconds)
         new = [
-            WarmPayload(code=code, parameters=parameters, columns=columns, memory_bytes=memory_bytes)
+            WarmPayload(
+                code=code,
+                parameters=parameters,
+                columns=columns,
+                memory_bytes=memory_bytes,
+                setup_seconds=setup_seconds,
+            )
             for _ in range(number)
         ]
         with self._lock:
@@ -111,10 +125,11 @@ def _key(
     parameters: Mapping[str, Any],
     columns: Mapping[str, str] | None,
     memory_bytes: int | None,
+    setup_seconds: float | None,
 ) -> str:
     # Not sorted where order counts: the order of the columns is the schema's.
     declared = None if columns is None else list(columns.items())
-    parts = [code.entry, code.digest, str(code.bundle_folder), declared, memory_bytes]
+    parts = [code.entry, code.digest, str(code.bundle_folder), declared, memory_bytes, setup_seconds]
     return json.dumps([*parts, json.dumps(dict(parameters), sort_keys=True, default=repr)])
 
 
@@ -127,9 +142,12 @@ def borrow(
     parameters: Mapping[str, Any],
     columns: Mapping[str, str] | None,
     memory_bytes: int | None = None,
+    setup_seconds: float | None = None,
 ) -> AbstractContextManager[WarmPayload]:
     """`Pool.borrow` of this process's one pool, whose payloads end with the interpreter."""
-    return _pool.borrow(code, parameters=parameters, columns=columns, memory_bytes=memory_bytes)
+    return _pool.borrow(
+        code, parameters=parameters, columns=columns, memory_bytes=memory_bytes, setup_seconds=setup_seconds
+    )
 
 
 def prepare(
@@ -138,10 +156,18 @@ def prepare(
     parameters: Mapping[str, Any],
     columns: Mapping[str, str] | None,
     memory_bytes: int | None = None,
+    setup_seconds: float | None = None,
     number: int = 1,
 ) -> None:
     """`Pool.prepare` for this process's one pool."""
-    _pool.prepare(code, parameters=parameters, columns=columns, memory_bytes=memory_bytes, number=number)
+    _pool.prepare(
+        code,
+        parameters=parameters,
+        columns=columns,
+        memory_bytes=memory_bytes,
+        setup_seconds=setup_seconds,
+        number=number,
+    )
 
 
 def stop_all() -> None:

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from eventmill.errors import PayloadError
+from eventmill.errors import PayloadError, ScratchError
 from eventmill.model import FailureKind, FailureReport
 
 _MEMORY = Path("/dev/shm")
@@ -39,14 +39,29 @@ def choose_scratch() -> Path:
 def code_folder() -> Path:
     """Where this user's processes on this machine keep unpacked payload code, for all of them; mode 0700.
 
-    Raises `PayloadError` when somebody else made it: his code would run in our name.
+    Raises `PayloadError` when somebody else made it: his code would run in our name. `ScratchError` when it
+    cannot be made.
     """
-    folder = choose_scratch() / f"eventmill-code-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    found = folder.lstat()
+    with told_clearly():
+        folder = choose_scratch() / f"eventmill-code-{os.getuid()}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
         raise PayloadError(f"{folder} is not a private folder of this user; have it removed and run again.")
     return folder
+
+
+@contextmanager
+def told_clearly() -> Iterator[None]:
+    """What the system says of a scratch folder becomes a `ScratchError` that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        place = "" if error.filename is None else f" {error.filename}"
+        raise ScratchError(
+            f"scratch{place} cannot be written: {error.strerror or error}. Make room there, or have workers start "
+            "with another TMPDIR."
+        ) from error
 
 
 @contextmanager
@@ -55,19 +70,30 @@ def open_scratch(parent: Path | None = None) -> Iterator[Path]:
 
     Also removes the folders of workers that are gone. Whether one is alive is told by a lock that the kernel
     drops with its process, so neither a reused process id nor a container's own numbering can mislead.
+    Raises `ScratchError` when it cannot be made.
     """
-    parent = parent or choose_scratch()
-    prefix = f"eventmill-{os.getuid()}-"
-    remove_abandoned(parent)
-    unfinished = Path(tempfile.mkdtemp(dir=parent, prefix=f".{prefix}"))
-    with (unfinished / ".alive").open("w") as alive:
-        fcntl.flock(alive, fcntl.LOCK_EX)
-        # Locked before it has the name that others look for: never taken for abandoned.
-        folder = unfinished.rename(parent / unfinished.name.removeprefix("."))
+    with told_clearly():
+        folder, alive = _make_scratch(parent or choose_scratch())
+    with alive:
         try:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _make_scratch(parent: Path) -> tuple[Path, io.TextIOWrapper]:
+    """The folder, and the file in it whose lock says that it is alive."""
+    prefix = f"eventmill-{os.getuid()}-"
+    remove_abandoned(parent)
+    unfinished = Path(tempfile.mkdtemp(dir=parent, prefix=f".{prefix}"))
+    try:
+        alive = (unfinished / ".alive").open("w")
+        fcntl.flock(alive, fcntl.LOCK_EX)
+        # Locked before it has the name that others look for: never taken for abandoned.
+        return unfinished.rename(parent / unfinished.name.removeprefix(".")), alive
+    except OSError:
+        shutil.rmtree(unfinished, ignore_errors=True)  # nobody else would ever remove it
+        raise
 
 
 def remove_abandoned(parent: Path) -> None:

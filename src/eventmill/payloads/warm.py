@@ -31,9 +31,11 @@ class WarmPayload:
         parameters: Mapping[str, Any],
         columns: Mapping[str, str] | None,
         memory_bytes: int | None = None,
+        setup_seconds: float | None = None,
     ) -> None:
-        """`memory_bytes` is what its process may ask for (`payloads.memory`)."""
+        """`memory_bytes` is what its process may ask for (`payloads.memory`), `setup_seconds` limits its set-up."""
         self.code = code
+        self._patience = setup_seconds
         self._memory_bytes = memory_bytes
         self._parameters = dict(parameters)
         self._columns = None if columns is None else dict(columns)
@@ -115,12 +117,13 @@ class WarmPayload:
                 memory_bytes=self._memory_bytes,
             )
         )
-        answer = process.receive(timeout=None)
-        outcome = self._outcome(process, answer)
+        outcome = self._outcome(process, process.receive(self._patience))
         if isinstance(outcome, FailureReport):
             self._close()
-            if outcome.kind is FailureKind.CRASH:
+            if outcome.kind is not FailureKind.SETUP:  # it did not say no: it died, or said nothing for too long
                 summary = f"{outcome.summary} while it was set up"
+                if outcome.kind is FailureKind.TIMEOUT:
+                    summary += " (limits.setup_patience)"
                 return FailureReport(FailureKind.SETUP, summary, "", outcome.printed, outcome.cpu_seconds)
             return outcome
         self._setup_seconds += self._cpu_seconds

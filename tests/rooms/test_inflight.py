@@ -1,0 +1,259 @@
+"""Blocks on a cluster that nobody ever claimed: they go back, whatever became of their tasks."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import prefect_dask.client
+import psutil
+import pytest
+from prefect import flow
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.task_engine import run_task_sync
+from prefect_dask.task_runners import DaskTaskRunner
+
+from eventmill.campaign import Campaign
+from eventmill.coordinator import Coordinator
+from eventmill.errors import ClusterError, EventmillError, LedgerError, PrefectAway
+from eventmill.flows import inflight
+from eventmill.flows.inflight import InFlight
+from eventmill.flows.process import look_around
+from eventmill.flows.slots import Slots
+from eventmill.ledger import create_ledger
+from eventmill.opening import open_campaign, register, split
+from eventmill.payloads.pool import stop_all
+
+MOST_LOOKS = 600
+"""Each of half a second at most."""
+
+HERE: dict[str, threading.Event] = {}
+"""What a task of this test waits for, on the cluster's one thread in this process."""
+
+
+class Unwilling:
+    """A worker's Prefect: raises what it is told to when a task is to begin."""
+
+    errors: list[Exception] = []  # noqa: RUF012 # Dask finds it by name
+
+    @classmethod
+    def run(cls, *args: Any, **kwargs: Any) -> Any:
+        if cls.errors:
+            raise cls.errors.pop()
+        return run_task_sync(*args, **kwargs)
+
+
+@pytest.fixture
+def unwilling(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Unwilling]]:
+    monkeypatch.setattr(prefect_dask.client, "run_task_sync", Unwilling.run)
+    yield Unwilling
+    Unwilling.errors.clear()
+
+
+class Mill:
+    """A coordinator with 40 events in ranges of ten, and blocks in flight on a cluster of one thread."""
+
+    def __init__(self, coordinator: Coordinator, runner: DaskTaskRunner) -> None:
+        self.coordinator = coordinator
+        self.runner = runner
+        self.ledger, self.record = coordinator.opened.ledger, coordinator.opened.record
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """While the one thread does something else, tasks wait in Dask."""
+        begun, end = HERE["begun"], HERE["end"] = threading.Event(), threading.Event()
+        other = self.runner.client.submit(occupy, pure=False)
+        try:
+            assert begun.wait(60)
+            yield
+        finally:
+            end.set()
+            other.result()
+
+    def reserve(self) -> Any:
+        assert not self.coordinator.is_finished()
+        block = self.coordinator.next_block(slots=1)
+        assert block is not None
+        return block
+
+    def run(self, flying: InFlight) -> list[BaseException]:
+        """As `dispatch` does, until all is processed; what `settle` told."""
+        told: list[BaseException] = []
+        for _ in range(MOST_LOOKS):
+            if self.coordinator.is_finished():
+                return told
+            while flying.has_room(1) and (block := self.coordinator.next_block(slots=1)) is not None:
+                flying.submit(block)
+            told += [error for error in flying.settle(seconds=0.5) if error is not None]
+        raise AssertionError(f"not finished: {self.ledger.counts(self.record.id)}")
+
+    def assert_nothing_is_reserved(self) -> None:
+        assert self.coordinator.blocks() == frozenset()
+        assert self.ledger.counts(self.record.id).ready == 40
+
+
+def occupy() -> None:
+    """Take the thread until somebody says so."""
+    HERE["begun"].set()
+    HERE["end"].wait(60)
+
+
+@pytest.fixture
+def mill(client: SyncPrefectClient, campaign: Campaign) -> Iterator[Callable[..., None]]:
+    """Runs a story in a flow, on a cluster in this process, or with a worker process of its own."""
+    cluster = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": ":0", "silence_logs": 50}
+
+    def told(story: Callable[[Mill], None], *, processes: bool = False) -> None:
+        @flow
+        def run() -> None:
+            opened = open_campaign(campaign, folder=Path.cwd())
+            own: Any = DaskTaskRunner(
+                cluster_class="distributed.LocalCluster", cluster_kwargs=cluster | {"processes": processes}
+            )
+            with Coordinator(opened, campaign) as coordinator, own as started:
+                found, _ = split(coordinator.unsplit(), opened.order.source, folder=opened.order.folder)
+                register(opened, campaign, found, ())
+                story(Mill(coordinator, started))
+
+        run()
+
+    yield told
+    stop_all()
+
+
+def test_blocks_that_still_waited_are_given_back(mill: Callable[..., None]) -> None:
+    """A pause that ends while ranges are drained: what was queued in Dask is to be had again."""
+
+    def story(mill: Mill) -> None:
+        with mill.busy(), InFlight(mill.coordinator, mill.runner) as flying:
+            flying.submit(mill.reserve())
+            flying.submit(mill.reserve())
+        mill.assert_nothing_is_reserved()
+        with InFlight(mill.coordinator, mill.runner) as flying:
+            assert mill.run(flying) == []
+
+    mill(story)
+
+
+def test_a_worker_out_of_prefects_reach_keeps_no_block(
+    mill: Callable[..., None], unwilling: type[Unwilling], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is no error of the campaign: after a rest the block is submitted again, and no sooner."""
+    monkeypatch.setattr(inflight, "FIRST_REST_SECONDS", 0.1)
+
+    def story(mill: Mill) -> None:
+        with InFlight(mill.coordinator, mill.runner) as flying:
+            unwilling.errors += [RuntimeError("Failed to reach API at http://nowhere/api/")] * 7
+            flying.submit(mill.reserve())
+            while len(unwilling.errors) == 7 or not flying.is_empty():
+                assert flying.settle(seconds=0.5) in ([], [None])
+            mill.assert_nothing_is_reserved()
+            assert mill.run(flying) == []
+            assert unwilling.errors == []
+
+    mill(story)
+
+
+def test_a_prefect_server_that_stays_away_ends_the_run(
+    mill: Callable[..., None], unwilling: type[Unwilling], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no worker can begin anything, patience ends, and no block is left behind."""
+    monkeypatch.setattr(inflight, "FIRST_REST_SECONDS", 0.01)
+    monkeypatch.setattr(inflight, "LONGEST_REST_SECONDS", 0.05)
+    monkeypatch.setattr(inflight, "PREFECT_PATIENCE_SECONDS", 5.0)
+    unwilling.errors += [RuntimeError("Failed to reach API at http://nowhere/api/")] * 1000
+
+    def story(mill: Mill) -> None:
+        with pytest.raises(PrefectAway, match="nowhere"), InFlight(mill.coordinator, mill.runner) as flying:
+            mill.run(flying)
+        mill.assert_nothing_is_reserved()
+
+    mill(story)
+
+
+def test_a_task_that_fails_before_it_begins_is_told(mill: Callable[..., None], unwilling: type[Unwilling]) -> None:
+    """A worker without Eventmill, say. Who counts errors ends the campaign; the block is to be had again."""
+
+    def story(mill: Mill) -> None:
+        unwilling.errors.append(ModuleNotFoundError("No module named 'eventmill'"))
+        with InFlight(mill.coordinator, mill.runner) as flying:
+            flying.submit(mill.reserve())
+            assert_told(flying, ClusterError, "No module named 'eventmill'")
+            mill.assert_nothing_is_reserved()
+            assert mill.run(flying) == []
+
+    mill(story)
+
+
+def test_a_worker_with_another_ledger_is_told(mill: Callable[..., None], tmp_path: Path) -> None:
+    """It finds nothing of its block, and nothing was wrong; the block must not wait for it for ever."""
+
+    def story(mill: Mill) -> None:
+        create_ledger(str(tmp_path / "other.sqlite"))
+        opened = mill.coordinator.opened
+        with InFlight(mill.coordinator, mill.runner) as flying:
+            order = replace(opened.order, ledger_url=str(tmp_path / "other.sqlite"))
+            mill.coordinator.opened = replace(opened, order=order)
+            flying.submit(mill.reserve())
+            assert_told(flying, LedgerError, "other.sqlite")
+            mill.coordinator.opened = opened
+            mill.assert_nothing_is_reserved()
+            assert mill.run(flying) == []
+
+    mill(story)
+
+
+def test_a_worker_that_freezes_with_its_answer_holds_nobody_up(mill: Callable[..., None]) -> None:
+    """Its task is over, and how it ended is to be had from it alone: the block stays in flight for a while."""
+
+    def story(mill: Mill) -> None:
+        with InFlight(mill.coordinator, mill.runner) as flying:
+            flying.submit(mill.reserve())
+            (pid,) = mill.runner.client.run(os.getpid).values()
+            until(lambda: not mill.coordinator.blocks())
+            until(lambda: all(future.done() for future in mill.runner.client.futures.values()))
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)
+                assert flying.settle(seconds=60) == []
+                assert not flying.is_empty()
+            finally:
+                os.kill(pid, signal.SIGCONT)
+            assert mill.run(flying) == []
+
+    mill(story, processes=True)
+
+
+def test_samples_know_the_slots_before_anything_is_handed_out(mill: Callable[..., None]) -> None:
+    """Inputs are looked into, and merges waited for, with slots that idle."""
+
+    def story(mill: Mill) -> None:
+        slots = Slots(mill.coordinator.campaign, mill.runner)
+        until(lambda: look_around(mill.coordinator, slots) == 1)
+        assert [sample.slots for sample in mill.ledger.samples(mill.record.id)] == [1]
+
+    mill(story)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def assert_told(flying: InFlight, kind: type[EventmillError], text: str) -> None:
+    """The one block in flight ends with an error of this kind."""
+    for _ in range(MOST_LOOKS):
+        if told := flying.settle(seconds=0.5):
+            (error,) = told
+            assert isinstance(error, kind) and text in str(error)
+            return
+    raise AssertionError("nothing ended")
