@@ -33,7 +33,7 @@ class WarmPayload:
         memory_bytes: int | None = None,
         setup_seconds: float | None = None,
     ) -> None:
-        """`memory_bytes` is what its process may ask for (`payloads.memory`), `setup_seconds` limits its set-up."""
+        """`memory_bytes` is what its process may ask for (`payloads.memory`); `setup_seconds` limits set-up."""
         self.code = code
         self._patience = setup_seconds
         self._memory_bytes = memory_bytes
