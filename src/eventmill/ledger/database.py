@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 import sqlalchemy as sa
+import stamina
 from sqlalchemy import event, exc
 
 from eventmill.errors import LedgerError
@@ -86,12 +87,17 @@ class Database:
             yield tx
 
     def write_ahead(self) -> None:
-        """Let readers and a writer work side by side. SQLite keeps this in the file, so once is enough."""
+        """Let readers and a writer work side by side. SQLite keeps this in the file, so once is enough.
+
+        While another process is just changing that, too, SQLite says at once that the file is locked.
+        """
         if self.engine.dialect.name == "sqlite":
             with _told_clearly(self.engine):
-                connection = self.engine.raw_connection()
-                connection.cursor().execute("PRAGMA journal_mode=WAL")
-                connection.close()
+                for attempt in stamina.retry_context(
+                    on=sqlite3.OperationalError, timeout=BUSY_SECONDS, attempts=None
+                ):
+                    with attempt, closing(self.engine.raw_connection()) as connection:
+                        connection.cursor().execute("PRAGMA journal_mode=WAL")
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
