@@ -6,14 +6,13 @@ no threads that run, and loses it.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
-from eventmill.errors import LedgerError
 from eventmill.holders import is_gone, this_process
 from eventmill.ledger import Ledger
 from eventmill.model import Leadership
+from eventmill.renewing import renewing
 
 RENEW_SECONDS = 3.0
 """A fifth of what a lead lasts."""
@@ -25,19 +24,9 @@ def leading(ledger: Ledger, campaign_id: int) -> Iterator[Leadership]:
 
     Whether it is lost meanwhile is for the block to ask; here it is only not renewed any more.
     """
-    lead, done = ledger.lead(campaign_id, str(this_process()), is_gone=is_gone), threading.Event()
-    thread = threading.Thread(target=_renew, args=(ledger, lead, done), name="lead", daemon=True)
-    thread.start()
+    lead = ledger.lead(campaign_id, str(this_process()), is_gone=is_gone)
     try:
-        yield lead
+        with renewing(lambda _: ledger.keep_lead(lead), seconds=RENEW_SECONDS, name="lead"):
+            yield lead
     finally:
-        done.set()
-        thread.join()
         ledger.yield_lead(lead)
-
-
-def _renew(ledger: Ledger, lead: Leadership, done: threading.Event) -> None:
-    lasts = True
-    while lasts and not done.wait(RENEW_SECONDS):
-        with suppress(LedgerError):  # a ledger out of reach: try again; the lead's end decides
-            lasts = ledger.keep_lead(lead)

@@ -10,9 +10,8 @@ from __future__ import annotations
 import functools
 import secrets
 import tempfile
-import threading
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from eventmill.formats import Part, open_format
 from eventmill.ledger import Ledger, shared_ledger
 from eventmill.model import CommittedOutput, Merge, MergeLease, Outcome, WorkOrder
 from eventmill.payloads.scratch import open_scratch
+from eventmill.renewing import renewing
 from eventmill.store import Store, open_store
 
 STAGED = "_staged"
@@ -44,7 +44,7 @@ def run_merge(order: WorkOrder, merge_id: int, *, holder: str) -> str:
         publish_merges(ledger, store, order.campaign_id)
         return "was done already"
     merge, lease = claimed
-    with _Holding(ledger, lease):
+    with _holding(ledger, lease):
         with open_scratch(Path(tempfile.gettempdir())) as scratch:  # on disk: a merged file may be large
             try:
                 outcome = _merge(ledger, store, order, merge=merge, lease=lease, scratch=scratch)
@@ -54,29 +54,19 @@ def run_merge(order: WorkOrder, merge_id: int, *, holder: str) -> str:
     return f"{merge.key}: {merge.rows} rows, {outcome}"
 
 
-class _Holding:
-    """Renews a merge's lease from a thread of its own, and releases it however the merge ends."""
+@contextmanager
+def _holding(ledger: Ledger, lease: MergeLease) -> Iterator[None]:
+    """Renews a merge's lease, and releases it however the merge ends."""
 
-    def __init__(self, ledger: Ledger, lease: MergeLease) -> None:
-        self._ledger = ledger
-        self._lease = lease
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._renew, name="renewer", daemon=True)
+    def renew(_: object) -> bool:
+        return ledger.renew_merge(lease, length=MERGE_LEASE) is not Outcome.FENCED
 
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._thread.join()
+    try:
+        with renewing(renew, seconds=MERGE_LEASE.total_seconds() / RENEWALS_PER_LEASE):
+            yield
+    finally:
         with suppress(EventmillError):  # a ledger out of reach: the lease ends by itself
-            self._ledger.release_merge(self._lease)
-
-    def _renew(self) -> None:
-        while not self._done.wait(MERGE_LEASE.total_seconds() / RENEWALS_PER_LEASE):
-            with suppress(EventmillError):  # a ledger out of reach: try again; the lease's end decides
-                if self._ledger.renew_merge(self._lease, length=MERGE_LEASE) is Outcome.FENCED:
-                    return
+            ledger.release_merge(lease)
 
 
 def _merge(

@@ -40,6 +40,7 @@ from eventmill.payloads.pool import borrow, prepare
 from eventmill.payloads.scratch import code_folder, open_scratch, stage
 from eventmill.payloads.warm import WarmPayload
 from eventmill.reading import Reader
+from eventmill.renewing import renewing
 from eventmill.sources import Source, open_source
 from eventmill.store import Store, open_store
 
@@ -187,7 +188,8 @@ class _BlockWork:
 
     def run(self) -> BlockReport:
         """The whole block, or as far as the ledger lets it."""
-        with _Renewing(self):
+        lease_seconds = self.claim.lease_length.total_seconds()
+        with renewing(self._renew, seconds=lease_seconds / RENEWALS_PER_LEASE):
             reader, storer = Reader(), ThreadPoolExecutor(1, thread_name_prefix="storer")
             try:
                 # A far input is opened, and its first range read, while the payload is set up.
@@ -216,6 +218,12 @@ class _BlockWork:
         """Drop what is being computed: this process is at its end. What is computed is still handed in."""
         self.drained = draining.here().why
         self.obey(Reply((), Directive.STOP))
+
+    def _renew(self, done: threading.Event) -> bool:
+        reply = self.ledger.renew(self.claim.lease, begun=self.begun)
+        if not done.is_set():
+            self.obey(reply)
+        return True
 
     def _ask(self) -> None:
         """Whether all of this is still ours: the reply to the last commit may be old, or on its way."""
@@ -410,31 +418,6 @@ class _BlockWork:
                 self.store.delete([stored.key])
             return BlockReport(fenced=len(piece))
         return BlockReport(committed=len(piece), ranges=1, cpu_seconds=output.cpu_seconds)
-
-
-class _Renewing:
-    """Renews a lease from a thread of its own, so that neither payload nor store can starve it."""
-
-    def __init__(self, work: _BlockWork) -> None:
-        self._work = work
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._renew, name="renewer", daemon=True)
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._thread.join()
-
-    def _renew(self) -> None:
-        claim = self._work.claim
-        pause = claim.lease_length.total_seconds() / RENEWALS_PER_LEASE
-        while not self._done.wait(pause):
-            with suppress(EventmillError):  # a ledger out of reach: try again; the lease's end decides
-                reply = self._work.ledger.renew(claim.lease, begun=self._work.begun)
-                if not self._done.is_set():
-                    self._work.obey(reply)
 
 
 def locate(url: str, *, folder: str) -> str:

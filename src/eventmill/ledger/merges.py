@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from eventmill.errors import LedgerError
 from eventmill.grouping import Piece, due_by_bytes, due_by_events, merged_name
 from eventmill.ledger import schema
-from eventmill.ledger.campaigns import locked, settle
+from eventmill.ledger.campaigns import locked, open_again, settle
 from eventmill.ledger.database import Database, read_spans, replace_spans
 from eventmill.ledger.journal import write_journal
 from eventmill.model import MergedOutput, MergeGroup, MergeLease, Outcome, Span
@@ -181,7 +181,7 @@ class MergeVerbs(Database):
         new = [replace(s, state=State.READY, merge_id=None, payload=None) for s in old]
         settle(tx, "invalidate", row.campaign_id, old=old, new=new)
         tx.execute(sa.delete(schema.merge).where(schema.merge.c.id == row.id))
-        _open_again(tx, row.campaign_id)
+        open_again(tx, row.campaign_id)
         detail = f"{row.key}: {sum(map(len, old))} events"
         write_journal(tx, row.campaign_id, self.now(tx), kind="invalidated", reason=reason, detail=detail)
         return sum(map(len, old))
@@ -200,7 +200,7 @@ class MergeVerbs(Database):
         settle(tx, "corrupt", campaign_id, old=old, new=new)
         now = self.now(tx)
         if old:
-            _open_again(tx, campaign_id)
+            open_again(tx, campaign_id)
         _drop(tx, [s.output_id for s in old], now)
         for s in old:
             write_journal(
@@ -227,11 +227,6 @@ def _held(tx: sa.Connection, merge_id: int) -> sa.Row[Any] | None:
         locked(tx, row.campaign_id)
         row = read_merge(tx, merge_id)
     return row
-
-
-def _open_again(tx: sa.Connection, campaign_id: int) -> None:
-    table = schema.campaign
-    tx.execute(sa.update(table).where(table.c.id == campaign_id).values(closed_at=None, close_reason=None))
 
 
 def _due(tx: sa.Connection, campaign_id: int) -> tuple[MergeGroup, ...]:
