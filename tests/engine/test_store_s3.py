@@ -186,6 +186,38 @@ def test_more_keys_than_fit_into_one_answer(moto_server: S3Server, tmp_path: Pat
         assert list(store.keys()) == []
 
 
+def test_a_key_that_the_server_lists_twice_is_there_once(
+    store: Store, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rclone does, for a moment, with an object that several have just made."""
+    store.put("a", source)
+    real = Bucket.call
+
+    def twice(self: Bucket, method: str, **values: Any) -> dict[str, Any]:
+        answer = real(self, method, **values)
+        return {**answer, "Contents": 2 * answer["Contents"]} if "Contents" in answer else answer
+
+    monkeypatch.setattr(Bucket, "call", twice)
+    assert list(store.keys()) == ["a"]
+
+
+def test_publishing_what_another_one_publishes_meanwhile(
+    store: Store, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both objects are there when it looks; when it compares them, the other one has dropped the first."""
+    store.put("staged", source)
+    store.put("merged", source)
+    real = s3.S3Store._same
+
+    def late(self: s3.S3Store, *objects: Any) -> bool:
+        self.delete(["staged"])
+        return real(self, objects[0], {**objects[1], "Metadata": {}}, *objects[2:])  # compared by reading
+
+    monkeypatch.setattr(s3.S3Store, "_same", late)
+    store.publish("staged", "merged")
+    assert list(store.keys()) == ["merged"]
+
+
 def test_a_repeated_put_recognises_its_own_work(
     store: Store, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -71,12 +71,15 @@ class Bucket:
             raise self._told(error, method="get_object") from error
 
     def keys(self, prefix: str) -> Iterator[tuple[str, int]]:
-        """Keys that begin with `prefix`, and their sizes, page by page."""
+        """Keys that begin with `prefix`, and their sizes; each once, though rclone may list a new one twice."""
         values: dict[str, Any] = {"Prefix": prefix}
+        seen: set[str] = set()
         while True:
             page = self.call("list_objects_v2", **values)
             for item in page.get("Contents", ()):
-                yield item["Key"], int(item["Size"])
+                if item["Key"] not in seen:
+                    seen.add(item["Key"])
+                    yield item["Key"], int(item["Size"])
             if not page.get("IsTruncated") or not page.get("NextContinuationToken"):
                 return
             values["ContinuationToken"] = page["NextContinuationToken"]

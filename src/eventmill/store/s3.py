@@ -131,9 +131,15 @@ class S3Store:
             if final is None:
                 raise FileNotFoundError(errno.ENOENT, "neither of them exists")
             if source is not None:
-                if source is not final and not self._same(staged, source, key, final):
-                    raise _taken()
-                self._delete([staged])
+                try:
+                    if source is not final and not self._same(staged, source, key, final):
+                        raise _taken()
+                except CorruptOutput:  # while they were read, one has gone
+                    if self._head(staged) is not None:
+                        raise
+                    self.publish(staged, key)  # another one was faster here, too: look again
+                else:
+                    self._delete([staged])
 
     def delete(self, keys: Iterable[str]) -> None:
         """In batches; one by one where a server refuses batches (some want a Content-MD5 that nobody sends)."""
