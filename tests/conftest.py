@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from eventmill.access.s3 import Bucket
 from eventmill.ledger import Ledger, create_ledger
 from eventmill.model import CampaignRecord, NewInput, PayloadCode, Rules
 from tests.servers import S3Server, environment, serve_moto, serve_rclone
+
+settings.register_profile("busy machine", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy machine")
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
@@ -60,6 +64,12 @@ def _is_ledger(ledger: Ledger) -> bool:
             return sa.inspect(tx).has_table("about")
     except LedgerError:
         return False
+
+
+@pytest.fixture
+def long_lead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lead lasts for an hour though nobody renews it: on a busy machine a test may outlast a real one."""
+    monkeypatch.setattr("eventmill.ledger.campaigns.LEADER_SECONDS", 3600.0)
 
 
 @pytest.fixture(scope="session")

@@ -154,5 +154,7 @@ class Crew:
         return [worker for worker in self.workers if worker.task is None]
 
     def _replace(self, worker: Worker) -> None:
+        if worker.task is not None and worker.task[0] is run_block:
+            self.ledger.give_back(worker.task[1])  # for one that died before it claimed it
         worker.line.close()
         self.workers[self.workers.index(worker)] = Worker()

@@ -18,3 +18,11 @@ def marked(mark: str) -> list[psutil.Process]:
         except psutil.Error:
             continue
     return found
+
+
+def command_of(process: psutil.Process) -> list[str]:
+    """Its command line; empty when it has gone meanwhile."""
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []

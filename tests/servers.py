@@ -7,10 +7,12 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 KEY, SECRET = "test-key", "test-secret-that-must-not-leak"
 
@@ -82,8 +84,17 @@ def serve_rclone(folder: Path) -> Iterator[S3Server]:
 @contextlib.contextmanager
 def serve_moto() -> Iterator[S3Server]:
     """Moto in this process: conditional PUT is right, and anybody may do anything."""
+    from moto.s3.responses import S3Response
     from moto.server import ThreadedMotoServer
 
+    put_object, one_at_a_time = S3Response.put_object, threading.Lock()
+
+    def atomic(self: Any) -> Any:
+        """Moto looks whether there is one, then stores: of two at once both would be the first."""
+        with one_at_a_time:
+            return put_object(self)
+
+    S3Response.put_object = atomic  # type: ignore[method-assign]
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     try:

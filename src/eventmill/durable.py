@@ -71,7 +71,8 @@ def making(folder: Path, action: Callable[[], Result]) -> Result:
         with contextlib.suppress(FileNotFoundError):
             return action()
         missing = [level for level in (folder, *folder.parents) if not level.exists()]
-        with contextlib.suppress(FileNotFoundError):
+        # Of a level that somebody made and another one removed meanwhile, mkdir says that it exists.
+        with contextlib.suppress(FileNotFoundError, FileExistsError):
             for level in reversed(missing):
                 level.mkdir(exist_ok=True)
                 sync_folder(level.parent)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
-from eventmill.errors import StoreError
+from eventmill.errors import EventmillError, StoreError
 
 FIRST_WAIT_SECONDS = 1.0
 
@@ -74,7 +75,7 @@ class Outage:
                 self._ask()
             except StoreError as error:
                 if not is_away:
-                    self._told(f"out of reach: {error}")
+                    self._tell(f"out of reach: {error}")
                     self.outages += 1
                 is_away = True
                 with self._lock:
@@ -85,6 +86,10 @@ class Outage:
             time.sleep(wait)
             wait = min(2 * wait, LONGEST_WAIT_SECONDS)
         if is_away:
-            self._told("is back")
+            self._tell("is back")
         with self._lock:
             self._asking = None
+
+    def _tell(self, line: str) -> None:
+        with suppress(EventmillError):  # a ledger on the same full disk: the store is to be asked all the same
+            self._told(line)

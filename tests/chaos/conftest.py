@@ -28,6 +28,9 @@ from tests.processes import MARK, marked
 
 DEADLINE_SECONDS = 240.0
 
+COPIED = 16
+"""Events that may be computed twice although nobody dies: the last ranges of a worker that seems slow."""
+
 PAYLOAD = '''
 import os, time
 import pyarrow as pa
@@ -192,6 +195,13 @@ class Run:
         """Leave nothing behind, whatever the test did."""
         for process in self.processes():
             process.kill()
+
+
+def computed_again(run: Run, events: int) -> int:
+    """How often an event was computed that had been before; every one of `events` must have been once."""
+    computed = Counter(event for call in run.calls() for event in range(*call))
+    assert set(computed) == set(range(events))
+    return computed.total() - events
 
 
 @pytest.fixture(scope="session")

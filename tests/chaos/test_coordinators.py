@@ -16,14 +16,15 @@ import httpx
 import pytest
 
 from eventmill.flows.dead import tags_of
-from tests.chaos.conftest import Run
+from tests.chaos.conftest import COPIED, Run, computed_again
 from tests.chaos.elsewhere import Elsewhere
+from tests.processes import command_of
 from tests.servers import free_port, wait_for_port
 
 pytestmark = pytest.mark.system
 
 RunMaker = Callable[..., Run]
-EVENTS, SIZE = 160, 4
+EVENTS = 160
 
 
 def unfinished(api: str, run: Run) -> list[str]:
@@ -65,7 +66,7 @@ def test_a_killed_flow_process_leaves_no_run_running(a_run: RunMaker, prefect_se
     run.process.wait()
     run.until(lambda: not run.processes())
     assert_it_goes_on(run, run.committed())
-    assert unfinished(prefect_server, run) == []
+    run.until(lambda: not unfinished(prefect_server, run))  # Prefect hears of the last ends a little later
 
 
 def test_a_killed_scheduler_ends_the_run_in_one_line_and_another_one_takes_its_place(
@@ -88,7 +89,7 @@ def test_a_killed_scheduler_ends_the_run_in_one_line_and_another_one_takes_its_p
     elsewhere.start_worker()
     run.write(events=EVENTS, merge=40, cluster=cluster | {"address": elsewhere.address})
     assert_it_goes_on(run, run.committed(), "--changed", "accept")
-    assert unfinished(prefect_server, run) == []
+    run.until(lambda: not unfinished(prefect_server, run))  # Prefect hears of the last ends a little later
 
 
 def test_a_run_outlives_its_prefect_server(a_run: RunMaker) -> None:
@@ -97,12 +98,12 @@ def test_a_run_outlives_its_prefect_server(a_run: RunMaker) -> None:
     run.write(events=EVENTS, merge=40)
     run.start()
     run.until_done(random.Random(4).randrange(4, 60))
-    (server,) = [p for p in run.processes() if "eventmill.flows.server_process" in p.cmdline()]
+    (server,) = [p for p in run.processes() if "eventmill.flows.server_process" in command_of(p)]
     os.kill(server.pid, signal.SIGKILL)
     assert run.wait() == 0, run.said
     assert "Traceback" not in run.said
     assert run.events_in_files() == Counter(range(EVENTS))
-    assert len(run.calls()) == EVENTS // SIZE
+    assert computed_again(run, EVENTS) <= COPIED
     run.until(lambda: not run.processes())
 
 
@@ -160,5 +161,5 @@ def test_a_run_goes_on_while_its_teams_server_is_away(
     assert run.wait() == 0, run.said
     assert "Traceback" not in run.said
     assert run.events_in_files() == Counter(range(EVENTS))
-    assert len(run.calls()) == EVENTS // SIZE
-    assert unfinished(team.url, run) == []
+    assert computed_again(run, EVENTS) <= COPIED
+    run.until(lambda: not unfinished(team.url, run))

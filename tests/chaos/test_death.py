@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import signal
@@ -10,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx
-import psutil
 
 from tests.chaos.conftest import Run
 
@@ -24,7 +24,7 @@ def exactly_once(events: int) -> Counter[int]:
 
 def kill(pid: int) -> None:
     """SIGKILL, harmless if it is gone."""
-    if psutil.pid_exists(pid):
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
 
 
@@ -50,7 +50,7 @@ def test_workers_die_one_by_one_and_all_at_once_and_nothing_is_lost(a_run: RunMa
     ledger, record = run.ledger()
     assert ledger.count_incidents(record.id)["loss"] >= 1
     assert "failure" not in ledger.count_incidents(record.id)
-    assert unfinished_task_runs(prefect_server) == []
+    run.until(lambda: not unfinished_task_runs(prefect_server))  # it hears of the last ends a little later
 
 
 def unfinished_task_runs(api: str) -> list[str]:
@@ -125,7 +125,8 @@ def test_files_are_the_same_to_the_byte_after_a_calm_and_after_a_wild_run(a_run:
     calm, wild = a_run("calm"), a_run("wild")
     calm.write(size=20, parameters={"seconds": 0.0})
     assert calm.run() == 0, calm.said
-    wild.write(size=7, cluster={"profile": "local", "workers": 3})
+    # Slow, so that there is somebody to kill when we look.
+    wild.write(size=7, parameters={"seconds": 0.5}, cluster={"profile": "local", "workers": 3})
     wild.start()
     for events in (20, 90):
         wild.until_done(events)

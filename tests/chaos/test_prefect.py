@@ -13,11 +13,14 @@ import httpx
 import pytest
 
 from eventmill.model import Wanted
-from tests.chaos.conftest import Run
+from tests.chaos.conftest import COPIED, Run, computed_again
 
 pytestmark = pytest.mark.system
 
 RunMaker = Callable[..., Run]
+
+EVENTS = 400
+"""Many times the work of the five seconds until a run hears what Prefect was asked."""
 
 
 class Page:
@@ -75,7 +78,7 @@ def test_cancelling_in_prefect_ends_the_blocks_and_leaves_a_campaign_to_resume(
 ) -> None:
     """The flow run ends Cancelled, nothing is in flight, the ledger knows why; running again goes on."""
     run = a_run()
-    run.write(events=160, merge=40)
+    run.write(events=EVENTS, merge=100)
     run.start()
     run.until_done(20)
     page = Page(prefect_server, run)
@@ -84,7 +87,7 @@ def test_cancelling_in_prefect_ends_the_blocks_and_leaves_a_campaign_to_resume(
     assert run.wait() == 0, run.said
     assert "Campaign cancelled" in run.said
     assert page.state == "CANCELLED"
-    assert page.unfinished_tasks() == 0
+    run.until(lambda: not page.unfinished_tasks())  # Prefect hears of the last ends a little later
     assert wanted(run) is Wanted.CANCELLED
     ledger, record = run.ledger()
     assert ledger.counts(record.id).leased == 0
@@ -92,14 +95,14 @@ def test_cancelling_in_prefect_ends_the_blocks_and_leaves_a_campaign_to_resume(
     committed = run.committed()
     (run.folder / "calls.log").unlink()
     assert run.run() == 0, run.said
-    assert run.events_in_files() == Counter(range(160))
+    assert run.events_in_files() == Counter(range(EVENTS))
     assert not [call for call in run.calls() if set(range(*call)) & committed]
 
 
 def test_a_paused_run_rests_and_goes_on_when_it_is_resumed(a_run: RunMaker, prefect_server: str) -> None:
-    """Workers hand in what they compute and rest; nothing is computed twice for it."""
+    """Workers hand in what they compute and rest; nothing is computed twice but a copy at the end."""
     run = a_run()
-    run.write(events=160, merge=40)
+    run.write(events=EVENTS, merge=100)
     run.start()
     run.until_done(20)
     page = Page(prefect_server, run)
@@ -111,15 +114,15 @@ def test_a_paused_run_rests_and_goes_on_when_it_is_resumed(a_run: RunMaker, pref
     page.resume()
     assert run.wait() == 0, run.said
     assert page.state == "COMPLETED"
-    assert run.events_in_files() == Counter(range(160))
+    assert run.events_in_files() == Counter(range(EVENTS))
     assert not charged(run)
-    assert Counter(event for call in run.calls() for event in range(*call)) == Counter(range(160))
+    assert computed_again(run, EVENTS) <= COPIED
 
 
 def test_a_suspended_run_ends_and_leaves_a_campaign_to_resume(a_run: RunMaker, prefect_server: str) -> None:
     """The UI's button: Prefect itself ends such a run, wherever it is."""
     run = a_run()
-    run.write(events=160, merge=40)
+    run.write(events=EVENTS, merge=100)
     run.start()
     run.until_done(20)
     page = Page(prefect_server, run)
@@ -132,7 +135,7 @@ def test_a_suspended_run_ends_and_leaves_a_campaign_to_resume(a_run: RunMaker, p
     assert ledger.counts(record.id).leased == 0
     assert not charged(run)
     assert run.run() == 0, run.said
-    assert run.events_in_files() == Counter(range(160))
+    assert run.events_in_files() == Counter(range(EVENTS))
 
 
 @pytest.mark.parametrize("whom", ["the command", "its whole group"])

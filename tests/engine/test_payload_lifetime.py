@@ -76,7 +76,7 @@ def test_a_payload_killed_in_its_call_tells_of_its_memory(lab: WarmPayload, benc
     thread = threading.Thread(target=lambda: reports.append(bench.report(lab, "meets", str(fifo))))
     thread.start()
     os.kill(int(fifo.read_text()), signal.SIGKILL)
-    thread.join(20)
+    thread.join()
     assert reports[0].kind is FailureKind.CRASH
     # The number is not held: the kernel counts from the fork, when the child was as large as this process.
     assert re.fullmatch(
@@ -93,7 +93,7 @@ def test_a_running_call_can_be_stopped_although_it_holds_the_gil(lab: WarmPayloa
     thread.start()
     fifo.read_text()
     lab.stop()
-    thread.join(20)
+    thread.join()
     assert reports[0].summary == "payload was stopped by its worker"
     assert bench.result(lab, "count")["calls"] == [1]
 
@@ -143,7 +143,7 @@ def test_a_payload_ends_with_its_worker(bundle: tuple[Path, str], bench: Bench, 
     if killed:
         assert psutil.pid_exists(pid)
         worker.kill()
-    worker.wait(20)
+    worker.wait()
     wait_for_end(pid)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,6 +67,23 @@ def test_writers_and_deleters_share_a_folder(tmp_path: Path, source: Path) -> No
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(come_and_go, range(200)))
     assert list((tmp_path / "store").iterdir()) == []
+
+
+def test_a_folder_that_goes_while_it_is_made_is_made_again(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another one made it, so that it exists, and a third one removed it, so that it is no folder."""
+    store, mkdir, gone = open_store(str(tmp_path / "store")), Path.mkdir, []
+
+    def just_gone(self: Path, *args: Any, **kwargs: Any) -> None:
+        if self.name == "deep" and not gone:
+            gone.append(self)
+            raise FileExistsError(errno.EEXIST, "File exists", str(self))
+        mkdir(self, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "mkdir", just_gone)
+    store.put("deep/down/1", source)
+    assert gone and list(store.keys()) == ["deep/down/1"]
 
 
 @pytest.mark.parametrize("root", ["in_the_way", "in_the_way/store"])

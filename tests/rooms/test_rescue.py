@@ -6,7 +6,9 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
+from unittest.mock import Mock
 from uuid import UUID
 
 import pyarrow.parquet as pq
@@ -63,6 +65,7 @@ def test_what_was_paused_or_cancelled_rests(begun: Opened, wanted: Wanted) -> No
     assert need_of(begun) is Need.RESTS
 
 
+@pytest.mark.usefixtures("long_lead")
 def test_what_somebody_drives_is_left_to_them(begun: Opened) -> None:
     """A coordinator that lives, as far as anybody can tell."""
     begun.ledger.lead(begun.record.id, "elsewhere:1:1", is_gone=lambda holder: True)
@@ -92,9 +95,11 @@ def test_a_campaign_is_started_again_as_it_was_begun(begun: Opened, client: Sync
 
 
 def test_where_process_is_deployed_a_campaign_is_started_there_and_once(
-    begun: Opened, client: SyncPrefectClient
+    begun: Opened, client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The flow run has the campaign's name, and what it was begun with; looking again starts no second one."""
+    noon = Mock(now=lambda zone: datetime(2026, 1, 1, 12, tzinfo=zone))  # no new hour between the two looks
+    monkeypatch.setattr("eventmill.flows.rescue.datetime", noon)
     from eventmill.flows.process import process
 
     number = client.create_deployment(client.create_flow(process), name="process", enforce_parameter_schema=False)
@@ -127,6 +132,7 @@ def test_a_run_that_was_ordered_before_its_campaign_was_to_rest_leaves_it_alone(
     assert begun.ledger.campaign("squares").wanted is Wanted.RUN  # somebody asked for it
 
 
+@pytest.mark.usefixtures("long_lead")
 def test_runs_of_the_dead_get_a_final_state_and_those_of_the_living_do_not(
     begun: Opened, client: SyncPrefectClient, a_run_that: Callable[..., FlowRun]
 ) -> None:

@@ -121,12 +121,12 @@ def test_a_payload_that_always_fails_stops_the_campaign_early(
     story = campaign("poisonous", events=2000, parameters={"poison": list(range(2000))}, ranges={"events": 20})
 
     with (
-        pytest.raises(CampaignBroken, match=r"3\d runs failed and none succeeded; \d+ of them for 'payload: V"),
+        pytest.raises(CampaignBroken, match=r"\d+ runs failed and none succeeded; \d+ of them for 'payload: V"),
         Crew(story, tmp_path) as crew,
     ):
         crew.run()
 
-    assert len(crew.journal("failure")) < 50
+    assert len(crew.journal("failure")) < 200  # of some 4,000, had nobody stopped it
 
 
 def test_too_many_bad_events_stop_the_campaign_and_a_mended_payload_goes_on(

@@ -118,6 +118,7 @@ def test_a_campaign_begins_anew(begun: Callable[..., Campaign], tmp_path: Path) 
         assert crew.audit().is_exact
 
 
+@pytest.mark.usefixtures("long_lead")
 @pytest.mark.parametrize("changed", [Changed.ACCEPT, Changed.RESTART])
 def test_what_somebody_else_drives_is_left_to_them(
     changed: Changed, begun: Callable[..., Campaign], tmp_path: Path

@@ -40,6 +40,7 @@ def test_a_worker_learns_what_is_wanted_and_the_next_run_goes_on(
     assert command_line("audit", "squares").code == 0
 
 
+@pytest.mark.usefixtures("long_lead")
 @pytest.mark.parametrize("options", [[], ["--changed", "keep"], ["--reopen"]])
 def test_a_campaign_that_was_paused_is_not_woken_while_it_is_driven(
     options: list[str], new_campaign: Callable[..., Mill], command_line: CommandLine
@@ -57,6 +58,7 @@ def test_a_campaign_that_was_paused_is_not_woken_while_it_is_driven(
     assert (ledger.campaign("squares").wanted, ledger.counts(number)) == (Wanted.PAUSED, counts)
 
 
+@pytest.mark.usefixtures("long_lead")
 def test_abandoned_events_are_not_tried_again_behind_a_coordinators_back(
     new_campaign: Callable[..., Mill], command_line: CommandLine
 ) -> None:
