@@ -18,6 +18,9 @@ ROOT = Path(__file__).parents[1]
 
 START_SECONDS = 60.0
 
+QUIET = {"DASK_DISTRIBUTED__ADMIN__TICK__INTERVAL": "500ms"}
+"""Dask looks at its own event loops fifty times a second otherwise: 2 % of a core for each of them."""
+
 
 class Slots(Protocol):
     """Who computes."""
@@ -91,7 +94,7 @@ class DaskSlots:
             return subprocess.Popen(
                 [sys.executable, "-m", "dask", what, "--scheduler-file", str(self._file), *options],
                 cwd=self._folder,
-                env=os.environ | {"PYTHONPATH": str(ROOT)},
+                env=os.environ | {"PYTHONPATH": str(ROOT)} | QUIET,
                 stdout=log,
                 stderr=log,
             )

@@ -125,6 +125,7 @@ class InFlight:
         Raises `PrefectAway` when workers have been out of its server's reach for too long.
         """
         self._members.look()
+        self._recall()
         if not self._flights:
             time.sleep(seconds)
             return []
@@ -184,6 +185,18 @@ class InFlight:
             "file under that name. Nothing is lost: start the workers anew, on this machine, and run again."
         )
 
+    def _recall(self) -> None:
+        """Let go of tasks that wait for a worker though the ledger took their block back.
+
+        Their worker vanished, and Dask has put them first in its queue: whoever joins would begin with them, for
+        nothing.
+        """
+        blocks = self._coordinator.blocks()
+        over = [key for key, flight in self._flights.items() if flight.block.id not in blocks]
+        if over:
+            for key in self._runner.client.run_on_scheduler(_queued, keys=over):
+                self._let_go(key, "its worker vanished; the ledger gave its events to others")
+
     def _drop_forsaken(self) -> None:
         """Let go of tasks whose block the ledger took back long ago: a worker that hangs never answers."""
         blocks, now = self._coordinator.blocks(), time.monotonic()
@@ -209,6 +222,12 @@ class InFlight:
             except PrefectHTTPStatusError as error:
                 if error.response.status_code != NOT_FOUND:  # a run that never began is not known
                     raise
+
+
+def _queued(dask_scheduler: Any, keys: list[str]) -> list[str]:
+    """Those of the tasks that no worker has."""
+    tasks = {key: dask_scheduler.tasks.get(key) for key in keys}
+    return [key for key, task in tasks.items() if task is not None and task.state in ("queued", "no-worker")]
 
 
 def fetch(future: distributed.Future[Any]) -> Any:

@@ -7,7 +7,10 @@ from prefect.cache_policies import NO_CACHE
 
 from eventmill.holders import this_process
 from eventmill.model import BlockReport, WorkOrder
+from eventmill.tasks.certificates import read_certificates_once
 from eventmill.worker import run_block
+
+read_certificates_once()
 
 
 @task(name="block", cache_policy=NO_CACHE, persist_result=False)

@@ -46,6 +46,13 @@ SHORTEST_RANGE_SECONDS = 0.5
 LEAST_OVERHEAD_SECONDS = 0.02
 """What a range costs its slot at least, with its output and commit, of which waiting is only a part."""
 
+UNSEEN_LOSSES = 0.5
+"""As long as none was seen, half a loss counts as seen (the prior of Jeffreys for a Poisson rate).
+
+So ranges are short until enough time has passed without one: some minutes of a slot, which a hundred slots have
+in some seconds.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class RangeSize:
@@ -65,13 +72,11 @@ def range_seconds(rate: LossRate, *, longest: float) -> float:
 
     `sqrt(2 o / lambda)` for an overhead `o` of each range and `lambda` losses in a second of a slot: J. W. Young,
     A first order approximation to the optimum checkpoint interval, CACM 17(9), 1974. Where next to nothing is
-    lost, that would be minutes; longer than `longest` gains little and makes the end uneven. The first loss
-    counts: ranges that are too short for a while cost little, ones that are too long their time at each loss.
+    lost, that would be minutes; longer than `longest` gains little and makes the end uneven. Ranges that are too
+    short for a while cost little, ones that are too long their time at each loss, so they begin short.
     """
-    if not rate.losses or rate.slot_seconds <= 0:
-        return longest
     overhead = max(rate.overhead_seconds, LEAST_OVERHEAD_SECONDS)
-    best = math.sqrt(2 * overhead * rate.slot_seconds / rate.losses)
+    best = math.sqrt(2 * overhead * max(0.0, rate.slot_seconds) / max(rate.losses, UNSEEN_LOSSES))
     return min(longest, max(best, SHORTEST_RANGE_SECONDS))
 
 

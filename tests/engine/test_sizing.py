@@ -157,9 +157,16 @@ def test_the_loss_rate_only_ever_shortens_ranges(
 def test_a_range_is_as_long_as_wastes_least() -> None:
     """Young 1974: an overhead of 0.1 s and a loss each 20 s of a slot make 2 s; few losses say nothing."""
     assert range_seconds(LossRate(50, 1000.0, 0.1), longest=5.0) == pytest.approx(2.0)
-    assert range_seconds(LossRate(0, 1.0, 0.1), longest=5.0) == 5.0
+    assert range_seconds(LossRate(0, 1e4, 0.1), longest=5.0) == 5.0
     assert range_seconds(LossRate(1, 1.0, 0.1), longest=5.0) == SHORTEST_RANGE_SECONDS
     assert range_seconds(LossRate(3, 1e6, 0.1), longest=5.0) == 5.0
+
+
+def test_ranges_begin_short_and_grow_while_nothing_is_lost() -> None:
+    """Who has seen no loss in ten seconds knows little; in an hour, enough."""
+    lengths = [range_seconds(LossRate(0, seconds, 0.02), longest=5.0) for seconds in (0.0, 10.0, 100.0, 3600.0)]
+    assert lengths == pytest.approx([SHORTEST_RANGE_SECONDS, 0.894, 2.828, 5.0], abs=1e-3)
+    assert range_seconds(LossRate(1, 100.0, 0.02), longest=5.0) < lengths[2]
 
 
 @given(st.floats(LEAST_OVERHEAD_SECONDS, 0.5), st.floats(1e-3, 0.1))

@@ -77,9 +77,9 @@ class Mill:
             end.set()
             other.result()
 
-    def reserve(self) -> Any:
+    def reserve(self, *, slots: int = 1) -> Any:
         assert not self.coordinator.is_finished()
-        block = self.coordinator.next_block(slots=1)
+        block = self.coordinator.next_block(slots=slots)
         assert block is not None
         return block
 
@@ -229,6 +229,26 @@ def test_a_worker_that_freezes_with_its_answer_holds_nobody_up(mill: Callable[..
             assert mill.run(flying) == []
 
     mill(story, processes=True)
+
+
+def test_a_task_whose_worker_vanished_does_not_begin_again(mill: Callable[..., None]) -> None:
+    """Dask queues it once more, for whoever comes; its events are in other blocks by then."""
+
+    def story(mill: Mill) -> None:
+        with InFlight(mill.coordinator, mill.runner) as flying, mill.busy():
+            *kept, lost = blocks = [
+                mill.reserve(slots=2) for _ in range(3)
+            ]  # more than Dask gives to a worker at once
+            for block in blocks:
+                flying.submit(block)
+            assert mill.ledger.claim(lost.id, holder="elsewhere:1:1")
+            mill.ledger.lose(mill.record.id, holders=["elsewhere:1:1"], reason="its worker vanished")
+            assert flying.settle(seconds=0.1) == []
+            assert mill.coordinator.blocks() == {block.id for block in kept}
+            assert len(mill.runner.client.futures) == 3  # what keeps the thread busy, and the two blocks
+        assert not mill.coordinator.blocks()
+
+    mill(story)
 
 
 def test_samples_know_the_slots_before_anything_is_handed_out(mill: Callable[..., None]) -> None:

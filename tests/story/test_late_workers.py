@@ -172,7 +172,7 @@ def test_a_first_loss_shortens_what_is_cut_already(campaign: Callable[..., Campa
         def longest() -> int:
             return max((lease.range_events for lease in crew.ledger.leased(crew.record.id)), default=0)
 
-        crew.run(until=lambda counts: longest() >= 500 and crew.kill_one())
+        crew.run(until=lambda counts: longest() >= 400 and crew.kill_one())
         before = longest()
         crew.run(until=lambda counts: bool(crew.journal("loss")) and 0 < longest() < before)
         assert crew.coordinator.range_size is not None
