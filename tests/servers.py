@@ -94,14 +94,15 @@ def serve_moto() -> Iterator[S3Server]:
         with one_at_a_time:
             return put_object(self)
 
-    S3Response.put_object = atomic  # type: ignore[method-assign]
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    S3Response.put_object = atomic  # type: ignore[method-assign]
     server.start()
     try:
         host, port = server.get_host_and_port()
         yield S3Server(f"http://{host}:{port}", checks_keys=False, conditional=True)
     finally:
         server.stop()
+        S3Response.put_object = put_object  # type: ignore[method-assign]
 
 
 def wait_for_port(port: int, seconds: float = 30) -> None:

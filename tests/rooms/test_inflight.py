@@ -236,9 +236,8 @@ def test_a_task_whose_worker_vanished_does_not_begin_again(mill: Callable[..., N
 
     def story(mill: Mill) -> None:
         with InFlight(mill.coordinator, mill.runner) as flying, mill.busy():
-            *kept, lost = blocks = [
-                mill.reserve(slots=2) for _ in range(3)
-            ]  # more than Dask gives to a worker at once
+            # More than Dask gives to its one worker at once.
+            *kept, lost = blocks = [mill.reserve(slots=2) for _ in range(3)]
             for block in blocks:
                 flying.submit(block)
             assert mill.ledger.claim(lost.id, holder="elsewhere:1:1")

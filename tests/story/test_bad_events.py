@@ -120,8 +120,9 @@ def test_a_payload_that_always_fails_stops_the_campaign_early(
     """Nothing ever succeeds, so after thirty runs it is the payload's fault."""
     story = campaign("poisonous", events=2000, parameters={"poison": list(range(2000))}, ranges={"events": 20})
 
+    told = r"([3-9]\d|1\d\d) runs failed and none succeeded; \d+ of them for 'payload: V"
     with (
-        pytest.raises(CampaignBroken, match=r"\d+ runs failed and none succeeded; \d+ of them for 'payload: V"),
+        pytest.raises(CampaignBroken, match=told),
         Crew(story, tmp_path) as crew,
     ):
         crew.run()
