@@ -9,6 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from eventmill import text
 from eventmill.errors import CampaignLed, LedgerError
 from eventmill.ledger import schema
 from eventmill.ledger.database import Database, insert_spans, read_spans, replace_spans
@@ -121,25 +122,26 @@ class CampaignVerbs(Database):
             locked(tx, campaign_id)
             known = {item.url: item for item in read_inputs(tx, campaign_id)}
             for new in inputs:
-                if new.url in known:
-                    if (known[new.url].identity, known[new.url].events) != (new.identity, new.events):
-                        raise LedgerError(f"input {new.url} has changed since it was split.")
+                url, identity = text.name(new.url), text.name(new.identity)  # as they come back from the ledger
+                if url in known:
+                    if (known[url].identity, known[url].events) != (identity, new.events):
+                        raise LedgerError(f"input {url} has changed since it was split.")
                     continue
                 last = max(known.values(), key=lambda item: item.ordinal, default=None)
                 values = {
                     "campaign_id": campaign_id,
                     "ordinal": last.ordinal + 1 if last else 0,
-                    "url": new.url,
+                    "url": url,
                     "events": new.events,
                     "first": last.first + last.events if last else 0,
-                    "identity": new.identity,
+                    "identity": identity,
                     "boundaries": list(new.boundaries),
                 }
                 number = tx.execute(
                     sa.insert(schema.input_).values(values).returning(schema.input_.c.id)
                 ).scalar_one()
                 values.pop("campaign_id")
-                known[new.url] = Input(**values | {"id": number, "boundaries": new.boundaries})  # type: ignore[arg-type]
+                known[url] = Input(**values | {"id": number, "boundaries": new.boundaries})  # type: ignore[arg-type]
                 if new.events:
                     insert_spans(tx, campaign_id, [Span(number, 0, new.events, State.READY)])
                     open_again(tx, campaign_id)
@@ -156,7 +158,7 @@ class CampaignVerbs(Database):
                     )
                 ).scalars()
             )
-            for line in unreadable:
+            for line in dict.fromkeys(text.told(line, most_bytes=text.LINE_BYTES) for line in unreadable):
                 if line not in known:
                     write_journal(tx, campaign_id, self.now(tx), kind="left out", reason=line)
 
