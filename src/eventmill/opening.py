@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -359,7 +360,7 @@ def _changed_keys(
         before, after = old.get(key), new.get(key)
         if isinstance(before, Mapping) and isinstance(after, Mapping):
             yield from _changed_keys(before, after, f"{prefix}{key}.")
-        elif before != after:
+        elif json.dumps(before) != json.dumps(after):  # 1, 1.0 and True are equal to Python, not to a payload
             yield f"{prefix}{key}", before, after
 
 

@@ -27,9 +27,9 @@ _NO_NAME = re.compile("[\x00\ud800-\udfff]")
 
 
 def told(text: str, *, most_bytes: int = WORDS_BYTES) -> str:
-    """`text` to be read by people: UTF-8 of at most `most_bytes`, without orders to a terminal.
+    r"""`text` to be read by people: UTF-8 of at most `most_bytes`, without orders to a terminal.
 
-    What is unfit is written as Python would, `\\x1b` or `\\udce9`; what is too much is left out of the middle,
+    What is unfit is written as Python would, `\x1b` or `\udce9`; what is too much is left out of the middle,
     with the number of characters. Fit text stays as it is, so doing this twice is harmless.
     """
     length = str.__len__(text)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from eventmill import cutting, draining
-from eventmill.errors import CampaignError, EventmillError, InputError, ScratchError
+from eventmill.errors import CampaignError, EventmillError, InputError, PayloadError, ScratchError
 from eventmill.formats import open_format
 from eventmill.ledger import Ledger, shared_ledger
 from eventmill.model import (
@@ -30,14 +30,17 @@ from eventmill.model import (
     FailureKind,
     FailureReport,
     Outcome,
+    PayloadCode,
     RangeOutput,
     Reply,
     WorkOrder,
 )
-from eventmill.payloads.bundling import unpack_bundle
+from eventmill.payloads import bundling
 from eventmill.payloads.calls import PayloadEntry, RangeCall, RangeResult
+from eventmill.payloads.finding import check_installed
 from eventmill.payloads.pool import borrow, prepare
 from eventmill.payloads.scratch import code_folder, open_scratch, stage
+from eventmill.payloads.unpacking import put_code
 from eventmill.payloads.warm import WarmPayload
 from eventmill.reading import Reader
 from eventmill.renewing import renewing
@@ -86,7 +89,7 @@ def _claim_and_run(order: WorkOrder, block_id: int, *, holder: str) -> BlockRepo
     with ExitStack() as stack:
         try:
             work = stack.enter_context(_prepared(order, claim, ledger))
-        except (ScratchError, CampaignError) as error:  # a disk, or a package, of this machine: no event's fault
+        except (ScratchError, CampaignError, PayloadError) as error:  # of this machine: no event's fault
             ledger.setup_failed(claim.lease, FailureReport(FailureKind.SETUP, str(error)))
             time.sleep(QUARANTINE_SECONDS)
             return BlockReport(note=f"this worker cannot work: {error}")
@@ -126,14 +129,24 @@ def _payload_of(order: WorkOrder) -> dict[str, Any]:
     }
 
 
-@lru_cache(maxsize=8)
 def payload_entry(ledger_url: str, digest: str) -> PayloadEntry:
-    """The payload's code, fetched from the ledger and unpacked once in this process."""
+    """The payload's code, fetched from the ledger once in this process, and looked at here each time.
+
+    Raises `PayloadError` when it is not the code of that digest, `ScratchError` when it cannot be unpacked.
+    """
+    code, files = _code(ledger_url, digest)
+    if files is None:
+        check_installed(code)
+        return PayloadEntry(code.entry, code.digest, None)
+    return PayloadEntry(code.entry, code.digest, put_code(files, code.digest, code_folder()))
+
+
+@lru_cache(maxsize=8)
+def _code(ledger_url: str, digest: str) -> tuple[PayloadCode, dict[str, bytes] | None]:
     code = shared_ledger(ledger_url).code(digest)
-    folder = None
-    if code.bundle is not None:
-        folder = unpack_bundle(code.bundle, code.digest, code_folder())
-    return PayloadEntry(code.entry, code.digest, folder)
+    if code.bundle is None:
+        return code, None
+    return code, bundling.unpack(code.bundle, entry=code.entry, digest=code.digest)
 
 
 @dataclass(frozen=True, slots=True)

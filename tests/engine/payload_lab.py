@@ -18,10 +18,11 @@ import pytest
 
 from eventmill.formats.schemas import schema_to_bytes
 from eventmill.model import EventRange, FailureReport
-from eventmill.payloads.bundling import unpack_bundle
+from eventmill.payloads.bundling import unpack
 from eventmill.payloads.calls import PayloadEntry, RangeCall, RangeResult
 from eventmill.payloads.finding import find_payload
 from eventmill.payloads.scratch import stage
+from eventmill.payloads.unpacking import put_code
 from eventmill.payloads.warm import WarmPayload
 
 LAB = """
@@ -149,7 +150,8 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     (home / "neighbour.py").write_text(textwrap.dedent(NEIGHBOUR))
     code = find_payload("lab.py:Lab", folder=home)
     assert code.bundle is not None
-    return unpack_bundle(code.bundle, code.digest, home / "there"), code.digest
+    files = unpack(code.bundle, entry=code.entry, digest=code.digest)
+    return put_code(files, code.digest, home / "there"), code.digest
 
 
 def make(bundle: tuple[Path, str], name: str, **parameters: Any) -> WarmPayload:

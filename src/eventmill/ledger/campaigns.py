@@ -439,10 +439,15 @@ def settle(tx: sa.Connection, verb: str, campaign_id: int, *, old: Sequence[Span
 
 
 def keep_code(tx: sa.Connection, code: PayloadCode) -> None:
-    """Write payload code down once."""
-    known = tx.execute(sa.select(schema.code.c.digest).where(schema.code.c.digest == code.digest)).first()
+    """Write payload code down once; `LedgerError` if other code has its digest: workers would run that."""
+    known = tx.execute(sa.select(schema.code).where(schema.code.c.digest == code.digest)).first()
     if known is None:
         tx.execute(sa.insert(schema.code).values(asdict(code)))
+    elif known.entry != text.name(code.entry) or (known.bundle is None) != (code.bundle is None):
+        raise LedgerError(
+            f"the ledger holds other code than {code.entry} under the digest {code.digest}, namely {known.entry}; "
+            "give the campaign another ledger."
+        )
 
 
 def _rules_to_json(rules: Rules) -> dict[str, Any]:

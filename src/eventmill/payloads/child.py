@@ -28,6 +28,7 @@ from typing import Any
 from eventmill.errors import CampaignError, PayloadError
 from eventmill.model import FailureKind
 from eventmill.payloads.calls import Answer, Imports, RangeCall, RangeResult, Refusal, SetUp, Where
+from eventmill.payloads.importing import import_from
 from eventmill.payloads.memory import is_out_of_memory, limit_memory, told_limit
 
 _OURS = str(Path(__file__).parent)
@@ -86,7 +87,7 @@ def _set_up(request: SetUp) -> Payload | Refusal:
     # Behind our own entries: nothing that the worker has on its path can shadow what this process needs.
     sys.path += [entry for entry in request.path if entry not in sys.path]
     if request.bundle_folder is not None:
-        sys.path.insert(0, str(request.bundle_folder))
+        import_from(request.bundle_folder)
     try:
         if request.memory_bytes is not None:
             limit_memory(request.memory_bytes)
