@@ -267,13 +267,17 @@ class FailureKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FailureReport:
-    """Why a range (or the set-up) failed: one line, the traceback, and the tail of what it printed."""
+    """Why a range (or the set-up) failed: one line, the traceback, and the tail of what it printed.
+
+    `signal` is the number of the one that ended the payload's process, if one did and we had not sent it.
+    """
 
     kind: FailureKind
     summary: str
     traceback: str = ""
     printed: str = ""
     cpu_seconds: float = 0.0
+    signal: int | None = None
 
 
 class Outcome(StrEnum):

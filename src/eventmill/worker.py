@@ -7,6 +7,7 @@ committed: a death costs these two computed ranges at most, and memory holds thr
 from __future__ import annotations
 
 import secrets
+import signal
 import threading
 import time
 from collections import deque
@@ -38,6 +39,7 @@ from eventmill.model import (
 from eventmill.payloads import bundling
 from eventmill.payloads.calls import PayloadEntry, RangeCall, RangeResult
 from eventmill.payloads.finding import check_installed
+from eventmill.payloads.keeper import POLITE
 from eventmill.payloads.pool import borrow, prepare
 from eventmill.payloads.scratch import code_folder, open_scratch, stage
 from eventmill.payloads.unpacking import put_code
@@ -57,6 +59,12 @@ LONG_SECONDS = 0.5
 
 LOOK_SECONDS = 0.25
 """How often a worker that waits for its events looks whether they are still wanted."""
+
+SENT = frozenset(map(int, (signal.SIGKILL, *POLITE)))
+"""Signals that come from outside: whoever sends one to a payload may have sent it to its worker, too."""
+
+WORD_SECONDS = 2.0
+"""So long may pass between the end of a payload by such a signal and the word that its worker is to go."""
 
 QUARANTINE_SECONDS = 1.0
 """A worker that gets no work, or can do none, must not be the quickest to take the next block."""
@@ -255,12 +263,25 @@ class _BlockWork:
     def _set_up(self) -> bool:
         failure = self.payload.start()
         if failure is not None:
-            if not self._is_stopped():
+            if not self._is_stopped() and not self._ends_with_us(failure):
                 self.obey(self.ledger.setup_failed(self.claim.lease, failure))
             return False
         if seconds := self.payload.take_setup_seconds():
             self.ledger.account_setup(self.claim.lease.campaign_id, seconds)
         return True
+
+    def _ends_with_us(self, failure: FailureReport) -> bool:
+        """Whether a payload that died did so because all of this machine's, or this job's, processes are to go.
+
+        Batch systems signal each process of a job, the payload's often first. Then nobody is charged: whatever
+        is the events' fault will show on another worker.
+        """
+        if failure.signal is None:
+            return False
+        why = draining.here().told_within(WORD_SECONDS if failure.signal in SENT else 0.0)
+        if why is not None:
+            self.drained = f"{why}; {failure.summary}"
+        return why is not None
 
     def _open_source(self, *, expected: str | None = None) -> Source:
         item = self.claim.input
@@ -295,6 +316,8 @@ class _BlockWork:
             if self._is_stopped():
                 break
             if isinstance(outcome, FailureReport):
+                if self._ends_with_us(outcome):
+                    break
                 self._fail(staged.range, outcome)
             else:
                 uncommitted.append(storer.submit(self._store, staged.range, outcome))

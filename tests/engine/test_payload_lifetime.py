@@ -27,7 +27,7 @@ pytest_plugins = ["tests.engine.payload_lab"]
     ("events", "summary"),
     [
         (("dies", signal.SIGSEGV), "payload process died with signal SIGSEGV (11)"),
-        (("dies", signal.SIGTERM), "payload process died with signal SIGTERM (15)"),
+        (("dies", signal.SIGABRT), "payload process died with signal SIGABRT (6)"),
         (("leaves",), "payload process died with exit code 3"),
     ],
 )

@@ -22,6 +22,7 @@ from typing import Any
 
 from eventmill.errors import PayloadError, ScratchError
 from eventmill.model import FailureKind, FailureReport
+from eventmill.text import words_of
 
 _MEMORY = Path("/dev/shm")
 _ROOM_BYTES = 1_000_000_000  # below this a few slots' ranges could fill it; containers often have 64 MB there
@@ -120,7 +121,7 @@ def stage(events: object, path: Path) -> FailureReport | None:
         return FailureReport(FailureKind.SETUP, f"scratch {path.parent} cannot be written: {error.strerror}.")
     except Exception as error:  # whatever a __reduce__ of foreign events may raise
         kind = f"{type(events).__module__}.{type(events).__qualname__}"
-        return FailureReport(FailureKind.INPUT, f"events of type {kind} cannot be pickled: {error}")
+        return FailureReport(FailureKind.INPUT, f"events of type {kind} cannot be pickled: {words_of(error)}")
     return None
 
 
