@@ -95,6 +95,35 @@ LAB = """
         def breeds(self, where):
             return neighbour.table(pid=[subprocess.Popen(["sleep", "1000"]).pid])
 
+        def daemons(self, where, *ways):
+            '''Starts a sleeper in each of these ways, and tells who they are.'''
+            pids = []
+            for way in ways:
+                reading, writing = os.pipe()
+                if way == "program":
+                    pids.append(subprocess.Popen(["sleep", "1000"]).pid)
+                    continue
+                if os.fork() == 0:
+                    if way in ("session", "daemon"):
+                        os.setsid()
+                    if way == "daemon" and os.fork():
+                        os._exit(0)
+                    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+                    os.write(writing, b"%d" % os.getpid())
+                    signal.pause()
+                pids.append(int(os.read(reading, 100)))
+            return neighbour.table(pid=pids)
+
+        def heeds(self, where):
+            '''Programs that it starts, and its forks, can be ended with SIGTERM.'''
+            program = subprocess.Popen(["sleep", "1000"])
+            program.terminate()
+            fork = os.fork()
+            if fork == 0:
+                signal.pause()
+            os.kill(fork, signal.SIGTERM)
+            return neighbour.table(code=[program.wait(), os.waitstatus_to_exitcode(os.waitpid(fork, 0)[1])])
+
         def descriptors(self, where):
             links = [f"/proc/self/fd/{n}" for n in os.listdir("/proc/self/fd")]
             return neighbour.table(target=[os.readlink(link) for link in links if os.path.lexists(link)])

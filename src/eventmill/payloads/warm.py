@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from eventmill.model import FailureKind, FailureReport
@@ -138,8 +139,13 @@ class WarmPayload:
         process.send(call)
         outcome = self._outcome(process, process.receive(timeout))
         assert outcome is not None  # only a set-up is answered with nothing
-        if isinstance(outcome, FailureReport) and outcome.kind is FailureKind.MEMORY:
+        if isinstance(outcome, FailureReport):
+            if outcome.kind is FailureKind.MEMORY:
+                self._close()
+        elif (found := _size_of(call.output_path)) != outcome.bytes:
             self._close()
+            summary = f"the payload's process claims an output of {outcome.bytes:,} bytes, and there are {found:,}"
+            return FailureReport(FailureKind.CRASH, summary, "", outcome.printed, outcome.cpu_seconds)
         return outcome
 
     def _outcome(self, process: ChildProcess, answer: Answer | None) -> RangeResult | FailureReport | None:
@@ -171,6 +177,13 @@ class WarmPayload:
             process, self._process = self._process, None
         if process is not None:
             process.close(_PATIENCE_SECONDS)
+
+
+def _size_of(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _signal_of(ending: Ending | None) -> int | None:
