@@ -55,4 +55,4 @@ def forget(address: str) -> None:
 def _note(address: str) -> Path:
     folder = code_folder() / "looking"
     folder.mkdir(exist_ok=True)
-    return folder / hashlib.sha256(address.encode()).hexdigest()
+    return folder / hashlib.sha256(address.encode("utf-8", "surrogatepass")).hexdigest()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from eventmill.campaign import Campaign, Unreadable, ledger_address, parse_campaign
-from eventmill.errors import CampaignChanged, CampaignRests, InputError, LedgerError
+from eventmill.errors import CampaignChanged, CampaignError, CampaignRests, InputError, LedgerError
 from eventmill.formats.schemas import schema_from_columns, schema_to_bytes
 from eventmill.leading import leading
 from eventmill.ledger import Ledger, create_ledger, open_ledger
@@ -30,6 +30,7 @@ from eventmill.model import (
     Wanted,
     WorkOrder,
 )
+from eventmill.payloads.bundling import in_utf8
 from eventmill.payloads.finding import find_payload
 from eventmill.sources import (
     expand,
@@ -41,6 +42,7 @@ from eventmill.sources import (
     source_format,
 )
 from eventmill.store import Store, open_store
+from eventmill.text import told
 from eventmill.worker import RANGES, locate
 
 LOOKS_AT_ONCE = 8
@@ -88,7 +90,14 @@ def list_inputs(campaign: Campaign) -> tuple[str, ...]:
     """The urls of all inputs, in campaign order; `InputError` names a pattern that matches nothing."""
     if campaign.inputs.generated is not None:
         return generated_urls(campaign.inputs.generated.events, campaign.inputs.generated.files)
-    return expand(campaign.inputs.files or (), credentials=input_credentials(campaign))
+    urls = expand(campaign.inputs.files or (), credentials=input_credentials(campaign))
+    if odd := [url for url in urls if not in_utf8(url)]:
+        raise InputError(
+            f"{len(odd)} of {len(urls)} inputs have a name that is not UTF-8, which no ledger and no manifest can "
+            f"hold: {', '.join(map(told, odd[:3]))}{', …' if odd[3:] else ''}. Rename them, or leave them out of "
+            "'inputs.files'."
+        )
+    return urls
 
 
 def input_credentials(campaign: Campaign) -> str | None:
@@ -124,6 +133,10 @@ def open_campaign(campaign: Campaign, *, folder: Path, changed: Changed = Change
     `CampaignLed` if that, or that it is to run at all, would change what another coordinator drives;
     `CampaignRests` for a rescue that came too late; and `PayloadError` or `InputError` before anything is written.
     """
+    if not in_utf8(str(folder.absolute())):
+        raise CampaignError(
+            f"the working folder {folder.absolute()} has a name that is not UTF-8; run in another."
+        )
     if changed in (Changed.KEEP, Changed.RESCUE):
         return _as_begun(campaign, folder=folder, changed=changed)
     code = find_payload(campaign.payload.callable, folder=folder)

@@ -216,7 +216,7 @@ def test_nothing_outlives_a_worker_that_is_killed(bundle: tuple[Path, str], benc
         pickle.dump((PayloadEntry("lab:Lab", bundle[1], bundle[0]), call, fifo), worker.stdin)
     fifo.read_text()
     below = psutil.Process(worker.pid).children(recursive=True)
-    assert len(below) == 2 + len(WAYS)  # the keeper, the payload, and what that started
+    assert len(below) >= 2 + len(WAYS)  # the keeper, the payload, and what that started
     if stopped.startswith("all"):
         for process in below:
             process.suspend()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ from eventmill.cli.wanting import cancel, pause
 from eventmill.errors import EventmillError
 from eventmill.flows.interrupts import take_interrupts
 from eventmill.tasks import load_block
+from eventmill.text import told
 
 EXIT_CODES = {
     0: "done",
@@ -83,6 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     followed by a payload's traceback where there is one. Any other exception passes.
     """
     look_up_with(load_block)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that cannot show a character is no reason to fail
+        sys.stdout.reconfigure(errors="backslashreplace")
     take_interrupts()
     try:
         ended = app(args=arguments, prog_name="eventmill", standalone_mode=False)
@@ -105,5 +109,5 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def _leave(message: str, *, code: int) -> NoReturn:
     sys.stdout.flush()
-    print(f"eventmill: {message}", file=sys.stderr)
+    print(f"eventmill: {told(message)}", file=sys.stderr)
     sys.exit(code)
