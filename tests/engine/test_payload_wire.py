@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from eventmill.model import EventRange, FailureKind, FailureReport
+from eventmill.payloads import process
 from eventmill.payloads.calls import PayloadEntry, RangeCall, RangeResult
 from eventmill.payloads.scratch import stage
 from eventmill.payloads.warm import WarmPayload
@@ -120,7 +121,9 @@ def payload(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmPayload]:
     folder = tmp_path_factory.mktemp("wire")
     (folder / "wire.py").write_text(textwrap.dedent(PAYLOAD))
     made = WarmPayload(code=PayloadEntry("wire:Wire", "", folder), parameters={}, columns=None)
-    yield made
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(process, "_PATIENCE_SECONDS", 3.0)  # for half an answer; ours come whole
+        yield made
     made.stop()
 
 
@@ -174,6 +177,7 @@ def test_what_is_no_answer_is_a_failure_that_says_so(payload: WarmPayload, folde
     assert outcome.kind is FailureKind.CRASH
     assert any(words in outcome.summary for words in ("connection", "exit code", "claims an output"))
     assert "\n" not in outcome.summary
+    assert (deed == "fork that forges") == ("wrote it, which the payload started" in outcome.summary)
     assert isinstance(run(payload, folder, 6, []), RangeResult)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from threading import Event, Thread
 
+import psutil
 import pytest
 
 from eventmill import draining
@@ -140,9 +141,10 @@ def test_a_payload_that_is_ended_shortly_before_its_worker_learns_that_it_must_g
     worker = Worker(opened, coordinator)
     wait_for_the_gate(tmp_path)
     (payload,) = pool._pool._lent
+    assert payload.pid is not None
+    before = psutil.Process(payload.pid)
     end_the_payload(signal.SIGKILL)
-    while payload.alive:
-        Event().wait(0.01)
+    before.wait(60)
     process.leave("SIGTERM", seconds=600)
     assert worker.report().committed == 100
     assert not opened.ledger.count_incidents(opened.record.id).keys() & {"loss", "failure"}

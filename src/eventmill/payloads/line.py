@@ -6,6 +6,7 @@ import contextlib
 import os
 import pickle
 import socket
+import sys
 from typing import Any
 
 from eventmill.payloads.calls import Answer
@@ -55,8 +56,16 @@ class Line:
 
     def _check(self) -> None:
         """The number of a descriptor is no proof: the payload may have closed it, and opened something else."""
-        if not self.is_ours or _identity(self._socket.fileno()) != self._identity:
+        if not self.is_ours:
             raise EOFError
+        try:
+            same = _identity(self._socket.fileno()) == self._identity
+        except OSError:
+            same = False
+        if not same:
+            sys.exit(
+                "eventmill: the payload has closed the connection to its worker, or put something in its place."
+            )
 
     def _drop(self) -> None:
         self._ticket = None

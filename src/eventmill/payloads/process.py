@@ -113,7 +113,7 @@ class ChildProcess:
         """The payload's process id, as soon as there is one; its keeper's, if it ended before that."""
         with self._guard:
             while len(self._news) < PID.size and self._ending is None:
-                if not self._hear(wait=True):
+                if not self._hear(seconds=_END_SECONDS):
                     break
             return int(PID.unpack_from(self._news)[0]) if len(self._news) >= PID.size else self._popen.pid
 
@@ -137,8 +137,12 @@ class ChildProcess:
         except NoAnswer as wrong:
             self.kill(f"{_STRAY}: {wrong}")
             return
-        with contextlib.suppress(OSError):
+        try:
             self._socket.sendall(frame(ticket, pickle.dumps(message)))
+        except ValueError as error:
+            self.kill(f"the payload could not be called: {error}")
+        except OSError:
+            pass  # it has ended, and `receive` will see that
 
     def receive(self, timeout: float | None) -> Answer | None:
         """The answer to what was sent; None when the process died, as it must after `timeout` seconds.
@@ -227,17 +231,19 @@ class ChildProcess:
                 except ChildProcessError:  # somebody else waited for it
                     pid, status = self._popen.pid, None
                 if pid:
-                    while self._hear(wait=False):
+                    while self._hear():
                         pass
                     self._ending = _ending_of(self._news, status)
                     self._popen.returncode = self._ending.exit_code or 0
                     self._leash.close()
             return self._ending
 
-    def _hear(self, *, wait: bool) -> bool:
-        """Take what the keeper says; whether it said anything."""
+    def _hear(self, *, seconds: float = 0.0) -> bool:
+        """Take what the keeper says, within so many seconds; whether it said anything."""
         try:
-            piece = self._leash.recv(4096, 0 if wait else socket.MSG_DONTWAIT)
+            if seconds and not wait([self._leash], seconds):
+                return False
+            piece = self._leash.recv(4096, socket.MSG_DONTWAIT)
         except OSError:
             return False
         self._news += piece
