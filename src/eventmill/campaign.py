@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from eventmill.access import holds_secret
 from eventmill.errors import CampaignError
-from eventmill.formats import BUILT_IN, format_names
+from eventmill.formats import BUILT_IN, format_names, open_format
 from eventmill.model import FormatSpec, Rules
 from eventmill.notices import notice_names
 from eventmill.quantities import Duration, Fraction, Size, parse_bytes
@@ -224,6 +224,11 @@ class Output(Part):
 def format_of(spec: Mapping[str, Any]) -> FormatSpec:
     """The output format of a campaign as the ledger holds it."""
     return Output.model_validate(spec["output"]).spec if "output" in spec else FormatSpec()
+
+
+def merged_suffix(spec: Mapping[str, Any]) -> str:
+    """What the names of a campaign's merged files end with, such as `parquet`; `spec` as the ledger holds it."""
+    return open_format(format_of(spec)).suffix
 
 
 class Limits(Part):

@@ -11,14 +11,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
-from eventmill.campaign import Campaign, Unreadable, ledger_address, parse_campaign
-from eventmill.errors import CampaignChanged, CampaignRests, InputError, LedgerError
+from eventmill.campaign import Campaign, Unreadable, ledger_address, merged_suffix, parse_campaign
+from eventmill.errors import CampaignChanged, CampaignRests, InputError, LedgerError, StoreTaken
 from eventmill.formats.schemas import schema_from_columns, schema_to_bytes
 from eventmill.leading import leading
 from eventmill.ledger import Ledger, create_ledger, open_ledger
 from eventmill.looking import DEATHS, deaths, looking
 from eventmill.looking import forget as forget_deaths
-from eventmill.merger import STAGED
 from eventmill.model import (
     CampaignRecord,
     Input,
@@ -40,7 +39,8 @@ from eventmill.sources import (
     source_format,
 )
 from eventmill.store import Store, open_store
-from eventmill.worker import RANGES, locate
+from eventmill.store_mark import check_store_is_free, check_store_is_ours, clear_store, hold_store, is_marked
+from eventmill.worker import locate
 
 LOOKS_AT_ONCE = 8
 
@@ -119,9 +119,10 @@ def settled(campaign: Campaign, spec: SourceSpec) -> Campaign:
 def open_campaign(campaign: Campaign, *, folder: Path, changed: Changed = Changed.STOP) -> Opened:
     """Write a new campaign into the ledger, or find the one that was begun under this name.
 
-    Raises `CampaignChanged`, naming every difference, unless `changed` says what to do about it;
-    `CampaignLed` if that, or that it is to run at all, would change what another coordinator drives;
-    `CampaignRests` for a rescue that came too late; and `PayloadError` or `InputError` before anything is written.
+    Raises `CampaignChanged`, naming every difference, unless `changed` says what to do about it; `StoreTaken` if
+    the store is another campaign's of this name, or shows more than the ledger knows; `CampaignLed` if that, or
+    that it is to run at all, would change what another coordinator drives; `CampaignRests` for a rescue that came
+    too late; and `PayloadError` or `InputError` before anything is written.
     """
     if changed in (Changed.KEEP, Changed.RESCUE):
         return _as_begun(campaign, folder=folder, changed=changed)
@@ -129,30 +130,53 @@ def open_campaign(campaign: Campaign, *, folder: Path, changed: Changed = Change
     urls = list_inputs(campaign)
     spec = source_spec(campaign, urls)
     campaign = settled(campaign, spec)
-    declared = schema_from_columns(campaign.output.columns) if campaign.output.columns else None
     ledger = create_ledger(campaign.ledger_url)
+    store = open_store(campaign.store_url, credentials=campaign.credentials)
     record = find_record(ledger, campaign.name)
-    if record is not None:
+    if record is None:
+        _take_place(store, campaign, changed=changed)
+    else:
+        taken = why_taken(ledger, record)
+        if taken is not None and changed is not Changed.RESTART:
+            raise taken
         differences = compare(ledger, record, campaign, code, urls=urls, spec=spec, folder=folder)
-        if differences and changed is Changed.RESTART:
+        if (differences or taken) and changed is Changed.RESTART:
+            if record.store_url != campaign.store_url and not is_marked(store, record):
+                _take_place(store, campaign, changed=Changed.STOP)  # nobody was told what is there
             with leading(ledger, record.id):
                 forget(ledger, record)
             record = None
         elif differences:
-            _accept(ledger, record, campaign, code, differences=differences, changed=changed)
+            _accept(ledger, record, campaign, code, differences=differences, changed=changed, store=store)
     if record is None:
-        record = ledger.open_campaign(
-            campaign.name,
-            spec=campaign.model_dump(mode="json"),
-            rules=campaign.rules,
-            code=code,
-            store_url=campaign.store_url,
-        )
-        if declared is not None:
-            ledger.fix_schema(record.id, schema_to_bytes(declared))
+        record = _begin(ledger, campaign, code)
+    hold_store(ledger, store, record)
     _want_to_run(ledger, record)
     record = ledger.campaign(campaign.name)
     return Opened(ledger, record, work_order(campaign, record, spec=spec, folder=folder), urls)
+
+
+def _take_place(store: Store, campaign: Campaign, *, changed: Changed) -> None:
+    """See that the store has room for a campaign that the ledger does not know, or make it."""
+    suffix = merged_suffix(campaign.model_dump(mode="json"))
+    if changed is Changed.RESTART:
+        clear_store(store, campaign.name, suffix=suffix)
+    else:
+        check_store_is_free(store, campaign.name, suffix=suffix)
+
+
+def _begin(ledger: Ledger, campaign: Campaign, code: PayloadCode) -> CampaignRecord:
+    declared = schema_from_columns(campaign.output.columns) if campaign.output.columns else None
+    record = ledger.open_campaign(
+        campaign.name,
+        spec=campaign.model_dump(mode="json"),
+        rules=campaign.rules,
+        code=code,
+        store_url=campaign.store_url,
+    )
+    if declared is not None:
+        ledger.fix_schema(record.id, schema_to_bytes(declared))
+    return record
 
 
 def recall(ledger_url: str, name: str, *, folder: Path) -> Opened:
@@ -172,6 +196,9 @@ def recall(ledger_url: str, name: str, *, folder: Path) -> Opened:
 
 def _as_begun(campaign: Campaign, *, folder: Path, changed: Changed) -> Opened:
     opened = recall(campaign.ledger, campaign.name, folder=folder)
+    if (taken := why_taken(opened.ledger, opened.record)) is not None:
+        raise taken
+    hold_store(opened.ledger, store_of(opened.record), opened.record)
     wanted = opened.record.wanted
     if changed is Changed.RESCUE and wanted is not Wanted.RUN:
         raise CampaignRests(
@@ -257,14 +284,20 @@ def store_of(record: CampaignRecord) -> Store:
     return open_store(record.store_url, credentials=record.spec.get("credentials"))
 
 
+def why_taken(ledger: Ledger, record: CampaignRecord) -> StoreTaken | None:
+    """What `check_store_is_ours` finds of the campaign's store, None if it is this campaign's."""
+    try:
+        check_store_is_ours(ledger, store_of(record), record, suffix=merged_suffix(record.spec))
+    except StoreTaken as error:
+        return error
+    return None
+
+
 def forget(ledger: Ledger, record: CampaignRecord) -> None:
-    """Throw a campaign away: its range outputs, its merged files, and all that the ledger knows of it."""
+    """Throw a campaign away: all that the store holds under its name, and all that the ledger knows of it."""
     store = store_of(record)
-    keys = [merged.key for merged in ledger.merged_outputs(record.id)]
-    for folder in (RANGES, STAGED):
-        keys += list(store.keys(f"{folder}/{record.name}"))
-    told = ("manifest.json", "histograms.png", "report.json", "report.png")
-    store.delete([*keys, *(f"_{record.name}-{what}" for what in told)])
+    store.delete(merged.key for merged in ledger.merged_outputs(record.id))
+    clear_store(store, record.name, suffix=merged_suffix(record.spec))
     ledger.forget_campaign(record.id)
 
 
@@ -327,6 +360,7 @@ def _accept(
     *,
     differences: Sequence[str],
     changed: Changed,
+    store: Store,
 ) -> None:
     listed = "; ".join(differences)
     if changed is Changed.STOP:
@@ -335,6 +369,8 @@ def _accept(
             "with the new and keeps what is done, '--changed restart' throws it away and begins anew."
         )
     fixed = [text for text in differences if _is_fixed(text)]
+    if is_marked(store, record):  # it was moved, or its address is written in another way
+        fixed = [text for text in fixed if not text.startswith("output.store:")]
     if fixed:
         raise CampaignChanged(
             f"campaign '{record.name}' cannot go on with: {'; '.join(fixed)}. What is done was made under the old "
@@ -342,7 +378,12 @@ def _accept(
         )
     with leading(ledger, record.id):
         ledger.change_campaign(
-            record.id, spec=campaign.model_dump(mode="json"), rules=campaign.rules, code=code, reason=listed
+            record.id,
+            spec=campaign.model_dump(mode="json"),
+            rules=campaign.rules,
+            code=code,
+            store_url=campaign.store_url,
+            reason=listed,
         )
 
 

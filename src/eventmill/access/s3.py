@@ -70,9 +70,12 @@ class Bucket:
         except Exception as error:  # as in `call`
             raise self._told(error, method="get_object") from error
 
-    def keys(self, prefix: str) -> Iterator[tuple[str, int]]:
-        """Keys that begin with `prefix`, and their sizes; each once, though rclone may list a new one twice."""
-        values: dict[str, Any] = {"Prefix": prefix}
+    def keys(self, prefix: str, *, delimiter: str = "") -> Iterator[tuple[str, int]]:
+        """Keys that begin with `prefix`, and their sizes; each once, though rclone may list a new one twice.
+
+        With a `delimiter`, only those that have none behind `prefix`.
+        """
+        values: dict[str, Any] = {"Prefix": prefix} | ({"Delimiter": delimiter} if delimiter else {})
         seen: set[str] = set()
         while True:
             page = self.call("list_objects_v2", **values)
