@@ -140,9 +140,9 @@ class Coordinator:
         self._losing += bool(lost)
         if self._losing > TIMES_LOST:
             raise StoreError(
-                f"merged files vanish from {self.opened.record.store_url} while the campaign runs, for the "
-                f"{self._losing}th time now: {len(lost)} files, such as {lost[0]}. Find out who deletes them, "
-                "then run again: it goes on where it was."
+                f"merged files vanished from {self.opened.record.store_url} {self._losing} times while the "
+                f"campaign ran, this time {len(lost)}, such as {lost[0]}. Find out who deletes them, then run "
+                "again: it goes on where it was."
             )
         return bool(lost) and not self._is_done()
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import socket
 import tempfile
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,6 +21,9 @@ from eventmill.quantities import counted
 from eventmill.store import Store
 
 MARK = "campaign.json"
+
+MARK_BYTES = 100_000
+"""More is no mark."""
 
 LISTED = 3
 """Files that a message names."""
@@ -37,8 +39,8 @@ class Mark:
 
     campaign: str
     id: str
-    ledger: str = "unknown"
-    begun_at: str = "at an unknown time"
+    ledger: str
+    begun_at: str
 
 
 def mark_key(campaign: str) -> str:
@@ -50,12 +52,15 @@ def read_mark(store: Store, campaign: str) -> Mark | None:
     """The mark of the campaign of that name, None if there is none. One that cannot be read is nobody's."""
     try:
         with store.open(mark_key(campaign)) as reader:
-            text = reader.read()
+            text = reader.read(MARK_BYTES)
     except CorruptOutput:
         return None
-    with suppress(ValueError, TypeError):  # no JSON, no object, other names
-        return Mark(**{name: str(value) for name, value in json.loads(text).items()})
-    return Mark(campaign, id="")
+    try:
+        said = json.loads(text)
+        known = {name: str(said[name]) for name in ("id", "ledger", "begun_at")}
+    except (ValueError, TypeError, LookupError):  # no JSON, no object, something missing
+        return Mark(campaign, id="", ledger="unknown", begun_at="at an unknown time")
+    return Mark(campaign, **known)
 
 
 def put_mark(ledger: Ledger, store: Store, record: CampaignRecord) -> Mark | None:
