@@ -50,7 +50,7 @@ def every_event_once(crew: Crew) -> bool:
 def test_a_campaign_whose_ledger_was_deleted_is_not_begun_beside_its_files(
     numbers: Callable[..., Campaign], tmp_path: Path
 ) -> None:
-    """It would write its events a second time. A restart deletes the files first; then there is one of each event."""
+    """It would write its events a second time. A restart deletes the files; then there is one of each event."""
     with Crew(numbers(), tmp_path) as crew:
         crew.run(until=lambda counts: counts.merged >= 500)
         before = {path.name for path in (tmp_path / "merged").glob("*.parquet")}
