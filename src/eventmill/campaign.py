@@ -39,6 +39,13 @@ class Unreadable(StrEnum):
     LEAVE_OUT = "leave_out"
 
 
+class Duplicates(StrEnum):
+    """What to do about a file that is there by two names."""
+
+    REFUSE = "refuse"
+    KEEP = "keep"
+
+
 class Generated(Part):
     """Events without an input file: the payload makes them from their numbers."""
 
@@ -73,6 +80,10 @@ class Inputs(Part):
     )
     unreadable: Unreadable = Field(
         Unreadable.STOP, description="Stop when an input cannot be read, or leave it out and say so."
+    )
+    duplicates: Duplicates = Field(
+        Duplicates.REFUSE,
+        description="Refuse a file that is there by two names (links), or keep both: twice its events.",
     )
     credentials: str | None = Field(
         None, description="For inputs on S3, if other than the campaign's; 'anonymous' for what is open to all."
@@ -393,8 +404,8 @@ def _as_json(value: Any, place: str) -> Any:
     if value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and isfinite(value)):
         return value
     raise ValueError(
-        f"{place} is {value!r}, a {type(value).__name__}; only texts, numbers, true, false, null, lists and mappings "
-        "can be kept, so write it in quotes"
+        f"{place} is {value!r}, a {type(value).__name__}; only texts, numbers, true, false, null, lists and "
+        "mappings can be kept, so write it in quotes"
     )
 
 

@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
-from eventmill.campaign import Campaign, Unreadable, ledger_address, merged_suffix, parse_campaign
+from eventmill.campaign import Campaign, Duplicates, Unreadable, ledger_address, merged_suffix, parse_campaign
 from eventmill.errors import CampaignChanged, CampaignRests, InputError, LedgerError, StoreTaken
 from eventmill.formats.schemas import schema_from_columns, schema_to_bytes
 from eventmill.leading import leading
@@ -30,11 +30,12 @@ from eventmill.model import (
 )
 from eventmill.payloads.finding import find_payload
 from eventmill.sources import (
-    expand,
+    Named,
+    find_inputs,
     generated_urls,
     identity_of,
     look,
-    named_tree,
+    object_of,
     partition_types,
     source_format,
 )
@@ -43,6 +44,9 @@ from eventmill.store_mark import check_store_is_free, check_store_is_ours, clear
 from eventmill.worker import locate
 
 LOOKS_AT_ONCE = 8
+
+WARNING = "warning"
+"""Kind of journal lines that people should see at the end of a run: nothing is wrong, so far as anybody knows."""
 
 Result = TypeVar("Result")
 
@@ -83,11 +87,17 @@ class Opened:
     urls: tuple[str, ...]
 
 
-def list_inputs(campaign: Campaign) -> tuple[str, ...]:
-    """The urls of all inputs, in campaign order; `InputError` names a pattern that matches nothing."""
-    if campaign.inputs.generated is not None:
-        return generated_urls(campaign.inputs.generated.events, campaign.inputs.generated.files)
-    return expand(campaign.inputs.files or (), credentials=input_credentials(campaign))
+def list_inputs(campaign: Campaign) -> Named:
+    """All inputs in campaign order; `InputError` names a pattern that matches nothing, and what is there twice."""
+    inputs = campaign.inputs
+    if inputs.generated is not None:
+        return Named(generated_urls(inputs.generated.events, inputs.generated.files), None)
+    return find_inputs(
+        inputs.files or (),
+        tree=inputs.tree,
+        credentials=input_credentials(campaign),
+        keep_duplicates=inputs.duplicates is Duplicates.KEEP,
+    )
 
 
 def input_credentials(campaign: Campaign) -> str | None:
@@ -95,17 +105,17 @@ def input_credentials(campaign: Campaign) -> str | None:
     return campaign.inputs.credentials or campaign.credentials
 
 
-def source_spec(campaign: Campaign, urls: Sequence[str]) -> SourceSpec:
+def source_spec(campaign: Campaign, named: Named) -> SourceSpec:
     """How to open the inputs of a campaign."""
     if campaign.inputs.generated is not None:
         return SourceSpec("generated")
     columns = tuple(campaign.inputs.columns) if campaign.inputs.columns else None
-    format = source_format(urls, campaign.inputs.format)
+    format = source_format(named.urls, campaign.inputs.format)
     return SourceSpec(
         format,
-        named_tree(campaign.inputs.files or (), campaign.inputs.tree),
+        named.tree,
         columns,
-        partitions=partition_types(urls, columns) if format == "parquet" else (),
+        partitions=partition_types(named.urls, columns) if format == "parquet" else (),
         credentials=input_credentials(campaign),
     )
 
@@ -127,12 +137,13 @@ def open_campaign(campaign: Campaign, *, folder: Path, changed: Changed = Change
     if changed in (Changed.KEEP, Changed.RESCUE):
         return _as_begun(campaign, folder=folder, changed=changed)
     code = find_payload(campaign.payload.callable, folder=folder)
-    urls = list_inputs(campaign)
-    spec = source_spec(campaign, urls)
+    named = list_inputs(campaign)
+    spec = source_spec(campaign, named)
     campaign = settled(campaign, spec)
     ledger = create_ledger(campaign.ledger_url)
     store = open_store(campaign.store_url, credentials=campaign.credentials)
     record = find_record(ledger, campaign.name)
+    urls = named.urls if record is None else as_known(ledger, record, named.urls, folder=folder)
     if record is None:
         _take_place(store, campaign, changed=changed)
     else:
@@ -184,11 +195,10 @@ def recall(ledger_url: str, name: str, *, folder: Path) -> Opened:
     ledger = open_ledger(ledger_url)
     record = ledger.campaign(name)
     campaign = parse_campaign(dict(record.spec), source=f"campaign '{name}' in the ledger")
-    urls = tuple(item.url for item in ledger.inputs(record.id)) or list_inputs(campaign)
-    if campaign.inputs.files is not None:  # as they were found then, also if a list of them is gone meanwhile
-        inputs = campaign.inputs.model_copy(update={"files": list(urls)})
-        campaign = campaign.model_copy(update={"inputs": inputs})
-    spec = source_spec(campaign, urls)
+    # As they were found then, also if a list of them is gone meanwhile.
+    known = tuple(item.url for item in ledger.inputs(record.id))
+    named = Named(known, campaign.inputs.tree) if known else list_inputs(campaign)
+    spec, urls = source_spec(campaign, named), named.urls
     order = work_order(campaign, record, spec=spec, folder=folder)
     # As it was found now: the path in the campaign starts from where it was begun.
     return Opened(ledger, record, replace(order, ledger_url=ledger_address(ledger_url)), urls)
@@ -247,6 +257,13 @@ def work_order(campaign: Campaign, record: CampaignRecord, *, spec: SourceSpec, 
         input_seconds=campaign.limits.input_patience.total_seconds(),
         setup_seconds=campaign.limits.setup_patience.total_seconds(),
     )
+
+
+def as_known(ledger: Ledger, record: CampaignRecord, urls: Sequence[str], *, folder: Path) -> tuple[str, ...]:
+    """The same inputs, each by the address under which the ledger knows it, if it knows it by any."""
+    inputs = [item.url for item in ledger.inputs(record.id)]
+    known = {object_of(locate(url, folder=str(folder))): url for url in inputs} | {url: url for url in inputs}
+    return tuple(known.get(url) or known.get(object_of(locate(url, folder=str(folder))), url) for url in urls)
 
 
 def compare(
@@ -349,7 +366,27 @@ def register(
             )
         opened.ledger.leave_out(opened.record.id, unreadable)
     place = {url: number for number, url in enumerate(opened.urls)}
+    found = list(found)
+    if campaign.inputs.duplicates is Duplicates.REFUSE:
+        known = {incident.reason for incident in opened.ledger.journal(opened.record.id, WARNING)}
+        inputs = [*opened.ledger.inputs(opened.record.id), *found]
+        for line in same_content((item.url, item.identity) for item in inputs):
+            if line not in known:
+                opened.ledger.note(opened.record.id, kind=WARNING, reason=line)
     return opened.ledger.add_inputs(opened.record.id, sorted(found, key=lambda item: place[item.url]))
+
+
+def same_content(inputs: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    """One line for each two `(url, identity)` whose servers say that they hold the same, by size and ETag."""
+    first: dict[str, str] = {}
+    lines = []
+    for url, identity in inputs:
+        if "etag=" in identity and (other := first.setdefault(identity, url)) != url:
+            lines.append(
+                f"{other} and {url} seem to be the same file twice ({identity}), and both are processed. If they "
+                "are, name one of them; if both are meant, set 'inputs.duplicates: keep'."
+            )
+    return tuple(lines)
 
 
 def _accept(

@@ -87,6 +87,16 @@ class Bucket:
                 return
             values["ContinuationToken"] = page["NextContinuationToken"]
 
+    def has(self, key: str) -> bool:
+        """Whether there is an object under just this key, so far as one may know: who may list may not read."""
+        try:
+            self.call("head_object", Key=key)
+        except S3Error as error:
+            if error.is_missing or error.status in (400, 403):
+                return False
+            raise
+        return True
+
     def endpoint(self) -> str:
         """The server's address."""
         filesystem = self._filesystem()

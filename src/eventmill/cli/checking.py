@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.text import Text
 
 from eventmill.access.retrying import hastily
-from eventmill.campaign import Campaign, Unreadable, merged_suffix, read_campaign
+from eventmill.campaign import Campaign, Duplicates, Unreadable, merged_suffix, read_campaign
 from eventmill.cli.named import CampaignFile
 from eventmill.cli.screen import facts, screen
 from eventmill.clusters import read_profile
@@ -17,7 +17,7 @@ from eventmill.errors import InputError, LedgerError
 from eventmill.formats.schemas import schema_from_columns
 from eventmill.ledger import open_ledger
 from eventmill.model import NewInput
-from eventmill.opening import find_record, list_inputs, source_spec, split
+from eventmill.opening import find_record, list_inputs, same_content, source_spec, split
 from eventmill.payloads.finding import find_payload
 from eventmill.quantities import counted
 from eventmill.store import open_store
@@ -50,13 +50,16 @@ def _payload(campaign: Campaign) -> str:
 
 
 def _inputs(campaign: Campaign) -> str:
-    urls = list_inputs(campaign)
-    spec = source_spec(campaign, urls)
+    named = list_inputs(campaign)
+    urls, spec = named.urls, source_spec(campaign, named)
     found, unreadable = split(urls, spec, folder=str(Path.cwd()))
     left_out = _left_out(campaign, found, unreadable)
     events = sum(item.events for item in found)
     if not events:
         raise InputError(f"the {counted(len(urls), 'input')} of campaign '{campaign.name}' hold no event.")
+    twice = same_content((item.url, item.identity) for item in found)
+    if twice and campaign.inputs.duplicates is Duplicates.REFUSE:
+        left_out += "".join(f"; warning: {line}" for line in twice)
     return f"{counted(len(found), 'input')} ({spec.format}) with {counted(events, 'event')}{left_out}"
 
 
