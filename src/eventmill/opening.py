@@ -369,8 +369,8 @@ def register(
     found = list(found)
     if campaign.inputs.duplicates is Duplicates.REFUSE:
         known = {incident.reason for incident in opened.ledger.journal(opened.record.id, WARNING)}
-        inputs = [*opened.ledger.inputs(opened.record.id), *found]
-        for line in same_content((item.url, item.identity) for item in inputs):
+        seen = [(item.url, item.identity) for item in opened.ledger.inputs(opened.record.id)]
+        for line in same_content([*seen, *((item.url, item.identity) for item in found)]):
             if line not in known:
                 opened.ledger.note(opened.record.id, kind=WARNING, reason=line)
     return opened.ledger.add_inputs(opened.record.id, sorted(found, key=lambda item: place[item.url]))

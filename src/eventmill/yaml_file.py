@@ -57,7 +57,7 @@ def _check_size(text: str) -> None:
     open_nodes: list[tuple[str | None, int]] = []
     count = 0
     for event in yaml.parse(text, yaml.SafeLoader):
-        anchor = getattr(event, "anchor", None)
+        anchor: Any = getattr(event, "anchor", None)
         if isinstance(event, yaml.AliasEvent):
             if anchor in {name for name, _ in open_nodes}:
                 raise YamlError(f"{_place(event.start_mark)}: *{anchor} stands inside itself")
@@ -116,5 +116,5 @@ def _clause(error: yaml.YAMLError) -> str:
     return f"{_place(mark)}: {said}" if mark else str(said)
 
 
-def _place(mark: yaml.Mark) -> str:
+def _place(mark: Any) -> str:  # one of two classes: PyYAML's, or that of its C library
     return f"line {mark.line + 1}, column {mark.column + 1}"
