@@ -381,7 +381,8 @@ def read_campaign(path: Path) -> Campaign:
     except OSError as error:
         raise CampaignError(f"the campaign file {path} cannot be read: {error.strerror}.") from None
     except YamlError as error:
-        raise CampaignError(f"the campaign file {path} is no valid YAML: {error}.") from None
+        where = f" {error.where}" if error.where else ""
+        raise CampaignError(f"{path}{where} is no valid YAML: {error.problem}.") from None
     if not isinstance(data, dict):
         raise CampaignError(f"{path} holds no campaign: expected keys such as name, inputs, payload, output.")
     return parse_campaign(data, source=str(path))

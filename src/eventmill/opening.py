@@ -11,6 +11,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pyarrow as pa
+
 from eventmill.campaign import Campaign, Duplicates, Unreadable, ledger_address, merged_suffix, parse_campaign
 from eventmill.errors import CampaignChanged, CampaignRests, InputError, LedgerError, StoreTaken
 from eventmill.formats.schemas import schema_from_columns, schema_to_bytes
@@ -140,6 +142,7 @@ def open_campaign(campaign: Campaign, *, folder: Path, changed: Changed = Change
     named = list_inputs(campaign)
     spec = source_spec(campaign, named)
     campaign = settled(campaign, spec)
+    declared = schema_from_columns(campaign.output.columns) if campaign.output.columns else None
     ledger = create_ledger(campaign.ledger_url)
     store = open_store(campaign.store_url, credentials=campaign.credentials)
     record = find_record(ledger, campaign.name)
@@ -160,7 +163,7 @@ def open_campaign(campaign: Campaign, *, folder: Path, changed: Changed = Change
         elif differences:
             _accept(ledger, record, campaign, code, differences=differences, changed=changed, store=store)
     if record is None:
-        record = _begin(ledger, campaign, code)
+        record = _begin(ledger, campaign, code, declared=declared)
     hold_store(ledger, store, record)
     _want_to_run(ledger, record)
     record = ledger.campaign(campaign.name)
@@ -176,8 +179,7 @@ def _take_place(store: Store, campaign: Campaign, *, changed: Changed) -> None:
         check_store_is_free(store, campaign.name, suffix=suffix)
 
 
-def _begin(ledger: Ledger, campaign: Campaign, code: PayloadCode) -> CampaignRecord:
-    declared = schema_from_columns(campaign.output.columns) if campaign.output.columns else None
+def _begin(ledger: Ledger, campaign: Campaign, code: PayloadCode, *, declared: pa.Schema | None) -> CampaignRecord:
     record = ledger.open_campaign(
         campaign.name,
         spec=campaign.model_dump(mode="json"),

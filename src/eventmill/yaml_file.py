@@ -22,7 +22,15 @@ MOST_VALUES = 100_000
 
 
 class YamlError(Exception):
-    """The file cannot be used; the text is one clause, such as `line 3, column 1: key 'name' is there twice`."""
+    """The file cannot be used; the text is one clause, such as `line 3, column 1: key 'name' is there twice`.
+
+    `where` is its first part, if anybody knows, and `problem` the other.
+    """
+
+    def __init__(self, problem: str, mark: Any = None) -> None:  # one of two classes: PyYAML's, or its C library's
+        self.where = None if mark is None else f"line {mark.line + 1}, column {mark.column + 1}"
+        self.problem = problem
+        super().__init__(problem if self.where is None else f"{self.where}: {problem}")
 
 
 def read_yaml(path: Path) -> Any:
@@ -46,7 +54,8 @@ def read_yaml(path: Path) -> Any:
         _check_nodes(node, set())
         return loader.construct_document(node)
     except yaml.YAMLError as error:
-        raise YamlError(_clause(error)) from None
+        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "it is not understood"
+        raise YamlError(str(problem), getattr(error, "problem_mark", None)) from None
     except ValueError as error:  # a number or date that Python has no value for
         raise YamlError(f"a value cannot be read: {error}") from None
 
@@ -60,13 +69,13 @@ def _check_size(text: str) -> None:
         anchor: Any = getattr(event, "anchor", None)
         if isinstance(event, yaml.AliasEvent):
             if anchor in {name for name, _ in open_nodes}:
-                raise YamlError(f"{_place(event.start_mark)}: *{anchor} stands inside itself")
+                raise YamlError(f"*{anchor} stands inside itself", event.start_mark)
             count += sizes.get(anchor, 1)
         elif isinstance(event, yaml.CollectionStartEvent):
             open_nodes.append((anchor, count))
             count += 1
             if len(open_nodes) > MOST_DEEP:
-                raise YamlError(f"{_place(event.start_mark)}: it is nested more than {MOST_DEEP} levels deep")
+                raise YamlError(f"it is nested more than {MOST_DEEP} levels deep", event.start_mark)
         elif isinstance(event, yaml.CollectionEndEvent):
             name, before = open_nodes.pop()
             if name is not None:
@@ -74,7 +83,7 @@ def _check_size(text: str) -> None:
         elif isinstance(event, yaml.ScalarEvent):
             count += 1
         if count > MOST_VALUES:
-            raise YamlError(f"{_place(event.start_mark)}: it stands for more than {MOST_VALUES:,} values")
+            raise YamlError(f"it stands for more than {MOST_VALUES:,} values", event.start_mark)
 
 
 def _check_nodes(node: yaml.Node, seen: set[int]) -> None:
@@ -87,7 +96,7 @@ def _check_nodes(node: yaml.Node, seen: set[int]) -> None:
     seen.add(id(node))
     if isinstance(node, yaml.ScalarNode):
         if not _is_text(node.value):
-            raise YamlError(f"{_place(node.start_mark)}: a text holds half of a surrogate pair, no character")
+            raise YamlError("a text holds half of a surrogate pair, no character", node.start_mark)
     elif isinstance(node, yaml.SequenceNode):
         for item in node.value:
             _check_nodes(item, seen)
@@ -96,7 +105,7 @@ def _check_nodes(node: yaml.Node, seen: set[int]) -> None:
         for key, value in node.value:
             if isinstance(key, yaml.ScalarNode):
                 if (key.tag, key.value) in keys:
-                    raise YamlError(f"{_place(key.start_mark)}: key '{key.value}' is there twice")
+                    raise YamlError(f"key '{key.value}' is there twice", key.start_mark)
                 keys.add((key.tag, key.value))
             _check_nodes(key, seen)
             _check_nodes(value, seen)
@@ -108,13 +117,3 @@ def _is_text(value: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _clause(error: yaml.YAMLError) -> str:
-    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
-    said = problem or getattr(error, "reason", None) or "it is not understood"
-    return f"{_place(mark)}: {said}" if mark else str(said)
-
-
-def _place(mark: Any) -> str:  # one of two classes: PyYAML's, or that of its C library
-    return f"line {mark.line + 1}, column {mark.column + 1}"
