@@ -380,6 +380,8 @@ def read_campaign(path: Path) -> Campaign:
         data = read_yaml(path)
     except OSError as error:
         raise CampaignError(f"the campaign file {path} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError as error:
+        raise CampaignError(f"the campaign file {path} is no text: byte {error.start} is not UTF-8.") from None
     except YamlError as error:
         where = f" {error.where}" if error.where else ""
         raise CampaignError(f"{path}{where} is no valid YAML: {error.problem}.") from None

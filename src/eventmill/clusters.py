@@ -44,7 +44,7 @@ def read_profile(cluster: Cluster) -> Profile:
         raise ClusterError(f"there is no cluster profile '{cluster.profile}'; there are: {', '.join(names)}.")
     try:
         profile = Profile.model_validate(read_yaml(found) or {})
-    except (YamlError, ValidationError, OSError) as error:
+    except (YamlError, ValidationError, OSError, UnicodeDecodeError) as error:
         first = " ".join(str(error).split())
         raise ClusterError(f"the cluster profile {found} cannot be used: {first}.") from None
     changes = {

@@ -34,17 +34,17 @@ class YamlError(Exception):
 
 
 def read_yaml(path: Path) -> Any:
-    """What a YAML file holds. `YamlError` says what is wrong and where, `OSError` that it cannot be read."""
+    """What a YAML file holds. `YamlError` says what is wrong and where.
+
+    `OSError` says that it cannot be read, `UnicodeDecodeError` that it is no text.
+    """
     with path.open("rb") as file:
         content = file.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
         raise YamlError(
             f"it has more than {MOST_BYTES:,} bytes; list many inputs in a file of their own, @files.txt"
         )
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise YamlError(f"byte {error.start} is not UTF-8, so it is no text") from None
+    text = content.decode("utf-8-sig")
     try:
         _check_size(text)
         loader = yaml.SafeLoader(text)
