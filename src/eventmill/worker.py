@@ -36,6 +36,7 @@ from eventmill.model import (
     Reply,
     WorkOrder,
 )
+from eventmill.object_keys import RANGES
 from eventmill.payloads import bundling
 from eventmill.payloads.calls import PayloadEntry, RangeCall, RangeResult
 from eventmill.payloads.finding import check_installed
@@ -48,9 +49,6 @@ from eventmill.reading import Reader
 from eventmill.renewing import renewing
 from eventmill.sources import Source, open_source
 from eventmill.store import Store, open_store
-
-RANGES = "_ranges"
-"""Folder of range outputs in the store. Tools that read data sets skip names that begin with '_'."""
 
 RENEWALS_PER_LEASE = 3
 

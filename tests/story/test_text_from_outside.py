@@ -73,6 +73,6 @@ def test_an_input_that_is_not_called_in_utf8_is_refused_in_one_line(
     for name in (b"good.parquet", b"caf\xe9.parquet"):
         os.close(os.open(os.fsencode(tmp_path / "in") + b"/" + name, os.O_CREAT))
     story = campaign("copy", inputs={"files": [f"{tmp_path}/in/*.parquet"]})
-    with pytest.raises(InputError, match=r"1 of 2 inputs have .* not UTF-8.*caf\\udce9\.parquet\. Rename") as told:
+    with pytest.raises(InputError, match=r"caf\\udce9\.parquet.* is not UTF-8.* Rename") as told:
         list_inputs(story)
     assert "\n" not in str(told.value)

@@ -12,7 +12,7 @@ from eventmill import text
 from eventmill.model import Wanted
 from eventmill.states import State
 
-VERSION = 2
+VERSION = 3
 """Raised with every change of these tables that statements see; a ledger of another version is refused by name."""
 
 metadata = sa.MetaData()
@@ -109,6 +109,7 @@ campaign = sa.Table(
     metadata,
     sa.Column("id", BigId, primary_key=True),
     sa.Column("name", Name, nullable=False, unique=True),
+    sa.Column("uid", sa.String(32), nullable=False, unique=True),  # in all ledgers: its store bears it, too
     sa.Column("spec", sa.JSON, nullable=False),
     sa.Column("rules", sa.JSON, nullable=False),
     sa.Column("payload", sa.ForeignKey("code.digest"), nullable=False),
