@@ -37,7 +37,7 @@ def test_every_verb_is_done_whatever_the_text(words: str) -> None:
             ledger.leave_out(record.id, [words, words])
         assert len(ledger.journal(record.id, "left out")) == 1
         ledger.note(record.id, kind=words, reason=words)
-        ledger.change_campaign(record.id, spec={}, rules=RULES, code=code, reason=words)
+        ledger.change_campaign(record.id, spec={}, rules=RULES, code=code, store_url=words, reason=words)
 
         leadership = ledger.lead(record.id, words, is_gone=lambda holder: True)
         ledger.note_broken(leadership, reason=words)
