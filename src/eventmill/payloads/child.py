@@ -36,6 +36,7 @@ from eventmill.payloads.refusing import cpu_seconds, refuse
 _LINE_BUFFERED = 1  # _IOLBF of glibc, musl and macOS
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _libc = ctypes.CDLL(None)
+_held = threading.local()  # the mask of a thread that forks
 
 Payload = Callable[[Any, Where], object]
 
@@ -51,18 +52,29 @@ def main(descriptor: int, leash: int, parent: int) -> None:
     end_with_parent(keeper)
     # Said to every process of a job, and Ctrl-C in a terminal: the worker, or the run, is to answer it.
     go_on_at(*POLITE)
-    os.register_at_fork(after_in_child=_hear_again)
+    os.register_at_fork(before=_hold_signals, after_in_parent=_let_signals, after_in_child=_hear_again)
     _be_killed_first()
     _print_by_lines()
     with contextlib.suppress(EOFError, ConnectionError):
         _serve(Line(descriptor))
 
 
+def _hold_signals() -> None:
+    """What is said to a fork before it can hear waits for it."""
+    _held.before = signal.pthread_sigmask(signal.SIG_BLOCK, POLITE)
+
+
+def _let_signals() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _held.before)
+
+
 def _hear_again() -> None:
     """A fork of the payload is its own: whoever started it may end it with a signal."""
-    for number in POLITE:
-        if signal.getsignal(number) is hear_nothing:
-            signal.signal(number, signal.SIG_DFL)
+    if threading.current_thread() is threading.main_thread():  # always so after a fork
+        for number in POLITE:
+            if signal.getsignal(number) is hear_nothing:
+                signal.signal(number, signal.SIG_DFL)
+    _let_signals()
 
 
 def _serve(line: Line) -> None:
