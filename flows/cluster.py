@@ -32,6 +32,12 @@ DASK: dict[str, Any] = {
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.interval": "500ms",
     "distributed.admin.system-monitor.interval": "2s",
+    # Numbers only: its other pages show logs, errors and stacks to whoever reaches them, and ask for no keys.
+    "distributed.scheduler.http.routes": [
+        "distributed.http.scheduler.prometheus",
+        "distributed.http.scheduler.json",
+        "distributed.http.health",
+    ],
 }
 
 _clusters: list[dict[str, Any]] = []
