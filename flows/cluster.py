@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
+from pathlib import Path
 from typing import Any
 
 import dask
@@ -15,9 +17,11 @@ from prefect_dask.task_runners import DaskTaskRunner
 from eventmill.campaign import Campaign
 from eventmill.clusters import Profile, read_profile, worker_count
 from eventmill.errors import ClusterError
+from eventmill.flows.encryption import keys_of, security_of
 from eventmill.flows.forkserver import start_forkserver
 from eventmill.flows.interrupts import out_of_reach_of_ctrl_c
 from eventmill.flows.leaving import Leaving
+from eventmill.payloads.scratch import private_folder
 
 DASK: dict[str, Any] = {
     # The ledger counts losses; Dask giving up on a task (KilledWorker) would leave its run "Running".
@@ -28,14 +32,23 @@ DASK: dict[str, Any] = {
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.interval": "500ms",
     "distributed.admin.system-monitor.interval": "2s",
+    # Numbers only: its other pages show logs, errors and stacks to whoever reaches them, and ask for no keys.
+    "distributed.scheduler.http.routes": [
+        "distributed.http.scheduler.prometheus",
+        "distributed.http.scheduler.json",
+        "distributed.http.health",
+    ],
 }
 
-_schedulers: list[str] = []
+_clusters: list[dict[str, Any]] = []
 
 
-def running_scheduler() -> str | None:
-    """Where the scheduler listens that a run in this process started or joined last, None before."""
-    return _schedulers[0] if _schedulers else None
+def running_cluster() -> dict[str, Any] | None:
+    """Address and keys of the cluster that a run in this process started or joined last, None before.
+
+    As `distributed.Client` takes them.
+    """
+    return _clusters[0] if _clusters else None
 
 
 def prepare_cluster(campaign: Campaign) -> Profile:
@@ -46,6 +59,8 @@ def prepare_cluster(campaign: Campaign) -> Profile:
     profile = read_profile(campaign.cluster)
     dask.config.set(DASK | profile.dask)
     if profile.address is None:
+        # Dask's own folder is one that everybody can put something into, or make before us.
+        dask.config.set(temporary_directory=str(private_folder("dask", parent=Path(tempfile.gettempdir()))))
         start_forkserver()
     return profile
 
@@ -58,12 +73,14 @@ def cluster_runner(campaign: Campaign, *, workers: int | None) -> DaskTaskRunner
     profile = prepare_cluster(campaign)
     for name in ("distributed", "distributed.client"):  # each has a level of its own
         logging.getLogger(name).setLevel(logging.CRITICAL)  # a vanished worker, or scheduler, is no news here
+    security = security_of(profile)
+    secured = {} if security is None else {"security": security}
     if profile.address is not None:
-        return DaskTaskRunner(address=profile.address)
+        return DaskTaskRunner(address=profile.address, client_kwargs=secured)
     workers = workers or worker_count(profile)
     return DaskTaskRunner(
         cluster_class=profile.cluster_class,
-        cluster_kwargs={"n_workers": workers} | profile.arguments,
+        cluster_kwargs={"n_workers": workers} | secured | profile.arguments,
         # Dask's own guess of how many workers are worth it starts at one; what was asked for is kept instead.
         adapt_kwargs={"minimum": workers, "maximum": workers},
     )
@@ -72,18 +89,12 @@ def cluster_runner(campaign: Campaign, *, workers: int | None) -> DaskTaskRunner
 def start_cluster(runner: DaskTaskRunner) -> None:
     """Start the cluster now if it is not running, out of reach of Ctrl-C. Harmless twice."""
     with out_of_reach_of_ctrl_c():
-        _schedulers[:] = [str(runner.client.scheduler_info(n_workers=0)["address"])]
+        _clusters[:] = [keys_of(runner)]
 
 
 def live_slots(runner: DaskTaskRunner) -> int:
     """Threads of all workers that the scheduler knows now: each works on one block at a time."""
     return sum(runner.client.nthreads().values())
-
-
-def scheduler_address(runner: DaskTaskRunner) -> str:
-    """Where the runner's scheduler listens; starts the cluster if it is not running yet."""
-    start_cluster(runner)
-    return str(runner.client.scheduler_info(n_workers=0)["address"])
 
 
 @contextlib.contextmanager

@@ -55,12 +55,12 @@ def run_embedded(
 ) -> dict[str, Any]:
     """Run the process flow in this process, with a Prefect API server of its own unless there is one."""
     from eventmill.cli.bar import ProgressBar
-    from eventmill.flows.server import api_server
+    from eventmill.flows.server import api_server, new_password, ui_link
 
     # Prefect would print a traceback for every way a campaign can end; what matters is said by us.
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
     beside_ledger = Path(campaign.ledger).parent if "://" not in campaign.ledger else Path(".eventmill")
-    server = api_server(beside_ledger / "prefect", meanwhile=lambda: _prepare(campaign))
+    server = api_server(beside_ledger / "prefect", password=new_password(), meanwhile=lambda: _prepare(campaign))
     with server as url, ProgressBar(opened, console=console):
         from prefect.exceptions import CancelledRun, Pause
 
@@ -68,7 +68,7 @@ def run_embedded(
         from eventmill.flows.process import process
         from eventmill.flows.reaching import NO_ANSWER, is_no_answer
 
-        console.print(f"[dim]Watch it in the Prefect UI: {url.removesuffix('/api')}[/dim]", highlight=False)
+        console.print(f"[dim]Watch it in the Prefect UI: {ui_link(url)}[/dim]", highlight=False, soft_wrap=True)
         try:
             # What was chosen is done, that it is to run as well; but for what has to be chosen at every look.
             keeps = changed in (Changed.KEEP, Changed.RESCUE)

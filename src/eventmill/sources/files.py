@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+from eventmill.durable import open_regular
 from eventmill.errors import InputError
 from eventmill.sources.addresses import is_local, local_path
 from eventmill.sources.places import place
@@ -59,7 +60,7 @@ def open_input(url: str, credentials: str | None = None) -> InputFile:
         seen = there.look()
         return InputFile(url, seen.identity, RemoteFile(there, seen))
     try:
-        handle = local_path(url).open("rb")
+        handle = open_regular(local_path(url))
     except OSError as error:
         raise InputError(f"{url} cannot be opened: {error.strerror or error}.") from error
     return InputFile(url, _identity(os.fstat(handle.fileno())), handle)
