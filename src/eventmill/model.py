@@ -112,6 +112,15 @@ class NewInput:
 
 
 @dataclass(frozen=True, slots=True)
+class SeenLayout:
+    """A layout, the first input that has it, and how many have."""
+
+    url: str
+    inputs: int
+    layout: Layout
+
+
+@dataclass(frozen=True, slots=True)
 class SourceSpec:
     """How to open every input of a campaign. `format` is `root`, `parquet` or `generated`.
 

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from eventmill.campaign import Campaign, Unreadable, ledger_address, parse_campaign
 from eventmill.errors import CampaignChanged, CampaignRests, InputError, LedgerError
 from eventmill.formats.schemas import schema_from_columns, schema_to_bytes
+from eventmill.layouts import disagreement, seen, unreadable_columns
 from eventmill.leading import leading
 from eventmill.ledger import Ledger, create_ledger, open_ledger
 from eventmill.looking import DEATHS, deaths, looking
@@ -25,6 +26,7 @@ from eventmill.model import (
     NewInput,
     PayloadCode,
     PayloadSpec,
+    SeenLayout,
     SourceSpec,
     Wanted,
     WorkOrder,
@@ -281,7 +283,7 @@ def split(urls: Iterable[str], spec: SourceSpec, *, folder: str) -> tuple[tuple[
         try:
             with looking(address):
                 learned = look(address, spec)
-            return NewInput(url, learned.events, learned.identity, learned.boundaries)
+            return replace(learned, url=url)
         except InputError as error:
             return f"{url}: {error}"
 
@@ -315,8 +317,19 @@ def register(
                 "Mend them, or set 'inputs.unreadable: leave_out'."
             )
         opened.ledger.leave_out(opened.record.id, unreadable)
+    found = list(found)
+    check_alike(campaign, [*opened.ledger.layouts(opened.record.id), *seen(found)])
+    opened.ledger.leave_out(opened.record.id, unreadable_columns(found))
     place = {url: number for number, url in enumerate(opened.urls)}
     return opened.ledger.add_inputs(opened.record.id, sorted(found, key=lambda item: place[item.url]))
+
+
+def check_alike(campaign: Campaign, layouts: Sequence[SeenLayout]) -> None:
+    """Raise `InputError` unless inputs with these layouts may be worked on together."""
+    output = campaign.output
+    has_types = output.columns is not None or output.format in ("hist", "bytes")
+    if told := disagreement(layouts, results_have_types=has_types):
+        raise InputError(told)
 
 
 def _accept(

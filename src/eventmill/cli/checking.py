@@ -15,9 +15,10 @@ from eventmill.cli.screen import facts, screen
 from eventmill.clusters import read_profile
 from eventmill.errors import InputError, LedgerError
 from eventmill.formats.schemas import schema_from_columns
+from eventmill.layouts import seen, unreadable_columns
 from eventmill.ledger import open_ledger
 from eventmill.model import NewInput
-from eventmill.opening import find_record, list_inputs, source_spec, split
+from eventmill.opening import check_alike, find_record, list_inputs, source_spec, split
 from eventmill.payloads.finding import find_payload
 from eventmill.quantities import counted
 from eventmill.store import open_store
@@ -53,6 +54,8 @@ def _inputs(campaign: Campaign) -> str:
     spec = source_spec(campaign, urls)
     found, unreadable = split(urls, spec, folder=str(Path.cwd()))
     left_out = _left_out(campaign, found, unreadable)
+    check_alike(campaign, seen(found))
+    left_out += "".join(f"; {line}" for line in unreadable_columns(found))
     events = sum(item.events for item in found)
     if not events:
         raise InputError(f"the {counted(len(urls), 'input')} of campaign '{campaign.name}' hold no event.")

@@ -1,7 +1,7 @@
 """Casts that change no value: what Arrow's safe cast lets through all the same is found and named.
 
-A float may be rounded to a narrower float, and a decimal to a float: whoever declares one asks for that. Text is parsed
-and written. Anything else that would come out as another value is an error.
+A float may be rounded to a narrower float, and a decimal to a float: whoever declares one asks for that. Text is
+parsed and written. Anything else that would come out as another value is an error.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ def _check(before: pa.Array, after: pa.Array) -> None:
 
 def _is_text(type: pa.DataType) -> bool:
     t = pa.types
-    return bool(t.is_string(type) or t.is_binary(type) or t.is_fixed_size_binary(type) and not t.is_decimal(type))
+    fixed = t.is_fixed_size_binary(type) and not t.is_decimal(type)
+    return bool(t.is_string(type) or t.is_binary(type) or fixed)
 
 
 def _check_finite(before: pa.Array, after: pa.Array) -> None:

@@ -5,7 +5,7 @@ The grammar of a declared column, `T`:
     bool  int8 int16 int32 int64  uint8 uint16 uint32 uint64  float16 float32 float64
     string  binary  binary[N]  date32  time32[ms]  time64[U]  duration[U]  null
     timestamp[U]  timestamp[U, ZONE]      with U one of ms, us, ns and ZONE such as UTC
-    decimal128(P, S)                      with P digits, S of them behind the point; also decimal32, decimal64, decimal256
+    decimal128(P, S)                      with P digits, S of them behind the point; also decimal32, 64 and 256
     list<T>  list<T>[N]                   of any length, or of N each
     map<T, T>
     struct<name: T, "na,me": T>           names and zones with special characters stand in quotes, as in JSON
@@ -84,7 +84,7 @@ _PLAIN_NAME = re.compile(r"""[^\s:,<>\[\]()"](?:[^\n\r:,<>\[\]()"]*[^\s:,<>\[\](
 _PLAIN_ZONE = re.compile(r"[\w/+:-]+")
 _PLAIN_KEY = re.compile(r"(?!(?i:null|true|false|yes|no|on|off|y|n)$)[A-Za-z_][A-Za-z0-9_]*")
 _PLAIN_VALUE = re.compile(r"(?!null$)[a-z][A-Za-z0-9_<>()]*")
-"""What can stand in a campaign file as it is, and what had better be quoted: YAML reads ':', ',' and '[' otherwise."""
+"""What can stand in a campaign file as it is; the rest is quoted: YAML reads ':', ',' and '[' otherwise."""
 
 _NESTED = re.compile(r"(list|map|struct)\s*<(.*)>(?:\[\s*(\d+)\s*\])?", re.DOTALL)
 _TOKENS = re.compile(rf"{_TEXT}|.", re.DOTALL)

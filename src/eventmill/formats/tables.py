@@ -67,7 +67,9 @@ def _check_text(names: Iterable[str]) -> None:
         try:
             name.encode()
         except UnicodeEncodeError:
-            raise PayloadError(f"the payload returned a column named {name!r}, which is no text; rename it.") from None
+            raise PayloadError(
+                f"the payload returned a column named {name!r}, which is no text; rename it."
+            ) from None
 
 
 def _from_pandas(frame: Any) -> dict[str, pa.ChunkedArray]:
@@ -81,13 +83,13 @@ def _from_pandas(frame: Any) -> dict[str, pa.ChunkedArray]:
         raise PayloadError(f"the payload returned a DataFrame that Arrow cannot hold: {reason}.") from error
     columns = _named(table)
     for number, (name, column) in enumerate(columns.items()):
-        if frame.dtypes.iloc[number] == object and pa.types.is_temporal(column.type):
+        if frame.dtypes.iloc[number].kind == "O" and pa.types.is_temporal(column.type):
             _check_times(frame.iloc[:, number], column.type, name)
     return columns
 
 
 def _check_times(values: Any, type: pa.DataType, name: str) -> None:
-    """Refuse Python's dates and times of several kinds in one column: Arrow would make one of them, without a word."""
+    """Refuse Python's dates and times of several kinds in one column: Arrow would silently make one of them."""
     zoned = bool(pa.types.is_timestamp(type) and type.tz)
     for value in values:
         if pa.types.is_date(type):

@@ -1,7 +1,8 @@
 """The columns of a TTree: what each is called, and which of its branches an array can hold. Reads no event.
 
-A branch has a *full name*, the names of all branches above it and its own with '/' between (`mu1/px`), and a *short*
-one, its own (`px`). The payload sees the short name where it means one branch of the tree only, else the full one.
+A branch has a *full name*, the names of all branches above it and its own with '/' between (`mu1/px`), and a
+*short* one, its own (`px`). The payload sees the short name where it means one branch of the tree only, else the
+full one; of columns that are chosen, the name by which they were.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ class Branches:
     def every(self) -> tuple[list[Column], list[str]]:
         """All leaves that an array can hold, and a line for each that is left out because none can."""
         leaves = [each for each in self._all if isinstance(each, Leaf)]
-        columns = [(self._called(leaf), leaf) for leaf in leaves if leaf.words is not None]
+        columns: list[Column] = [(self._called(leaf), leaf) for leaf in leaves if leaf.words is not None]
         if not columns:
             raise InputError(f"no branch of tree '{self._tree.name}' in {self._url} can be read as an array.")
         names = [name for name, _ in columns]
