@@ -94,10 +94,10 @@ _PARAMETRIC: tuple[tuple[re.Pattern[str], Callable[..., pa.DataType]], ...] = (
         re.compile(rf"timestamp\[\s*(ms|us|ns)\s*(?:,\s*({_TEXT}|[\w/+:-]+)\s*)?\]", re.DOTALL),
         lambda unit, zone: pa.timestamp(unit, tz=zone and _unquoted(zone)),
     ),
-    (re.compile(r"binary\[\s*(\d+)\s*\]"), lambda size: pa.binary(int(size))),
+    (re.compile(r"binary\[\s*([1-9]\d*)\s*\]"), lambda size: pa.binary(int(size))),
     (
-        re.compile(r"decimal(32|64|128|256)\(\s*(\d+)\s*,\s*(-?\d+)\s*\)"),
-        lambda bits, digits, scale: getattr(pa, f"decimal{bits}")(int(digits), int(scale)),
+        re.compile(r"decimal(32|64|128|256)\(\s*(\d+)\s*,\s*(\d+)\s*\)"),
+        lambda bits, digits, scale: _decimal(bits, int(digits), int(scale)),
     ),
 )
 
@@ -171,13 +171,26 @@ def _field(part: str, column: str) -> pa.Field:
     return pa.field(_unquoted(found[1]), _type(found[2], column))
 
 
+def _decimal(bits: str, digits: int, scale: int) -> pa.DataType:
+    if scale > digits:
+        raise ValueError("Parquet stores no decimal with more digits behind the point than there are")
+    return getattr(pa, f"decimal{bits}")(digits, scale)
+
+
 def _unquoted(text: str) -> str:
     return str(json.loads(text)) if text.startswith('"') else text
 
 
 def _quoted(text: str, plain: re.Pattern[str]) -> str:
-    """As it stands where that can be read back, else in quotes."""
-    return text if plain.fullmatch(text) else json.dumps(text, ensure_ascii=False)
+    """As it stands where that can be read back, else in quotes, as in JSON; always on one line."""
+    if plain.fullmatch(text) and text.isprintable():
+        return text
+    return f'"{"".join(_escaped(letter) for letter in text)}"'
+
+
+def _escaped(letter: str) -> str:
+    shown = letter.isprintable() and letter not in '"\\'
+    return letter if shown else json.dumps(letter)[1:-1]
 
 
 def _unknown(text: str, column: str) -> CampaignError:
@@ -214,7 +227,14 @@ def field_words(name: str, words: str) -> str:
 
 def declaration(name: str, type: pa.DataType) -> str:
     """`name: type` as it may be pasted into `output: {columns: {...}}` of a campaign file."""
-    return f"{_quoted(name, _PLAIN_KEY)}: {_quoted(type_name(type), _PLAIN_VALUE)}"
+    key = re.sub(r"\\u(d[89ab]..)\\u(d[cdef]..)", _one_for_yaml, _quoted(name, _PLAIN_KEY))
+    return f"{key}: {_quoted(type_name(type), _PLAIN_VALUE)}"
+
+
+def _one_for_yaml(pair: re.Match[str]) -> str:
+    """A letter that JSON writes as two, as YAML has it."""
+    letter = json.loads('"' + pair[0] + '"')
+    return f"\\U{ord(letter):08x}"
 
 
 def schema_to_bytes(schema: pa.Schema) -> bytes:

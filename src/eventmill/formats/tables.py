@@ -128,7 +128,7 @@ def _stored(column: pa.ChunkedArray | pa.Array, name: str) -> pa.ChunkedArray | 
     try:
         wanted = _stored_type(column.type)
         return column if column.type.equals(wanted, check_metadata=True) else column.cast(wanted)
-    except (pa.ArrowException, OverflowError) as error:
+    except (pa.ArrowException, OverflowError, OSError) as error:  # Parquet's own words are an OSError
         reason = str(error).partition("\n")[0].rstrip(".")
         raise PayloadError(
             f"the payload returned a column '{name}' of type {column.type}, which Parquet cannot store: {reason}."

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from types import ModuleType
 from typing import Any
 
@@ -18,13 +19,18 @@ from eventmill.sources.files import no_column, some
 from eventmill.sources.forms import form_words
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Leaf:
-    """A branch that holds values; `words` say of which type, None if no array can hold them."""
+    """A branch that holds values."""
 
     path: str
     branch: Any
-    words: str | None
+    uproot: ModuleType
+
+    @cached_property
+    def words(self) -> str | None:
+        """Of which type they are; None if no array can hold them."""
+        return _words(self.uproot, self.branch)
 
     def leaves(self) -> Iterator[Leaf]:
         """Itself."""
@@ -116,7 +122,7 @@ def _branch(uproot: ModuleType, branch: Any, *, above: str) -> Leaf | Group:
     path = f"{above}{branch.name}"
     if isinstance(branch.interpretation, uproot.interpretation.grouped.AsGrouped):
         return Group(path, branch, tuple(_branch(uproot, part, above=f"{path}/") for part in branch.branches))
-    return Leaf(path, branch, _words(uproot, branch))
+    return Leaf(path, branch, uproot)
 
 
 def _inside(found: Leaf | Group) -> Iterator[Leaf | Group]:
@@ -127,12 +133,25 @@ def _inside(found: Leaf | Group) -> Iterator[Leaf | Group]:
 
 def _words(uproot: ModuleType, branch: Any) -> str | None:
     interpretation = branch.interpretation
-    if isinstance(interpretation, uproot.interpretation.identify.UnknownInterpretation):
+    if interpretation is None or isinstance(interpretation, uproot.interpretation.identify.UnknownInterpretation):
         return None
     try:
-        return form_words(interpretation.awkward_form(branch.file))
+        words = form_words(interpretation.awkward_form(branch.file))
     except uproot.interpretation.objects.CannotBeAwkward:
         return None
+    objects = isinstance(interpretation, uproot.interpretation.objects.AsObjects)
+    return None if objects and "struct<" in words and not _is_understood(branch) else words
+
+
+def _is_understood(branch: Any) -> bool:
+    """Whether uproot reads objects as they were written here (not member by member, say): only an event tells."""
+    try:
+        branch.array(entry_stop=1, library="ak")
+    except NotImplementedError:
+        return False
+    except Exception:  # damage, which is told with its events when they are read
+        return True
+    return True
 
 
 def _repeats(names: Sequence[str]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from eventmill.errors import InputError
@@ -21,7 +22,7 @@ def rntuple_content(url: str, ntuple: Any, handle: BinaryIO | RemoteFile, spec: 
         handle.hold((int(at.offset), int(at.offset + at.num_bytes)) for at in links)
     fields, left_out = _chosen(url, ntuple, spec)
     names = list(fields)
-    wanted_fields = _with_inside(ntuple, {field.field_id for field in fields.values()})
+    wanted_fields = _with_inside(ntuple, {field.id for field in fields.values()})
     clusters = [(int(c.num_first_entry), int(c.num_entries)) for c in ntuple.cluster_summaries]
     events = int(ntuple.num_entries)
     columns = [n for n, column in enumerate(ntuple.column_records) if column.field_id in wanted_fields]
@@ -48,7 +49,7 @@ def rntuple_content(url: str, ntuple: Any, handle: BinaryIO | RemoteFile, spec: 
         return total * UNPACKED * (stop - start) // max(events, 1)
 
     interior = tuple(first for first, _ in clusters if 0 < first < events)
-    layout = tuple((name, str(_words(field))) for name, field in fields.items())
+    layout = tuple((name, str(field.words)) for name, field in fields.items())
     return Content(events, interior, load, weigh, close, layout=layout, left_out=tuple(left_out))
 
 
@@ -56,28 +57,58 @@ UNPACKED = 3
 """How much larger the pages are in memory, roughly: what they hold is not said without reading them."""
 
 
-def _chosen(url: str, ntuple: Any, spec: SourceSpec) -> tuple[dict[str, Any], list[str]]:
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """A column, and its type: None if no array can hold it."""
+
+    id: int
+    typename: str
+    words: str | None
+
+
+def _chosen(url: str, ntuple: Any, spec: SourceSpec) -> tuple[dict[str, _Field], list[str]]:
     """The fields to read by name, and a line for each that no array can hold, if all were asked for."""
-    there = {field.name: field for field in ntuple.fields}
+    words = _words(ntuple)
+    there = {each.name: _Field(each.field_id, str(each.typename), words[each.name]) for each in ntuple.fields}
     if spec.columns is None:
-        readable = {name: field for name, field in there.items() if _words(field) is not None}
+        readable = {name: field for name, field in there.items() if field.words is not None}
         if not readable:
             raise InputError(f"no field of RNTuple '{ntuple.name}' in {url} can be read as an array.")
         left_out = [f"{name} ({field.typename})" for name, field in there.items() if name not in readable]
         return readable, left_out
-    return {name: _named(url, name, there) for name in dict.fromkeys(spec.columns)}, []
+    for name in spec.columns:
+        _check(url, name, there, ntuple)
+    return {name: there[name] for name in spec.columns}, []
 
 
-def _named(url: str, name: str, there: Mapping[str, Any]) -> Any:
+def _check(url: str, name: str, there: Mapping[str, _Field], ntuple: Any) -> None:
     if name not in there:
-        within = [top for top, field in there.items() if name in _inside_names(field, above=f"{top}.")]
+        within = [top.name for top in ntuple.fields if name in _inside_names(top, above=f"{top.name}.")]
         if within:
             raise InputError(f"'{name}' of {url} is no column, but a part of {some(within)}: choose that.")
         raise no_column(url, name, there)
-    if _words(there[name]) is None:
+    if there[name].words is None:
         kind = there[name].typename
         raise InputError(f"column '{name}' of {url} has type {kind}, which cannot be read as an array.")
-    return there[name]
+
+
+def _words(ntuple: Any) -> dict[str, str | None]:
+    """The types of all fields, as far as an array can hold them."""
+    names = [field.name for field in ntuple.fields]
+    try:
+        form, _ = ntuple.to_akform()
+        return {name: form_words(form.content(name)) for name in names}
+    except Exception:  # one that uproot does not know; it has no one error for that
+        return {field.name: _words_of(ntuple, field) for field in ntuple.fields}
+
+
+def _words_of(ntuple: Any, field: Any) -> str | None:
+    inside = _with_inside(ntuple, {field.field_id})
+    try:
+        form, _ = ntuple.to_akform(filter_field=lambda each: each.field_id in inside)
+        return form_words(form.content(field.name))
+    except Exception:  # as above
+        return None
 
 
 def _inside_names(field: Any, *, above: str) -> Iterator[str]:
@@ -85,15 +116,6 @@ def _inside_names(field: Any, *, above: str) -> Iterator[str]:
     for part in field.fields:
         yield from (part.name, f"{above}{part.name}")
         yield from _inside_names(part, above=f"{above}{part.name}.")
-
-
-def _words(field: Any) -> str | None:
-    """The type of a field; None if no array can hold it."""
-    try:
-        form, _ = field.to_akform()
-    except Exception:  # whatever uproot does not know: it has no one error for that
-        return None
-    return form_words(form.contents[0])
 
 
 def _with_inside(ntuple: Any, tops: Collection[int]) -> frozenset[int]:
