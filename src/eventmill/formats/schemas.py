@@ -82,7 +82,7 @@ _TEXT = r'"(?:[^"\\]|\\.)*"'
 
 _PLAIN_NAME = re.compile(r"""[^\s:,<>\[\]()"](?:[^\n\r:,<>\[\]()"]*[^\s:,<>\[\]()"])?""")
 _PLAIN_ZONE = re.compile(r"[\w/+:-]+")
-_PLAIN_KEY = re.compile(r"(?!(?i:null|true|false|yes|no|on|off|y|n)$)[A-Za-z_][A-Za-z0-9_]*")
+_PLAIN_KEY = re.compile(r"(?!(?i:null|true|false|yes|no|on|off)$)[A-Za-z_][A-Za-z0-9_]*")
 _PLAIN_VALUE = re.compile(r"(?!null$)[a-z][A-Za-z0-9_<>()]*")
 """What can stand in a campaign file as it is; the rest is quoted: YAML reads ':', ',' and '[' otherwise."""
 
@@ -194,6 +194,7 @@ def _escaped(letter: str) -> str:
 
 
 def _unknown(text: str, column: str) -> CampaignError:
+    text = " ".join(text.split())
     allowed = [*_PRIMITIVES, *_WITH_PARTS]
     close = _SAID_ELSEWHERE.get(text) or next(iter(difflib.get_close_matches(text, allowed, n=1)), None)
     hint = f" Did you mean {close}?" if close else ""
