@@ -25,7 +25,7 @@ def fingerprint(layout: Layout) -> str:
     return hashlib.sha256(json.dumps(sorted(layout)).encode()).hexdigest()[:16]
 
 
-def seen(found: Iterable[NewInput]) -> tuple[SeenLayout, ...]:
+def layouts_of(found: Iterable[NewInput]) -> tuple[SeenLayout, ...]:
     """The layouts of these inputs, each with the first input that has it. One without events need not agree."""
     first: dict[str, SeenLayout] = {}
     for item in found:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eventmill.formats.schemas import type_name
-from eventmill.layouts import alike, disagreement, fingerprint, seen, unreadable_columns, wider
+from eventmill.layouts import alike, disagreement, fingerprint, layouts_of, unreadable_columns, wider
 from eventmill.ledger import Ledger
 from eventmill.model import Layout, NewInput, SeenLayout, SourceSpec
 from eventmill.sources import look
@@ -114,7 +114,7 @@ def test_only_what_is_read_counts(tmp_path: Path) -> None:
     pq.write_table(pa.table({"x": ["one"], "n": [2], "y": [1]}), tmp_path / "b.parquet")
     for columns, agree in ((None, False), (("n",), True), (("n", "x"), False)):
         found = [look(str(tmp_path / f"{name}.parquet"), SourceSpec("parquet", columns=columns)) for name in "ab"]
-        assert (disagreement(seen(found), results_have_types=False) is None) == agree
+        assert (disagreement(layouts_of(found), results_have_types=False) is None) == agree
 
 
 def test_floats_and_doubles_of_root_files_are_told_apart(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_floats_and_doubles_of_root_files_are_told_apart(tmp_path: Path) -> None
                 getattr(file, kind)("T", {"x": width, "l": f"var * {width}"}).extend(made)
             found.append(look(str(path), SourceSpec("root", columns=("x", "l"))))
         assert found[0].layout == (("x", "float32"), ("l", "list<float32>"))
-        message = disagreement(seen(found), results_have_types=False) or ""
+        message = disagreement(layouts_of(found), results_have_types=False) or ""
         assert "'x' is float32 in" in message and "(list<float64> is the wider)" in message
 
 
@@ -136,7 +136,7 @@ def test_an_input_without_events_need_not_agree() -> None:
     """Nothing of it is read; and inputs that say no layout are none."""
     empty = NewInput("a", 0, "i", layout=(("n", "null"),))
     inputs = [empty, NewInput("b", 5, "i", layout=(("n", "int64"),)), NewInput("c", 5, "i")]
-    assert seen(inputs) == (SeenLayout("b", 1, (("n", "int64"),)),)
+    assert layouts_of(inputs) == (SeenLayout("b", 1, (("n", "int64"),)),)
 
 
 def test_the_ledger_keeps_each_layout_once(ledger: Ledger) -> None:
