@@ -145,7 +145,7 @@ class CampaignVerbs(Database):
         with self.writing() as tx:
             locked(tx, campaign_id)
             known = {item.url: item for item in read_inputs(tx, campaign_id)}
-            kept = dict[Layout, str]()
+            kept = set[str]()
             for new in inputs:
                 if new.url in known:
                     if (known[new.url].identity, known[new.url].events) != (new.identity, new.events):
@@ -434,17 +434,17 @@ def read_counts(tx: sa.Connection, campaign_id: int) -> Counts:
     return Counts(**{state: int(events) for state, events in tx.execute(statement)})
 
 
-def _keep_layout(tx: sa.Connection, layout: Layout, kept: dict[Layout, str]) -> str | None:
-    """Write a layout down once; returns its fingerprint."""
+def _keep_layout(tx: sa.Connection, layout: Layout, kept: set[str]) -> str | None:
+    """Write a layout down once; returns its fingerprint. Those in `kept` are there."""
     if not layout:
         return None
-    if layout not in kept:
-        kept[layout] = fingerprint(layout)
-        table = schema.layout
-        if tx.execute(sa.select(table.c.fingerprint).where(table.c.fingerprint == kept[layout])).first() is None:
+    mark, table = fingerprint(layout), schema.layout
+    if mark not in kept:
+        kept.add(mark)
+        if tx.execute(sa.select(table.c.fingerprint).where(table.c.fingerprint == mark)).first() is None:
             columns = [list(column) for column in layout]
-            tx.execute(sa.insert(table).values(fingerprint=kept[layout], columns=columns))
-    return kept[layout]
+            tx.execute(sa.insert(table).values(fingerprint=mark, columns=columns))
+    return mark
 
 
 def read_inputs(tx: sa.Connection, campaign_id: int) -> tuple[Input, ...]:

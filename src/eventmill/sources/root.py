@@ -131,10 +131,13 @@ def _tree_content(uproot: ModuleType, url: str, tree: Any, handle: Any, spec: So
     def load(start: int, stop: int) -> Any:
         try:
             if isinstance(handle, RemoteFile):
-                handle.hold(_baskets(leaves, start, stop))
+                handle.hold(_baskets(leaves, start, stop))  # all in one round trip
             # Branch by branch: what uproot reads at once it looks up by name, and takes the first of that name.
             # Nobody else reads it meanwhile (`Content`), and the caches are off.
-            return _record([(name, _array(found, start, stop)) for name, found in columns], stop - start)
+            events_read = _record([(name, _array(found, start, stop)) for name, found in columns], stop - start)
+            if isinstance(handle, RemoteFile):
+                handle.drop_if_large()
+            return events_read
         except Exception as error:
             raise InputError(f"{url} is damaged at events [{start}, {stop}): {one_line(error)}") from error
 
