@@ -17,6 +17,9 @@ import pyarrow as pa
 from eventmill.formats.schemas import declaration, type_from_words, type_name
 from eventmill.model import Layout, NewInput, SeenLayout
 
+UNREADABLE = "columns that no array can hold"
+"""How the lines of `unreadable_columns` begin."""
+
 NAMED = 5
 """Columns that are named in one message, and inputs beside them."""
 
@@ -107,9 +110,7 @@ def unreadable_columns(found: Iterable[NewInput]) -> tuple[str, ...]:
 
 def _left_out(columns: Sequence[str], urls: Sequence[str]) -> str:
     listed = ", ".join(columns[:NAMED]) + (f" and {len(columns) - NAMED} more" if len(columns) > NAMED else "")
-    return f"columns that no array can hold: {listed}, in {urls[0]}" + (
-        f" and {len(urls) - 1} more inputs" if len(urls) > 1 else ""
-    )
+    return f"{UNREADABLE}: {listed}, in {urls[0]}" + (f" and {len(urls) - 1} more inputs" if len(urls) > 1 else "")
 
 
 def alike(type: pa.DataType) -> pa.DataType:
