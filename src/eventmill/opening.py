@@ -24,6 +24,7 @@ from eventmill.errors import (
     StoreTaken,
 )
 from eventmill.formats.schemas import schema_from_columns, schema_to_bytes
+from eventmill.layouts import disagreement, layouts_of, unreadable_columns
 from eventmill.leading import leading
 from eventmill.ledger import Ledger, create_ledger, open_ledger
 from eventmill.looking import DEATHS, deaths, looking
@@ -34,6 +35,7 @@ from eventmill.model import (
     NewInput,
     PayloadCode,
     PayloadSpec,
+    SeenLayout,
     SourceSpec,
     Wanted,
     WorkOrder,
@@ -346,7 +348,7 @@ def split(urls: Iterable[str], spec: SourceSpec, *, folder: str) -> tuple[tuple[
         try:
             with looking(address):
                 learned = look(address, spec)
-            return NewInput(url, learned.events, learned.identity, learned.boundaries)
+            return replace(learned, url=url)
         except InputError as error:
             return f"{url}: {error}"
 
@@ -380,8 +382,10 @@ def register(
                 "Mend them, or set 'inputs.unreadable: leave_out'."
             )
         opened.ledger.leave_out(opened.record.id, unreadable)
-    place = {url: number for number, url in enumerate(opened.urls)}
     found = list(found)
+    check_alike(campaign, [*opened.ledger.layouts(opened.record.id), *layouts_of(found)])
+    opened.ledger.leave_out(opened.record.id, unreadable_columns(found))
+    place = {url: number for number, url in enumerate(opened.urls)}
     if campaign.inputs.duplicates is Duplicates.REFUSE:
         known = {incident.reason for incident in opened.ledger.journal(opened.record.id, WARNING)}
         seen = [(item.url, item.identity) for item in opened.ledger.inputs(opened.record.id)]
@@ -389,6 +393,14 @@ def register(
             if line not in known:
                 opened.ledger.note(opened.record.id, kind=WARNING, reason=line)
     return opened.ledger.add_inputs(opened.record.id, sorted(found, key=lambda item: place[item.url]))
+
+
+def check_alike(campaign: Campaign, layouts: Sequence[SeenLayout]) -> None:
+    """Raise `InputError` unless inputs with these layouts may be worked on together."""
+    output = campaign.output
+    has_types = output.columns is not None or output.format in ("hist", "bytes")
+    if told := disagreement(layouts, results_have_types=has_types):
+        raise InputError(told)
 
 
 def same_content(inputs: Iterable[tuple[str, str]]) -> tuple[str, ...]:

@@ -13,13 +13,13 @@ import pytest
 
 LOOK = """
     import ctypes, sys
-    from types import SimpleNamespace
+    from eventmill.model import NewInput
     from eventmill import opening
 
     def look(address, spec):
         if "killer" in address:
             ctypes.string_at(0)
-        return SimpleNamespace(events=10, identity="i", boundaries=())
+        return NewInput(address, 10, "i")
 
     opening.look = look
     found, unreadable = opening.split(sys.argv[1:], None, folder=".")

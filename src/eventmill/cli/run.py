@@ -16,6 +16,7 @@ from eventmill.campaign import Campaign, read_campaign
 from eventmill.cli.checking import check_store
 from eventmill.clusters import read_profile
 from eventmill.errors import PrefectAway
+from eventmill.layouts import UNREADABLE
 from eventmill.model import Wanted
 from eventmill.opening import WARNING, Changed, Opened, open_campaign
 from eventmill.opening import reopen as reopen_campaign
@@ -103,6 +104,9 @@ def tell(console: Console, opened: Opened, result: dict[str, Any]) -> None:
     events, store = result["events"], opened.record.store_url
     for warning in opened.ledger.journal(opened.record.id, WARNING):
         console.print(Text.assemble(("warning", "bold yellow"), f": {warning.reason}"), soft_wrap=True)
+    for left_out in opened.ledger.journal(opened.record.id, "left out"):
+        if left_out.reason.startswith(UNREADABLE):
+            console.print(Text.assemble(("left out", "bold yellow"), f": {left_out.reason}"), soft_wrap=True)
     wanted = opened.ledger.campaign(opened.record.name).wanted
     if wanted is not Wanted.RUN:
         console.print(f"Campaign {wanted}; 'eventmill run' goes on with it.")

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from eventmill import text
 from eventmill.errors import CampaignLed, LedgerError
+from eventmill.layouts import fingerprint
 from eventmill.ledger import schema
 from eventmill.ledger.database import Database, insert_spans, read_spans, replace_spans
 from eventmill.ledger.journal import write_journal
@@ -20,11 +21,13 @@ from eventmill.model import (
     CampaignRecord,
     Counts,
     Input,
+    Layout,
     Leadership,
     Lease,
     NewInput,
     PayloadCode,
     Rules,
+    SeenLayout,
     Span,
     Wanted,
 )
@@ -143,6 +146,7 @@ class CampaignVerbs(Database):
         with self.writing() as tx:
             locked(tx, campaign_id)
             known = {item.url: item for item in read_inputs(tx, campaign_id)}
+            kept = set[str]()
             for new in inputs:
                 url, identity = text.name(new.url), text.name(new.identity)  # as they come back from the ledger
                 if url in known:
@@ -159,8 +163,9 @@ class CampaignVerbs(Database):
                     "identity": identity,
                     "boundaries": list(new.boundaries),
                 }
+                layout = {"layout": _keep_layout(tx, new.layout, kept)}
                 number = tx.execute(
-                    sa.insert(schema.input_).values(values).returning(schema.input_.c.id)
+                    sa.insert(schema.input_).values(values | layout).returning(schema.input_.c.id)
                 ).scalar_one()
                 values.pop("campaign_id")
                 known[url] = Input(**values | {"id": number, "boundaries": new.boundaries})  # type: ignore[arg-type]
@@ -168,6 +173,20 @@ class CampaignVerbs(Database):
                     insert_spans(tx, campaign_id, [Span(number, 0, new.events, State.READY)])
                     open_again(tx, campaign_id)
             return tuple(sorted(known.values(), key=lambda item: item.ordinal))
+
+    def layouts(self, campaign_id: int) -> tuple[SeenLayout, ...]:
+        """The layouts of all inputs that have events, in the order of the first input with each."""
+        table, layout = schema.input_, schema.layout
+        statement = (
+            sa.select(layout.c.columns, sa.func.min(table.c.ordinal), sa.func.count(), table.c.url)
+            .join_from(table, layout, table.c.layout == layout.c.fingerprint)
+            .where(table.c.campaign_id == campaign_id, table.c.events > 0)
+            .group_by(layout.c.fingerprint)
+            .order_by(sa.func.min(table.c.ordinal))
+        )
+        with self.reading() as tx:
+            rows = tx.execute(statement).all()
+        return tuple(SeenLayout(row[3], row[2], tuple((str(a), str(b)) for a, b in row[0])) for row in rows)
 
     def leave_out(self, campaign_id: int, unreadable: Sequence[str]) -> None:
         """Write down the inputs that the campaign goes without, one line each, once."""
@@ -415,6 +434,19 @@ def read_counts(tx: sa.Connection, campaign_id: int) -> Counts:
         .group_by(table.c.state)
     )
     return Counts(**{state: int(events) for state, events in tx.execute(statement)})
+
+
+def _keep_layout(tx: sa.Connection, layout: Layout, kept: set[str]) -> str | None:
+    """Write a layout down once; returns its fingerprint. Those in `kept` are there."""
+    if not layout:
+        return None
+    mark, table = fingerprint(layout), schema.layout
+    if mark not in kept:
+        kept.add(mark)
+        if tx.execute(sa.select(table.c.fingerprint).where(table.c.fingerprint == mark)).first() is None:
+            columns = [list(column) for column in layout]
+            tx.execute(sa.insert(table).values(fingerprint=mark, columns=columns))
+    return mark
 
 
 def read_inputs(tx: sa.Connection, campaign_id: int) -> tuple[Input, ...]:

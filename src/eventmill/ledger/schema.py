@@ -127,6 +127,13 @@ campaign = sa.Table(
     sqlite_autoincrement=True,  # a number never comes back: who works for a forgotten campaign works for no other
 )
 
+layout = sa.Table(  # columns of inputs, as many rows as there are different ones: inputs are many and alike
+    "layout",
+    metadata,
+    sa.Column("fingerprint", sa.String, primary_key=True),
+    sa.Column("columns", sa.JSON, nullable=False),
+)
+
 input_ = sa.Table(
     "input",
     metadata,
@@ -138,6 +145,7 @@ input_ = sa.Table(
     sa.Column("first", sa.BigInteger, nullable=False),
     sa.Column("identity", Name, nullable=False),
     sa.Column("boundaries", sa.JSON, nullable=False),
+    sa.Column("layout", sa.ForeignKey("layout.fingerprint")),  # NULL where a format does not say it
     sa.UniqueConstraint("campaign_id", "ordinal"),
     sa.UniqueConstraint("campaign_id", "url"),
     sa.CheckConstraint("events >= 0 AND first >= 0"),
