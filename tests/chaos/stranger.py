@@ -40,8 +40,16 @@ def attack(ports: list[int], places: list[str], mark: str) -> dict[str, Any]:
         "uid": os.getuid(),
         "ran": [address for port in ports for address in _run_code(port, mark)],
         "read": [path for place in places for path in _readable(Path(place))],
-        "pages": {f"{port}/{page}": status for port in ports for page in PAGES if (status := _get(port, page))},
+        "pages": {f"{port}/{page}": status for port in ports for page, status in _pages(port)},
     }
+
+
+def _pages(port: int) -> Iterator[tuple[str, int]]:
+    for page in PAGES:
+        status = _get(port, page)
+        if status is None:  # no web server: each further page would be waited for
+            return
+        yield page, status
 
 
 def _run_code(port: int, mark: str) -> Iterator[str]:
