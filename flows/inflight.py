@@ -83,14 +83,14 @@ class _Rest:
 class InFlight:
     """The blocks of one coordinator that are on the cluster; use it in a `with` block."""
 
-    def __init__(self, coordinator: Coordinator, runner: DaskTaskRunner) -> None:
+    def __init__(self, coordinator: Coordinator, runner: DaskTaskRunner, members: Members) -> None:
         self._coordinator = coordinator
         self._runner = runner
         self._flights: dict[str, _Flight] = {}
         self._gone_since: dict[str, float] = {}
         self._rest = _Rest()
         set_scheduler_up(runner)
-        self._members = Members(coordinator, runner)
+        self._members = members
 
     def __enter__(self) -> Self:
         return self
@@ -124,7 +124,6 @@ class InFlight:
 
         Raises `PrefectAway` when workers have been out of its server's reach for too long.
         """
-        self._members.look()
         self._recall()
         if not self._flights:
             time.sleep(seconds)

@@ -21,6 +21,7 @@ from eventmill.flows.dead import sign
 from eventmill.flows.ending import fails_in_one_line
 from eventmill.flows.inflight import InFlight, NotFetched, fetch
 from eventmill.flows.interrupts import check_interrupted
+from eventmill.flows.members import Members
 from eventmill.flows.progress import Progress, show_result
 from eventmill.flows.slots import Slots
 from eventmill.flows.warming import warm_workers
@@ -74,15 +75,20 @@ def process(
     """
     campaign = take_campaign(campaign)
     opened = open_campaign(campaign, folder=Path.cwd(), changed=Changed(changed))
-    with Coordinator(opened, campaign) as coordinator, cluster_runner(campaign, workers=workers) as runner:
+    with (
+        Coordinator(opened, campaign) as coordinator,
+        cluster_runner(campaign, workers=workers) as runner,
+        scheduler_answers(runner),
+        Members(coordinator, runner) as members,
+    ):
         sign(coordinator)
-        slots = Slots(campaign, runner)
+        slots = Slots(campaign, runner, members)
         split(coordinator, runner, slots=slots)
         coordinator.recover()
         with Progress(coordinator) as progress, Wishes(coordinator) as wishes:
             while wishes.go_on():
-                with scheduler_answers(runner), merger(Merging(merging), coordinator, runner) as merges:
-                    dispatch(coordinator, runner, slots=slots, merges=merges, progress=progress)
+                with merger(Merging(merging), coordinator, runner) as merges:
+                    dispatch(coordinator, runner, members, slots=slots, merges=merges, progress=progress)
                     while not merges.is_at_its_end(seconds=LOOK_SECONDS):
                         look_around(coordinator, slots)
         if not coordinator.is_wanted():
@@ -143,6 +149,7 @@ def look_around(coordinator: Coordinator, slots: Slots) -> int:
 def dispatch(
     coordinator: Coordinator,
     runner: DaskTaskRunner,
+    members: Members,
     *,
     slots: Slots,
     merges: MergeBeside | MergeElsewhere,
@@ -150,7 +157,7 @@ def dispatch(
 ) -> None:
     """Keep a bounded number of reserved blocks on the cluster until no event has to be processed any more."""
     let_workers_leave(runner, coordinator.campaign)
-    with warm_workers(runner, coordinator.opened.order), InFlight(coordinator, runner) as flying:
+    with warm_workers(runner, coordinator.opened.order), InFlight(coordinator, runner, members) as flying:
         while not coordinator.is_finished() and coordinator.is_wanted():
             live = look_around(coordinator, slots)
             while flying.has_room(live) and (block := coordinator.next_block(slots=live)) is not None:

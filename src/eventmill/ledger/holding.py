@@ -38,6 +38,11 @@ class HolderVerbs(Database):
         with self.reading() as tx:
             return living(tx, campaign_id, now=self.now(tx), lease=_lease_length(tx, campaign_id))
 
+    def holding(self, campaign_id: int) -> frozenset[str]:
+        """Holders of a block whose lease lasts: it was renewed lately."""
+        with self.reading() as tx:
+            return frozenset(tx.execute(_holding(campaign_id, now=self.now(tx))).scalars())
+
     def quarantined(self, campaign_id: int) -> frozenset[str]:
         """Holders that get no more work of this campaign while others live."""
         with self.reading() as tx:
@@ -49,6 +54,11 @@ class HolderVerbs(Database):
 
 def _lease_length(tx: sa.Connection, campaign_id: int) -> timedelta:
     return campaign_by(tx, schema.campaign.c.id == campaign_id).rules.lease
+
+
+def _holding(campaign_id: int, *, now: datetime) -> sa.Select[tuple[str]]:
+    block = schema.block.c
+    return sa.select(block.holder).where(block.campaign_id == campaign_id, block.expires_at > now)
 
 
 def note_seen(tx: sa.Connection, campaign_id: int, holders: Collection[str], at: datetime) -> None:
@@ -66,12 +76,10 @@ def note_gone(tx: sa.Connection, campaign_id: int, holder: str) -> None:
 
 def living(tx: sa.Connection, campaign_id: int, *, now: datetime, lease: timedelta) -> frozenset[str]:
     """Holders that hold a live lease, or were seen within one `lease`, and are not quarantined."""
-    block = schema.block.c
-    holding = sa.select(block.holder).where(block.campaign_id == campaign_id, block.expires_at > now)
     statement = sa.select(_HOLDER.name).where(
         _HOLDER.campaign_id == campaign_id,
         _HOLDER.quarantined_at.is_(None),
-        sa.or_(_HOLDER.seen_at > now - lease, _HOLDER.name.in_(holding)),
+        sa.or_(_HOLDER.seen_at > now - lease, _HOLDER.name.in_(_holding(campaign_id, now=now))),
     )
     return frozenset(tx.execute(statement).scalars())
 
