@@ -63,8 +63,10 @@ def cluster_runner(campaign: Campaign, *, workers: int | None) -> DaskTaskRunner
     Raises `ClusterError` for a profile that cannot be used.
     """
     profile = prepare_cluster(campaign)
-    for name in ("distributed", "distributed.client"):  # each has a level of its own
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # a vanished worker, or scheduler, is no news here
+    # A vanished worker, or scheduler, is no news here; nor is one that died while it started, of which Dask's
+    # event loop tells with a traceback that nobody waited for it. Each of these has a level of its own.
+    for name in ("distributed", "distributed.client", "tornado.application", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     if profile.address is not None:
         return DaskTaskRunner(address=profile.address)
     workers = workers or worker_count(profile)

@@ -20,7 +20,7 @@ from eventmill.flows.cluster import cluster_runner, let_workers_leave, scheduler
 from eventmill.flows.dead import sign
 from eventmill.flows.ending import fails_in_one_line
 from eventmill.flows.inflight import InFlight, NotFetched, fetch
-from eventmill.flows.interrupts import check_interrupted
+from eventmill.flows.interrupts import check_interrupted, take_them_again
 from eventmill.flows.members import Members
 from eventmill.flows.progress import Progress, show_result
 from eventmill.flows.slots import Slots
@@ -73,6 +73,7 @@ def process(
         merging: Merge beside processing, on the same cluster; or leave it to the deployment 'merge', which
             Prefect events trigger.
     """
+    take_them_again()
     campaign = take_campaign(campaign)
     opened = open_campaign(campaign, folder=Path.cwd(), changed=Changed(changed))
     with (

@@ -67,6 +67,12 @@ class PrefectAway(EventmillError):
     """The Prefect server does not answer."""
 
 
+class Interrupted(EventmillError):
+    """A signal asked the command to end. Its exit code is the signal's, as shells have it."""
+
+    exit_code = 130
+
+
 class CampaignShort(EventmillError):
     """Nothing is left to do and the target is missed."""
 

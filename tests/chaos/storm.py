@@ -6,8 +6,10 @@ Knows the run from outside only: its processes, what it says, the ledger's count
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import random
+import shutil
 import signal
 import time
 import urllib.request
@@ -20,7 +22,7 @@ from pathlib import Path
 import psutil
 
 from eventmill.errors import LedgerError
-from eventmill.ledger import open_ledger
+from eventmill.ledger import Ledger, open_ledger
 from eventmill.model import Counts
 from tests.chaos.conftest import Run
 
@@ -28,7 +30,10 @@ EVENTS, RANGE_EVENTS, MERGE_EVENTS = 480, 4, 60
 RANGE_SECONDS = 0.2
 LEASE_SECONDS = 5.0
 
-LOOK_SECONDS = 0.1
+LOOK_SECONDS = 0.2
+SEARCH_SECONDS = 2.0
+"""How often all processes of the machine are gone through: that costs it."""
+
 STEP_SECONDS = 0.5
 """The longest time that counts between two looks of ours: what is above, the machine did not give to us either."""
 
@@ -37,6 +42,9 @@ END_SECONDS = 180.0
 
 GONE_SECONDS = 60.0
 """A process that lives so long after its run has ended was left behind."""
+
+WAIT_SECONDS = 40.0
+"""A blow for a process of a kind that there is none of waits so long for one."""
 
 RUNS = 12
 """So many runs are begun at most: each begins after a blow that ended the one before."""
@@ -132,7 +140,10 @@ class _Frozen:
 class Storm:
     """A run in a folder, what is dealt to it, and what is seen of it."""
 
-    def __init__(self, seed: int, folder: Path, *, blows: Sequence[Blow] | None = None) -> None:
+    def __init__(
+        self, seed: int, folder: Path, *, prefect: Path | None = None, blows: Sequence[Blow] | None = None
+    ) -> None:
+        """`prefect` is a folder with a server's database to begin with: to make one takes half a minute."""
         self.verdict = Verdict(seed)
         self.run = Run(folder, own_server=True)
         self._blows = deque(write_storm(seed) if blows is None else blows)
@@ -141,9 +152,13 @@ class Storm:
         self._still = 0.0
         self._seen: Counts | None = None
         self._started_at = self._looked_at = self._dealt_at = time.monotonic()
+        self._searched_at = -math.inf
+        self._campaign: tuple[Ledger, int] | None = None
         self._is_starting = True
         self._awaited: int | None = None
         (folder / "tmp").mkdir()
+        if prefect is not None:
+            shutil.copytree(prefect, folder / ".eventmill/prefect")
         self.run.environment = {"TMPDIR": str(folder / "tmp")}
         self.run.write(
             events=EVENTS,
@@ -199,10 +214,10 @@ class Storm:
         """Whether something got on since the last look; takes note of a standstill."""
         now = time.monotonic()
         step, self._looked_at = min(now - self._looked_at, STEP_SECONDS), now
-        for frozen in list(self._frozen):
-            if frozen.until is not None and now >= frozen.until:
-                self._thaw(frozen)
-        self._scratch |= self._scratch_of(self.run.processes())
+        self._thaw_what_is_due()
+        if now - self._searched_at > SEARCH_SECONDS:
+            self._searched_at = now
+            self._scratch |= self._scratch_of(self.run.processes())
         before, counts = self._seen, self._counts()
         self._seen = counts or before
         got_on = counts is not None and before is not None and _done(counts) > _done(before)
@@ -225,7 +240,7 @@ class Storm:
             return False
         if self._seen is not None and not self._seen.open and self._seen.committed == 0:
             return False  # all is merged: it only has to end
-        return self._server_answers()
+        return self._still < 1.0 or self._server_answers()
 
     def _note_standstill(self) -> None:
         if self._still > self.verdict.standstill:
@@ -241,7 +256,7 @@ class Storm:
             return
         found = self._of_kind(blow.kind)
         if not found:
-            if now - self._dealt_at > blow.after + 10:
+            if now - self._dealt_at > blow.after + WAIT_SECONDS:
                 self._blows.popleft()
                 self._dealt_at = now
             return
@@ -281,6 +296,11 @@ class Storm:
         with contextlib.suppress(psutil.NoSuchProcess):
             frozen.process.send_signal(signal.SIGCONT)
 
+    def _thaw_what_is_due(self) -> None:
+        for frozen in list(self._frozen):
+            if frozen.until is not None and time.monotonic() >= frozen.until:
+                self._thaw(frozen)
+
     def _thaw_all(self) -> None:
         for frozen in list(self._frozen):
             self._thaw(frozen)
@@ -313,6 +333,7 @@ class Storm:
     def _left_behind(self) -> list[str]:
         deadline = time.monotonic() + GONE_SECONDS
         while left := self.run.processes():
+            self._thaw_what_is_due()
             if time.monotonic() > deadline:
                 return [f"{p.pid} {self._kind_of(p)} {p.status()} {p.cmdline()[-3:]}" for p in left if p.is_running()]
             time.sleep(LOOK_SECONDS)
@@ -341,8 +362,11 @@ class Storm:
 
     def _counts(self) -> Counts | None:
         with contextlib.suppress(LedgerError):
-            ledger = open_ledger(str(self.run.folder / ".eventmill/ledger.sqlite"))
-            return ledger.counts(ledger.campaign("chaos").id)
+            if self._campaign is None:
+                ledger = open_ledger(str(self.run.folder / ".eventmill/ledger.sqlite"))
+                self._campaign = ledger, ledger.campaign("chaos").id
+            ledger, number = self._campaign
+            return ledger.counts(number)
         return None
 
     def _server_answers(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json as json_text
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +15,8 @@ from rich.console import Console
 from eventmill.campaign import Campaign, read_campaign
 from eventmill.cli.checking import check_store
 from eventmill.clusters import read_profile
-from eventmill.errors import PrefectAway
+from eventmill.errors import EventmillError, Interrupted, PrefectAway
+from eventmill.flows.interrupts import heard, is_interrupted
 from eventmill.model import Wanted
 from eventmill.opening import Changed, Opened, open_campaign
 from eventmill.opening import reopen as reopen_campaign
@@ -37,11 +39,24 @@ def run(
     if reopen:
         reopen_campaign(opened)
     console = Console(stderr=True, quiet=json)
-    result = run_embedded(campaign, opened, workers=workers, console=console, changed=changed)
+    try:
+        result = run_embedded(campaign, opened, workers=workers, console=console, changed=changed)
+    except BaseException as error:
+        if not isinstance(error, KeyboardInterrupt) and not is_interrupted():
+            raise
+        raise Interrupted(_what_is_kept(opened)) from None
     if json:
         typer.echo(json_text.dumps(result, indent=2))
     else:
         tell(console, opened, result)
+
+
+def _what_is_kept(opened: Opened) -> str:
+    kept = "what is committed is kept"
+    with suppress(EventmillError):
+        counts = opened.ledger.counts(opened.record.id)
+        kept = f"{counts.done:,} of {counts.total:,} events are safe"
+    return f"interrupted by {heard().name}: {kept}. Run it again to go on."
 
 
 def run_embedded(
