@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from http.client import NOT_FOUND
 from types import TracebackType
@@ -35,6 +36,10 @@ LONGEST_REST_SECONDS = 15.0
 
 FETCH_SECONDS = 1.0
 """How long to wait for a worker that is to hand over how its task ended, before others are looked after."""
+
+
+NO_ANSWER_YET = (TimeoutError, distributed.TimeoutError, OSError, KeyError, UnboundLocalError)
+"""What Dask (2026.8) raises while the worker that has an answer vanishes, and its task is begun again elsewhere."""
 
 
 class NotFetched(Exception):
@@ -230,12 +235,22 @@ def _queued(dask_scheduler: Any, keys: list[str]) -> list[str]:
 
 
 def fetch(future: distributed.Future[Any]) -> Any:
-    """The final state of a task, from the worker that holds it; `NotFetched` after a second without an answer."""
+    """The final state of a task, from the worker that holds it; `NotFetched` after a second without an answer.
+
+    Raises what a task ended with that has no state, and `ClusterError` if Dask called it off.
+    """
     try:
         return future.result(timeout=FETCH_SECONDS)
-    except (TimeoutError, distributed.TimeoutError):
+    except (*NO_ANSWER_YET, CancelledError):
+        # What it raised is not what the task did: that may have ended in this moment, or begun again elsewhere.
         if future.status == "error":
-            raise
+            error = future.exception(timeout=FETCH_SECONDS)
+            raise (error or NotFetched()) from None
+        if future.status == "cancelled":
+            raise ClusterError(
+                "Dask called a task off that was still wanted: its scheduler died, or somebody else did it. "
+                "Nothing is lost: run again."
+            ) from None
         raise NotFetched from None
 
 

@@ -13,12 +13,13 @@ from prefect_dask.task_runners import DaskTaskRunner, PrefectDaskFuture
 
 from eventmill.campaign import Campaign, take_campaign
 from eventmill.coordinator import Coordinator
-from eventmill.errors import EventmillError
+from eventmill.errors import CampaignRests, EventmillError
 from eventmill.flows.announcing import MergeElsewhere
 from eventmill.flows.beside import MergeBeside
 from eventmill.flows.cluster import cluster_runner, let_workers_leave, scheduler_answers, start_cluster
 from eventmill.flows.dead import sign
 from eventmill.flows.ending import fails_in_one_line
+from eventmill.flows.from_terminal import asked_at
 from eventmill.flows.inflight import InFlight, NotFetched, fetch
 from eventmill.flows.interrupts import check_interrupted, take_them_again
 from eventmill.flows.members import Members
@@ -75,7 +76,7 @@ def process(
     """
     take_them_again()
     campaign = take_campaign(campaign)
-    opened = open_campaign(campaign, folder=Path.cwd(), changed=Changed(changed))
+    opened = open_campaign(campaign, folder=Path.cwd(), changed=Changed(changed), asked_at=asked_at())
     with (
         Coordinator(opened, campaign) as coordinator,
         cluster_runner(campaign, workers=workers) as runner,
@@ -132,9 +133,17 @@ def split(coordinator: Coordinator, runner: DaskTaskRunner, *, slots: Slots) -> 
 
 
 def answer_of(future: PrefectDaskFuture[Any], coordinator: Coordinator, slots: Slots) -> Any:
-    """What a task returned, waited for however long it takes. Raises what it raised."""
+    """What a task returned, waited for however long it takes. Raises what it raised.
+
+    `CampaignRests` if the campaign is not wanted any more meanwhile.
+    """
     while True:
         look_around(coordinator, slots)
+        if not coordinator.is_wanted():
+            name = coordinator.opened.record.name
+            raise CampaignRests(
+                f"campaign '{name}' is not wanted to run any more; 'eventmill run' goes on with it."
+            )
         with suppress(NotFetched):
             return fetch(future.wrapped_future).result()
 

@@ -37,7 +37,9 @@ def replace_silent(runner: DaskTaskRunner, silent: Mapping[str, str | None]) -> 
             far.append(address)
         elif pid != os.getpid():  # a worker in this very process is no process to end
             with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)  # it can do nothing in good order; its nanny would try, for four seconds
+                os.kill(
+                    pid, signal.SIGKILL
+                )  # it can do nothing in good order; its nanny would try, for four seconds
     if far:
         runner.client.run_on_scheduler(restart, addresses=far)
 

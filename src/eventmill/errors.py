@@ -44,6 +44,10 @@ class LedgerError(EventmillError):
     """The ledger cannot be opened, or was asked for something that it does not hold."""
 
 
+class NameTaken(LedgerError):
+    """The ledger has a campaign of that name already."""
+
+
 class IllegalMove(LedgerError):
     """A verb would move a span along no arrow of the transition table. Nothing was changed."""
 

@@ -7,12 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
 from eventmill.campaign import Campaign, Unreadable, ledger_address, parse_campaign
-from eventmill.errors import CampaignChanged, CampaignRests, InputError, LedgerError
+from eventmill.errors import CampaignChanged, CampaignRests, InputError, LedgerError, NameTaken
 from eventmill.formats.schemas import schema_from_columns, schema_to_bytes
 from eventmill.leading import leading
 from eventmill.ledger import Ledger, create_ledger, open_ledger
@@ -116,15 +117,19 @@ def settled(campaign: Campaign, spec: SourceSpec) -> Campaign:
     return campaign.model_copy(update={"inputs": inputs})
 
 
-def open_campaign(campaign: Campaign, *, folder: Path, changed: Changed = Changed.STOP) -> Opened:
+def open_campaign(
+    campaign: Campaign, *, folder: Path, changed: Changed = Changed.STOP, asked_at: datetime | None = None
+) -> Opened:
     """Write a new campaign into the ledger, or find the one that was begun under this name.
+
+    `asked_at` is when the user asked for it, now if it is left out: what he has said of it since is his last word.
 
     Raises `CampaignChanged`, naming every difference, unless `changed` says what to do about it;
     `CampaignLed` if that, or that it is to run at all, would change what another coordinator drives;
-    `CampaignRests` for a rescue that came too late; and `PayloadError` or `InputError` before anything is written.
+    `CampaignRests` for a rescue that came too late, or if it was paused or cancelled since it was asked for; and `PayloadError` or `InputError` before anything is written.
     """
     if changed in (Changed.KEEP, Changed.RESCUE):
-        return _as_begun(campaign, folder=folder, changed=changed)
+        return _as_begun(campaign, folder=folder, changed=changed, asked_at=asked_at)
     code = find_payload(campaign.payload.callable, folder=folder)
     urls = list_inputs(campaign)
     spec = source_spec(campaign, urls)
@@ -141,16 +146,19 @@ def open_campaign(campaign: Campaign, *, folder: Path, changed: Changed = Change
         elif differences:
             _accept(ledger, record, campaign, code, differences=differences, changed=changed)
     if record is None:
-        record = ledger.open_campaign(
-            campaign.name,
-            spec=campaign.model_dump(mode="json"),
-            rules=campaign.rules,
-            code=code,
-            store_url=campaign.store_url,
-        )
+        try:
+            record = ledger.open_campaign(
+                campaign.name,
+                spec=campaign.model_dump(mode="json"),
+                rules=campaign.rules,
+                code=code,
+                store_url=campaign.store_url,
+            )
+        except NameTaken:  # somebody else began it just now: it is there, as if it had been before
+            return open_campaign(campaign, folder=folder, changed=changed, asked_at=asked_at)
         if declared is not None:
             ledger.fix_schema(record.id, schema_to_bytes(declared))
-    _want_to_run(ledger, record)
+    _want_to_run(ledger, record, asked_at=asked_at)
     record = ledger.campaign(campaign.name)
     return Opened(ledger, record, work_order(campaign, record, spec=spec, folder=folder), urls)
 
@@ -170,20 +178,26 @@ def recall(ledger_url: str, name: str, *, folder: Path) -> Opened:
     return Opened(ledger, record, replace(order, ledger_url=ledger_address(ledger_url)), urls)
 
 
-def _as_begun(campaign: Campaign, *, folder: Path, changed: Changed) -> Opened:
+def _as_begun(campaign: Campaign, *, folder: Path, changed: Changed, asked_at: datetime | None) -> Opened:
     opened = recall(campaign.ledger, campaign.name, folder=folder)
     wanted = opened.record.wanted
     if changed is Changed.RESCUE and wanted is not Wanted.RUN:
         raise CampaignRests(
             f"campaign '{campaign.name}' is {wanted} by now, so it is left alone. 'eventmill run' goes on with it."
         )
-    _want_to_run(opened.ledger, opened.record)
+    _want_to_run(opened.ledger, opened.record, asked_at=asked_at)
     return replace(opened, record=opened.ledger.campaign(campaign.name))
 
 
-def _want_to_run(ledger: Ledger, record: CampaignRecord) -> None:
+def _want_to_run(ledger: Ledger, record: CampaignRecord, *, asked_at: datetime | None) -> None:
     """To run it is what the user wants now; unless it runs, and was just told to rest."""
     if record.wanted is not Wanted.RUN:
+        said_at = ledger.wanted_at(record.id)
+        if asked_at is not None and said_at is not None and said_at > asked_at:
+            raise CampaignRests(
+                f"campaign '{record.name}' was {record.wanted} while it was being started, so it is left alone. "
+                "'eventmill run' goes on with it."
+            )
         with leading(ledger, record.id):
             ledger.want(record.id, Wanted.RUN)
 

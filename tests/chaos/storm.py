@@ -201,7 +201,9 @@ class Storm:
             if self._look():
                 deadline = time.monotonic() + END_SECONDS
             if time.monotonic() > deadline:
-                self.verdict.faults.append(f"hangs: no progress and no end for {END_SECONDS:.0f} s; {self.run.said}")
+                self.verdict.faults.append(
+                    f"hangs: no progress and no end for {END_SECONDS:.0f} s; {self.run.said}"
+                )
                 self._thaw_all()
                 process.kill()
                 return process.wait()
@@ -335,18 +337,24 @@ class Storm:
         while left := self.run.processes():
             self._thaw_what_is_due()
             if time.monotonic() > deadline:
-                return [f"{p.pid} {self._kind_of(p)} {p.status()} {p.cmdline()[-3:]}" for p in left if p.is_running()]
+                return [
+                    f"{p.pid} {self._kind_of(p)} {p.status()} {p.cmdline()[-3:]}" for p in left if p.is_running()
+                ]
             time.sleep(LOOK_SECONDS)
         return []
 
     def _look_for_files(self, code: int) -> None:
         left = [path for path in self._scratch if path.exists()]
-        left += [p for p in (self.run.folder / "tmp").rglob("*") if not p.is_dir() and p.suffix != ".lock"]  # Dask's
+        left += [
+            p for p in (self.run.folder / "tmp").rglob("*") if not p.is_dir() and p.suffix != ".lock"
+        ]  # Dask's
         out = self.run.folder / "out"
         if code == 0:
             left += [path for path in out.rglob("*") if path.is_file() and not _is_result(path.relative_to(out))]
         if left:
-            self.verdict.faults.append(f"files left after {self.verdict.dealt[-2:]}, exit code {code}: {left[:10]}")
+            self.verdict.faults.append(
+                f"files left after {self.verdict.dealt[-2:]}, exit code {code}: {left[:10]}"
+            )
 
     def _scratch_of(self, processes: Sequence[psutil.Process]) -> set[Path]:
         """Scratch folders that these hold, wherever they are: each is alive by an open file in it."""

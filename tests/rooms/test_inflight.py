@@ -174,7 +174,10 @@ def test_a_prefect_server_that_stays_away_ends_the_run(
     unwilling.errors += [RuntimeError("Failed to reach API at http://nowhere/api/")] * 1000
 
     def story(mill: Mill) -> None:
-        with pytest.raises(PrefectAway, match="nowhere"), InFlight(mill.coordinator, mill.runner, mill.members) as flying:
+        with (
+            pytest.raises(PrefectAway, match="nowhere"),
+            InFlight(mill.coordinator, mill.runner, mill.members) as flying,
+        ):
             mill.run(flying)
         mill.assert_nothing_is_reserved()
 

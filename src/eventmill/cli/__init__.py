@@ -12,6 +12,7 @@ import typer
 from eventmill import __version__
 from eventmill.access import look_up_with
 from eventmill.cli.abandoned import abandoned
+from eventmill.cli.asked import note_asked
 from eventmill.cli.checking import validate
 from eventmill.cli.drill import drill
 from eventmill.cli.report import report
@@ -85,6 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     followed by a payload's traceback where there is one. Any other exception passes.
     """
     look_up_with(load_block)
+    note_asked(by_process=arguments is None)
     take_interrupts()
     try:
         ended = app(args=arguments, prog_name="eventmill", standalone_mode=False)

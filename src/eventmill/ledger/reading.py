@@ -149,6 +149,13 @@ class Readings(Database):
         failures = self.journal(campaign_id, "setup")
         return tuple(incident for incident in failures if last is None or incident.at > last)
 
+    def wanted_at(self, campaign_id: int) -> datetime | None:
+        """When somebody last said what he wants of the campaign; None if nobody did since it was begun."""
+        j = schema.journal.c
+        statement = sa.select(sa.func.max(j.at)).where(j.campaign_id == campaign_id, j.kind == "wanted")
+        with self.reading() as tx:
+            return tx.execute(statement).scalar_one_or_none()
+
     def holders(self, campaign_id: int) -> tuple[Holder, ...]:
         """Who holds live leases now."""
         b = schema.block
