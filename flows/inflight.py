@@ -39,7 +39,7 @@ FETCH_SECONDS = 1.0
 
 
 NO_ANSWER_YET = (TimeoutError, distributed.TimeoutError, OSError, KeyError, UnboundLocalError)
-"""What Dask (2026.8) raises while the worker that has an answer vanishes, and its task is begun again elsewhere."""
+"""What Dask (2026.8) raises while the worker that has an answer vanishes, and its task is begun again."""
 
 
 class NotFetched(Exception):

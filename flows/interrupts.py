@@ -25,7 +25,7 @@ def take_interrupts() -> None:
 
     That may be code that nothing can be raised from, such as a callback of the garbage collector. Python would
     print it there and go on: instead, nothing is said, and `check_interrupted` raises it again. Who was started
-    to ignore one of them (`nohup`) goes on ignoring it. One is enough: while the command ends, more change nothing.
+    to ignore one of them (`nohup`) goes on ignoring it. While the command ends, more of them change nothing.
     """
     _heard.clear()
     _taken.set()
@@ -52,9 +52,9 @@ def check_interrupted() -> None:
 
 
 def is_interrupted() -> bool:
-    """Whether a signal has asked this command to end. What is raised from then on comes of that, whatever it is:
+    """Whether a signal has asked this command to end. What is raised from then on comes of that.
 
-    libraries make an error of their own of a `KeyboardInterrupt` that meets them at the wrong moment.
+    Libraries make an error of their own of a `KeyboardInterrupt` that meets them at the wrong moment.
     """
     return bool(_heard)
 

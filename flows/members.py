@@ -1,7 +1,7 @@
 """Which Dask worker is which holder of the ledger, and the one place that decides who of them lives.
 
 It decides from both: a worker that Dask has not heard of for a lease, and that holds no lease which lasts, is
-silent. From then on it gets no work and counts as no slot, and its place is taken by another (`flows/replacing.py`).
+silent. From then on it gets no work and counts as no slot, and another takes its place (`flows/replacing.py`).
 """
 
 from __future__ import annotations
