@@ -1,4 +1,4 @@
-"""What becomes of a worker that is silent: it gets no work any more, and on a cluster of ours another comes for it."""
+"""What becomes of a silent worker: it gets no work any more, and on a cluster of ours another comes for it."""
 
 from __future__ import annotations
 
@@ -37,9 +37,7 @@ def replace_silent(runner: DaskTaskRunner, silent: Mapping[str, str | None]) -> 
             far.append(address)
         elif pid != os.getpid():  # a worker in this very process is no process to end
             with suppress(ProcessLookupError):
-                os.kill(
-                    pid, signal.SIGKILL
-                )  # it can do nothing in good order; its nanny would try, for four seconds
+                os.kill(pid, signal.SIGKILL)  # its nanny would ask it first, for four seconds
     if far:
         runner.client.run_on_scheduler(restart, addresses=far)
 

@@ -126,7 +126,8 @@ def open_campaign(
 
     Raises `CampaignChanged`, naming every difference, unless `changed` says what to do about it;
     `CampaignLed` if that, or that it is to run at all, would change what another coordinator drives;
-    `CampaignRests` for a rescue that came too late, or if it was paused or cancelled since it was asked for; and `PayloadError` or `InputError` before anything is written.
+    `CampaignRests` for a rescue that came too late, or if it was paused or cancelled since it was asked for; and
+    `PayloadError` or `InputError` before anything is written.
     """
     if changed in (Changed.KEEP, Changed.RESCUE):
         return _as_begun(campaign, folder=folder, changed=changed, asked_at=asked_at)

@@ -65,7 +65,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Blow:
-    """One signal, `after` seconds since the blow before it; who is stopped goes on after `thaw` seconds, or never."""
+    """One signal, `after` seconds since the one before; who is stopped goes on after `thaw` seconds, or never."""
 
     after: float
     kind: Kind
