@@ -31,7 +31,7 @@ class Frozen:
     def look(self, now: float) -> None:
         """To be called often; `now` are seconds of a clock that never goes back."""
         cluster: Any = self._runner._cluster
-        if not isinstance(cluster, SpecCluster):
+        if not isinstance(cluster, SpecCluster) or cluster.loop is None:
             return
         cluster.loop.add_callback(_vacate, cluster)
         silence = self._hearing.hear({str(pid): _sign_of(pid, now) for pid in _processes(cluster)}, now=now)

@@ -109,7 +109,7 @@ class Members:
         self._told_at = now
         addresses = self._addresses()
         opened.ledger.see(opened.record.id, list(addresses))
-        sick = (opened.ledger.quarantined(opened.record.id) & addresses.keys()) - self._sent_away
+        sick = (opened.ledger.replaceable(opened.record.id) & addresses.keys()) - self._sent_away
         for holder in sick:
             self._sent_away.add(holder)
             self._runner.client.run(_leave, workers=[addresses[holder]], wait=False, on_error="ignore")

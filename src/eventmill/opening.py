@@ -12,13 +12,15 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
+from eventmill.access import how_to_look_up, look_up_with
+from eventmill.apart import Ended, run_apart
 from eventmill.campaign import Campaign, Unreadable, ledger_address, parse_campaign
 from eventmill.errors import CampaignChanged, CampaignRests, InputError, LedgerError, NameTaken
 from eventmill.formats.schemas import schema_from_columns, schema_to_bytes
 from eventmill.leading import leading
 from eventmill.ledger import Ledger, create_ledger, open_ledger
-from eventmill.looking import DEATHS, deaths, looking
-from eventmill.looking import forget as forget_deaths
+from eventmill.looking import DEATHS, is_suspect, looking
+from eventmill.looking import forget as forget_suspect
 from eventmill.merger import STAGED
 from eventmill.model import (
     CampaignRecord,
@@ -286,28 +288,46 @@ def forget(ledger: Ledger, record: CampaignRecord) -> None:
 def split(urls: Iterable[str], spec: SourceSpec, *, folder: str) -> tuple[tuple[NewInput, ...], tuple[str, ...]]:
     """Look into these inputs: what was learned, and one line for each that cannot be read.
 
-    Those that are suspected to end processes come first and one by one.
+    One that somebody was at who was ended is looked into in a process apart: only what ends that one, time after
+    time, cannot be read.
     """
 
     def learn(url: str) -> NewInput | str:
         address = locate(url, folder=folder)
-        if (times := deaths(address)) >= DEATHS:
-            return f"{url}: {times} processes ended while they looked into it."
         try:
+            suspect = is_suspect(address)
             with looking(address):
-                learned = look(address, spec)
+                learned = _look_apart(address, spec) if suspect else look(address, spec)
             return NewInput(url, learned.events, learned.identity, learned.boundaries)
         except InputError as error:
             return f"{url}: {error}"
 
     urls = list(urls)
-    suspects = [url for url in urls if deaths(locate(url, folder=folder))]
-    learned = [learn(url) for url in suspects]
-    learned += _side_by_side(learn, [url for url in urls if url not in set(suspects)])
-    for url in suspects:  # not before all are through, or two such would end processes in turn for ever
-        forget_deaths(locate(url, folder=folder))
+    suspects = [address for url in urls if is_suspect(address := locate(url, folder=folder))]
+    learned = _side_by_side(learn, urls)
+    for address in suspects:  # not before all are through, or two such would end processes in turn for ever
+        forget_suspect(address)
     found = tuple(item for item in learned if isinstance(item, NewInput))
     return found, tuple(line for line in learned if isinstance(line, str))
+
+
+def _look_with(
+    look_up: Any, look: Callable[[str, SourceSpec], NewInput], address: str, spec: SourceSpec
+) -> NewInput:
+    """What the process apart does: it asks for credentials as this one does."""
+    if look_up is not None:
+        look_up_with(look_up)
+    return look(address, spec)
+
+
+def _look_apart(address: str, spec: SourceSpec) -> NewInput:
+    endings = []
+    for _ in range(DEATHS):
+        outcome = run_apart(_look_with, how_to_look_up(), look, address, spec)
+        if not isinstance(outcome, Ended):
+            return outcome
+        endings.append(str(outcome))
+    raise InputError(f"{DEATHS} processes ended while they looked into it ({', '.join(dict.fromkeys(endings))}).")
 
 
 def _side_by_side(work: Callable[[str], Result], urls: Sequence[str]) -> list[Result]:
