@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
@@ -17,16 +18,19 @@ END_SECONDS = 60.0
 """So long an interrupted command may take to end in good order. Then it ends all the same."""
 
 _heard: list[signal.Signals] = []
+_end_seconds: list[float] = []
 _taken = threading.Event()
 
 
-def take_interrupts() -> None:
+def take_interrupts(*, end_seconds: float | None = None) -> None:
     """Have `SIGNALS` raise `KeyboardInterrupt` in the main thread, from where it is now.
 
     That may be code that nothing can be raised from, such as a callback of the garbage collector. Python would
     print it there and go on: instead, nothing is said, and `check_interrupted` raises it again. Who was started
-    to ignore one of them (`nohup`) goes on ignoring it. While the command ends, more of them change nothing.
+    to ignore one of them (`nohup`) goes on ignoring it. While the command ends, more of them change nothing; if it
+    has not ended after `end_seconds`, the process does all the same.
     """
+    _end_seconds[:] = [] if end_seconds is None else [end_seconds]
     _heard.clear()
     _taken.set()
     sys.unraisablehook = _tell_unraisable
@@ -73,14 +77,15 @@ def _interrupt(number: int, frame: object) -> None:
     if _heard:
         return
     _heard.append(signal.Signals(number))
-    threading.Thread(target=_see_to_the_end, name="see-to-the-end", daemon=True).start()
+    for seconds in _end_seconds:
+        threading.Thread(target=_see_to_the_end, args=(seconds,), name="see-to-the-end", daemon=True).start()
     raise KeyboardInterrupt
 
 
-def _see_to_the_end() -> None:
-    """What is left of this process waits for something that does not come: everything of it ends with it."""
-    if not threading.Event().wait(END_SECONDS):
-        os._exit(exit_code())
+def _see_to_the_end(seconds: float) -> None:
+    """What is left of this process by then waits for something that does not come. Its children end with it."""
+    time.sleep(seconds)
+    os._exit(exit_code())
 
 
 def _tell_unraisable(unraisable: sys.UnraisableHookArgs) -> None:

@@ -316,7 +316,8 @@ class Storm:
         if awaited is signal.SIGKILL:
             self._thaw_all()  # nobody is left who could end them
         elif awaited is signal.SIGTERM:
-            if code not in (INTERRUPTED, 0):
+            before_it_was_python = code == -signal.SIGTERM and not said
+            if code not in (INTERRUPTED, 0) and not before_it_was_python:
                 faults.append(f"exit code {code} after SIGTERM: {said}")
         elif code != 0:
             last = (said.strip().splitlines() or ["nothing"])[-1]

@@ -23,7 +23,7 @@ from eventmill.cli.trying import try_payload
 from eventmill.cli.views import audit, outputs, status
 from eventmill.cli.wanting import cancel, pause
 from eventmill.errors import EventmillError, Interrupted
-from eventmill.flows.interrupts import exit_code, is_interrupted, take_interrupts
+from eventmill.flows.interrupts import END_SECONDS, exit_code, is_interrupted, take_interrupts
 from eventmill.tasks import load_block
 
 EXIT_CODES = {
@@ -87,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """
     look_up_with(load_block)
     note_asked(by_process=arguments is None)
-    take_interrupts()
+    take_interrupts(end_seconds=END_SECONDS if arguments is None else None)
     try:
         ended = app(args=arguments, prog_name="eventmill", standalone_mode=False)
         sys.stdout.flush()  # here, so that a reader who has gone is noticed here
