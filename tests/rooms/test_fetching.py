@@ -27,7 +27,9 @@ class Scripted:
         return self.error
 
 
-@pytest.mark.parametrize("raised", [TimeoutError(), UnboundLocalError("response"), OSError("closed"), KeyError("k")])
+@pytest.mark.parametrize(
+    "raised", [TimeoutError(), UnboundLocalError("response"), OSError("closed"), KeyError("k")]
+)
 @pytest.mark.parametrize("status", ["pending", "finished", "lost"])
 def test_what_a_vanishing_worker_makes_dask_raise_is_no_answer(raised: Exception, status: str) -> None:
     """It is asked again later."""
