@@ -59,7 +59,7 @@ class Crew:
         The kills are spread over the campaign; there are fewer if it is at its end before.
         """
         killed = 0
-        while self._hand_out():
+        while self._hand_out() or self.coordinator.has_work():
             counts = self.coordinator.counts
             if until(counts):
                 return counts

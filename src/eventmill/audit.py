@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from eventmill.campaign import format_of
-from eventmill.errors import CorruptOutput, StoreError
+from eventmill.campaign import format_of, merged_suffix
+from eventmill.errors import CorruptOutput, StoreError, StoreTaken
 from eventmill.formats import Format, open_format
 from eventmill.ledger import Ledger
 from eventmill.model import CampaignRecord, Counts, MergedOutput
 from eventmill.states import State
 from eventmill.store import Store
+from eventmill.store_mark import check_store_is_ours, mark_key, read_mark
 from eventmill.tidying import sweepable
 
 
@@ -38,6 +39,7 @@ def audit(ledger: Ledger, store: Store, record: CampaignRecord) -> Audit:
     for file in merged:
         problems += _merged_problems(store, file, format)
     problems += _spans_problems(ledger, record, merged)
+    problems += _store_problems(ledger, store, record)
     for output in ledger.committed_outputs(record.id):
         try:
             store.verify(output.key, bytes=output.bytes, sha256=output.sha256)
@@ -50,6 +52,20 @@ def audit(ledger: Ledger, store: Store, record: CampaignRecord) -> Audit:
         orphans=len(sweepable(ledger, store, record)),
         problems=tuple(problems),
     )
+
+
+def _store_problems(ledger: Ledger, store: Store, record: CampaignRecord) -> list[str]:
+    """What the store shows under the campaign's name that is not the campaign's: the look from the other side."""
+    mark = read_mark(store, record.name)
+    if mark is None and (ledger.merged_outputs(record.id) or ledger.committed_outputs(record.id)):
+        return [
+            f"{mark_key(record.name)} is missing in {store.url}, so nobody sees whose it is; the next run marks it"
+        ]
+    try:
+        check_store_is_ours(ledger, store, record, suffix=merged_suffix(record.spec))
+    except StoreTaken as error:
+        return [str(error)]
+    return []
 
 
 def _merged_problems(store: Store, file: MergedOutput, format: Format) -> list[str]:

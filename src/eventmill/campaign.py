@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from eventmill.access import holds_secret
 from eventmill.errors import CampaignError
-from eventmill.formats import BUILT_IN, format_names
+from eventmill.formats import BUILT_IN, format_names, open_format
 from eventmill.model import FormatSpec, Rules
 from eventmill.notices import notice_names
 from eventmill.quantities import Duration, Fraction, Size, parse_bytes
+from eventmill.yaml_file import YamlError, read_yaml
 
 
 class Part(BaseModel):
@@ -36,6 +37,13 @@ class Unreadable(StrEnum):
 
     STOP = "stop"
     LEAVE_OUT = "leave_out"
+
+
+class Duplicates(StrEnum):
+    """What to do about a file that is there by two names."""
+
+    REFUSE = "refuse"
+    KEEP = "keep"
 
 
 class Generated(Part):
@@ -73,6 +81,10 @@ class Inputs(Part):
     unreadable: Unreadable = Field(
         Unreadable.STOP, description="Stop when an input cannot be read, or leave it out and say so."
     )
+    duplicates: Duplicates = Field(
+        Duplicates.REFUSE,
+        description="Refuse a file that is there by two names (links), or keep both: twice its events.",
+    )
     credentials: str | None = Field(
         None, description="For inputs on S3, if other than the campaign's; 'anonymous' for what is open to all."
     )
@@ -101,6 +113,12 @@ class Payload(Part):
 
     callable: str = Field(description="path/to/file.py:Name (from the working directory) or package.module:Name.")
     parameters: dict[str, Any] = Field(default_factory=dict, description="Keyword arguments for it.")
+
+    @field_validator("parameters", mode="after")
+    @classmethod
+    def _can_be_kept(cls, value: dict[str, Any]) -> dict[str, Any]:
+        # The ledger keeps them as JSON: anything else would be something else when a campaign is resumed.
+        return {key: _as_json(item, key) for key, item in value.items()}
 
 
 class Ranges(Part):
@@ -196,6 +214,11 @@ class Output(Part):
         None, description="Options of a format that an installed package adds; the built-in ones have their own."
     )
 
+    @field_validator("options", mode="after")
+    @classmethod
+    def _can_be_kept(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
+        return None if value is None else {key: _as_json(item, key) for key, item in value.items()}
+
     @field_validator("format")
     @classmethod
     def _known(cls, value: str) -> str:
@@ -224,6 +247,11 @@ class Output(Part):
 def format_of(spec: Mapping[str, Any]) -> FormatSpec:
     """The output format of a campaign as the ledger holds it."""
     return Output.model_validate(spec["output"]).spec if "output" in spec else FormatSpec()
+
+
+def merged_suffix(spec: Mapping[str, Any]) -> str:
+    """What the names of a campaign's merged files end with, such as `parquet`; `spec` as the ledger holds it."""
+    return open_format(format_of(spec)).suffix
 
 
 class Limits(Part):
@@ -349,18 +377,14 @@ class Campaign(Part):
 def read_campaign(path: Path) -> Campaign:
     """Read and validate a campaign file; `CampaignError` names the key, the value and what is allowed."""
     try:
-        text = path.read_text(encoding="utf-8")
+        data = read_yaml(path)
     except OSError as error:
         raise CampaignError(f"the campaign file {path} cannot be read: {error.strerror}.") from None
-    except UnicodeDecodeError:
-        raise CampaignError(f"the campaign file {path} is no text.") from None
-    try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "not understood"
-        raise CampaignError(f"{path}{where} is no valid YAML: {problem}.") from None
+    except UnicodeDecodeError as error:
+        raise CampaignError(f"the campaign file {path} is no text: byte {error.start} is not UTF-8.") from None
+    except YamlError as error:
+        where = f" {error.where}" if error.where else ""
+        raise CampaignError(f"{path}{where} is no valid YAML: {error.problem}.") from None
     if not isinstance(data, dict):
         raise CampaignError(f"{path} holds no campaign: expected keys such as name, inputs, payload, output.")
     return parse_campaign(data, source=str(path))
@@ -369,6 +393,23 @@ def read_campaign(path: Path) -> Campaign:
 def ledger_address(ledger: str) -> str:
     """A ledger's address from anywhere on this machine, given that, or a path from the working directory."""
     return ledger if "://" in ledger else f"sqlite:///{Path(ledger).absolute()}"
+
+
+def _as_json(value: Any, place: str) -> Any:
+    """`value` if JSON can hold it, tuples as lists; ValueError says where it cannot, and what to write instead."""
+    if isinstance(value, dict):
+        for key in value:
+            if not isinstance(key, str):
+                raise ValueError(f"{place} has the key {key!r}, which is no text; write it in quotes")
+        return {key: _as_json(item, f"{place}.{key}") for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_json(item, f"{place}[{number}]") for number, item in enumerate(value)]
+    if value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and isfinite(value)):
+        return value
+    raise ValueError(
+        f"{place} is {value!r}, a {type(value).__name__}; only texts, numbers, true, false, null, lists and "
+        "mappings can be kept, so write it in quotes"
+    )
 
 
 def take_campaign(given: Campaign | Path | str | dict[str, Any]) -> Campaign:

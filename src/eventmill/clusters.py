@@ -7,11 +7,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from eventmill.campaign import Cluster
 from eventmill.errors import ClusterError
+from eventmill.yaml_file import YamlError, read_yaml
 
 FOLDER = Path("deployments/clusters")
 """Where a project keeps its own profiles; those that come with Eventmill are found without it."""
@@ -43,9 +43,8 @@ def read_profile(cluster: Cluster) -> Profile:
         names = sorted({path.stem for folder in (FOLDER, shipped) for path in folder.glob("*.yaml")})
         raise ClusterError(f"there is no cluster profile '{cluster.profile}'; there are: {', '.join(names)}.")
     try:
-        data = yaml.safe_load(found.read_text(encoding="utf-8")) or {}
-        profile = Profile.model_validate(data)
-    except (yaml.YAMLError, ValidationError, OSError) as error:
+        profile = Profile.model_validate(read_yaml(found) or {})
+    except (YamlError, ValidationError, OSError, UnicodeDecodeError) as error:
         first = " ".join(str(error).split())
         raise ClusterError(f"the cluster profile {found} cannot be used: {first}.") from None
     changes = {

@@ -16,7 +16,7 @@ from typing import Self
 from eventmill import sizing, tail
 from eventmill.campaign import Campaign
 from eventmill.errors import CampaignBroken, CampaignLed, CampaignShort, PayloadError, StoreError
-from eventmill.finishing import finish
+from eventmill.finishing import finish, lost_files
 from eventmill.holders import is_gone
 from eventmill.leading import leading
 from eventmill.merger import publish_merges
@@ -25,12 +25,16 @@ from eventmill.model import Block, Counts, Incident, Leadership, Wanted
 from eventmill.opening import Opened, store_of
 from eventmill.outage import Outage
 from eventmill.policy import Broken, cannot_set_up, nothing_succeeds, too_many_abandoned
+from eventmill.store_mark import hold_store
 
 ERRORS_IN_A_ROW = 5
 """Blocks that may fail one after the other, for reasons that are not the payload's, before we stop."""
 
 SAMPLE_EVERY = timedelta(seconds=2)
 """How often the report's curves get a point, in a short campaign; in a long one it is rarer."""
+
+TIMES_LOST = 3
+"""Merged files that are gone at the end are made again so often; then somebody must look."""
 
 MUCH_LONGER = 2
 """Ranges so many times longer than is wise by now are cut anew, as far as they are not begun."""
@@ -53,6 +57,7 @@ class Coordinator:
     """Live slots, as whoever knows the cluster said last."""
 
     _failed_before: int = 0
+    _losing: int = 0
     _errors_in_a_row: int = 0
     _done_at_error: int = 0
     _largest_range: int = 0
@@ -104,9 +109,9 @@ class Coordinator:
         is merged and not shown yet is left alone: another merger may be showing it at this moment.
         """
         ledger, store = self.opened.ledger, store_of(self.opened.record)
+        hold_store(ledger, store, self.opened.record)
         publish_merges(ledger, store, self.opened.record.id)
-        shown = ledger.published_outputs(self.opened.record.id)
-        lost = [file for file in shown if store.size(file.key) != file.bytes]
+        lost = lost_files(ledger, store, self.opened.record)
         for file in lost:
             store.delete([file.key])
             ledger.invalidate(file.merge_id, reason=f"{file.key} was not in the store, or not whole")
@@ -122,8 +127,27 @@ class Coordinator:
         return self.opened.ledger.block_ids(self.opened.record.id)
 
     def has_work(self) -> bool:
-        """Whether there is anything to process or to merge, and the user wants it."""
-        return self.is_wanted() and (not self.is_finished() or is_due(self.opened))
+        """Whether there is anything to process or to merge, and the user wants it.
+
+        When all is done the store is asked once more: what somebody has deleted meanwhile is to be made again.
+        Raises `StoreError` when that happens again and again.
+        """
+        if not self.is_wanted():
+            return False
+        if not self._is_done():
+            return True
+        lost = self.recover()
+        self._losing += bool(lost)
+        if self._losing > TIMES_LOST:
+            raise StoreError(
+                f"merged files vanished from {self.opened.record.store_url} {self._losing} times while the "
+                f"campaign ran, this time {len(lost)}, such as {lost[0]}. Find out who deletes them, then run "
+                "again: it goes on where it was."
+            )
+        return bool(lost) and not self._is_done()
+
+    def _is_done(self) -> bool:
+        return self.is_finished() and not is_due(self.opened)
 
     def check_target(self) -> None:
         """Raise `CampaignShort` when nothing is left to do and the target is missed."""

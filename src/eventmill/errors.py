@@ -105,6 +105,12 @@ class CampaignChanged(EventmillError):
     exit_code = 5
 
 
+class StoreTaken(EventmillError):
+    """The store holds another campaign of this name, or more of this one than the ledger knows."""
+
+    exit_code = 5
+
+
 class CampaignRests(EventmillError):
     """The campaign was paused or cancelled on purpose, and nobody has asked for it since."""
 

@@ -91,8 +91,3 @@ def due_by_bytes(pieces: Sequence[Piece], *, merge_bytes: int) -> tuple[MergeGro
         )
         for group in groups
     )
-
-
-def merged_name(campaign: str, start: int, stop: int, suffix: str) -> str:
-    """`dimuon-000000001000-000000002000.parquet`: sorts in event order, says which events to look for."""
-    return f"{campaign}-{start:012d}-{stop:012d}.{suffix}"

@@ -8,6 +8,7 @@ from typing import Any
 
 from eventmill.ledger import Ledger
 from eventmill.model import CampaignRecord
+from eventmill.object_keys import companion_key
 from eventmill.states import State
 from eventmill.store import Store
 from eventmill.store.replacing import replace
@@ -15,7 +16,7 @@ from eventmill.store.replacing import replace
 
 def manifest_key(campaign: str) -> str:
     """Where the manifest stands in the store. Tools that read a folder of Parquet skip names with a '_'."""
-    return f"_{campaign}-manifest.json"
+    return companion_key(campaign, "manifest.json")
 
 
 def manifest(ledger: Ledger, record: CampaignRecord) -> dict[str, Any]:

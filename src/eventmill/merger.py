@@ -19,12 +19,11 @@ from eventmill.errors import CorruptOutput, EventmillError, StoreError
 from eventmill.formats import Part, open_format
 from eventmill.ledger import Ledger, shared_ledger
 from eventmill.model import CommittedOutput, Merge, MergeLease, Outcome, WorkOrder
+from eventmill.object_keys import STAGED
 from eventmill.payloads.scratch import open_scratch
 from eventmill.renewing import renewing
 from eventmill.store import Store, open_store
-
-STAGED = "_staged"
-"""Folder of merged files that nobody may see yet."""
+from eventmill.store_mark import hold_store
 
 MERGE_LEASE = timedelta(seconds=60)
 """How long a merger may be silent before others take it for dead. It is renewed while the merge runs."""
@@ -93,9 +92,13 @@ def _merge(
 def publish_merges(ledger: Ledger, store: Store, campaign_id: int) -> None:
     """Show every merged file that counts, then delete the range outputs that nobody needs. Harmless twice.
 
-    The events of one that is gone before it was shown go back to READY.
+    The events of one that is gone before it was shown go back to READY. Raises `StoreTaken`, and shows nothing,
+    if the store is not this campaign's any more.
     """
-    for merge_id, staged, key in ledger.unpublished(campaign_id):
+    waiting = ledger.unpublished(campaign_id)
+    if waiting:
+        hold_store(ledger, store, ledger.campaign_numbered(campaign_id))
+    for merge_id, staged, key in waiting:
         try:
             store.publish(staged, key)
         except StoreError:

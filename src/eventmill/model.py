@@ -414,9 +414,13 @@ class Wanted(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CampaignRecord:
-    """A campaign as the ledger holds it. `spec` is the campaign file as plain data."""
+    """A campaign as the ledger holds it. `spec` is the campaign file as plain data.
+
+    `id` is its number in this ledger; `uid` is random hex, so that no other campaign has it in any ledger.
+    """
 
     id: int
+    uid: str
     name: str
     spec: Mapping[str, Any]
     rules: Rules

@@ -12,16 +12,24 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pyarrow as pa
+
 from eventmill.access import how_to_look_up, look_up_with
 from eventmill.apart import Ended, run_apart
-from eventmill.campaign import Campaign, Unreadable, ledger_address, parse_campaign
-from eventmill.errors import CampaignChanged, CampaignRests, InputError, LedgerError, NameTaken
+from eventmill.campaign import Campaign, Duplicates, Unreadable, ledger_address, merged_suffix, parse_campaign
+from eventmill.errors import (
+    CampaignChanged,
+    CampaignRests,
+    InputError,
+    LedgerError,
+    NameTaken,
+    StoreTaken,
+)
 from eventmill.formats.schemas import schema_from_columns, schema_to_bytes
 from eventmill.leading import leading
 from eventmill.ledger import Ledger, create_ledger, open_ledger
 from eventmill.looking import DEATHS, is_suspect, looking
 from eventmill.looking import forget as forget_suspect
-from eventmill.merger import STAGED
 from eventmill.model import (
     CampaignRecord,
     Input,
@@ -34,18 +42,23 @@ from eventmill.model import (
 )
 from eventmill.payloads.finding import find_payload
 from eventmill.sources import (
-    expand,
+    Named,
+    find_inputs,
     generated_urls,
     identity_of,
     look,
-    named_tree,
+    object_of,
     partition_types,
     source_format,
 )
 from eventmill.store import Store, open_store
-from eventmill.worker import RANGES, locate
+from eventmill.store_mark import check_store_is_free, check_store_is_ours, clear_store, hold_store, is_marked
+from eventmill.worker import locate
 
 LOOKS_AT_ONCE = 8
+
+WARNING = "warning"
+"""Kind of journal lines that people should see at the end of a run: nothing is wrong, so far as anybody knows."""
 
 Result = TypeVar("Result")
 
@@ -86,11 +99,17 @@ class Opened:
     urls: tuple[str, ...]
 
 
-def list_inputs(campaign: Campaign) -> tuple[str, ...]:
-    """The urls of all inputs, in campaign order; `InputError` names a pattern that matches nothing."""
-    if campaign.inputs.generated is not None:
-        return generated_urls(campaign.inputs.generated.events, campaign.inputs.generated.files)
-    return expand(campaign.inputs.files or (), credentials=input_credentials(campaign))
+def list_inputs(campaign: Campaign) -> Named:
+    """All inputs in campaign order; `InputError` names a pattern that matches nothing, and what is there twice."""
+    inputs = campaign.inputs
+    if inputs.generated is not None:
+        return Named(generated_urls(inputs.generated.events, inputs.generated.files), None)
+    return find_inputs(
+        inputs.files or (),
+        tree=inputs.tree,
+        credentials=input_credentials(campaign),
+        keep_duplicates=inputs.duplicates is Duplicates.KEEP,
+    )
 
 
 def input_credentials(campaign: Campaign) -> str | None:
@@ -98,17 +117,17 @@ def input_credentials(campaign: Campaign) -> str | None:
     return campaign.inputs.credentials or campaign.credentials
 
 
-def source_spec(campaign: Campaign, urls: Sequence[str]) -> SourceSpec:
+def source_spec(campaign: Campaign, named: Named) -> SourceSpec:
     """How to open the inputs of a campaign."""
     if campaign.inputs.generated is not None:
         return SourceSpec("generated")
     columns = tuple(campaign.inputs.columns) if campaign.inputs.columns else None
-    format = source_format(urls, campaign.inputs.format)
+    format = source_format(named.urls, campaign.inputs.format)
     return SourceSpec(
         format,
-        named_tree(campaign.inputs.files or (), campaign.inputs.tree),
+        named.tree,
         columns,
-        partitions=partition_types(urls, columns) if format == "parquet" else (),
+        partitions=partition_types(named.urls, columns) if format == "parquet" else (),
         credentials=input_credentials(campaign),
     )
 
@@ -126,44 +145,69 @@ def open_campaign(
 
     `asked_at` is when the user asked for it, now if it is left out: what he has said of it since is his last word.
 
-    Raises `CampaignChanged`, naming every difference, unless `changed` says what to do about it;
-    `CampaignLed` if that, or that it is to run at all, would change what another coordinator drives;
-    `CampaignRests` for a rescue that came too late, or if it was paused or cancelled since it was asked for; and
-    `PayloadError` or `InputError` before anything is written.
+    Raises `CampaignChanged`, naming every difference, unless `changed` says what to do about it; `StoreTaken` if
+    the store is another campaign's of this name, or shows more than the ledger knows; `CampaignLed` if that, or
+    that it is to run at all, would change what another coordinator drives; `CampaignRests` for a rescue that came
+    too late, or if it was paused or cancelled since it was asked for; and `PayloadError` or `InputError` before
+    anything is written.
     """
     if changed in (Changed.KEEP, Changed.RESCUE):
         return _as_begun(campaign, folder=folder, changed=changed, asked_at=asked_at)
     code = find_payload(campaign.payload.callable, folder=folder)
-    urls = list_inputs(campaign)
-    spec = source_spec(campaign, urls)
+    named = list_inputs(campaign)
+    spec = source_spec(campaign, named)
     campaign = settled(campaign, spec)
     declared = schema_from_columns(campaign.output.columns) if campaign.output.columns else None
     ledger = create_ledger(campaign.ledger_url)
+    store = open_store(campaign.store_url, credentials=campaign.credentials)
     record = find_record(ledger, campaign.name)
-    if record is not None:
+    urls = named.urls if record is None else as_known(ledger, record, named.urls, folder=folder)
+    if record is None:
+        _take_place(store, campaign, changed=changed)
+    else:
+        taken = why_taken(ledger, record)
+        if taken is not None and changed is not Changed.RESTART:
+            raise taken
         differences = compare(ledger, record, campaign, code, urls=urls, spec=spec, folder=folder)
-        if differences and changed is Changed.RESTART:
+        if (differences or taken) and changed is Changed.RESTART:
+            if record.store_url != campaign.store_url and not is_marked(store, record):
+                _take_place(store, campaign, changed=Changed.STOP)  # nobody was told what is there
             with leading(ledger, record.id):
                 forget(ledger, record)
             record = None
         elif differences:
-            _accept(ledger, record, campaign, code, differences=differences, changed=changed)
+            _accept(ledger, record, campaign, code, differences=differences, changed=changed, store=store)
     if record is None:
         try:
-            record = ledger.open_campaign(
-                campaign.name,
-                spec=campaign.model_dump(mode="json"),
-                rules=campaign.rules,
-                code=code,
-                store_url=campaign.store_url,
-            )
+            record = _begin(ledger, campaign, code, declared=declared)
         except NameTaken:  # somebody else began it just now: it is there, as if it had been before
             return open_campaign(campaign, folder=folder, changed=changed, asked_at=asked_at)
-        if declared is not None:
-            ledger.fix_schema(record.id, schema_to_bytes(declared))
+    hold_store(ledger, store, record)
     _want_to_run(ledger, record, asked_at=asked_at)
     record = ledger.campaign(campaign.name)
     return Opened(ledger, record, work_order(campaign, record, spec=spec, folder=folder), urls)
+
+
+def _take_place(store: Store, campaign: Campaign, *, changed: Changed) -> None:
+    """See that the store has room for a campaign that the ledger does not know, or make it."""
+    suffix = merged_suffix(campaign.model_dump(mode="json"))
+    if changed is Changed.RESTART:
+        clear_store(store, campaign.name, suffix=suffix)
+    else:
+        check_store_is_free(store, campaign.name, suffix=suffix)
+
+
+def _begin(ledger: Ledger, campaign: Campaign, code: PayloadCode, *, declared: pa.Schema | None) -> CampaignRecord:
+    record = ledger.open_campaign(
+        campaign.name,
+        spec=campaign.model_dump(mode="json"),
+        rules=campaign.rules,
+        code=code,
+        store_url=campaign.store_url,
+    )
+    if declared is not None:
+        ledger.fix_schema(record.id, schema_to_bytes(declared))
+    return record
 
 
 def recall(ledger_url: str, name: str, *, folder: Path) -> Opened:
@@ -171,11 +215,10 @@ def recall(ledger_url: str, name: str, *, folder: Path) -> Opened:
     ledger = open_ledger(ledger_url)
     record = ledger.campaign(name)
     campaign = parse_campaign(dict(record.spec), source=f"campaign '{name}' in the ledger")
-    urls = tuple(item.url for item in ledger.inputs(record.id)) or list_inputs(campaign)
-    if campaign.inputs.files is not None:  # as they were found then, also if a list of them is gone meanwhile
-        inputs = campaign.inputs.model_copy(update={"files": list(urls)})
-        campaign = campaign.model_copy(update={"inputs": inputs})
-    spec = source_spec(campaign, urls)
+    # As they were found then, also if a list of them is gone meanwhile.
+    known = tuple(item.url for item in ledger.inputs(record.id))
+    named = Named(known, campaign.inputs.tree) if known else list_inputs(campaign)
+    spec, urls = source_spec(campaign, named), named.urls
     order = work_order(campaign, record, spec=spec, folder=folder)
     # As it was found now: the path in the campaign starts from where it was begun.
     return Opened(ledger, record, replace(order, ledger_url=ledger_address(ledger_url)), urls)
@@ -183,6 +226,9 @@ def recall(ledger_url: str, name: str, *, folder: Path) -> Opened:
 
 def _as_begun(campaign: Campaign, *, folder: Path, changed: Changed, asked_at: datetime | None) -> Opened:
     opened = recall(campaign.ledger, campaign.name, folder=folder)
+    if (taken := why_taken(opened.ledger, opened.record)) is not None:
+        raise taken
+    hold_store(opened.ledger, store_of(opened.record), opened.record)
     wanted = opened.record.wanted
     if changed is Changed.RESCUE and wanted is not Wanted.RUN:
         raise CampaignRests(
@@ -239,6 +285,13 @@ def work_order(campaign: Campaign, record: CampaignRecord, *, spec: SourceSpec, 
     )
 
 
+def as_known(ledger: Ledger, record: CampaignRecord, urls: Sequence[str], *, folder: Path) -> tuple[str, ...]:
+    """The same inputs, each by the address under which the ledger knows it, if it knows it by any."""
+    inputs = [item.url for item in ledger.inputs(record.id)]
+    known = {object_of(locate(url, folder=str(folder))): url for url in inputs} | {url: url for url in inputs}
+    return tuple(known.get(url) or known.get(object_of(locate(url, folder=str(folder))), url) for url in urls)
+
+
 def compare(
     ledger: Ledger,
     record: CampaignRecord,
@@ -274,14 +327,20 @@ def store_of(record: CampaignRecord) -> Store:
     return open_store(record.store_url, credentials=record.spec.get("credentials"))
 
 
+def why_taken(ledger: Ledger, record: CampaignRecord) -> StoreTaken | None:
+    """What `check_store_is_ours` finds of the campaign's store, None if it is this campaign's."""
+    try:
+        check_store_is_ours(ledger, store_of(record), record, suffix=merged_suffix(record.spec))
+    except StoreTaken as error:
+        return error
+    return None
+
+
 def forget(ledger: Ledger, record: CampaignRecord) -> None:
-    """Throw a campaign away: its range outputs, its merged files, and all that the ledger knows of it."""
+    """Throw a campaign away: all that the store holds under its name, and all that the ledger knows of it."""
     store = store_of(record)
-    keys = [merged.key for merged in ledger.merged_outputs(record.id)]
-    for folder in (RANGES, STAGED):
-        keys += list(store.keys(f"{folder}/{record.name}"))
-    told = ("manifest.json", "histograms.png", "report.json", "report.png")
-    store.delete([*keys, *(f"_{record.name}-{what}" for what in told)])
+    store.delete(merged.key for merged in ledger.merged_outputs(record.id))
+    clear_store(store, record.name, suffix=merged_suffix(record.spec))
     ledger.forget_campaign(record.id)
 
 
@@ -351,7 +410,27 @@ def register(
             )
         opened.ledger.leave_out(opened.record.id, unreadable)
     place = {url: number for number, url in enumerate(opened.urls)}
+    found = list(found)
+    if campaign.inputs.duplicates is Duplicates.REFUSE:
+        known = {incident.reason for incident in opened.ledger.journal(opened.record.id, WARNING)}
+        seen = [(item.url, item.identity) for item in opened.ledger.inputs(opened.record.id)]
+        for line in same_content([*seen, *((item.url, item.identity) for item in found)]):
+            if line not in known:
+                opened.ledger.note(opened.record.id, kind=WARNING, reason=line)
     return opened.ledger.add_inputs(opened.record.id, sorted(found, key=lambda item: place[item.url]))
+
+
+def same_content(inputs: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    """One line for each two `(url, identity)` whose servers say that they hold the same, by size and ETag."""
+    first: dict[str, str] = {}
+    lines = []
+    for url, identity in inputs:
+        if "etag=" in identity and (other := first.setdefault(identity, url)) != url:
+            lines.append(
+                f"{other} and {url} seem to be the same file twice ({identity}), and both are processed. If they "
+                "are, name one of them; if both are meant, set 'inputs.duplicates: keep'."
+            )
+    return tuple(lines)
 
 
 def _accept(
@@ -362,6 +441,7 @@ def _accept(
     *,
     differences: Sequence[str],
     changed: Changed,
+    store: Store,
 ) -> None:
     listed = "; ".join(differences)
     if changed is Changed.STOP:
@@ -370,6 +450,8 @@ def _accept(
             "with the new and keeps what is done, '--changed restart' throws it away and begins anew."
         )
     fixed = [text for text in differences if _is_fixed(text)]
+    if is_marked(store, record):  # it was moved, or its address is written in another way
+        fixed = [text for text in fixed if not text.startswith("output.store:")]
     if fixed:
         raise CampaignChanged(
             f"campaign '{record.name}' cannot go on with: {'; '.join(fixed)}. What is done was made under the old "
@@ -377,7 +459,12 @@ def _accept(
         )
     with leading(ledger, record.id):
         ledger.change_campaign(
-            record.id, spec=campaign.model_dump(mode="json"), rules=campaign.rules, code=code, reason=listed
+            record.id,
+            spec=campaign.model_dump(mode="json"),
+            rules=campaign.rules,
+            code=code,
+            store_url=campaign.store_url,
+            reason=listed,
         )
 
 

@@ -13,6 +13,7 @@ from eventmill import histograms
 from eventmill.campaign import format_of
 from eventmill.ledger import Ledger
 from eventmill.model import CampaignRecord
+from eventmill.object_keys import companion_key
 from eventmill.store import Store
 from eventmill.store.replacing import replace
 
@@ -25,7 +26,7 @@ MOST = 24
 
 def picture_key(campaign: str) -> str:
     """Where the picture stands in the store."""
-    return f"_{campaign}-histograms.png"
+    return companion_key(campaign, "histograms.png")
 
 
 def write_picture(ledger: Ledger, store: Store, record: CampaignRecord) -> str | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from eventmill.ledger import Ledger
 from eventmill.model import CampaignRecord
+from eventmill.object_keys import companion_key
 from eventmill.quantities import counted
 from eventmill.report import Report, as_data, report
 from eventmill.store import Store
@@ -19,7 +20,7 @@ POINTS_TO_DRAW = 3
 
 def report_key(campaign: str, suffix: str) -> str:
     """Where the report stands in the store: `json`, or its picture, `png`."""
-    return f"_{campaign}-report.{suffix}"
+    return companion_key(campaign, f"report.{suffix}")
 
 
 def write_report(ledger: Ledger, store: Store, record: CampaignRecord) -> str:

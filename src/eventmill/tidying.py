@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from eventmill.holders import is_gone
 from eventmill.ledger import Ledger
-from eventmill.merger import STAGED, publish_merges
+from eventmill.merger import publish_merges
 from eventmill.model import CampaignRecord, Incident
+from eventmill.object_keys import attempt_of
 from eventmill.store import Store
-from eventmill.worker import RANGES
+from eventmill.store_mark import hidden_keys, hold_store
 
 
 def collect(ledger: Ledger, store: Store, record: CampaignRecord) -> int:
     """Garbage collection at any time, beside a campaign that runs or long after; returns the number of objects.
 
     What the dead held is taken back first, so that a commit that comes late is fenced before its object
-    goes. Uploads that end later still are found by the next pass. Harmless twice.
+    goes. Uploads that end later still are found by the next pass. Harmless twice. Raises `StoreTaken`, and deletes
+    nothing, if the store is another campaign's.
     """
+    hold_store(ledger, store, record)
     take_back(ledger, record.id)
     publish_merges(ledger, store, record.id)
     return sweep(ledger, store, record)
@@ -42,15 +45,9 @@ def sweepable(ledger: Ledger, store: Store, record: CampaignRecord) -> tuple[str
     The attempt is part of each key. An attempt that is not current can never commit again, so an object of
     it that the ledger does not know is an orphan for good.
     """
-    keys = [key for folder in (RANGES, STAGED) for key in store.keys(f"{folder}/{record.name}")]
+    keys = hidden_keys(store, record.name)
     # In this order: what is listed was begun before, so by now its attempt lives, or its commit is known.
     live = ledger.live_attempts(record.id)
     needed = {output.key for output in ledger.committed_outputs(record.id)}
     needed |= {staged for _, staged, _ in ledger.unpublished(record.id)}
-    return tuple(key for key in keys if key not in needed and _attempt(key) not in live)
-
-
-def _attempt(key: str) -> int | None:
-    """The attempt that wrote an object: the first number behind the campaign's name."""
-    first = key.split("/")[2].split("-")[0]
-    return int(first) if first.isdigit() else None
+    return tuple(key for key in keys if key not in needed and attempt_of(key) not in live)

@@ -34,6 +34,7 @@ from eventmill.model import (
     Reply,
     WorkOrder,
 )
+from eventmill.object_keys import RANGES
 from eventmill.payloads.bundling import unpack_bundle
 from eventmill.payloads.calls import PayloadEntry, RangeCall, RangeResult
 from eventmill.payloads.pool import borrow, prepare
@@ -43,9 +44,6 @@ from eventmill.reading import Reader
 from eventmill.renewing import renewing
 from eventmill.sources import Source, open_source
 from eventmill.store import Store, open_store
-
-RANGES = "_ranges"
-"""Folder of range outputs in the store. Tools that read data sets skip names that begin with '_'."""
 
 RENEWALS_PER_LEASE = 3
 

@@ -7,8 +7,9 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventmill.grouping import Piece, due_by_bytes, due_by_events, merged_name
+from eventmill.grouping import Piece, due_by_bytes, due_by_events
 from eventmill.model import MergeGroup
+from eventmill.object_keys import merged_name
 from eventmill.states import State
 
 R, L, C, M, A = State.READY, State.LEASED, State.COMMITTED, State.MERGED, State.ABANDONED

@@ -35,8 +35,8 @@ INPUT = {
     "campaign_id": 1, "ordinal": 9, "url": "new", "events": 1, "first": 0, "identity": "i", "boundaries": [],
 }  # fmt: skip
 CAMPAIGN = {
-    "name": "new", "spec": {}, "rules": {}, "payload": "0123456789abcdef", "store_url": "s", "wanted": "run",
-    "created_at": NOW, "looked_at": NOW,
+    "name": "new", "uid": "new", "spec": {}, "rules": {}, "payload": "0123456789abcdef", "store_url": "s",
+    "wanted": "run", "created_at": NOW, "looked_at": NOW,
 }  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from eventmill.access.s3 import Bucket
 from eventmill.errors import InputError
 from eventmill.model import SourceSpec
-from eventmill.sources import expand, look, open_source
+from eventmill.sources import find_inputs, look, open_source
 from eventmill.sources.remote import GAP_BYTES, joined
 from tests.engine.made_inputs import EDGES, EVENTS, WRITERS, expected, plain, write_parquet
 from tests.servers import S3Server, environment
@@ -82,6 +82,10 @@ def remote(request: pytest.FixtureRequest, kept_web: Web, rclone_server: S3Serve
     with environment(rclone_server.environment):
         url = f"{kept_web.url}/law.{kind}" if place == "http" else upload(path, f"law.{kind}")
         yield Remote(url, spec_of(kind))
+
+
+def find_urls(files: list[str]) -> tuple[str, ...]:
+    return find_inputs(files).urls
 
 
 RANGES = st.tuples(st.integers(0, EVENTS - 1), st.integers(1, EVENTS)).map(lambda r: (r[0], min(sum(r), EVENTS)))
@@ -311,20 +315,20 @@ def test_globs_folders_and_files_on_s3(s3: S3Server, tmp_path: Path) -> None:
         "setting.parquet",
     ):
         upload(path, f"glob/{key}")
-    assert expand(["s3://data/glob/*.parquet"]) == ("s3://data/glob/setting.parquet",)
-    assert expand(["s3://data/glob/**/a.parquet"]) == ("s3://data/glob/set/x=1/a.parquet",)
-    assert expand(["s3://data/glob/set/x=?/*.parquet"]) == expand(["s3://data/glob/set"])
-    assert expand(["s3://data/glob/set/"]) == (
+    assert find_urls(["s3://data/glob/*.parquet"]) == ("s3://data/glob/setting.parquet",)
+    assert find_urls(["s3://data/glob/**/a.parquet"]) == ("s3://data/glob/set/x=1/a.parquet",)
+    assert find_urls(["s3://data/glob/set/x=?/*.parquet"]) == find_urls(["s3://data/glob/set"])
+    assert find_urls(["s3://data/glob/set/"]) == (
         "s3://data/glob/set/x=1/a.parquet",
         "s3://data/glob/set/x=2/b.parquet",
     )
-    assert expand(["s3://data/glob/setting.parquet"]) == ("s3://data/glob/setting.parquet",)
+    assert find_urls(["s3://data/glob/setting.parquet"]) == ("s3://data/glob/setting.parquet",)
     with pytest.raises(InputError, match=r"s3://data/glob/\*\.root matches no object at http://127"):
-        expand(["s3://data/glob/*.root"])
+        find_urls(["s3://data/glob/*.root"])
     with pytest.raises(InputError, match=r"s3://data/glob/sett does not exist at http://127"):
-        expand(["s3://data/glob/sett"])
+        find_urls(["s3://data/glob/sett"])
     with pytest.raises(InputError, match=r"s3://nowhere/\* cannot be listed: there is no bucket 'nowhere'"):
-        expand(["s3://nowhere/*"])
+        find_urls(["s3://nowhere/*"])
 
 
 def test_a_folder_of_partitions_gives_their_columns(tmp_path: Path, s3: S3Server) -> None:
@@ -335,7 +339,7 @@ def test_a_folder_of_partitions_gives_their_columns(tmp_path: Path, s3: S3Server
         name = f"set/year={year}/kind={kind}/part.parquet"
         upload(write_parquet(tmp_path / name, start=start), f"hive/{name}")
     for place in (str(tmp_path / "set"), "s3://data/hive/set"):
-        urls = expand([place])
+        urls = find_urls([place])
         assert [url.rpartition("set/")[2] for url in urls] == [
             "year=2016/kind=data/part.parquet",
             "year=2017/kind=mc%20a/part.parquet",

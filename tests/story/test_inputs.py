@@ -11,10 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 import uproot
 
+from eventmill.access.s3 import Bucket
 from eventmill.campaign import Campaign
 from eventmill.errors import CampaignChanged, InputError
 from eventmill.opening import Changed
 from tests.crew import Crew
+from tests.servers import S3Server, environment
 
 
 def write(file: Path, first: int, stop: int) -> str:
@@ -128,3 +130,64 @@ def test_inputs_that_come_later_are_added(at: int, campaign: Callable[..., Campa
         assert crew.rows()["event"].to_pylist() == list(range(1500))
         assert set(merged) <= set(crew.ledger.merged_outputs(crew.record.id))
         assert crew.audit().is_exact
+
+
+def test_an_input_is_known_however_it_is_written(
+    campaign: Callable[..., Campaign], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A campaign that was begun from one folder goes on from another, though each path looks different."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "what?#1").mkdir()
+    write(tmp_path / "what?#1" / "a.parquet", 0, 300)
+    write(tmp_path / "what?#1" / "b.parquet", 300, 600)
+
+    def named(*files: str) -> Campaign:
+        return campaign("copy", inputs={"files": list(files)}, ranges={"events": 30})
+
+    with Crew(named("what?#1"), tmp_path) as crew:
+        crew.run(until=lambda counts: counts.done >= 100)
+    absolute = f"{tmp_path}/what?#1"
+    for other in (f"{absolute}/*.parquet", f"file://{absolute}", "./what?#1//"):
+        with Crew(named(other), tmp_path) as crew:
+            assert [item.url for item in crew.ledger.inputs(crew.record.id)] == [
+                "what?#1/a.parquet",
+                "what?#1/b.parquet",
+            ]
+            assert crew.coordinator.unsplit() == ()
+    with Crew(named(f"{absolute}/b.parquet", "what?#1/../what?#1/a.parquet"), tmp_path) as crew:
+        assert crew.run().merged == 600
+        assert crew.rows()["event"].to_pylist() == list(range(600))
+        assert crew.audit().is_exact
+
+
+def test_a_file_by_two_names_is_processed_twice_only_if_that_is_wanted(
+    campaign: Callable[..., Campaign], tmp_path: Path
+) -> None:
+    """A link to a file that is an input already: refused by both names, or kept."""
+    write(tmp_path / "a.parquet", 0, 300)
+    (tmp_path / "b.parquet").symlink_to("a.parquet")
+    inputs = {"files": [str(tmp_path / "*.parquet")]}
+    with pytest.raises(InputError, match=r"a\.parquet and \S+b\.parquet are one file by two names"):
+        Crew(campaign("copy", inputs=inputs), tmp_path)
+    with Crew(campaign("copy", inputs=inputs | {"duplicates": "keep"}), tmp_path) as crew:
+        assert crew.run().merged == 600
+        assert sorted(crew.rows()["event"].to_pylist()) == sorted([*range(300)] * 2)
+        assert crew.audit().is_exact
+
+
+def test_objects_that_seem_to_be_the_same_are_told(
+    campaign: Callable[..., Campaign], tmp_path: Path, moto_server: S3Server
+) -> None:
+    """Equal ETags under two keys: both are processed, and a warning says so, once."""
+    body = Path(write(tmp_path / "a.parquet", 0, 50)).read_bytes()
+    with environment(moto_server.environment):
+        for key in ("x?.parquet", "y#.parquet"):
+            Bucket("data").call("put_object", Key=f"{tmp_path.name}/{key}", Body=body)
+        inputs = {"files": [f"s3://data/{tmp_path.name}"]}
+        for _ in range(2):
+            with Crew(campaign("copy", inputs=inputs), tmp_path) as crew:
+                (warning,) = crew.journal("warning")
+        assert f"{tmp_path.name}/x?.parquet and s3://data/{tmp_path.name}/y#.parquet seem to be" in warning.reason
+        with Crew(campaign("copy", name="kept", inputs=inputs | {"duplicates": "keep"}), tmp_path) as crew:
+            assert crew.journal("warning") == ()
+            assert crew.run().merged == 100

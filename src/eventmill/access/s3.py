@@ -70,9 +70,12 @@ class Bucket:
         except Exception as error:  # as in `call`
             raise self._told(error, method="get_object") from error
 
-    def keys(self, prefix: str) -> Iterator[tuple[str, int]]:
-        """Keys that begin with `prefix`, and their sizes; each once, though rclone may list a new one twice."""
-        values: dict[str, Any] = {"Prefix": prefix}
+    def keys(self, prefix: str, *, delimiter: str = "") -> Iterator[tuple[str, int]]:
+        """Keys that begin with `prefix`, and their sizes; each once, though rclone may list a new one twice.
+
+        With a `delimiter`, only those that have none behind `prefix`.
+        """
+        values: dict[str, Any] = {"Prefix": prefix} | ({"Delimiter": delimiter} if delimiter else {})
         seen: set[str] = set()
         while True:
             page = self.call("list_objects_v2", **values)
@@ -83,6 +86,16 @@ class Bucket:
             if not page.get("IsTruncated") or not page.get("NextContinuationToken"):
                 return
             values["ContinuationToken"] = page["NextContinuationToken"]
+
+    def has(self, key: str) -> bool:
+        """Whether there is an object under just this key, so far as one may know: who may list may not read."""
+        try:
+            self.call("head_object", Key=key)
+        except S3Error as error:
+            if error.is_missing or error.status in (400, 403):
+                return False
+            raise
+        return True
 
     def endpoint(self) -> str:
         """The server's address."""

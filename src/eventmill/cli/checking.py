@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.text import Text
 
 from eventmill.access.retrying import hastily
-from eventmill.campaign import Campaign, Unreadable, read_campaign
+from eventmill.campaign import Campaign, Duplicates, Unreadable, merged_suffix, read_campaign
 from eventmill.cli.named import CampaignFile
 from eventmill.cli.screen import facts, screen
 from eventmill.clusters import read_profile
@@ -17,10 +17,11 @@ from eventmill.errors import InputError, LedgerError
 from eventmill.formats.schemas import schema_from_columns
 from eventmill.ledger import open_ledger
 from eventmill.model import NewInput
-from eventmill.opening import find_record, list_inputs, source_spec, split
+from eventmill.opening import find_record, list_inputs, same_content, source_spec, split
 from eventmill.payloads.finding import find_payload
 from eventmill.quantities import counted
 from eventmill.store import open_store
+from eventmill.store_mark import check_store_is_free, check_store_is_ours
 
 
 def validate(campaign_file: CampaignFile) -> None:
@@ -49,13 +50,16 @@ def _payload(campaign: Campaign) -> str:
 
 
 def _inputs(campaign: Campaign) -> str:
-    urls = list_inputs(campaign)
-    spec = source_spec(campaign, urls)
+    named = list_inputs(campaign)
+    urls, spec = named.urls, source_spec(campaign, named)
     found, unreadable = split(urls, spec, folder=str(Path.cwd()))
     left_out = _left_out(campaign, found, unreadable)
     events = sum(item.events for item in found)
     if not events:
         raise InputError(f"the {counted(len(urls), 'input')} of campaign '{campaign.name}' hold no event.")
+    twice = same_content((item.url, item.identity) for item in found)
+    if twice and campaign.inputs.duplicates is Duplicates.REFUSE:
+        left_out += "".join(f"; warning: {line}" for line in twice)
     return f"{counted(len(found), 'input')} ({spec.format}) with {counted(events, 'event')}{left_out}"
 
 
@@ -96,9 +100,24 @@ def check_store(campaign: Campaign) -> str:
 
 def _store(campaign: Campaign) -> str:
     place = check_store(campaign)
+    _check_mark(campaign)
     merge = campaign.output.merge
     size = f"at multiples of {counted(merge.events, 'event')}" if merge.events else f"at {merge.bytes:,} bytes"
     return f"{place}; files are cut {size}"
+
+
+def _check_mark(campaign: Campaign) -> None:
+    """Raise `StoreTaken` if the store is another campaign's of this name, or shows more than the ledger knows."""
+    store = open_store(campaign.store_url, credentials=campaign.credentials)
+    ledger = (
+        open_ledger(campaign.ledger_url) if "://" in campaign.ledger or Path(campaign.ledger).exists() else None
+    )
+    record = find_record(ledger, campaign.name) if ledger is not None else None
+    suffix = merged_suffix(campaign.model_dump(mode="json"))
+    if ledger is None or record is None:
+        check_store_is_free(store, campaign.name, suffix=suffix)
+    elif record.store_url == campaign.store_url:
+        check_store_is_ours(ledger, store, record, suffix=suffix)
 
 
 def _cluster(campaign: Campaign) -> str:

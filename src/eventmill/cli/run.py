@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from eventmill.campaign import Campaign, read_campaign
 from eventmill.cli.asked import asked_at
@@ -21,7 +22,7 @@ from eventmill.errors import CampaignRests, EventmillError, Interrupted, Prefect
 from eventmill.flows.interrupts import heard, is_interrupted
 from eventmill.leading import leading
 from eventmill.model import Wanted
-from eventmill.opening import Changed, Opened, open_campaign
+from eventmill.opening import WARNING, Changed, Opened, open_campaign
 from eventmill.opening import reopen as reopen_campaign
 
 
@@ -133,6 +134,8 @@ def _prepare(campaign: Campaign) -> None:
 def tell(console: Console, opened: Opened, result: dict[str, Any]) -> None:
     """The end in a few lines: what was done, where it is, and what to do next."""
     events, store = result["events"], opened.record.store_url
+    for warning in opened.ledger.journal(opened.record.id, WARNING):
+        console.print(Text.assemble(("warning", "bold yellow"), f": {warning.reason}"), soft_wrap=True)
     wanted = opened.ledger.campaign(opened.record.name).wanted
     if wanted is not Wanted.RUN:
         console.print(f"Campaign {wanted}; 'eventmill run' goes on with it.")

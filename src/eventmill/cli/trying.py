@@ -81,10 +81,11 @@ def try_payload(
 
 
 def _open_input(campaign: Campaign, number: int) -> Source:
-    urls = list_inputs(campaign)
-    if number >= len(urls):
-        raise InputError(f"there is no input {number}: the campaign has {counted(len(urls), 'input')}, from 0.")
-    return open_source(urls[number], source_spec(campaign, urls))
+    named = list_inputs(campaign)
+    if number >= len(named.urls):
+        has = counted(len(named.urls), "input")
+        raise InputError(f"there is no input {number}: the campaign has {has}, from 0.")
+    return open_source(named.urls[number], source_spec(campaign, named))
 
 
 def _set_up(campaign: Campaign) -> Callable[[Any, Where], object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import timedelta
@@ -70,6 +71,7 @@ class CampaignVerbs(Database):
             tx.execute(
                 sa.insert(schema.campaign).values(
                     name=name,
+                    uid=secrets.token_hex(16),
                     spec=dict(spec),
                     rules=_rules_to_json(rules),
                     payload=code.digest,
@@ -92,6 +94,12 @@ class CampaignVerbs(Database):
                 )
             return campaign_by(tx, schema.campaign.c.id == found.id)
 
+    def campaign_numbered(self, campaign_id: int) -> CampaignRecord:
+        """The campaign of that number; `LedgerError` if it was restarted or removed."""
+        with self.reading() as tx:
+            found = tx.execute(sa.select(schema.campaign).where(schema.campaign.c.id == campaign_id)).first()
+            return _known(campaign_id, found)
+
     def campaigns(self) -> tuple[CampaignRecord, ...]:
         """All campaigns, in the order in which they were opened."""
         with self.reading() as tx:
@@ -99,11 +107,19 @@ class CampaignVerbs(Database):
             return tuple(campaign_by(tx, schema.campaign.c.id == number) for number in ids)
 
     def change_campaign(
-        self, campaign_id: int, *, spec: Mapping[str, Any], rules: Rules, code: PayloadCode, reason: str
+        self,
+        campaign_id: int,
+        *,
+        spec: Mapping[str, Any],
+        rules: Rules,
+        code: PayloadCode,
+        store_url: str,
+        reason: str,
     ) -> None:
         """Go on with another spec, other rules or other code; what is done stays as it is.
 
-        More work may be wanted now, so the campaign is open again. The journal keeps the `reason`.
+        `store_url` may be another address of the same store, never another store. More work may be wanted now, so
+        the campaign is open again. The journal keeps the `reason`.
         """
         with self.writing() as tx:
             keep_code(tx, code)
@@ -111,7 +127,13 @@ class CampaignVerbs(Database):
             tx.execute(
                 sa.update(schema.campaign)
                 .where(schema.campaign.c.id == campaign_id)
-                .values(spec=dict(spec), rules=_rules_to_json(rules), payload=code.digest, closed_at=None)
+                .values(
+                    spec=dict(spec),
+                    rules=_rules_to_json(rules),
+                    payload=code.digest,
+                    store_url=store_url,
+                    closed_at=None,
+                )
             )
 
     def add_inputs(self, campaign_id: int, inputs: Sequence[NewInput]) -> tuple[Input, ...]:
@@ -354,7 +376,10 @@ def campaign_by(tx: sa.Connection, condition: sa.ColumnElement[bool]) -> Campaig
 
 def locked(tx: sa.Connection, campaign_id: int) -> CampaignRecord:
     """The campaign, held against every other writing verb until this transaction ends."""
-    row = tx.execute(_HELD_CAMPAIGN, {"b_campaign": campaign_id}).first()
+    return _known(campaign_id, tx.execute(_HELD_CAMPAIGN, {"b_campaign": campaign_id}).first())
+
+
+def _known(campaign_id: int, row: sa.Row[Any] | None) -> CampaignRecord:
     if row is None:
         raise LedgerError(f"the ledger has no campaign number {campaign_id}; it was restarted or removed.")
     return _record(row)
@@ -363,6 +388,7 @@ def locked(tx: sa.Connection, campaign_id: int) -> CampaignRecord:
 def _record(row: sa.Row[Any]) -> CampaignRecord:
     return CampaignRecord(
         id=row.id,
+        uid=row.uid,
         name=row.name,
         spec=row.spec,
         rules=_rules_from_json(row.rules),

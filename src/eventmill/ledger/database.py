@@ -74,6 +74,7 @@ class Database:
         """`clock` is settable for tests; without it the database's own time counts."""
         self.engine = engine
         self.url = engine.url.render_as_string(hide_password=False)
+        self.address = engine.url.render_as_string(hide_password=True)
         self._clock = clock
 
     def disconnect(self) -> None:

@@ -24,6 +24,12 @@ class Readings(Database):
         with self.reading() as tx:
             return read_counts(tx, campaign_id)
 
+    def newest_attempt(self) -> int:
+        """The attempt that was drawn last; 0 before the first."""
+        with self.reading() as tx:
+            counter = schema.counter.c
+            return int(tx.execute(sa.select(counter.value).where(counter.name == "attempt")).scalar_one())
+
     def audit(self, campaign_id: int) -> tuple[str, ...]:
         """What is wrong with the ledger itself, one line each; empty when every input is partitioned exactly."""
         with self.reading() as tx:

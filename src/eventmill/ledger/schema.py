@@ -11,7 +11,7 @@ from sqlalchemy.types import TypeDecorator
 from eventmill.model import Wanted
 from eventmill.states import State
 
-VERSION = 2
+VERSION = 3
 """Raised with every change of these tables that statements see; a ledger of another version is refused by name."""
 
 metadata = sa.MetaData()
@@ -76,6 +76,7 @@ campaign = sa.Table(
     metadata,
     sa.Column("id", BigId, primary_key=True),
     sa.Column("name", sa.String, nullable=False, unique=True),
+    sa.Column("uid", sa.String(32), nullable=False, unique=True),  # in all ledgers: its store bears it, too
     sa.Column("spec", sa.JSON, nullable=False),
     sa.Column("rules", sa.JSON, nullable=False),
     sa.Column("payload", sa.ForeignKey("code.digest"), nullable=False),

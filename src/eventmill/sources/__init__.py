@@ -12,27 +12,28 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from pathlib import PurePosixPath
 from typing import Any, Protocol
 
 from eventmill.errors import InputError
 from eventmill.model import NewInput, SourceSpec
-from eventmill.sources.files import FileSource, input_identity, is_local, local_path
+from eventmill.sources.addresses import is_local, local_path, object_of
+from eventmill.sources.files import FileSource, input_identity
 from eventmill.sources.generated import generated_urls, open_generated
-from eventmill.sources.naming import expand, named_tree, told_format
+from eventmill.sources.naming import Named, find_inputs, suffix_of, told_format
 from eventmill.sources.parquet import open_parquet
 from eventmill.sources.partitions import partition_types
 from eventmill.sources.root import open_root
 
 __all__ = [
     "OPEN_FILES",
+    "Named",
     "Source",
-    "expand",
+    "find_inputs",
     "generated_urls",
     "identity_of",
     "input_formats",
     "look",
-    "named_tree",
+    "object_of",
     "open_source",
     "partition_types",
     "source_format",
@@ -90,7 +91,7 @@ def _added() -> Mapping[str, EntryPoint]:
 
 
 def _told(url: str) -> str | None:
-    suffix = PurePosixPath(url).suffix.removeprefix(".").lower()
+    suffix = suffix_of(url).removeprefix(".")
     return told_format(url) or (suffix if suffix in _added() else None)
 
 

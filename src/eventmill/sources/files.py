@@ -12,11 +12,10 @@ import weakref
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, BinaryIO
 
-from eventmill.access import scheme
-from eventmill.errors import AccessError, InputError
+from eventmill.errors import InputError
+from eventmill.sources.addresses import is_local, local_path
 from eventmill.sources.places import place
 from eventmill.sources.remote import RemoteFile
 
@@ -26,19 +25,6 @@ KEPT_BYTES = 32 << 20
 Storage formats decode whole clusters, so ranges shorter than a cluster would decode it again and again:
 243 ranges of 10 events from a ROOT cluster of 2,421 with 51 branches took 5 s without and 0.25 s with it.
 """
-
-
-def local_path(url: str) -> Path:
-    """The absolute path that `url` means: a plain path, or `file://` and a path."""
-    return Path(os.path.expanduser(url.partition("://")[2] if "://" in url else url)).absolute()
-
-
-def is_local(url: str) -> bool:
-    """Whether `url` means a path on this machine. InputError if a password stands in it."""
-    try:
-        return scheme(url) is None
-    except AccessError as error:
-        raise InputError(str(error)) from None
 
 
 @dataclass(frozen=True, slots=True)

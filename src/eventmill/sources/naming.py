@@ -1,59 +1,127 @@
-"""What a user writes for inputs (paths, urls, globs, folders, lists), and the files that are meant. Opens none."""
+"""What a user writes for inputs (paths, urls, globs, folders, lists), and the files that are meant. Opens none.
+
+What exists literally is meant, whatever characters its name has; only then is it a pattern, or `file.root:tree`.
+"""
 
 from __future__ import annotations
 
 import glob
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from pathlib import Path
-from urllib.parse import urlsplit
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 
 from eventmill.access import scheme
 from eventmill.access.s3 import Bucket, S3Error
 from eventmill.errors import AccessError, InputError
-from eventmill.sources.files import is_local, local_path
+from eventmill.sources.addresses import canonical, is_local, local_path, object_of, path_of, written_path
 
 SUFFIXES = {".root": "root", ".parquet": "parquet", ".parq": "parquet", ".pq": "parquet"}
 """Which format a file name tells."""
 
 LISTED_AT_ONCE = 16
 
-_TREE = re.compile(r"(?P<file>.+\.root)(?::(?P<tree>[^:]+))", re.IGNORECASE)
+_TREE = re.compile(r"(?P<file>.+\.root):(?P<tree>[^:]+)", re.IGNORECASE | re.DOTALL)
 
 
-def expand(files: Sequence[str], *, credentials: str | None = None) -> tuple[str, ...]:
-    """Paths, urls, globs (`**` included), folders of Parquet files and `@lists` to files, without trees.
+@dataclass(frozen=True, slots=True)
+class Named:
+    """The canonical addresses of all inputs, in campaign order, and the tree to read in each, if one was named."""
 
-    Patterns in the order given, what one matches sorted. A file named twice, also through a link, appears once,
-    at its first place: its events are counted once. InputError for what matches no file.
+    urls: tuple[str, ...]
+    tree: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Match:
+    """What one pattern means: addresses, and the tree that was written behind it."""
+
+    pattern: str
+    urls: tuple[str, ...]
+    tree: str | None = None
+
+
+def find_inputs(
+    files: Sequence[str], *, tree: str | None = None, credentials: str | None = None, keep_duplicates: bool = False
+) -> Named:
+    """The files that are meant by paths, urls, globs (`**` included), folders of Parquet files and `@lists`.
+
+    Patterns in the order given, what one matches sorted. One address, however it is written and however often it
+    is matched, is one input, at its first place. Two addresses of one file (links) are refused by both names: its
+    events would be counted twice, which `keep_duplicates` asks for. InputError for what matches no file, and where
+    `tree` and all `file.root:tree` do not agree on one.
     """
-    patterns = [split_tree(pattern)[0] for pattern in written_out(files)]
-    remote = [pattern for pattern in patterns if not is_local(pattern)]
-    with ThreadPoolExecutor(LISTED_AT_ONCE) as pool:
-        tasks = [pool.submit(copy_context().run, _matches_remote, pattern, credentials) for pattern in remote]
-        matched = dict(zip(remote, [task.result() for task in tasks], strict=True))
+    patterns = list(_written_out(files))
+    with ThreadPoolExecutor(LISTED_AT_ONCE) as pool:  # those that wait for answers wait together
+        tasks = [
+            None if is_local(pattern) else pool.submit(copy_context().run, _match_remote, pattern, credentials)
+            for pattern in patterns
+        ]
+        matches = [
+            _match_local(pattern) if task is None else task.result()
+            for pattern, task in zip(patterns, tasks, strict=True)
+        ]
     found: dict[str, str] = {}
-    for pattern in patterns:
-        if pattern in matched:
-            found |= {name: name for name in matched[pattern] if name not in found}
-        else:
-            for name in _matches_local(pattern):
-                found.setdefault(os.path.realpath(local_path(name)), name)
+    for match in matches:
+        for url in match.urls:
+            found.setdefault(object_of(url), canonical(url))
     if not found:
         raise InputError("no input files were given.")
-    return tuple(found.values())
+    urls = tuple(found.values())
+    if not keep_duplicates:
+        _refuse_links(urls)
+    return Named(urls, _one_tree(matches, tree))
 
 
-def written_out(files: Sequence[str]) -> Iterator[str]:
+def told_format(url: str) -> str | None:
+    """Which format the name of a file tells."""
+    return SUFFIXES.get(suffix_of(url))
+
+
+def suffix_of(url: str) -> str:
+    """The end of a file's name, such as `.root`, in small letters."""
+    return PurePosixPath(path_of(url)).suffix.lower()
+
+
+def _refuse_links(urls: Sequence[str]) -> None:
+    """InputError for two names of one local file: a symbolic or hard link of the other."""
+    seen: dict[tuple[int, int] | str, str] = {}
+    for url in urls:
+        if not is_local(url):
+            continue
+        path = local_path(url)
+        status = path.stat()
+        first = seen.setdefault((status.st_dev, status.st_ino) if status.st_ino else os.path.realpath(path), url)
+        if first != url:
+            raise InputError(
+                f"{first} and {url} are one file by two names (a link), so its events would be counted twice. "
+                "Name one of them, or set 'inputs.duplicates: keep'."
+            )
+
+
+def _one_tree(matches: Sequence[_Match], tree: str | None) -> str | None:
+    wanted = {} if tree is None else {tree: "inputs.tree"}
+    for match in matches:
+        if match.tree is not None:
+            wanted.setdefault(match.tree, match.pattern)
+    if len(wanted) > 1:
+        said = ", ".join(f"'{name}' ({by})" for name, by in wanted.items())
+        raise InputError(f"a campaign reads one tree, here are {len(wanted)}: {said}. Divide it.")
+    return next(iter(wanted), None)
+
+
+def _written_out(files: Sequence[str]) -> Iterator[str]:
     """The same patterns with each `@FILE` replaced by its lines; '#' begins a comment."""
     for pattern in files:
-        if not pattern.startswith("@") or local_path(pattern).is_file():
+        if "\0" in pattern:
+            raise InputError(f"{pattern!r} holds a zero byte, which no address has.")
+        if not pattern.startswith("@") or os.path.lexists(pattern):
             yield pattern
             continue
-        path = Path(pattern[1:]).expanduser()
+        path = Path(written_path(pattern[1:]))
         try:
             lines = path.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
@@ -62,53 +130,51 @@ def written_out(files: Sequence[str]) -> Iterator[str]:
                 f"the list of inputs {path} cannot be read: {reason} (looked in {os.getcwd()})."
             ) from None
         for line in lines:
-            entry = re.sub(r"(^|\s)#.*", "", line).strip()
-            if entry.startswith("@"):
+            entry = line.strip()
+            if "\0" in entry or not (entry and is_local(entry) and os.path.lexists(written_path(entry))):
+                entry = re.sub(r"(^|\s)#.*", "", entry).strip()
+            if entry.startswith("@") and not os.path.lexists(entry):
                 raise InputError(f"{path} names another list, '{entry}'; name it in the campaign.")
             if entry:
                 yield entry
 
 
-def split_tree(pattern: str) -> tuple[str, str | None]:
-    """`file.root:tree`, as uproot writes it, in two; a local file that is really called so is one."""
+def _match_local(pattern: str) -> _Match:
+    """The files that are there, the tree taken off if nothing is there with it."""
     named = _TREE.fullmatch(pattern)
-    if named is None or (is_local(pattern) and local_path(pattern).is_file()):
-        return pattern, None
-    return named["file"], named["tree"]
+    if named is not None and not os.path.lexists(written_path(pattern)):
+        return _Match(pattern, tuple(_local_files(named["file"])), named["tree"])
+    return _Match(pattern, tuple(_local_files(pattern)))
 
 
-def named_tree(files: Sequence[str], tree: str | None) -> str | None:
-    """The one tree that `tree` and all `file.root:tree` agree on; InputError if they do not."""
-    wanted = {} if tree is None else {tree: "inputs.tree"}
-    for pattern in written_out(files):
-        named = split_tree(pattern)[1]
-        if named is not None:
-            wanted.setdefault(named, pattern)
-    if len(wanted) > 1:
-        said = ", ".join(f"'{name}' ({by})" for name, by in wanted.items())
-        raise InputError(f"a campaign reads one tree, here are {len(wanted)}: {said}. Divide it.")
-    return next(iter(wanted), None)
-
-
-def told_format(url: str) -> str | None:
-    """Which format the name of a file tells."""
-    path = url if is_local(url) else urlsplit(url).path
-    return SUFFIXES.get(Path(path).suffix.lower())
-
-
-def _matches_local(pattern: str) -> list[str]:
-    path = local_path(pattern)
-    if path.is_file():  # also when its name holds the characters of a pattern
-        return [_plain(pattern)]
-    if path.is_dir():
-        folder = _plain(pattern).rstrip("/")
-        inside = sorted(name for name in glob.glob(f"{glob.escape(folder)}/**", recursive=True))
+def _local_files(pattern: str) -> list[str]:
+    path = written_path(pattern)
+    if os.path.isfile(path):
+        return [path]
+    if os.path.isdir(path):
+        folder = path.rstrip("/") or "/"
+        inside = sorted(glob.glob(f"{glob.escape(folder)}/**", recursive=True))
         return _parts_of(pattern, [name for name in inside if os.path.isfile(name)], folder)
-    names = sorted(name for name in glob.glob(_plain(pattern), recursive=True) if os.path.isfile(name))
+    known, rest = _divided(path, os.path.isdir)
+    names = sorted(name for name in glob.glob(glob.escape(known) + rest, recursive=True) if os.path.isfile(name))
     if not names:
-        what = "matches no file" if glob.has_magic(pattern) else "does not exist"
+        what = "matches no file" if glob.has_magic(rest) else "does not exist"
         raise InputError(f"{pattern} {what} (looked in {os.getcwd()}).")
     return names
+
+
+def _divided(path: str, is_folder: Callable[[str], bool]) -> tuple[str, str]:
+    """`path` in two: the folders that exist as they are written, with their '/', and what may be a pattern.
+
+    A folder that holds the characters of a pattern is asked for; the others need not be.
+    """
+    known, rest = "", path
+    while "/" in rest:
+        name, _, behind = rest.partition("/")
+        if glob.has_magic(name) and not is_folder(known + name):
+            break
+        known, rest = f"{known}{name}/", behind
+    return known, rest
 
 
 def _parts_of(pattern: str, names: Sequence[str], folder: str) -> list[str]:
@@ -116,58 +182,67 @@ def _parts_of(pattern: str, names: Sequence[str], folder: str) -> list[str]:
     parts = [
         name
         for name in names
-        if told_format(name) == "parquet"
-        and not any(part.startswith(("_", ".")) for part in name[len(folder) :].strip("/").split("/"))
+        if not any(part.startswith(("_", ".")) for part in name[len(folder) :].strip("/").split("/"))
     ]
-    if not parts:
+    others = [name for name in parts if told_format(name) != "parquet"]
+    if len(others) == len(parts):
         raise InputError(
             f"{pattern} is a folder without Parquet files; write {pattern.rstrip('/')}/*.root for others in it."
+        )
+    if others:
+        raise InputError(
+            f"the folder {pattern} holds {len(parts) - len(others)} Parquet files, and {len(others)} others, such "
+            f"as {others[0]}. Say which are meant, as in {pattern.rstrip('/')}/**/*.parquet, or move the others "
+            "away."
         )
     return parts
 
 
-def _plain(name: str) -> str:
-    """A relative path stays one, so that what is written into outputs does not depend on the folder."""
-    return str(local_path(name)) if "://" in name else os.path.expanduser(name)
-
-
-def _matches_remote(pattern: str, credentials: str | None) -> list[str]:
-    protocol = scheme(pattern)
+def _match_remote(pattern: str, credentials: str | None) -> _Match:
+    protocol, url = scheme(pattern), canonical(pattern)
     if protocol in ("s3", "s3a"):
         try:
-            return _matches_s3(pattern, credentials)
+            return _match_s3(url, credentials)
         except S3Error as error:
             raise InputError(f"{pattern} cannot be listed: {str(error).rstrip('.')}.") from error
         except AccessError as error:
             raise InputError(f"{pattern}: {error}") from error
-    if "*" in pattern:
+    named = _TREE.fullmatch(url)
+    url, tree = (url, None) if named is None else (named["file"], named["tree"])
+    if "*" in path_of(url):
         raise InputError(
             f"{pattern}: '{protocol}://' has no listing that '*' could be looked up in. Name each file, or write "
             "them into a file, one on each line, and name that: '@files.txt'."
         )
-    return [pattern]
+    return _Match(pattern, (url,), tree)
 
 
-def _matches_s3(pattern: str, credentials: str | None) -> list[str]:
+def _match_s3(url: str, credentials: str | None) -> _Match:
+    place, _, key = url.partition("://")[2].partition("/")
+    bucket, base = Bucket(place, credentials), f"s3://{place}/"
+    named = _TREE.fullmatch(key)
+    for name, tree in [(key, None), *([(named["file"], named["tree"])] if named else [])]:
+        if keys := _s3_keys(bucket, name, url, base):
+            return _Match(url, tuple(keys), tree)
+    what = "matches no object" if glob.has_magic(key) else "does not exist"
+    raise InputError(f"{url} {what} at {bucket.endpoint()}.")
+
+
+def _s3_keys(bucket: Bucket, key: str, url: str, base: str) -> list[str]:
+    """The addresses of the object, the data set, or the objects that `key` means, in this order; empty if none."""
+    if key and not key.endswith("/") and bucket.has(key):
+        return [base + key]
+    folder = key.rstrip("/")
+    below = [base + name for name, _ in bucket.keys(f"{folder}/" if folder else "") if not name.endswith("/")]
+    if below:
+        return _parts_of(url, sorted(below), base + folder)
+    if not glob.has_magic(key):
+        return []
     from fsspec.utils import glob_translate
 
-    place, _, key = pattern.partition("://")[2].partition("/")
-    bucket, base = Bucket(place, credentials), f"{pattern.partition('://')[0]}://{place}/"
-    if not glob.has_magic(key):
-        folder = key.rstrip("/")
-        # One request: a file is listed before what is below a folder of the same name.
-        found = [name for name, _ in bucket.keys(folder)] if folder else [name for name, _ in bucket.keys("")]
-        if key in found:
-            return [base + key]
-        below = sorted(base + name for name in found if not folder or name.startswith(f"{folder}/"))
-        if not below:
-            raise InputError(f"{pattern} does not exist at {bucket.endpoint()}.")
-        return _parts_of(pattern, below, base + folder)
-    fixed = re.split(r"[*?\[]", key)[0]
-    matching = re.compile(glob_translate(key))
-    names = sorted(
-        base + name for name, _ in bucket.keys(fixed) if matching.match(name) and not name.endswith("/")
+    known, rest = _divided(key, lambda name: next(bucket.keys(f"{name}/"), None) is not None)
+    matching = re.compile(re.escape(known) + glob_translate(rest))
+    fixed = known + re.split(r"[*?\[]", rest)[0]
+    return sorted(
+        base + name for name, _ in bucket.keys(fixed) if matching.fullmatch(name) and not name.endswith("/")
     )
-    if not names:
-        raise InputError(f"{pattern} matches no object at {bucket.endpoint()}.")
-    return names

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from eventmill.errors import InputError
 from eventmill.model import SourceSpec
+from eventmill.sources.addresses import path_of
 
 NULL = "__HIVE_DEFAULT_PARTITION__"
 """How Hive and all after it write that there is no value."""
@@ -21,7 +22,7 @@ _TYPES = {"int64": pa.int64(), "string": pa.string()}
 
 def named_in_folders(url: str) -> dict[str, str | None]:
     """The columns and values in the folders of `url`, in their order."""
-    folders = (part.partition("=") for part in url.partition("?")[0].split("/")[:-1])
+    folders = (part.partition("=") for part in path_of(url).split("/")[:-1])
     found = {unquote(name): unquote(value) for name, equals, value in folders if name and equals}
     return {name: None if value == NULL else value for name, value in found.items()}
 

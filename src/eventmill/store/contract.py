@@ -57,6 +57,9 @@ class Store(Protocol):
     def keys(self, prefix: str = "") -> Iterator[str]:
         """All keys below `prefix` (whole parts: 'a' is not above 'ab/c'), sorted."""
 
+    def sizes(self, beginning: str) -> dict[str, int]:
+        """Bytes by key of the objects at the top of the store (no '/' in the key) whose key begins so."""
+
     def sweep_temporaries(self) -> int:
         """Remove what killed writers left behind, never what a living one needs; how many there were."""
 

@@ -143,6 +143,24 @@ class FolderStore:
                 if not os.path.basename(path).startswith("."):
                     yield path[len(self.url) + 1 :]
 
+    def sizes(self, beginning: str) -> dict[str, int]:
+        """One listing of the folder itself; hidden files are left out."""
+        found: dict[str, int] = {}
+        with _told(f"{self.root} cannot be listed"):
+            try:
+                entries = os.scandir(self.root)
+            except FileNotFoundError:
+                return found
+            with entries:
+                for entry in entries:
+                    if not entry.name.startswith(beginning) or entry.name.startswith("."):
+                        continue
+                    with contextlib.suppress(FileNotFoundError):  # gone meanwhile
+                        status = entry.stat()
+                        if stat.S_ISREG(status.st_mode):
+                            found[entry.name] = status.st_size
+        return found
+
     def sweep_temporaries(self) -> int:
         """Remove this host's temporaries that no living writer has locked.
 

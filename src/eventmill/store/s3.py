@@ -161,6 +161,14 @@ class S3Store:
             found = [key[cut:] for key, _ in self._bucket.keys(f"{whole}/" if whole else "")]
         yield from sorted(key for key in found if is_key(key))
 
+    def sizes(self, beginning: str) -> dict[str, int]:
+        """Page by page; what stands deeper is left out by the server."""
+        whole = f"{self.prefix}/{beginning}" if self.prefix else beginning
+        cut = len(whole) - len(beginning)
+        with self._told(f"{self.url} cannot be listed"):
+            found = {key[cut:]: size for key, size in self._bucket.keys(whole, delimiter="/")}
+        return {key: size for key, size in found.items() if is_key(key) and "/" not in key}
+
     def sweep_temporaries(self) -> int:
         """Abort uploads below this store that began two days ago, by the server's own clock."""
         swept = 0
