@@ -21,8 +21,9 @@ from eventmill.coordinator import Coordinator
 from eventmill.errors import ClusterError, LedgerError, PrefectAway
 from eventmill.flows.beside import PREFECT_PATIENCE_SECONDS
 from eventmill.flows.cluster import set_scheduler_up
-from eventmill.flows.members import Members
+from eventmill.flows.members import METRIC, Members
 from eventmill.flows.reaching import if_it_answers, is_no_answer
+from eventmill.flows.replacing import replace_silent
 from eventmill.model import Block
 from eventmill.tasks.process import process_block
 
@@ -202,13 +203,21 @@ class InFlight:
                 self._let_go(key, "its worker vanished; the ledger gave its events to others")
 
     def _drop_forsaken(self) -> None:
-        """Let go of tasks whose block the ledger took back long ago: a worker that hangs never answers."""
+        """Let go of tasks whose block the ledger took back long ago: a worker that hangs never answers.
+
+        Dask hears of it, and would find its thread free once the task is called off: it gets no more of them.
+        """
         blocks, now = self._coordinator.blocks(), time.monotonic()
-        patience = self._coordinator.campaign.limits.lease.total_seconds()
+        patience, forsaken = self._coordinator.campaign.limits.lease.total_seconds(), list[str]()
         for key, flight in list(self._flights.items()):
             if flight.block.id in blocks:
                 self._gone_since.pop(key, None)
             elif now - self._gone_since.setdefault(key, now) > patience:
+                forsaken.append(key)
+        if forsaken:
+            hanging = self._runner.client.run_on_scheduler(_workers_of, keys=forsaken)
+            replace_silent(self._runner, hanging)
+            for key in forsaken:
                 self._let_go(key, "its worker does not answer; the ledger gave its events to others")
 
     def _let_go(self, key: str, reason: str) -> None:
@@ -232,6 +241,13 @@ def _queued(dask_scheduler: Any, keys: list[str]) -> list[str]:
     """Those of the tasks that no worker has."""
     tasks = {key: dask_scheduler.tasks.get(key) for key in keys}
     return [key for key, task in tasks.items() if task is not None and task.state in ("queued", "no-worker")]
+
+
+def _workers_of(dask_scheduler: Any, keys: list[str]) -> dict[str, str | None]:
+    """The workers that are at these tasks, as holders by address."""
+    tasks = [dask_scheduler.tasks.get(key) for key in keys]
+    workers = [task.processing_on for task in tasks if task is not None and task.processing_on is not None]
+    return {worker.address: worker.metrics.get(METRIC) for worker in workers}
 
 
 def fetch(future: distributed.Future[Any]) -> Any:
