@@ -12,6 +12,7 @@ import random
 import shutil
 import signal
 import time
+import urllib.error
 import urllib.request
 from collections import Counter, deque
 from collections.abc import Sequence
@@ -380,10 +381,11 @@ class Storm:
 
     def _server_answers(self) -> bool:
         for process in self._of_kind(Kind.SERVER):
-            with contextlib.suppress(OSError, psutil.Error):
+            with contextlib.suppress(OSError, psutil.Error):  # refused by it is answered, too
                 url = f"http://127.0.0.1:{process.cmdline()[-1]}/api/health"
-                with urllib.request.urlopen(url, timeout=2):
-                    return True
+                with contextlib.suppress(urllib.error.HTTPError):
+                    urllib.request.urlopen(url, timeout=2).close()
+                return True
         return False
 
     def _count(self) -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -237,6 +238,31 @@ def test_a_worker_that_freezes_with_its_answer_holds_nobody_up(mill: Callable[..
     mill(story, processes=True)
 
 
+def test_a_worker_that_hangs_at_a_block_is_replaced_though_it_is_heard_of(mill: Callable[..., None]) -> None:
+    """It gives heartbeats, and its thread waits for ever: Dask would find it free once its task is called off."""
+
+    def hang() -> None:  # within, so that it travels whole
+        from eventmill import worker
+
+        worker.open_scratch = lambda: time.sleep(3600)  # type: ignore[assignment, return-value]
+
+    def story(mill: Mill) -> None:
+        campaign = mill.coordinator.campaign
+        limits = campaign.limits.model_copy(update={"lease": timedelta(seconds=1)})
+        mill.coordinator.campaign = campaign.model_copy(update={"limits": limits})
+        until(lambda: mill.members.slots() == 1)
+        (pid,) = mill.runner.client.run(os.getpid).values()
+        mill.runner.client.run(hang)
+        with InFlight(mill.coordinator, mill.runner, mill.members) as flying:
+            flying.submit(mill.reserve())
+            (holder,) = until_some(lambda: mill.ledger.holders(mill.record.id))
+            mill.ledger.lose(mill.record.id, holders=[holder.holder], reason="lease expired")
+            assert mill.run(flying) == []
+        assert f":{pid}:" in holder.holder and not psutil.pid_exists(pid)
+
+    mill(story, processes=True)
+
+
 def test_a_task_whose_worker_vanished_does_not_begin_again(mill: Callable[..., None]) -> None:
     """Dask queues it once more, for whoever comes; its events are in other blocks by then."""
 
@@ -272,6 +298,11 @@ def until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def until_some(found: Callable[[], Any]) -> Any:
+    until(lambda: bool(found()))
+    return found()
 
 
 def assert_told(flying: InFlight, kind: type[EventmillError], text: str) -> None:
