@@ -126,6 +126,9 @@ class Verdict:
     dealt: list[str] = field(default_factory=list)
     gave_up: list[str] = field(default_factory=list)
     standstill: float = 0.0
+    """The longest one, in seconds."""
+    unhindered: float = 0.0
+    """The longest one, without the time in which processes of this machine waited for a core."""
     standstills: list[str] = field(default_factory=list)
     slowest_start: float = 0.0
     faults: list[str] = field(default_factory=list)
@@ -150,7 +153,8 @@ class Storm:
         self._blows = deque(write_storm(seed) if blows is None else blows)
         self._frozen: list[_Frozen] = []
         self._scratch: set[Path] = set()
-        self._still = 0.0
+        self._still = self._still_unhindered = 0.0
+        self._waited = _waited_for_a_core()
         self._seen: Counts | None = None
         self._started_at = self._looked_at = self._dealt_at = time.monotonic()
         self._searched_at = -math.inf
@@ -217,6 +221,7 @@ class Storm:
         """Whether something got on since the last look; takes note of a standstill."""
         now = time.monotonic()
         step, self._looked_at = min(now - self._looked_at, STEP_SECONDS), now
+        waited, self._waited = max(0.0, _waited_for_a_core() - self._waited), _waited_for_a_core()
         self._thaw_what_is_due()
         if now - self._searched_at > SEARCH_SECONDS:
             self._searched_at = now
@@ -231,6 +236,7 @@ class Storm:
                 self.verdict.slowest_start = max(self.verdict.slowest_start, round(now - self._started_at, 1))
         elif self._counts_now():
             self._still += step
+            self._still_unhindered += max(0.0, step - waited)
         else:
             self._note_standstill()
         return got_on
@@ -246,11 +252,14 @@ class Storm:
         return self._still < 1.0 or self._server_answers()
 
     def _note_standstill(self) -> None:
-        if self._still > self.verdict.standstill:
-            self.verdict.standstill = round(self._still, 1)
+        verdict = self.verdict
+        verdict.standstill = max(verdict.standstill, round(self._still, 1))
+        verdict.unhindered = max(verdict.unhindered, round(self._still_unhindered, 1))
         if self._still > 2 * LEASE_SECONDS:
-            self.verdict.standstills.append(f"{self._still:.1f} s after {self.verdict.dealt[-3:]}")
-        self._still = 0.0
+            verdict.standstills.append(
+                f"{self._still:.1f} s, {self._still_unhindered:.1f} s unhindered, after {verdict.dealt[-3:]}"
+            )
+        self._still = self._still_unhindered = 0.0
 
     def _deal_what_is_due(self) -> None:
         now = time.monotonic()
@@ -393,6 +402,14 @@ class Storm:
         if counted != wanted:
             missing, double = wanted - counted, counted - wanted
             self.verdict.faults.append(f"{missing.total()} events missing, {double.total()} too many")
+
+
+def _waited_for_a_core() -> float:
+    """Seconds in which somebody on this machine waited for a core, since it began; 0 where nobody tells."""
+    with contextlib.suppress(OSError):
+        some, *_ = Path("/proc/pressure/cpu").read_text().splitlines()
+        return int(some.rpartition("total=")[2]) / 1e6
+    return 0.0
 
 
 def _done(counts: Counts) -> int:
