@@ -17,7 +17,8 @@ from prefect_dask.task_runners import DaskTaskRunner
 
 from eventmill.coordinator import Coordinator
 from eventmill.errors import CorruptOutput, PrefectAway, StoreError
-from eventmill.flows.cluster import scheduler_address
+from eventmill.flows.cluster import start_cluster
+from eventmill.flows.encryption import same_cluster
 from eventmill.flows.merge import merge
 from eventmill.flows.reaching import NO_ANSWER, is_no_answer
 from eventmill.flows.silent import Silent
@@ -42,7 +43,8 @@ class MergeBeside:
     def __init__(self, coordinator: Coordinator, runner: DaskTaskRunner) -> None:
         self._store = coordinator.store
         self._opened = coordinator.opened
-        self._address = scheduler_address(runner)
+        start_cluster(runner)
+        self._cluster = same_cluster(runner)
         self._losses = Losses(self._opened)
         self._silent = Silent(self._opened, runner)
         self._running: Future[None] | None = None
@@ -166,7 +168,7 @@ class MergeBeside:
         return True
 
     def _merge(self) -> None:
-        runner: Any = DaskTaskRunner(address=self._address)
+        runner: Any = DaskTaskRunner(**self._cluster)
         self._merging = runner
         with annotate(priority=AHEAD_OF_BLOCKS):
             merge.with_options(task_runner=runner)(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
+from pathlib import Path
 from typing import Any
 
 import dask
@@ -17,9 +19,11 @@ from prefect_dask.task_runners import DaskTaskRunner
 from eventmill.campaign import Campaign
 from eventmill.clusters import Profile, read_profile, worker_count
 from eventmill.errors import ClusterError
+from eventmill.flows.encryption import keys_of, security_of
 from eventmill.flows.forkserver import start_forkserver
 from eventmill.flows.interrupts import check_interrupted, out_of_reach_of_ctrl_c
 from eventmill.flows.leaving import Leaving
+from eventmill.payloads.scratch import private_folder
 
 DASK: dict[str, Any] = {
     # The ledger counts losses; Dask giving up on a task (KilledWorker) would leave its run "Running".
@@ -30,6 +34,12 @@ DASK: dict[str, Any] = {
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.interval": "500ms",
     "distributed.admin.system-monitor.interval": "2s",
+    # Numbers only: its other pages show logs, errors and stacks to whoever reaches them, and ask for no keys.
+    "distributed.scheduler.http.routes": [
+        "distributed.http.scheduler.prometheus",
+        "distributed.http.scheduler.json",
+        "distributed.http.health",
+    ],
 }
 
 LOCAL = "distributed.LocalCluster"
@@ -37,12 +47,15 @@ LOCAL = "distributed.LocalCluster"
 FIRST_WORKER_SECONDS, FIRST_LOOK_SECONDS = 10.0, 0.05
 """How long the first worker is waited for, and how often it is looked for."""
 
-_schedulers: list[str] = []
+_clusters: list[dict[str, Any]] = []
 
 
-def running_scheduler() -> str | None:
-    """Where the scheduler listens that a run in this process started or joined last, None before."""
-    return _schedulers[0] if _schedulers else None
+def running_cluster() -> dict[str, Any] | None:
+    """Address and keys of the cluster that a run in this process started or joined last, None before.
+
+    As `distributed.Client` takes them.
+    """
+    return _clusters[0] if _clusters else None
 
 
 def prepare_cluster(campaign: Campaign) -> Profile:
@@ -53,6 +66,8 @@ def prepare_cluster(campaign: Campaign) -> Profile:
     profile = read_profile(campaign.cluster)
     dask.config.set(DASK | profile.dask)
     if profile.address is None:
+        # Dask's own folder is one that everybody can put something into, or make before us.
+        dask.config.set(temporary_directory=str(private_folder("dask", parent=Path(tempfile.gettempdir()))))
         start_forkserver()
     return profile
 
@@ -67,11 +82,13 @@ def cluster_runner(campaign: Campaign, *, workers: int | None) -> DaskTaskRunner
     # event loop tells with a traceback that nobody waited for it. Each of these has a level of its own.
     for name in ("distributed", "distributed.client", "tornado.application", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    security = security_of(profile)
+    secured = {} if security is None else {"security": security}
     if profile.address is not None:
-        return DaskTaskRunner(address=profile.address)
+        return DaskTaskRunner(address=profile.address, client_kwargs=secured)
     workers = workers or worker_count(profile)
     # Without workers at first: Dask would wait for each of them, and end the run for one that dies meanwhile.
-    arguments: dict[str, Any] = {"n_workers": 0} | profile.arguments
+    arguments: dict[str, Any] = {"n_workers": 0} | secured | profile.arguments
     if profile.cluster_class == LOCAL:
         arguments.setdefault("memory_limit", MEMORY_LIMIT // workers)  # the share that it gives each of so many
     return DaskTaskRunner(
@@ -86,7 +103,7 @@ def start_cluster(runner: DaskTaskRunner) -> None:
     """Start the cluster now if it is not running, out of reach of Ctrl-C. Harmless twice."""
     is_new = runner._client is None
     with out_of_reach_of_ctrl_c():
-        _schedulers[:] = [str(runner.client.scheduler_info(n_workers=0)["address"])]
+        _clusters[:] = [keys_of(runner)]
         if is_new and runner._cluster is not None and runner.adapt_kwargs:
             runner._cluster.scale(runner.adapt_kwargs["minimum"])  # now; adapting would begin after a second
     if is_new:
@@ -99,12 +116,6 @@ def _wait_for_a_worker(runner: DaskTaskRunner) -> None:
     while not runner.client.nthreads() and time.monotonic() < until:
         check_interrupted()
         time.sleep(FIRST_LOOK_SECONDS)
-
-
-def scheduler_address(runner: DaskTaskRunner) -> str:
-    """Where the runner's scheduler listens; starts the cluster if it is not running yet."""
-    start_cluster(runner)
-    return str(runner.client.scheduler_info(n_workers=0)["address"])
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 import distributed
 
 from eventmill.drill.hands import OnThisHost
-from eventmill.flows.cluster import running_scheduler
+from eventmill.flows.cluster import running_cluster
 from eventmill.flows.members import METRIC
 from eventmill.holders import parse_holder
 
@@ -41,11 +41,11 @@ class OnDask:
         return self._at_worker(holder, lambda client, address: client.retire_workers([address]))
 
     def _at_worker(self, holder: str, do: Any) -> bool:
-        scheduler = running_scheduler()
-        if scheduler is None:
+        cluster = running_cluster()
+        if cluster is None:
             return False
         try:
-            with distributed.Client(scheduler, timeout=SECONDS, set_as_default=False) as client:
+            with distributed.Client(**cluster, timeout=SECONDS, set_as_default=False) as client:
                 address = client.run_on_scheduler(_address_of, holder=holder)
                 if address is None:
                     return False

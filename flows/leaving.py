@@ -36,6 +36,9 @@ HAND_OVER_SECONDS = 5.0
 
 LOOK_SECONDS = 0.05
 
+WARNINGS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
+"""By default they end a process at once."""
+
 _served: WeakSet[Worker] = WeakSet()
 
 
@@ -61,6 +64,7 @@ class Leaving(WorkerPlugin):
             _served.add(worker)
             end.when_leaving(functools.partial(_close_soon, worker, asyncio.get_running_loop()))
             _take_sigterm(end, seconds=self.grace_seconds)
+            _take_warnings(end, seconds=self.grace_seconds)
             if worker.lifetime:
                 _ends_at(end, _started() + worker.lifetime, worker.lifetime, "lifetime of the Dask worker")
             if "SLURM_JOB_END_TIME" in os.environ:
@@ -102,6 +106,18 @@ def _take_sigterm(end: Draining, *, seconds: float) -> None:
         threading.Thread(target=end.leave, args=("SIGTERM",), kwargs={"seconds": seconds}, daemon=True).start()
 
     signal.signal(signal.SIGTERM, terminated)
+
+
+def _take_warnings(end: Draining, *, seconds: float) -> None:
+    """What batch systems send some time before the end drains, too, unless somebody else takes it."""
+
+    def warned(number: int, frame: object) -> None:
+        name = signal.Signals(number).name
+        threading.Thread(target=end.leave, args=(name,), kwargs={"seconds": seconds}, daemon=True).start()
+
+    for number in WARNINGS:
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, warned)
 
 
 def _close_soon(worker: Worker, loop: asyncio.AbstractEventLoop, end: End) -> None:

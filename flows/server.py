@@ -6,8 +6,10 @@ Without `PREFECT_API_URL` every Dask worker would start a server of its own. A s
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -19,6 +21,7 @@ from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from pathlib import Path
 
+from eventmill.durable import make_private_folder
 from eventmill.errors import ClusterError
 
 START_SECONDS = 120.0
@@ -31,13 +34,42 @@ RESTART_SECONDS = 1.0
 """So that a server that cannot live is not started over and over."""
 
 
+OPEN = "/open"
+"""The page of our own server that hands its password to the UI in the browser, and goes there."""
+
+
+def new_password() -> str:
+    """Who may use the server of one run: `user:secret`, as Prefect wants it, or what the environment says."""
+    return os.environ.get("PREFECT_API_AUTH_STRING") or f"eventmill:{secrets.token_urlsafe(24)}"
+
+
+def ui_link(url: str) -> str:
+    """What to open in a browser for the API at `url`; behind `#`, which no server and no log sees, the password.
+
+    Only for a server of our own: a team's has a way of its own to let people in.
+    """
+    page = url.removesuffix("/api")
+    password = os.environ.get("PREFECT_API_AUTH_STRING")
+    if password is None or not page.startswith("http://127.0.0.1:") or url not in _own_servers:
+        return page
+    return f"{page}{OPEN}#{base64.b64encode(password.encode()).decode()}"
+
+
+_own_servers: set[str] = set()
+
+
 @contextlib.contextmanager
 def api_server(
-    folder: Path, *, meanwhile: Callable[[], object] = lambda: None, deployments: bool = False
+    folder: Path,
+    *,
+    password: str | None = None,
+    meanwhile: Callable[[], object] = lambda: None,
+    deployments: bool = False,
 ) -> Iterator[str]:
     """The url of a Prefect API for the time of a `with` block; a server of our own keeps its data in `folder`.
 
-    Without `deployments` it leaves out what only these need, which would take its share of a core.
+    With a `password` a server of our own answers nobody else: whoever can reach it could read Prefect blocks and
+    cancel the run. Without `deployments` it leaves out what only these need, which would take its share of a core.
 
     Call it before Prefect is imported: it sets what Prefect reads from the environment. What takes its time and
     needs no server yet can be done `meanwhile`. Raises `ClusterError` when the server does not come up.
@@ -48,23 +80,30 @@ def api_server(
         meanwhile()
         yield known
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    server = _Server(folder, deployments=deployments)
+    make_private_folder(folder.absolute())
+    before = os.environ.get("PREFECT_API_AUTH_STRING")
+    server = _Server(folder, password=password, deployments=deployments)
     try:
         os.environ["PREFECT_API_URL"] = server.url
+        if password is not None:
+            os.environ["PREFECT_API_AUTH_STRING"] = password
+            _own_servers.add(server.url)
         meanwhile()
         server.wait_until_healthy()
         yield server.url
     finally:
         os.environ.pop("PREFECT_API_URL", None)
+        if password is not None and before is None:
+            os.environ.pop("PREFECT_API_AUTH_STRING", None)
         server.end()
 
 
 class _Server:
     """A server process of our own, started again on its port if it dies: its database has all that it said."""
 
-    def __init__(self, folder: Path, *, deployments: bool) -> None:
+    def __init__(self, folder: Path, *, password: str | None, deployments: bool) -> None:
         self._folder = folder
+        self._password = password
         self._deployments = deployments
         self._port = _free_port()
         self.url = f"http://127.0.0.1:{self._port}/api"
@@ -101,13 +140,16 @@ class _Server:
             process.wait()
 
     def _start(self) -> subprocess.Popen[bytes]:
-        with self._log.open("ab") as log:
+        with os.fdopen(os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", "eventmill.flows.server_process", str(self._port)],
                 stdin=subprocess.PIPE,  # the server ends when this closes, however we end
                 stdout=log,
                 stderr=log,
-                env=_server_environment(self._folder, self.url, deployments=self._deployments),
+                env=_server_environment(
+                    self._folder, self.url, password=self._password, deployments=self._deployments
+                ),
+                umask=0o077,  # its database is for us alone
                 start_new_session=True,  # Ctrl-C is for us; the server must take the last states
             )
 
@@ -139,8 +181,10 @@ FOR_DEPLOYMENTS = ("SCHEDULER", "LATE_RUNS", "FOREMAN", "TRIGGERS", "CANCELLATIO
 """Prefect's services for schedules, work pools and automations: a server that ends with its run has none."""
 
 
-def _server_environment(folder: Path, url: str, *, deployments: bool) -> dict[str, str]:
+def _server_environment(folder: Path, url: str, *, password: str | None, deployments: bool) -> dict[str, str]:
     ours = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
+    if password is not None:
+        ours["PREFECT_SERVER_API_AUTH_STRING"] = password
     return ours | {
         "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{(folder / 'prefect.db').absolute()}",
         "PREFECT_UI_API_URL": url,  # else the page in the browser asks port 4200

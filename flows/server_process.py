@@ -9,14 +9,29 @@ import os
 import sys
 import threading
 
+from eventmill.flows.server import OPEN
+
+HAND_OVER = """<!doctype html><title>Prefect</title><script>
+const password = location.hash.slice(1);
+if (password) localStorage.setItem("prefect-password", password);
+location.replace("/");
+</script><noscript>The page needs JavaScript.</noscript>"""
+"""Where both designs of Prefect's UI (3.8.8) keep what a user types in as password, encoded in the same way."""
+
 
 def main() -> None:
     """Serve until the parent lets go."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     import uvicorn
     from prefect.server.api.server import create_app
+    from starlette.responses import HTMLResponse
+    from starlette.routing import Route
 
-    uvicorn.run(create_app(final=True), host="127.0.0.1", port=int(sys.argv[1]), log_level="warning")
+    app = create_app(final=True)
+    app.router.routes.insert(
+        0, Route(OPEN, lambda request: HTMLResponse(HAND_OVER))
+    )  # before the UI, which takes all
+    uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), log_level="warning")
 
 
 def _end_with_parent() -> None:

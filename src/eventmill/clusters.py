@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -15,6 +15,20 @@ from eventmill.yaml_file import YamlError, read_yaml
 
 FOLDER = Path("deployments/clusters")
 """Where a project keeps its own profiles; those that come with Eventmill are found without it."""
+
+
+LOCAL_CLUSTER = "distributed.LocalCluster"
+"""The class whose scheduler and workers are on this machine, which other people may use, too."""
+
+
+class Tls(BaseModel):
+    """Keys of a Dask cluster that others run, as files in PEM format: https://distributed.dask.org/en/latest/tls.html."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    ca_file: Path = Field(description="Certificates of who may be trusted.")
+    cert: Path = Field(description="The certificate that this campaign shows.")
+    key: Path = Field(description="Its private key.")
 
 
 class Profile(BaseModel):
@@ -28,6 +42,10 @@ class Profile(BaseModel):
     workers: int | None = Field(None, ge=1, description="Workers to keep; as many as cores if left out.")
     arguments: dict[str, Any] = Field(default_factory=dict, description="Keyword arguments of the class.")
     dask: dict[str, Any] = Field(default_factory=dict, description="Dask settings to start it with.")
+    tls: Literal["temporary", "none"] | Tls | None = Field(
+        None,
+        description="Keys made for the run (what LocalCluster gets if nothing is said), files, or none at all.",
+    )
 
 
 def read_profile(cluster: Cluster) -> Profile:

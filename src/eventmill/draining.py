@@ -104,6 +104,14 @@ class Draining:
         with self._changed:
             return self._end.reason if self._leaving and self._end is not None else None
 
+    def told_within(self, seconds: float) -> str | None:
+        """Why nothing is begun any more, if that is so or comes to be so within these seconds."""
+        until = time.monotonic() + seconds
+        with self._changed:
+            while not self._leaving and (left := until - time.monotonic()) > 0:
+                self._changed.wait(left)
+            return self._end.reason if self._leaving and self._end is not None else None
+
     @property
     def end(self) -> End | None:
         """The end as far as it is known."""
@@ -118,6 +126,7 @@ class Draining:
     def _leave(self) -> tuple[list[Callable[[End], None]], End]:
         assert self._end is not None
         self._leaving = True
+        self._changed.notify_all()
         listeners, self._listeners = self._listeners, []
         return listeners, self._end
 

@@ -14,6 +14,7 @@ import os
 import re
 import secrets
 import socket
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -54,12 +55,32 @@ def _new_temporary(folder: Path) -> tuple[BinaryIO, Path]:
 def remove_unlocked(path: str) -> bool:
     """Remove the temporary at `path` unless its writer lives; whether it was removed."""
     try:
-        with open(path, "rb") as leftover:
+        with open_regular(path) as leftover:
             fcntl.flock(leftover, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.unlink(path)
     except OSError:  # a living writer's, or just gone, or on a file system without locks
         return False
     return True
+
+
+def make_private_folder(folder: Path) -> None:
+    """Make `folder`, and those above it, as far as they are not there: for this user alone (0700), durably.
+
+    One that is there keeps its rights: whoever made it has chosen them.
+    """
+    missing = [level for level in (folder, *folder.parents) if not level.exists()]
+    for level in reversed(missing):
+        level.mkdir(mode=0o700, exist_ok=True)
+        sync_folder(level.parent)
+
+
+def open_regular(path: str | Path) -> BinaryIO:
+    """Open a file for reading without ever waiting for it; OSError where somebody put a pipe or a device."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    return os.fdopen(handle, "rb")
 
 
 def making(folder: Path, action: Callable[[], Result]) -> Result:
@@ -70,12 +91,9 @@ def making(folder: Path, action: Callable[[], Result]) -> Result:
     for _ in range(20):
         with contextlib.suppress(FileNotFoundError):
             return action()
-        missing = [level for level in (folder, *folder.parents) if not level.exists()]
         # Of a level that somebody made and another one removed meanwhile, mkdir says that it exists.
         with contextlib.suppress(FileNotFoundError, FileExistsError):
-            for level in reversed(missing):
-                level.mkdir(exist_ok=True)
-                sync_folder(level.parent)
+            make_private_folder(folder)
     return action()
 
 

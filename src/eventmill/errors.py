@@ -5,11 +5,17 @@ The command line turns any of these into one line and the exit code written besi
 
 from __future__ import annotations
 
+from eventmill.text import told
+
 
 class EventmillError(Exception):
     """Anything that Eventmill itself reports; never a programming mistake."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        # Servers, file names and other people's code have a part in many messages.
+        return told(super().__str__())
 
 
 class CampaignError(EventmillError):

@@ -51,4 +51,4 @@ def looking(address: str) -> Iterator[None]:
 def _note(address: str) -> Path:
     folder = code_folder() / "looking"
     folder.mkdir(exist_ok=True)
-    return folder / hashlib.sha256(address.encode()).hexdigest()
+    return folder / hashlib.sha256(address.encode("utf-8", "surrogatepass")).hexdigest()

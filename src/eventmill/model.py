@@ -92,14 +92,32 @@ class Input:
     boundaries: tuple[int, ...] = ()
 
 
+Layout = tuple[tuple[str, str], ...]
+"""The columns of an input that a campaign reads: name and type of each, in the order of the file."""
+
+
 @dataclass(frozen=True, slots=True)
 class NewInput:
-    """What a split learned of one input, before the ledger gives it an id and a place."""
+    """What a split learned of one input, before the ledger gives it an id and a place.
+
+    `layout` is empty where a format does not say it, `left_out` names columns that are there and cannot be read.
+    """
 
     url: str
     events: int
     identity: str
     boundaries: tuple[int, ...] = ()
+    layout: Layout = ()
+    left_out: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SeenLayout:
+    """A layout, the first input that has it, and how many have."""
+
+    url: str
+    inputs: int
+    layout: Layout
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,13 +285,17 @@ class FailureKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FailureReport:
-    """Why a range (or the set-up) failed: one line, the traceback, and the tail of what it printed."""
+    """Why a range (or the set-up) failed: one line, the traceback, and the tail of what it printed.
+
+    `signal` is the number of the one that ended the payload's process, if one did and we had not sent it.
+    """
 
     kind: FailureKind
     summary: str
     traceback: str = ""
     printed: str = ""
     cpu_seconds: float = 0.0
+    signal: int | None = None
 
 
 class Outcome(StrEnum):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -19,6 +20,7 @@ from eventmill.apart import Ended, run_apart
 from eventmill.campaign import Campaign, Duplicates, Unreadable, ledger_address, merged_suffix, parse_campaign
 from eventmill.errors import (
     CampaignChanged,
+    CampaignError,
     CampaignRests,
     InputError,
     LedgerError,
@@ -26,6 +28,7 @@ from eventmill.errors import (
     StoreTaken,
 )
 from eventmill.formats.schemas import schema_from_columns, schema_to_bytes
+from eventmill.layouts import disagreement, layouts_of, unreadable_columns
 from eventmill.leading import leading
 from eventmill.ledger import Ledger, create_ledger, open_ledger
 from eventmill.looking import DEATHS, is_suspect, looking
@@ -36,10 +39,12 @@ from eventmill.model import (
     NewInput,
     PayloadCode,
     PayloadSpec,
+    SeenLayout,
     SourceSpec,
     Wanted,
     WorkOrder,
 )
+from eventmill.payloads.bundling import in_utf8
 from eventmill.payloads.finding import find_payload
 from eventmill.sources import (
     Named,
@@ -151,6 +156,10 @@ def open_campaign(
     too late, or if it was paused or cancelled since it was asked for; and `PayloadError` or `InputError` before
     anything is written.
     """
+    if not in_utf8(str(folder.absolute())):
+        raise CampaignError(
+            f"the working folder {folder.absolute()} has a name that is not UTF-8; run in another."
+        )
     if changed in (Changed.KEEP, Changed.RESCUE):
         return _as_begun(campaign, folder=folder, changed=changed, asked_at=asked_at)
     code = find_payload(campaign.payload.callable, folder=folder)
@@ -357,7 +366,7 @@ def split(urls: Iterable[str], spec: SourceSpec, *, folder: str) -> tuple[tuple[
             suspect = is_suspect(address)
             with looking(address):
                 learned = _look_apart(address, spec) if suspect else look(address, spec)
-            return NewInput(url, learned.events, learned.identity, learned.boundaries)
+            return replace(learned, url=url)
         except InputError as error:
             return f"{url}: {error}"
 
@@ -409,8 +418,10 @@ def register(
                 "Mend them, or set 'inputs.unreadable: leave_out'."
             )
         opened.ledger.leave_out(opened.record.id, unreadable)
-    place = {url: number for number, url in enumerate(opened.urls)}
     found = list(found)
+    check_alike(campaign, [*opened.ledger.layouts(opened.record.id), *layouts_of(found)])
+    opened.ledger.leave_out(opened.record.id, unreadable_columns(found))
+    place = {url: number for number, url in enumerate(opened.urls)}
     if campaign.inputs.duplicates is Duplicates.REFUSE:
         known = {incident.reason for incident in opened.ledger.journal(opened.record.id, WARNING)}
         seen = [(item.url, item.identity) for item in opened.ledger.inputs(opened.record.id)]
@@ -418,6 +429,14 @@ def register(
             if line not in known:
                 opened.ledger.note(opened.record.id, kind=WARNING, reason=line)
     return opened.ledger.add_inputs(opened.record.id, sorted(found, key=lambda item: place[item.url]))
+
+
+def check_alike(campaign: Campaign, layouts: Sequence[SeenLayout]) -> None:
+    """Raise `InputError` unless inputs with these layouts may be worked on together."""
+    output = campaign.output
+    has_types = output.columns is not None or output.format in ("hist", "bytes")
+    if told := disagreement(layouts, results_have_types=has_types):
+        raise InputError(told)
 
 
 def same_content(inputs: Iterable[tuple[str, str]]) -> tuple[str, ...]:
@@ -481,7 +500,7 @@ def _changed_keys(
         before, after = old.get(key), new.get(key)
         if isinstance(before, Mapping) and isinstance(after, Mapping):
             yield from _changed_keys(before, after, f"{prefix}{key}.")
-        elif before != after:
+        elif json.dumps(before) != json.dumps(after):  # 1, 1.0 and True are equal to Python, not to a payload
             yield f"{prefix}{key}", before, after
 
 

@@ -7,6 +7,7 @@ committed: a death costs these two computed ranges at most, and memory holds thr
 from __future__ import annotations
 
 import secrets
+import signal
 import threading
 import time
 from collections import deque
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from eventmill import cutting, draining
-from eventmill.errors import CampaignError, EventmillError, InputError, ScratchError
+from eventmill.errors import CampaignError, EventmillError, InputError, PayloadError, ScratchError
 from eventmill.formats import open_format
 from eventmill.ledger import Ledger, shared_ledger
 from eventmill.model import (
@@ -30,15 +31,19 @@ from eventmill.model import (
     FailureKind,
     FailureReport,
     Outcome,
+    PayloadCode,
     RangeOutput,
     Reply,
     WorkOrder,
 )
 from eventmill.object_keys import RANGES
-from eventmill.payloads.bundling import unpack_bundle
+from eventmill.payloads import bundling
 from eventmill.payloads.calls import PayloadEntry, RangeCall, RangeResult
+from eventmill.payloads.finding import check_installed
+from eventmill.payloads.keeper import POLITE
 from eventmill.payloads.pool import borrow, prepare
 from eventmill.payloads.scratch import code_folder, open_scratch, stage
+from eventmill.payloads.unpacking import put_code
 from eventmill.payloads.warm import WarmPayload
 from eventmill.reading import Reader
 from eventmill.renewing import renewing
@@ -52,6 +57,12 @@ LONG_SECONDS = 0.5
 
 LOOK_SECONDS = 0.25
 """How often a worker that waits for its events looks whether they are still wanted."""
+
+SENT = frozenset(map(int, (signal.SIGKILL, *POLITE)))
+"""Signals that come from outside: whoever sends one to a payload may have sent it to its worker, too."""
+
+WORD_SECONDS = 2.0
+"""So long may pass between the end of a payload by such a signal and the word that its worker is to go."""
 
 QUARANTINE_SECONDS = 1.0
 """A worker that gets no work, or can do none, must not be the quickest to take the next block."""
@@ -84,7 +95,7 @@ def _claim_and_run(order: WorkOrder, block_id: int, *, holder: str) -> BlockRepo
     with ExitStack() as stack:
         try:
             work = stack.enter_context(_prepared(order, claim, ledger))
-        except (ScratchError, CampaignError) as error:  # a disk, or a package, of this machine: no event's fault
+        except (ScratchError, CampaignError, PayloadError) as error:  # of this machine: no event's fault
             ledger.setup_failed(claim.lease, FailureReport(FailureKind.SETUP, str(error)))
             time.sleep(QUARANTINE_SECONDS)
             return BlockReport(note=f"this worker cannot work: {error}")
@@ -124,14 +135,24 @@ def _payload_of(order: WorkOrder) -> dict[str, Any]:
     }
 
 
-@lru_cache(maxsize=8)
 def payload_entry(ledger_url: str, digest: str) -> PayloadEntry:
-    """The payload's code, fetched from the ledger and unpacked once in this process."""
+    """The payload's code, fetched from the ledger once in this process, and looked at here each time.
+
+    Raises `PayloadError` when it is not the code of that digest, `ScratchError` when it cannot be unpacked.
+    """
+    code, files = _code(ledger_url, digest)
+    if files is None:
+        check_installed(code)
+        return PayloadEntry(code.entry, code.digest, None)
+    return PayloadEntry(code.entry, code.digest, put_code(files, code.digest, code_folder()))
+
+
+@lru_cache(maxsize=8)
+def _code(ledger_url: str, digest: str) -> tuple[PayloadCode, dict[str, bytes] | None]:
     code = shared_ledger(ledger_url).code(digest)
-    folder = None
-    if code.bundle is not None:
-        folder = unpack_bundle(code.bundle, code.digest, code_folder())
-    return PayloadEntry(code.entry, code.digest, folder)
+    if code.bundle is None:
+        return code, None
+    return code, bundling.unpack(code.bundle, entry=code.entry, digest=code.digest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,12 +261,25 @@ class _BlockWork:
     def _set_up(self) -> bool:
         failure = self.payload.start()
         if failure is not None:
-            if not self._is_stopped():
+            if not self._is_stopped() and not self._ends_with_us(failure):
                 self.obey(self.ledger.setup_failed(self.claim.lease, failure))
             return False
         if seconds := self.payload.take_setup_seconds():
             self.ledger.account_setup(self.claim.lease.campaign_id, seconds)
         return True
+
+    def _ends_with_us(self, failure: FailureReport) -> bool:
+        """Whether a payload that died did so because all of this machine's, or this job's, processes are to go.
+
+        Batch systems signal each process of a job, the payload's often first. Then nobody is charged: whatever
+        is the events' fault will show on another worker.
+        """
+        if failure.signal is None:
+            return False
+        why = draining.here().told_within(WORD_SECONDS if failure.signal in SENT else 0.0)
+        if why is not None:
+            self.drained = f"{why}; {failure.summary}"
+        return why is not None
 
     def _open_source(self, *, expected: str | None = None) -> Source:
         item = self.claim.input
@@ -280,6 +314,8 @@ class _BlockWork:
             if self._is_stopped():
                 break
             if isinstance(outcome, FailureReport):
+                if self._ends_with_us(outcome):
+                    break
                 self._fail(staged.range, outcome)
             else:
                 uncommitted.append(storer.submit(self._store, staged.range, outcome))

@@ -18,10 +18,11 @@ import pytest
 
 from eventmill.formats.schemas import schema_to_bytes
 from eventmill.model import EventRange, FailureReport
-from eventmill.payloads.bundling import unpack_bundle
+from eventmill.payloads.bundling import unpack
 from eventmill.payloads.calls import PayloadEntry, RangeCall, RangeResult
 from eventmill.payloads.finding import find_payload
 from eventmill.payloads.scratch import stage
+from eventmill.payloads.unpacking import put_code
 from eventmill.payloads.warm import WarmPayload
 
 LAB = """
@@ -94,6 +95,35 @@ LAB = """
         def breeds(self, where):
             return neighbour.table(pid=[subprocess.Popen(["sleep", "1000"]).pid])
 
+        def daemons(self, where, *ways):
+            '''Starts a sleeper in each of these ways, and tells who they are.'''
+            pids = []
+            for way in ways:
+                reading, writing = os.pipe()
+                if way == "program":
+                    pids.append(subprocess.Popen(["sleep", "1000"]).pid)
+                    continue
+                if os.fork() == 0:
+                    if way in ("session", "daemon"):
+                        os.setsid()
+                    if way == "daemon" and os.fork():
+                        os._exit(0)
+                    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+                    os.write(writing, b"%d" % os.getpid())
+                    signal.pause()
+                pids.append(int(os.read(reading, 100)))
+            return neighbour.table(pid=pids)
+
+        def heeds(self, where):
+            '''Programs that it starts, and its forks, can be ended with SIGTERM.'''
+            program = subprocess.Popen(["sleep", "1000"])
+            program.terminate()
+            fork = os.fork()
+            if fork == 0:
+                signal.pause()
+            os.kill(fork, signal.SIGTERM)
+            return neighbour.table(code=[program.wait(), os.waitstatus_to_exitcode(os.waitpid(fork, 0)[1])])
+
         def descriptors(self, where):
             links = [f"/proc/self/fd/{n}" for n in os.listdir("/proc/self/fd")]
             return neighbour.table(target=[os.readlink(link) for link in links if os.path.lexists(link)])
@@ -149,7 +179,8 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     (home / "neighbour.py").write_text(textwrap.dedent(NEIGHBOUR))
     code = find_payload("lab.py:Lab", folder=home)
     assert code.bundle is not None
-    return unpack_bundle(code.bundle, code.digest, home / "there"), code.digest
+    files = unpack(code.bundle, entry=code.entry, digest=code.digest)
+    return put_code(files, code.digest, home / "there"), code.digest
 
 
 def make(bundle: tuple[Path, str], name: str, **parameters: Any) -> WarmPayload:

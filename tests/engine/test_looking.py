@@ -25,7 +25,7 @@ LOOK = """
             ctypes.string_at(0)
         if "unreadable" in name:
             raise InputError(f"{name} is empty")
-        return NewInput(address, 10, "i", ())
+        return NewInput(address, 10, "i")
 """
 
 SPLIT = """

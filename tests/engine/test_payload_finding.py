@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import sys
-import threading
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from eventmill.errors import PayloadError
 from eventmill.model import PayloadCode
 from eventmill.payloads import bundling
-from eventmill.payloads.finding import find_payload
+from eventmill.payloads.finding import check_installed, find_payload
+from eventmill.payloads.unpacking import put_code
 
 
 def _write(folder: Path, files: dict[str, str]) -> None:
@@ -46,7 +49,8 @@ def home(tmp_path: Path) -> Path:
 
 def _names(code: PayloadCode, folder: Path) -> list[str]:
     assert code.bundle is not None
-    there = bundling.unpack_bundle(code.bundle, code.digest, folder)
+    files = bundling.unpack(code.bundle, entry=code.entry, digest=code.digest)
+    there = put_code(files, code.digest, folder)
     return sorted(path.relative_to(there).as_posix() for path in there.rglob("*") if path.is_file())
 
 
@@ -78,6 +82,31 @@ def test_a_changed_neighbour_changes_the_digest(home: Path) -> None:
     before = find_payload("work/payload.py:Dimuon", folder=home)
     (home / "work/cuts.py").write_text("CUT = 2\n")
     assert find_payload("work/payload.py:Dimuon", folder=home).digest != before.digest
+
+
+FILES = st.dictionaries(st.sampled_from("ab"), st.binary(max_size=3))
+
+
+@given(st.lists(st.tuples(FILES, st.sampled_from(["a:b", "a:c"]))))
+def test_code_is_its_files_and_its_entry(codes: list[tuple[dict[str, bytes], str]]) -> None:
+    """Two codes have one digest exactly if they have the same files under the same names, and the same entry."""
+    assert len({bundling.digest(files, entry=entry) for files, entry in codes}) == len(
+        {(tuple(sorted(files.items())), entry) for files, entry in codes}
+    )
+
+
+def test_two_functions_of_one_file_are_two_codes(tmp_path: Path) -> None:
+    """And so are those of one installed module, and one file under two names."""
+    _write(tmp_path, {"p.py": "def one(): ...\ndef two(): ...\n", "q.py": "def one(): ...\ndef two(): ...\n"})
+    callables = ["p.py:one", "p.py:two", "q.py:one", "json:dump", "json:dumps", "json.decoder:JSONDecoder"]
+    assert len({find_payload(callable, folder=tmp_path).digest for callable in callables}) == len(callables)
+
+
+def test_a_file_that_no_line_could_import_is_not_shipped(tmp_path: Path) -> None:
+    """Its name is not UTF-8, and no reason to refuse the payload beside it."""
+    _write(tmp_path, {"p.py": "import importlib\ndef one(): ...\n"})
+    os.close(os.open(os.fsencode(tmp_path) + b"/caf\xe9.py", os.O_CREAT))
+    assert _names(find_payload("p.py:one", folder=tmp_path), tmp_path / "there") == ["p.py"]
 
 
 def test_a_payload_may_be_imported_made_or_conditional(tmp_path: Path) -> None:
@@ -167,37 +196,25 @@ def test_an_installed_package_is_identified_and_not_imported(
     assert not any(name.startswith("unimported_package") for name in sys.modules)
     _write(tmp_path, {"unimported_package/other.py": "changed = True\n"})
     assert find_payload(code.callable, folder=tmp_path).digest != code.digest
+    with pytest.raises(PayloadError, match=r"installed code of payload unimported.* when the campaign was"):
+        check_installed(code)
+    _write(tmp_path, {"unimported_package/other.py": ""})
+    check_installed(code)
+    (tmp_path / "unimported_package/fast.so").write_bytes(b"compiled")
+    assert find_payload(code.callable, folder=tmp_path).digest != code.digest
 
 
-def test_unpacking_twice_or_at_once_is_harmless(home: Path, tmp_path: Path) -> None:
-    """Whoever comes second finds the folder whole; nothing temporary stays."""
-    code = find_payload("work/payload.py:Dimuon", folder=home)
-    bundle = code.bundle
-    assert bundle is not None
-    start, found = threading.Barrier(8), []
-
-    def unpack() -> None:
-        start.wait()
-        found.append(bundling.unpack_bundle(bundle, code.digest, tmp_path / "there"))
-
-    threads = [threading.Thread(target=unpack) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert found == [tmp_path / "there" / code.digest] * 8
-    assert [path.name for path in (tmp_path / "there").iterdir()] == [code.digest]
-
-
-def test_a_damaged_or_foreign_bundle_is_refused(home: Path, tmp_path: Path) -> None:
+def test_a_damaged_or_foreign_bundle_is_refused(home: Path) -> None:
     """What was unpacked is what was digested, and stays inside its folder."""
     code = find_payload("work/payload.py:Dimuon", folder=home)
     assert code.bundle is not None
     outside = {"../outside.py": b""}
     for bundle, digest, said in [
         (code.bundle[:-40], code.digest, "damaged"),
-        (code.bundle, "0" * 16, "has the digest"),
-        (bundling.pack(outside), bundling.digest(outside), "outside"),
+        (code.bundle, "0" * 16, "have the digest"),
+        (bundling.pack(outside), bundling.digest(outside, entry=code.entry), "outside"),
     ]:
         with pytest.raises(PayloadError, match=said):
-            bundling.unpack_bundle(bundle, digest, tmp_path / "there")
+            bundling.unpack(bundle, entry=code.entry, digest=digest)
+    with pytest.raises(PayloadError, match="have the digest"):
+        bundling.unpack(code.bundle, entry="payload:Other", digest=code.digest)

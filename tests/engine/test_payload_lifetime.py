@@ -17,6 +17,7 @@ import pytest
 
 from eventmill.model import FailureKind, FailureReport
 from eventmill.payloads.calls import PayloadEntry
+from eventmill.payloads.keeper import POLITE
 from eventmill.payloads.warm import WarmPayload
 from tests.engine.payload_lab import Bench, make, needs_linux, wait_for_end
 
@@ -27,7 +28,7 @@ pytest_plugins = ["tests.engine.payload_lab"]
     ("events", "summary"),
     [
         (("dies", signal.SIGSEGV), "payload process died with signal SIGSEGV (11)"),
-        (("dies", signal.SIGTERM), "payload process died with signal SIGTERM (15)"),
+        (("dies", signal.SIGABRT), "payload process died with signal SIGABRT (6)"),
         (("leaves",), "payload process died with exit code 3"),
     ],
 )
@@ -162,6 +163,87 @@ def test_without_the_kernels_help_a_payload_watches_its_parent(tmp_path: Path) -
         pid = int(parent.stdout.readline())
         parent.kill()
     wait_for_end(pid)
+
+
+WAYS = ("program", "fork", "session", "daemon")
+"""How a payload may leave processes behind: the last one has another session, and init for a parent."""
+
+
+@needs_linux
+@pytest.mark.parametrize("how", ["stopped", "idle and killed", "crashed", "too slow", "killed in its call"])
+def test_nothing_that_a_payload_started_outlives_it(bundle: tuple[Path, str], bench: Bench, how: str) -> None:
+    """However it is started, and however the payload ends."""
+    payload = make(bundle, "Lab")
+    started = bench.result(payload, "daemons", *WAYS)["pid"]
+    assert payload.pid is not None and all(psutil.pid_exists(pid) for pid in started)
+    if how == "stopped":
+        payload.stop()
+    elif how == "idle and killed":
+        os.kill(payload.pid, signal.SIGKILL)
+        wait_for_end(payload.pid)
+        assert not payload.alive
+    elif how == "crashed":
+        bench.report(payload, "dies", signal.SIGSEGV)
+    elif how == "too slow":
+        bench.report(payload, "burns", timeout=0.2)
+    else:
+        report = bench.report(payload, "dies", signal.SIGKILL)
+        assert report.signal == signal.SIGKILL
+    assert not any(psutil.pid_exists(pid) for pid in started)  # not even for a moment
+    payload.stop()
+
+
+@needs_linux
+@pytest.mark.parametrize("stopped", ["nothing is stopped", "all is stopped"])
+def test_nothing_outlives_a_worker_that_is_killed(bundle: tuple[Path, str], bench: Bench, stopped: str) -> None:
+    """The keeper hears of it, also when all below the worker was stopped; and then it goes itself."""
+    fifo = bench.folder / "fifo"
+    os.mkfifo(fifo)
+    script = """
+        import pickle, sys, time
+        from eventmill.payloads.pool import borrow
+        code, call, fifo = pickle.load(sys.stdin.buffer)
+        with borrow(code, parameters={}, columns=None) as payload:
+            payload.run(call)
+            with open(fifo, "w") as meeting:
+                meeting.write("done")
+            time.sleep(1000)
+    """
+    call = bench.call("daemons", *WAYS)
+    worker = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], stdin=subprocess.PIPE)
+    assert worker.stdin is not None
+    with worker.stdin:
+        pickle.dump((PayloadEntry("lab:Lab", bundle[1], bundle[0]), call, fifo), worker.stdin)
+    fifo.read_text()
+    below = psutil.Process(worker.pid).children(recursive=True)
+    assert len(below) >= 2 + len(WAYS)  # the keeper, the payload, and what that started
+    if stopped.startswith("all"):
+        for process in below:
+            process.suspend()
+    worker.kill()
+    worker.wait()
+    for process in below:
+        wait_for_end(process.pid)
+
+
+@needs_linux
+@pytest.mark.parametrize("number", POLITE)
+def test_what_is_said_to_every_process_of_a_job_does_not_end_a_payload(
+    lab: WarmPayload, bench: Bench, number: int
+) -> None:
+    """Neither it nor its keeper: their worker is to answer."""
+    pid = bench.result(lab, "count")["pid"][0]
+    keeper = psutil.Process(pid).ppid()
+    for one in (keeper, pid):
+        for _ in range(3):
+            os.kill(one, number)
+    assert bench.result(lab, "count")["pid"] == [pid]
+    assert psutil.Process(pid).ppid() == keeper
+
+
+def test_what_a_payload_starts_can_be_ended_politely(lab: WarmPayload, bench: Bench) -> None:
+    """That a payload does not hear SIGTERM is nothing that its programs and forks inherit."""
+    assert bench.result(lab, "heeds")["code"] == [-signal.SIGTERM, -signal.SIGTERM]
 
 
 @needs_linux

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,11 +51,29 @@ def started(payload: WarmPayload) -> int:
 
 
 def test_the_same_configuration_finds_its_payload_warm(pool: Pool, code: PayloadEntry) -> None:
-    """From block to block, whatever the order in which parameters are written."""
+    """From block to block; what is the same to Python only, or stands in another order, is another one."""
     with pool.borrow(code, parameters={"a": 1, "b": [2]}, columns={"x": "int8"}) as payload:
         first = started(payload)
-    with pool.borrow(code, parameters={"b": [2], "a": 1}, columns={"x": "int8"}) as payload:
+    with pool.borrow(code, parameters={"a": 1, "b": [2]}, columns={"x": "int8"}) as payload:
         assert started(payload) == first
+    for other in ({"a": 1.0, "b": [2]}, {"a": True, "b": [2]}, {"a": 1, "b": ["2"]}, {"b": [2], "a": 1}):
+        with pool.borrow(code, parameters=other, columns={"x": "int8"}) as payload:
+            assert payload.pid is None
+    other_entry = replace(code, entry="idle:Other")
+    with pool.borrow(other_entry, parameters={"a": 1, "b": [2]}, columns={"x": "int8"}) as payload:
+        assert payload.pid is None
+
+
+def test_parameters_with_keys_that_are_no_words_have_a_payload_of_their_own(
+    pool: Pool, code: PayloadEntry
+) -> None:
+    """Numbers and words that look alike are kept apart, and both together do no harm."""
+    kinds: list[dict[str, Any]] = [{"c": {1: "x"}}, {"c": {"1": "x"}}, {"c": {True: "x"}}, {"c": {1: "x", "a": 2}}]
+    pids = set()
+    for parameters in kinds:
+        with pool.borrow(code, parameters=parameters, columns=None) as payload:
+            pids.add(started(payload))
+    assert len(pids) == len(kinds)
 
 
 def test_two_slots_have_two_processes(pool: Pool, code: PayloadEntry) -> None:

@@ -18,8 +18,8 @@ import pytest
 from eventmill.errors import ScratchError
 from eventmill.model import FailureKind
 from eventmill.payloads import scratch as scratch_module
-from eventmill.payloads.bundling import digest, pack, unpack_bundle
 from eventmill.payloads.scratch import choose_scratch, open_scratch, stage
+from eventmill.payloads.unpacking import put_code
 
 
 def test_a_scratch_folder_is_there_until_it_is_closed(tmp_path: Path) -> None:
@@ -57,9 +57,8 @@ def test_an_error_inside_scratch_stays_what_it_is(tmp_path: Path) -> None:
 def test_code_that_cannot_be_unpacked_says_what_to_do(tmp_path: Path) -> None:
     """As for every other folder of a worker."""
     (tmp_path / "file").touch()
-    files = {"payload.py": b""}
     with pytest.raises(ScratchError, match=r"scratch .*file cannot be written: .*TMPDIR"):
-        unpack_bundle(pack(files), digest(files), tmp_path / "file")
+        put_code({"payload.py": b""}, "0123456789abcdef", tmp_path / "file")
 
 
 def test_the_scratch_of_a_killed_worker_is_removed_by_the_next(tmp_path: Path) -> None:

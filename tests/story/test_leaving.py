@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event, Thread
 
+import psutil
 import pytest
 
 from eventmill import draining
+from eventmill import worker as worker_module
 from eventmill.campaign import Campaign
 from eventmill.coordinator import Coordinator
 from eventmill.draining import Draining
 from eventmill.model import BlockReport
 from eventmill.opening import Opened, open_campaign, register, split
+from eventmill.payloads import pool
 from eventmill.payloads.pool import stop_all
 from eventmill.worker import run_block
 
@@ -98,6 +103,69 @@ def test_a_range_that_takes_too_long_is_dropped(
     assert (counts.committed, counts.leased) == (100, 0)
     assert [line.reason for line in opened.ledger.journal(opened.record.id, "drained")] == ["SIGTERM"]
     assert not opened.ledger.count_incidents(opened.record.id).keys() & {"loss", "failure"}
+
+
+def end_the_payload(number: signal.Signals) -> None:
+    """Send a signal to the payload's process of the one block that is being worked on here."""
+    (payload,) = pool._pool._lent
+    assert payload.pid is not None
+    os.kill(payload.pid, number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+def test_a_payload_that_ends_by_a_signal_while_its_worker_drains_is_charged_to_nobody(
+    begun: Callable[..., tuple[Opened, Coordinator]], process: Draining, tmp_path: Path, number: signal.Signals
+) -> None:
+    """A batch system signals every process of a job, and some libraries do not let us ignore it."""
+    opened, coordinator = begun()
+    worker = Worker(opened, coordinator)
+    wait_for_the_gate(tmp_path)
+    process.leave("SIGTERM", seconds=600)
+    end_the_payload(number)
+    assert worker.report().committed == 100
+    (drained,) = opened.ledger.journal(opened.record.id, "drained")
+    assert drained.reason.startswith(f"SIGTERM; payload process died with signal {number.name}")
+    assert not opened.ledger.count_incidents(opened.record.id).keys() & {"loss", "failure"}
+    assert all(not span.losses and not span.failures for _, span in opened.ledger.spans(opened.record.id))
+
+
+def test_a_payload_that_is_ended_shortly_before_its_worker_learns_that_it_must_go(
+    begun: Callable[..., tuple[Opened, Coordinator]],
+    process: Draining,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The signals of one hand arrive in any order: the word is waited for."""
+    monkeypatch.setattr(worker_module, "WORD_SECONDS", 300.0)
+    opened, coordinator = begun()
+    worker = Worker(opened, coordinator)
+    wait_for_the_gate(tmp_path)
+    (payload,) = pool._pool._lent
+    assert payload.pid is not None
+    before = psutil.Process(payload.pid)
+    end_the_payload(signal.SIGKILL)
+    before.wait(60)
+    process.leave("SIGTERM", seconds=600)
+    assert worker.report().committed == 100
+    assert not opened.ledger.count_incidents(opened.record.id).keys() & {"loss", "failure"}
+
+
+def test_a_payload_that_ends_itself_is_a_failure(
+    begun: Callable[..., tuple[Opened, Coordinator]],
+    process: Draining,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No word comes: whoever ended it, the worker was not meant."""
+    monkeypatch.setattr(worker_module, "WORD_SECONDS", 0.05)
+    opened, coordinator = begun()
+    worker = Worker(opened, coordinator)
+    wait_for_the_gate(tmp_path)
+    end_the_payload(signal.SIGKILL)
+    (tmp_path / "gate/open").touch()  # the ranges after it are worked
+    worker.report()
+    assert opened.ledger.count_incidents(opened.record.id)["failure"] == 1
+    assert not opened.ledger.journal(opened.record.id, "drained")
 
 
 def test_a_block_that_comes_late_is_given_back_unopened(

@@ -85,7 +85,7 @@ def test_a_worker_without_scratch_is_sent_away_where_others_work(
     [
         ({"store_url": "nonsense://store"}, "nonsense"),
         ({"payload": "0123456789abcdef"}, "holds no payload code"),
-        ({"memory_bytes": object()}, "JSON"),
+        ({"columns": 7}, "not iterable"),
     ],
 )
 def test_what_goes_wrong_before_the_first_range_gives_the_block_back(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ from eventmill.cli.wanting import cancel, pause
 from eventmill.errors import EventmillError, Interrupted
 from eventmill.flows.interrupts import END_SECONDS, exit_code, is_interrupted, take_interrupts
 from eventmill.tasks import load_block
+from eventmill.text import told
 
 EXIT_CODES = {
     0: "done",
@@ -86,6 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     followed by a payload's traceback where there is one. Any other exception passes.
     """
     look_up_with(load_block)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that cannot show a character is no reason to fail
+        sys.stdout.reconfigure(errors="backslashreplace")
     note_asked(by_process=arguments is None)
     take_interrupts(end_seconds=END_SECONDS if arguments is None else None)
     try:
@@ -115,5 +119,5 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def _leave(message: str, *, code: int) -> NoReturn:
     sys.stdout.flush()
-    print(f"eventmill: {message}", file=sys.stderr)
+    print(f"eventmill: {told(message)}", file=sys.stderr)
     sys.exit(code)

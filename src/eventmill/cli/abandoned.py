@@ -15,6 +15,7 @@ from eventmill.ledger import Ledger
 from eventmill.model import CampaignRecord, Incident, Span
 from eventmill.quantities import counted
 from eventmill.states import State
+from eventmill.text import told
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +89,11 @@ def _show(record: CampaignRecord, spans: Sequence[GivenUp], *, total: int) -> No
     out.print(f"{sum(map(len, spans)):,} of {counted(total, 'event')} of {record.name} are abandoned.")
     for reason, alike in sorted(reasons.items(), key=lambda item: -sum(map(len, item[1]))):
         out.print()
-        out.print(Text.assemble((counted(sum(map(len, alike)), "event"), "bold"), f": {reason}"))
+        out.print(Text.assemble((counted(sum(map(len, alike)), "event"), "bold"), f": {told(reason)}"))
         rows = [(f"  {span.input}", f"[{span.start}, {span.stop})") for span in alike]
         out.print(table(["  input", "events"], rows))
         newest = max((span.last for span in alike if span.last), key=lambda line: line.at, default=None)
         if newest and newest.detail:
             out.print(f"  the newest, at {newest.at:%Y-%m-%d %H:%M:%S} UTC on {newest.holder}:")
-            out.print(Text("\n".join(f"    {line}" for line in newest.detail.splitlines())))
+            out.print(Text("\n".join(f"    {line}" for line in told(newest.detail).split("\n"))))
     out.print("\nMend the cause and try them again with 'eventmill run --reopen'.")

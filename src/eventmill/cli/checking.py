@@ -15,9 +15,10 @@ from eventmill.cli.screen import facts, screen
 from eventmill.clusters import read_profile
 from eventmill.errors import InputError, LedgerError
 from eventmill.formats.schemas import schema_from_columns
+from eventmill.layouts import layouts_of, unreadable_columns
 from eventmill.ledger import open_ledger
 from eventmill.model import NewInput
-from eventmill.opening import find_record, list_inputs, same_content, source_spec, split
+from eventmill.opening import check_alike, find_record, list_inputs, same_content, source_spec, split
 from eventmill.payloads.finding import find_payload
 from eventmill.quantities import counted
 from eventmill.store import open_store
@@ -54,6 +55,8 @@ def _inputs(campaign: Campaign) -> str:
     urls, spec = named.urls, source_spec(campaign, named)
     found, unreadable = split(urls, spec, folder=str(Path.cwd()))
     left_out = _left_out(campaign, found, unreadable)
+    check_alike(campaign, layouts_of(found))
+    left_out += "".join(f"; {line}" for line in unreadable_columns(found))
     events = sum(item.events for item in found)
     if not events:
         raise InputError(f"the {counted(len(urls), 'input')} of campaign '{campaign.name}' hold no event.")

@@ -39,8 +39,10 @@ def drill(
         console.print(f"  {deed}", highlight=False)
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")  # what matters is said by us
     server = importlib.import_module("eventmill.flows.server")
-    with server.api_server(Path(".eventmill/prefect")) as url:
-        console.print(f"[dim]Watch it in the Prefect UI: {url.removesuffix('/api')}[/dim]", highlight=False)
+    with server.api_server(Path(".eventmill/prefect"), password=server.new_password()) as url:
+        console.print(
+            f"[dim]Watch it in the Prefect UI: {server.ui_link(url)}[/dim]", highlight=False, soft_wrap=True
+        )
         flow = importlib.import_module("eventmill.flows.drill").drill
         data = flow(
             seed=seed,

@@ -14,11 +14,11 @@ def rescue(ledger: InLedger = None) -> None:
     """End what is dead, and start again what is wanted and nobody drives; paused or cancelled rests."""
     path = ledger or DEFAULT_LEDGER
     open_ledger(path)  # a ledger that is not there is told before a server is started for it
-    from eventmill.flows.server import api_server
+    from eventmill.flows.server import api_server, new_password
 
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
     beside_ledger = Path(path).parent if "://" not in path else Path(".eventmill")
-    with api_server(beside_ledger / "prefect"):
+    with api_server(beside_ledger / "prefect", password=new_password()):
         from eventmill.flows.rescue import rescue as rescue_flow
 
         for line in rescue_flow(ledger=path):

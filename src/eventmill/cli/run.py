@@ -20,6 +20,7 @@ from eventmill.cli.checking import check_store
 from eventmill.clusters import read_profile
 from eventmill.errors import CampaignRests, EventmillError, Interrupted, PrefectAway
 from eventmill.flows.interrupts import heard, is_interrupted
+from eventmill.layouts import UNREADABLE
 from eventmill.leading import leading
 from eventmill.model import Wanted
 from eventmill.opening import WARNING, Changed, Opened, open_campaign
@@ -88,12 +89,12 @@ def run_embedded(
 ) -> dict[str, Any]:
     """Run the process flow in this process, with a Prefect API server of its own unless there is one."""
     from eventmill.cli.bar import ProgressBar
-    from eventmill.flows.server import api_server
+    from eventmill.flows.server import api_server, new_password, ui_link
 
     # Prefect would print a traceback for every way a campaign can end; what matters is said by us.
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
     beside_ledger = Path(campaign.ledger).parent if "://" not in campaign.ledger else Path(".eventmill")
-    server = api_server(beside_ledger / "prefect", meanwhile=lambda: _prepare(campaign))
+    server = api_server(beside_ledger / "prefect", password=new_password(), meanwhile=lambda: _prepare(campaign))
     with _led_while_it_starts(server, opened) as url, ProgressBar(opened, console=console):
         from prefect.exceptions import CancelledRun, Pause
 
@@ -101,7 +102,7 @@ def run_embedded(
         from eventmill.flows.process import process
         from eventmill.flows.reaching import NO_ANSWER, is_no_answer
 
-        console.print(f"[dim]Watch it in the Prefect UI: {url.removesuffix('/api')}[/dim]", highlight=False)
+        console.print(f"[dim]Watch it in the Prefect UI: {ui_link(url)}[/dim]", highlight=False, soft_wrap=True)
         try:
             # What was chosen is done, that it is to run as well; but for what has to be chosen at every look.
             keeps = changed in (Changed.KEEP, Changed.RESCUE)
@@ -136,6 +137,9 @@ def tell(console: Console, opened: Opened, result: dict[str, Any]) -> None:
     events, store = result["events"], opened.record.store_url
     for warning in opened.ledger.journal(opened.record.id, WARNING):
         console.print(Text.assemble(("warning", "bold yellow"), f": {warning.reason}"), soft_wrap=True)
+    for left_out in opened.ledger.journal(opened.record.id, "left out"):
+        if left_out.reason.startswith(UNREADABLE):
+            console.print(Text.assemble(("left out", "bold yellow"), f": {left_out.reason}"), soft_wrap=True)
     wanted = opened.ledger.campaign(opened.record.name).wanted
     if wanted is not Wanted.RUN:
         console.print(f"Campaign {wanted}; 'eventmill run' goes on with it.")

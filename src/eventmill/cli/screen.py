@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from eventmill.text import told
+
 _ENDLESS = 100_000
 """Characters in a line, for rich, which would otherwise cut or fold tables; terminals wrap by themselves."""
 
@@ -33,7 +35,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
         numbers = bool(listed) and all(isinstance(row[place], int) for row in listed)
         made.add_column(Text(name), justify="right" if numbers else "left", no_wrap=True)
     for row in listed:
-        made.add_row(*(Text(f"{cell:,}" if isinstance(cell, int) else str(cell)) for cell in row))
+        made.add_row(*(Text(f"{cell:,}" if isinstance(cell, int) else told(str(cell))) for cell in row))
     return made
 
 
@@ -43,5 +45,5 @@ def facts(pairs: Iterable[tuple[str, str]]) -> Table:
     made.add_column(style="dim", no_wrap=True)
     made.add_column(no_wrap=True)
     for name, text in pairs:
-        made.add_row(Text(name), Text(text))
+        made.add_row(Text(name), Text(told(text)))
     return made

@@ -125,12 +125,13 @@ def _adopts(found: pa.Field, wanted: pa.Field) -> bool:
     ours, theirs = wanted.type, plain_type(found.type)
     if theirs == ours:
         return True
-    if pa.types.is_list(ours) and pa.types.is_list(theirs):
-        return _adopts(theirs.value_field, ours.value_field)
-    if pa.types.is_struct(ours) and pa.types.is_struct(theirs):
-        same_names = [field.name for field in ours] == [field.name for field in theirs]
-        return same_names and all(_adopts(a, b) for a, b in zip(theirs, ours, strict=True))
-    return False
+    same_kind = ours.id == theirs.id and pa.types.is_nested(ours) and ours.num_fields == theirs.num_fields
+    if not same_kind or (pa.types.is_fixed_size_list(ours) and ours.list_size != theirs.list_size):
+        return False
+    inside = [(theirs.field(n), ours.field(n)) for n in range(ours.num_fields)]
+    if pa.types.is_struct(ours) and [a.name for a, _ in inside] != [b.name for _, b in inside]:
+        return False
+    return all(_adopts(a, b) for a, b in inside)
 
 
 def plain_schema(schema: pa.Schema) -> pa.Schema:
@@ -139,11 +140,17 @@ def plain_schema(schema: pa.Schema) -> pa.Schema:
 
 
 def plain_type(kind: pa.DataType) -> pa.DataType:
-    """`kind` with dictionaries, at any depth of lists and structs, replaced by their values."""
+    """`kind` with dictionaries, at any depth, replaced by their values."""
     if pa.types.is_dictionary(kind):
         return plain_type(kind.value_type)
     if pa.types.is_list(kind):
         return pa.list_(_plain_field(kind.value_field))
+    if pa.types.is_large_list(kind):
+        return pa.large_list(_plain_field(kind.value_field))
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(_plain_field(kind.value_field), kind.list_size)
+    if pa.types.is_map(kind):
+        return pa.map_(_plain_field(kind.key_field), _plain_field(kind.item_field))
     if pa.types.is_struct(kind):
         return pa.struct([_plain_field(field) for field in kind])
     return kind

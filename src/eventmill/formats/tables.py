@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, time
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eventmill.errors import PayloadError
-from eventmill.formats.schemas import type_name
+from eventmill.formats.exactly import cast_exactly
+from eventmill.formats.schemas import declaration, type_name
 
 _ALLOWED = "a pandas DataFrame, a pyarrow Table or an awkward record array"
 _DECLARE = "declare output.columns in the campaign file"
@@ -38,6 +41,7 @@ def to_table(result: object) -> pa.Table:
         kind = type(result)
         name = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
         raise PayloadError(f"the payload returned a {name}; return {_ALLOWED}.")
+    _check_text(columns)
     stored = [_stored(column, name) for name, column in columns.items()]
     # Not pa.table(), nor below schema.empty_table(): they import pandas, which takes longer than most ranges.
     return pa.Table.from_arrays(stored, names=list(columns))
@@ -58,6 +62,16 @@ def _named(table: pa.Table) -> dict[str, pa.ChunkedArray]:
     return columns
 
 
+def _check_text(names: Iterable[str]) -> None:
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise PayloadError(
+                f"the payload returned a column named {name!r}, which is no text; rename it."
+            ) from None
+
+
 def _from_pandas(frame: Any) -> dict[str, pa.ChunkedArray]:
     if len(frame) and not len(frame.columns):
         raise PayloadError(f"the payload returned {len(frame)} rows without a column; name at least one.")
@@ -67,7 +81,26 @@ def _from_pandas(frame: Any) -> dict[str, pa.ChunkedArray]:
     except (pa.ArrowException, ValueError, TypeError) as error:
         reason = "; ".join(str(part) for part in error.args)
         raise PayloadError(f"the payload returned a DataFrame that Arrow cannot hold: {reason}.") from error
-    return _named(table)
+    columns = _named(table)
+    for number, (name, column) in enumerate(columns.items()):
+        if frame.dtypes.iloc[number].kind == "O" and pa.types.is_temporal(column.type):
+            _check_times(frame.iloc[:, number], column.type, name)
+    return columns
+
+
+def _check_times(values: Any, type: pa.DataType, name: str) -> None:
+    """Refuse Python's dates and times of several kinds in one column: Arrow would silently make one of them."""
+    zoned = bool(pa.types.is_timestamp(type) and type.tz)
+    for value in values:
+        if pa.types.is_date(type):
+            bent = isinstance(value, datetime)
+        else:
+            bent = isinstance(value, (datetime, time)) and value == value and (value.tzinfo is not None) != zoned
+        if bent:
+            raise PayloadError(
+                f"the payload returned a column '{name}' in which {value!r} stands beside others that make it "
+                f"{type_name(type)}: give all of them the same kind, for example by pd.to_datetime(..., utc=True)."
+            )
 
 
 def _from_awkward(array: Any) -> dict[str, pa.Array]:
@@ -95,7 +128,7 @@ def _stored(column: pa.ChunkedArray | pa.Array, name: str) -> pa.ChunkedArray | 
     try:
         wanted = _stored_type(column.type)
         return column if column.type.equals(wanted, check_metadata=True) else column.cast(wanted)
-    except (pa.ArrowException, OverflowError) as error:
+    except (pa.ArrowException, OverflowError, OSError) as error:  # Parquet's own words are an OSError
         reason = str(error).partition("\n")[0].rstrip(".")
         raise PayloadError(
             f"the payload returned a column '{name}' of type {column.type}, which Parquet cannot store: {reason}."
@@ -133,6 +166,9 @@ def _plain(type: pa.DataType) -> pa.DataType:
     if t.is_list(type) or t.is_large_list(type):
         return pa.list_(_plain(type.value_type))
     if t.is_struct(type):
+        names = [field.name for field in type]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise pa.ArrowInvalid(f"it has more than one field named {_quoted(twice)}, rename them")
         return pa.struct([pa.field(field.name, _plain(field.type)) for field in type])
     if t.is_map(type):
         return pa.map_(_plain(type.key_type), _plain(type.item_type))
@@ -177,10 +213,10 @@ def _check_names(table: pa.Table, schema: pa.Schema, others: str) -> None:
 
 
 def _adopt(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
-    if not _fits(column.type, field.type, pa.DataType.equals):
+    if not fits(column.type, field.type, pa.DataType.equals):
         raise PayloadError(
             f"column '{field.name}' is {type_name(column.type)} and in the campaign's other outputs "
-            f"{type_name(field.type)}; {_DECLARE}, for example {field.name}: {type_name(field.type)}."
+            f"{type_name(field.type)}; {_DECLARE}, for example {declaration(field.name, field.type)}."
         )
     return column.cast(field.type)
 
@@ -188,9 +224,9 @@ def _adopt(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
 def _cast(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
     try:
         # Arrow's cast would drop or make up fields of a struct without a word.
-        if not _fits(column.type, field.type, lambda *_: True):
+        if not fits(column.type, field.type, lambda *_: True):
             raise pa.ArrowInvalid("the fields are not the same")
-        return column.cast(field.type, safe=True)
+        return cast_exactly(column, field.type)
     except pa.ArrowException as error:
         reason = str(error).partition("\n")[0].rstrip(".")
         raise PayloadError(
@@ -199,17 +235,35 @@ def _cast(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
         ) from error
 
 
-def _fits(type: pa.DataType, wanted: pa.DataType, leaf_fits: Callable[[pa.DataType, pa.DataType], bool]) -> bool:
+def fits(type: pa.DataType, wanted: pa.DataType, leaf_fits: Callable[[pa.DataType, pa.DataType], bool]) -> bool:
     """Whether `type` is like `wanted` wherever it is known; a struct's fields may come in any order."""
     if pa.types.is_null(type):
         return True
     if pa.types.is_struct(type) and pa.types.is_struct(wanted):
         ours = {field.name: field.type for field in type}
         theirs = {field.name: field.type for field in wanted}
-        return ours.keys() == theirs.keys() and all(_fits(ours[n], theirs[n], leaf_fits) for n in ours)
-    if pa.types.is_list(type) and pa.types.is_list(wanted):
-        return _fits(type.value_type, wanted.value_type, leaf_fits)
+        return ours.keys() == theirs.keys() and all(fits(ours[n], theirs[n], leaf_fits) for n in ours)
+    for inner in _INSIDE:
+        if inner.holds(type) and inner.holds(wanted):
+            pairs = zip(inner.types(type), inner.types(wanted), strict=True)
+            return inner.size(type) == inner.size(wanted) and all(fits(a, b, leaf_fits) for a, b in pairs)
     return leaf_fits(type, wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class _Inner:
+    """A kind of type that holds others."""
+
+    holds: Callable[[pa.DataType], bool]
+    types: Callable[[pa.DataType], Sequence[pa.DataType]]
+    size: Callable[[pa.DataType], int] = lambda type: 0
+
+
+_INSIDE = (
+    _Inner(pa.types.is_list, lambda type: (type.value_type,)),
+    _Inner(pa.types.is_fixed_size_list, lambda type: (type.value_type,), size=lambda type: int(type.list_size)),
+    _Inner(pa.types.is_map, lambda type: (type.key_type, type.item_type)),
+)
 
 
 def _quoted(names: list[str]) -> str:

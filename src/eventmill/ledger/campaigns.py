@@ -10,7 +10,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from eventmill import text
 from eventmill.errors import CampaignLed, LedgerError, NameTaken
+from eventmill.layouts import fingerprint
 from eventmill.ledger import schema
 from eventmill.ledger.database import Database, insert_spans, read_spans, replace_spans
 from eventmill.ledger.journal import write_journal
@@ -19,11 +21,13 @@ from eventmill.model import (
     CampaignRecord,
     Counts,
     Input,
+    Layout,
     Leadership,
     Lease,
     NewInput,
     PayloadCode,
     Rules,
+    SeenLayout,
     Span,
     Wanted,
 )
@@ -145,30 +149,47 @@ class CampaignVerbs(Database):
         with self.writing() as tx:
             locked(tx, campaign_id)
             known = {item.url: item for item in read_inputs(tx, campaign_id)}
+            kept = set[str]()
             for new in inputs:
-                if new.url in known:
-                    if (known[new.url].identity, known[new.url].events) != (new.identity, new.events):
-                        raise LedgerError(f"input {new.url} has changed since it was split.")
+                url, identity = text.name(new.url), text.name(new.identity)  # as they come back from the ledger
+                if url in known:
+                    if (known[url].identity, known[url].events) != (identity, new.events):
+                        raise LedgerError(f"input {url} has changed since it was split.")
                     continue
                 last = max(known.values(), key=lambda item: item.ordinal, default=None)
                 values = {
                     "campaign_id": campaign_id,
                     "ordinal": last.ordinal + 1 if last else 0,
-                    "url": new.url,
+                    "url": url,
                     "events": new.events,
                     "first": last.first + last.events if last else 0,
-                    "identity": new.identity,
+                    "identity": identity,
                     "boundaries": list(new.boundaries),
                 }
+                layout = {"layout": _keep_layout(tx, new.layout, kept)}
                 number = tx.execute(
-                    sa.insert(schema.input_).values(values).returning(schema.input_.c.id)
+                    sa.insert(schema.input_).values(values | layout).returning(schema.input_.c.id)
                 ).scalar_one()
                 values.pop("campaign_id")
-                known[new.url] = Input(**values | {"id": number, "boundaries": new.boundaries})  # type: ignore[arg-type]
+                known[url] = Input(**values | {"id": number, "boundaries": new.boundaries})  # type: ignore[arg-type]
                 if new.events:
                     insert_spans(tx, campaign_id, [Span(number, 0, new.events, State.READY)])
                     open_again(tx, campaign_id)
             return tuple(sorted(known.values(), key=lambda item: item.ordinal))
+
+    def layouts(self, campaign_id: int) -> tuple[SeenLayout, ...]:
+        """The layouts of all inputs that have events, in the order of the first input with each."""
+        table, layout = schema.input_, schema.layout
+        statement = (
+            sa.select(layout.c.columns, sa.func.min(table.c.ordinal), sa.func.count(), table.c.url)
+            .join_from(table, layout, table.c.layout == layout.c.fingerprint)
+            .where(table.c.campaign_id == campaign_id, table.c.events > 0)
+            .group_by(layout.c.fingerprint)
+            .order_by(sa.func.min(table.c.ordinal))
+        )
+        with self.reading() as tx:
+            rows = tx.execute(statement).all()
+        return tuple(SeenLayout(row[3], row[2], tuple((str(a), str(b)) for a, b in row[0])) for row in rows)
 
     def leave_out(self, campaign_id: int, unreadable: Sequence[str]) -> None:
         """Write down the inputs that the campaign goes without, one line each, once."""
@@ -181,7 +202,7 @@ class CampaignVerbs(Database):
                     )
                 ).scalars()
             )
-            for line in unreadable:
+            for line in dict.fromkeys(text.told(line, most_bytes=text.LINE_BYTES) for line in unreadable):
                 if line not in known:
                     write_journal(tx, campaign_id, self.now(tx), kind="left out", reason=line)
 
@@ -419,6 +440,19 @@ def read_counts(tx: sa.Connection, campaign_id: int) -> Counts:
     return Counts(**{state: int(events) for state, events in tx.execute(statement)})
 
 
+def _keep_layout(tx: sa.Connection, layout: Layout, kept: set[str]) -> str | None:
+    """Write a layout down once; returns its fingerprint. Those in `kept` are there."""
+    if not layout:
+        return None
+    mark, table = fingerprint(layout), schema.layout
+    if mark not in kept:
+        kept.add(mark)
+        if tx.execute(sa.select(table.c.fingerprint).where(table.c.fingerprint == mark)).first() is None:
+            columns = [list(column) for column in layout]
+            tx.execute(sa.insert(table).values(fingerprint=mark, columns=columns))
+    return mark
+
+
 def read_inputs(tx: sa.Connection, campaign_id: int) -> tuple[Input, ...]:
     """All inputs of a campaign in campaign order."""
     table = schema.input_
@@ -467,10 +501,15 @@ def settle(tx: sa.Connection, verb: str, campaign_id: int, *, old: Sequence[Span
 
 
 def keep_code(tx: sa.Connection, code: PayloadCode) -> None:
-    """Write payload code down once."""
-    known = tx.execute(sa.select(schema.code.c.digest).where(schema.code.c.digest == code.digest)).first()
+    """Write payload code down once; `LedgerError` if other code has its digest: workers would run that."""
+    known = tx.execute(sa.select(schema.code).where(schema.code.c.digest == code.digest)).first()
     if known is None:
         tx.execute(sa.insert(schema.code).values(asdict(code)))
+    elif known.entry != text.name(code.entry) or (known.bundle is None) != (code.bundle is None):
+        raise LedgerError(
+            f"the ledger holds other code than {code.entry} under the digest {code.digest}, namely {known.entry}; "
+            "give the campaign another ledger."
+        )
 
 
 def _rules_to_json(rules: Rules) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from eventmill import text
 from eventmill.errors import PartitionBroken
 from eventmill.ledger import schema
 from eventmill.ledger.campaigns import dissolve_blocks, locked, settle
@@ -217,4 +218,5 @@ def _known_keys(tx: sa.Connection, outputs: Sequence[RangeOutput]) -> frozenset[
     keys = [output.key for output in outputs]
     if len(set(keys)) < len(keys):
         raise PartitionBroken("one commit names the same object twice; nothing was changed.")
-    return frozenset(tx.execute(_KNOWN_KEYS, {"b_keys": keys}).scalars())
+    known = frozenset(tx.execute(_KNOWN_KEYS, {"b_keys": keys}).scalars())
+    return frozenset(key for key in keys if text.name(key) in known)

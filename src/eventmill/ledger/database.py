@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ import sqlalchemy as sa
 import stamina
 from sqlalchemy import event, exc
 
+from eventmill.durable import make_private_folder
 from eventmill.errors import LedgerError
 from eventmill.ledger import schema
 from eventmill.model import Span
@@ -217,14 +219,20 @@ def _check_place(path: Path, *, exist: bool) -> None:
             raise LedgerError(
                 f"there is no ledger at {path}. Begin a campaign with 'eventmill run CAMPAIGN.yaml'."
             )
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private_folder(path.parent)
     except OSError as error:
         raise LedgerError(f"the ledger's folder {path.parent} cannot be used: {error.strerror}.") from None
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise LedgerError(f"{path} is no file, so it cannot be a ledger; name another place.")
     kind = filesystem_kind(path.parent)
     if kind in NETWORK_FILESYSTEMS:
         raise LedgerError(
             f"{path} is on {kind}, where SQLite's locks do not hold; put the ledger on a local disk."
         )
+    if not exist:
+        with suppress(OSError):  # SQLite will say it better
+            # For this user alone, and so is what SQLite puts beside it.
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
 def filesystem_kind(folder: Path) -> str:

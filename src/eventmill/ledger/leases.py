@@ -8,6 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from eventmill import text
 from eventmill.errors import CampaignLed
 from eventmill.ledger import schema
 from eventmill.ledger.campaigns import campaign_by, dissolve_blocks, input_from, locked, settle
@@ -108,6 +109,7 @@ class LeaseVerbs(LossVerbs):
         holds the other claim on them. Then the block is given back. A claim over a running claim is the loss
         of that one.
         """
+        holder = text.name(holder)  # as the ledger knows it
         with self.writing() as tx:
             row = read_block(tx, block_id)
             if row is None:

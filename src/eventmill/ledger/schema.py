@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.types import TypeDecorator
 
+from eventmill import text
 from eventmill.model import Wanted
 from eventmill.states import State
 
@@ -42,6 +43,38 @@ class UtcTime(TypeDecorator[datetime]):
         return datetime.fromisoformat(value)
 
 
+class Words(TypeDecorator[str]):
+    """What people read: whatever the text was, it can be stored (`text.told`), and no verb fails for it."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Any) -> str | None:
+        """To the database."""
+        return None if value is None else text.told(value)
+
+
+class Reason(Words):
+    """The same for a reason, which is shorter and stands in many rows."""
+
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Any) -> str | None:
+        """To the database."""
+        return None if value is None else text.told(value, most_bytes=text.LINE_BYTES)
+
+
+class Name(TypeDecorator[str]):
+    """What things are told apart by: stored as it is, or, where no database could, as `text.name` has it."""
+
+    impl = sa.String
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Any) -> str | None:
+        """To the database, also to compare with what is there."""
+        return None if value is None else text.name(value)
+
+
 def _one_of(column: str, values: type[State] | type[Wanted]) -> sa.CheckConstraint:
     names = ", ".join(f"'{value}'" for value in values)
     return sa.CheckConstraint(f"{column} IN ({names})", name=f"{column}_is_known")
@@ -58,16 +91,16 @@ about = sa.Table(
 counter = sa.Table(  # one ledger-wide increasing sequence of attempts
     "counter",
     metadata,
-    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("name", Name, primary_key=True),
     sa.Column("value", sa.BigInteger, nullable=False),
 )
 
 code = sa.Table(
     "code",
     metadata,
-    sa.Column("digest", sa.String, primary_key=True),
-    sa.Column("callable", sa.String, nullable=False),
-    sa.Column("entry", sa.String, nullable=False),
+    sa.Column("digest", Name, primary_key=True),
+    sa.Column("callable", Name, nullable=False),
+    sa.Column("entry", Name, nullable=False),
     sa.Column("bundle", sa.LargeBinary),
 )
 
@@ -75,23 +108,30 @@ campaign = sa.Table(
     "campaign",
     metadata,
     sa.Column("id", BigId, primary_key=True),
-    sa.Column("name", sa.String, nullable=False, unique=True),
+    sa.Column("name", Name, nullable=False, unique=True),
     sa.Column("uid", sa.String(32), nullable=False, unique=True),  # in all ledgers: its store bears it, too
     sa.Column("spec", sa.JSON, nullable=False),
     sa.Column("rules", sa.JSON, nullable=False),
     sa.Column("payload", sa.ForeignKey("code.digest"), nullable=False),
-    sa.Column("store_url", sa.String, nullable=False),
+    sa.Column("store_url", Name, nullable=False),
     sa.Column("schema_bytes", sa.LargeBinary),
     sa.Column("wanted", sa.String, nullable=False),
     sa.Column("created_at", UtcTime, nullable=False),
     sa.Column("looked_at", UtcTime, nullable=False),  # when leases were last watched
     sa.Column("closed_at", UtcTime),
-    sa.Column("close_reason", sa.String),
-    sa.Column("leader", sa.String),
+    sa.Column("close_reason", Reason),
+    sa.Column("leader", Name),
     sa.Column("leader_attempt", sa.BigInteger),
     sa.Column("leader_expires_at", UtcTime),
     _one_of("wanted", Wanted),
     sqlite_autoincrement=True,  # a number never comes back: who works for a forgotten campaign works for no other
+)
+
+layout = sa.Table(  # columns of inputs, as many rows as there are different ones: inputs are many and alike
+    "layout",
+    metadata,
+    sa.Column("fingerprint", sa.String, primary_key=True),
+    sa.Column("columns", sa.JSON, nullable=False),
 )
 
 input_ = sa.Table(
@@ -100,11 +140,12 @@ input_ = sa.Table(
     sa.Column("id", BigId, primary_key=True),
     sa.Column("campaign_id", sa.ForeignKey("campaign.id"), nullable=False),
     sa.Column("ordinal", sa.Integer, nullable=False),
-    sa.Column("url", sa.String, nullable=False),
+    sa.Column("url", Name, nullable=False),
     sa.Column("events", sa.BigInteger, nullable=False),
     sa.Column("first", sa.BigInteger, nullable=False),
-    sa.Column("identity", sa.String, nullable=False),
+    sa.Column("identity", Name, nullable=False),
     sa.Column("boundaries", sa.JSON, nullable=False),
+    sa.Column("layout", sa.ForeignKey("layout.fingerprint")),  # NULL where a format does not say it
     sa.UniqueConstraint("campaign_id", "ordinal"),
     sa.UniqueConstraint("campaign_id", "url"),
     sa.CheckConstraint("events >= 0 AND first >= 0"),
@@ -124,7 +165,7 @@ block = sa.Table(  # lives while some of its events are LEASED
     sa.Column("reserved_at", UtcTime, nullable=False),
     sa.Column("leader_attempt", sa.BigInteger, nullable=False),
     sa.Column("attempt", sa.BigInteger, unique=True),
-    sa.Column("holder", sa.String),
+    sa.Column("holder", Name),
     sa.Column("claimed_at", UtcTime),
     sa.Column("expires_at", UtcTime),
     sa.Column("begun", sa.BigInteger),  # how far the holder has begun, as it said last
@@ -138,7 +179,7 @@ holder = sa.Table(  # who works for a campaign, or did
     "holder",
     metadata,
     sa.Column("campaign_id", sa.ForeignKey("campaign.id"), primary_key=True),
-    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("name", Name, primary_key=True),
     sa.Column("seen_at", UtcTime),  # NULL once it is known to be gone
     sa.Column("quarantined_at", UtcTime),
 )
@@ -151,7 +192,7 @@ output = sa.Table(
     sa.Column("input_id", sa.ForeignKey("input.id"), nullable=False),
     sa.Column("start", sa.BigInteger, nullable=False),
     sa.Column("stop", sa.BigInteger, nullable=False),
-    sa.Column("key", sa.String, nullable=False, unique=True),
+    sa.Column("key", Name, nullable=False, unique=True),
     sa.Column("bytes", sa.BigInteger, nullable=False),
     sa.Column("sha256", sa.String(64), nullable=False),
     sa.Column("rows", sa.BigInteger, nullable=False),
@@ -168,14 +209,14 @@ merge = sa.Table(
     metadata,
     sa.Column("id", BigId, primary_key=True),
     sa.Column("campaign_id", sa.ForeignKey("campaign.id"), nullable=False),
-    sa.Column("key", sa.String, nullable=False),
+    sa.Column("key", Name, nullable=False),
     sa.Column("begun_at", UtcTime, nullable=False),
     sa.Column("attempt", sa.BigInteger, unique=True),
-    sa.Column("holder", sa.String),
+    sa.Column("holder", Name),
     sa.Column("expires_at", UtcTime),
     sa.Column("completed_at", UtcTime),
     sa.Column("published_at", UtcTime),
-    sa.Column("staged", sa.String),
+    sa.Column("staged", Name),
     sa.Column("bytes", sa.BigInteger),
     sa.Column("sha256", sa.String(64)),
     sa.Column("rows", sa.BigInteger),
@@ -200,9 +241,9 @@ span = sa.Table(
     sa.Column("block_id", sa.ForeignKey("block.id")),
     sa.Column("output_id", sa.ForeignKey("output.id")),
     sa.Column("merge_id", sa.ForeignKey("merge.id")),
-    sa.Column("payload", sa.String),  # digest of the code that computed these events
-    sa.Column("reason", sa.Text),
-    sa.Column("failed_on", sa.String),  # the holder that it is kept from
+    sa.Column("payload", Name),  # digest of the code that computed these events
+    sa.Column("reason", Reason),
+    sa.Column("failed_on", Name),  # the holder that it is kept from
     sa.Column("rests_until", UtcTime),  # not handed out before
     sa.Column("refusals", sa.Integer, nullable=False, server_default="0"),
     sa.UniqueConstraint("input_id", "stop"),
@@ -224,7 +265,7 @@ usage = sa.Table(  # CPU spent, by what became of it
     "usage",
     metadata,
     sa.Column("campaign_id", sa.ForeignKey("campaign.id"), primary_key=True),
-    sa.Column("cause", sa.String, primary_key=True),
+    sa.Column("cause", Name, primary_key=True),
     sa.Column("occurrences", sa.BigInteger, nullable=False),
     sa.Column("events", sa.BigInteger, nullable=False),
     sa.Column("cpu_seconds", sa.Float, nullable=False),
@@ -257,14 +298,14 @@ journal = sa.Table(  # append-only
     sa.Column("id", BigId, primary_key=True),
     sa.Column("campaign_id", sa.ForeignKey("campaign.id"), nullable=False),
     sa.Column("at", UtcTime, nullable=False),
-    sa.Column("kind", sa.String, nullable=False),
+    sa.Column("kind", Name, nullable=False),
     sa.Column("input_id", sa.ForeignKey("input.id")),
     sa.Column("start", sa.BigInteger),
     sa.Column("stop", sa.BigInteger),
     sa.Column("attempt", sa.BigInteger),
-    sa.Column("holder", sa.String),
-    sa.Column("reason", sa.Text, nullable=False),
-    sa.Column("detail", sa.Text, nullable=False),
+    sa.Column("holder", Name),
+    sa.Column("reason", Reason, nullable=False),
+    sa.Column("detail", Words, nullable=False),
     sa.Column("cpu_seconds", sa.Float, nullable=False),
     sa.Index("journal_by_kind", "campaign_id", "kind", "id"),
 )

@@ -1,24 +1,22 @@
-"""A payload's neighbouring modules as one reproducible zip, and back. Never looks inside the code."""
+"""A payload's neighbouring modules as one reproducible zip. Never looks inside the code."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import os
-import shutil
 import stat
-import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from eventmill.errors import PayloadError
-from eventmill.payloads.scratch import told_clearly
 
 LIMIT_BYTES = 10_000_000
 """More source than this beside a payload is a mistake: each worker would be sent all of it."""
 
-_DIGEST_CHARACTERS = 16
+DIGEST_CHARACTERS = 16
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)  # the first moment that a zip file can hold
 _SKIPPED_FOLDERS = {"__pycache__", "tests", "test", "site-packages", "node_modules"}
 
@@ -47,9 +45,18 @@ def neighbours(folder: Path) -> dict[str, bytes]:
         raise PayloadError(f"{error.filename}, beside the payload, cannot be read: {error.strerror}.") from error
 
 
+def in_utf8(name: str) -> bool:
+    """Whether a file's name is UTF-8; no line of Python could import one that is not."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _modules(top: Path, folder: Path) -> Iterator[tuple[str, Path]]:
     with os.scandir(folder) as entries:
-        found = [entry for entry in entries if not entry.name.startswith(".")]
+        found = [entry for entry in entries if not entry.name.startswith(".") and in_utf8(entry.name)]
     for entry in found:
         if entry.is_dir(follow_symlinks=False):
             if entry.name not in _SKIPPED_FOLDERS and _holds_modules(Path(entry.path)):
@@ -70,13 +77,18 @@ def _holds_modules(folder: Path) -> bool:
     return "pyvenv.cfg" not in names and any(name.endswith(".py") for name in names)
 
 
-def digest(files: Mapping[str, bytes]) -> str:
-    """The first 16 hex digits of a SHA-256 over names and contents, however they are compressed."""
-    total = hashlib.sha256()
+def digest(files: Mapping[str, bytes], *, entry: str) -> str:
+    """What identifies code: the first 16 hex digits of a SHA-256 over the files and the `entry` into them.
+
+    Names and contents count, not how they are compressed or where they lie. Two functions of one file are two
+    codes: whoever asks for the one must never be given the other.
+    """
+    total = hashlib.sha256(f"{len(entry)}\0{entry}".encode())
     for name, content in sorted(files.items()):
-        total.update(f"{name}\0{len(content)}\0".encode())
+        written = os.fsencode(name)
+        total.update(b"%d\0%b%d\0" % (len(written), written, len(content)))
         total.update(content)
-    return total.hexdigest()[:_DIGEST_CHARACTERS]
+    return total.hexdigest()[:DIGEST_CHARACTERS]
 
 
 def pack(files: Mapping[str, bytes]) -> bytes:
@@ -92,46 +104,22 @@ def pack(files: Mapping[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def unpack_bundle(bundle: bytes, digest: str, folder: Path) -> Path:
-    """Unpack into `folder/digest` and return that; harmless when done twice, or by several processes at once.
-
-    The folder appears whole or not at all. Raises `PayloadError` when the bundle has another digest, and
-    `ScratchError` when it cannot be written.
-    """
-    target = folder / digest
-    if target.is_dir():
-        return target
-    files = _read(bundle, digest)
-    with told_clearly():
-        _write(files, target)
-    return target
-
-
-def _write(files: Mapping[str, bytes], target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-"))
-    try:
-        for name, content in files.items():
-            path = unfinished / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-        unfinished.rename(target)
-    except OSError:
-        if not target.is_dir():  # otherwise another process was first, with the same content
-            raise
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-
-
-def _read(bundle: bytes, expected: str) -> dict[str, bytes]:
+def unpack(bundle: bytes, *, entry: str, digest: str) -> dict[str, bytes]:
+    """Name -> content of what `pack` packed; `PayloadError` when that is not the code of this `digest`."""
     try:
         with zipfile.ZipFile(io.BytesIO(bundle)) as archive:
             files = {name: archive.read(name) for name in archive.namelist()}
-    except (zipfile.BadZipFile, OSError, EOFError) as error:
+    except (zipfile.BadZipFile, OSError, EOFError, zlib.error, NotImplementedError, ValueError) as error:
         raise PayloadError(f"the payload's bundle of {len(bundle)} bytes is damaged: {error}.") from error
-    found = digest(files)
-    if found != expected:
-        raise PayloadError(f"the payload's bundle has the digest {found} and not {expected}; send it again.")
+    found = _digest(files, entry=entry)
+    if found != digest:
+        raise PayloadError(
+            f"the payload's bundle and its entry '{entry}' have the digest {found} and not {digest}; "
+            "begin anew with 'eventmill run --changed restart'."
+        )
     if outside := [name for name in files if name.startswith("/") or ".." in name.split("/")]:
         raise PayloadError(f"the payload's bundle would write outside its folder: {outside[0]}.")
     return files
+
+
+_digest = digest

@@ -1,7 +1,8 @@
 """The payload's own process: sets the user's code up once, then answers calls until its worker is gone.
 
-Started as `python -m eventmill.payloads.child FD PARENT`. Imports neither Prefect nor Dask, and nothing heavy
-before it must. Its standard output and error are a pipe to the worker, so what C++ prints counts too.
+Started as `python -m eventmill.payloads.child FD LEASH PARENT`; it forks at once, and its parent keeps it
+(`keeper`). Imports neither Prefect nor Dask, and nothing heavy before it must. Its standard output and error are a
+pipe to the worker, so what C++ prints counts too.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import importlib
 import inspect
 import os
 import pickle
-import resource
 import signal
 import sys
 import threading
@@ -21,81 +21,127 @@ import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from io import TextIOWrapper
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from eventmill.errors import CampaignError, PayloadError
 from eventmill.model import FailureKind
 from eventmill.payloads.calls import Answer, Imports, RangeCall, RangeResult, Refusal, SetUp, Where
+from eventmill.payloads.importing import import_from
+from eventmill.payloads.keeper import POLITE, fork_payload, go_on_at, hear_nothing
+from eventmill.payloads.line import Line
 from eventmill.payloads.memory import is_out_of_memory, limit_memory, told_limit
+from eventmill.payloads.refusing import cpu_seconds, refuse
 
-_OURS = str(Path(__file__).parent)
 _LINE_BUFFERED = 1  # _IOLBF of glibc, musl and macOS
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
-_TRACEBACK_CHARACTERS = 16_000
 _libc = ctypes.CDLL(None)
+_held = threading.local()  # the mask of a thread that forks
 
 Payload = Callable[[Any, Where], object]
 
 
-def main(descriptor: int, parent: int) -> None:
-    """Serve the worker `parent` over the socket `descriptor` until it closes it."""
-    end_with_parent(parent)
-    # Ctrl-C in a terminal is the coordinator's to answer; a worker that wants a payload ended ends it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    os.set_inheritable(descriptor, False)
+def main(descriptor: int, leash: int, parent: int) -> None:
+    """Serve the worker `parent` over the socket `descriptor` until it closes it; `leash` is the keeper's."""
+    for inherited in (descriptor, leash):
+        os.set_inheritable(inherited, False)
+    keeper = os.getpid()
+    code = fork_payload(leash=leash, descriptor=descriptor, parent=parent)
+    if code is not None:
+        os._exit(code)
+    end_with_parent(keeper)
+    # Said to every process of a job, and Ctrl-C in a terminal: the worker, or the run, is to answer it.
+    go_on_at(*POLITE)
+    os.register_at_fork(before=_hold_signals, after_in_parent=_let_signals, after_in_child=_hear_again)
     _be_killed_first()
     _print_by_lines()
-    with contextlib.suppress(EOFError, ConnectionError), Connection(descriptor) as connection:
-        _serve(connection)
+    with contextlib.suppress(EOFError, ConnectionError):
+        _serve(Line(descriptor))
 
 
-def _serve(connection: Connection[Any, Any]) -> None:
-    request: SetUp | Imports = connection.recv()
+def _hold_signals() -> None:
+    """What is said to a fork before it can hear waits for it."""
+    _held.before = signal.pthread_sigmask(signal.SIG_BLOCK, POLITE)
+
+
+def _let_signals() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _held.before)
+
+
+def _hear_again() -> None:
+    """A fork of the payload is its own: whoever started it may end it with a signal."""
+    if threading.current_thread() is threading.main_thread():  # always so after a fork
+        for number in POLITE:
+            if signal.getsignal(number) is hear_nothing:
+                signal.signal(number, signal.SIG_DFL)
+    _let_signals()
+
+
+def _serve(line: Line) -> None:
+    request: SetUp | Imports = line.receive()
     while isinstance(request, Imports):
         for name in request.modules:
             with contextlib.suppress(Exception):  # what a payload needs and is not there, the payload will say
                 importlib.import_module(name)
-        connection.send(_answer(None))
-        request = connection.recv()
-    payload = _set_up(request)
+        line.answer(_answer(None))
+        request = line.receive()
+    payload = _set_up(request, line)
     if isinstance(payload, Refusal):
-        connection.send(_answer(payload))
+        line.answer(_answer(payload))
         return
-    connection.send(_answer(None))
+    line.answer(_answer(None))
     while True:
-        call: RangeCall = connection.recv()
-        answer = _work(payload, call, request)
+        call: RangeCall = line.receive()
+        answer = _work(payload, call, request, line)
         if isinstance(answer, Refusal) and answer.kind is FailureKind.MEMORY and request.memory_bytes is not None:
             answer = replace(answer, summary=f"{answer.summary}; {told_limit(request.memory_bytes)}")
-        connection.send(_answer(answer))
+        line.answer(_answer(answer))
+
+
+def _end_if_fork(line: Line, error: BaseException | None = None) -> None:
+    """End a fork that came back from the user's code: neither the answer nor the output is its to give."""
+    if line.is_ours:
+        return
+    code = 0
+    if isinstance(error, SystemExit):
+        code = error.code if isinstance(error.code, int) else int(error.code is not None)
+    elif error is not None:
+        code = 1
+        with contextlib.suppress(Exception):
+            traceback.print_exception(error)
+    _flush()
+    os._exit(code & 0xFF)
 
 
 def _answer(value: RangeResult | Refusal | None) -> Answer:
+    _flush()
+    return Answer(value, cpu_seconds())
+
+
+def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):  # the payload may have closed or replaced it
             stream.flush()
     _libc.fflush(None)
-    return Answer(value, _cpu_seconds())
 
 
-def _set_up(request: SetUp) -> Payload | Refusal:
-    begun = _cpu_seconds()
+def _set_up(request: SetUp, line: Line) -> Payload | Refusal:
+    begun = cpu_seconds()
     # Behind our own entries: nothing that the worker has on its path can shadow what this process needs.
     sys.path += [entry for entry in request.path if entry not in sys.path]
     if request.bundle_folder is not None:
-        sys.path.insert(0, str(request.bundle_folder))
+        import_from(request.bundle_folder)
     try:
         if request.memory_bytes is not None:
             limit_memory(request.memory_bytes)
         payload = load_payload(request)
+        _end_if_fork(line)
         # The first range shall not pay for these; after the payload, which may be picky about import order.
         importlib.import_module("eventmill.formats.parquet")
         return payload
     except BaseException as error:  # user's code: sys.exit() in it must not look like a crash
-        refusal = _refusal(FailureKind.SETUP, error, begun)
+        _end_if_fork(line, error)
+        refusal = refuse(FailureKind.SETUP, error, begun)
         if request.memory_bytes is not None and is_out_of_memory(error):
             return replace(refusal, summary=f"{refusal.summary}; {told_limit(request.memory_bytes)}")
         return refusal
@@ -138,25 +184,27 @@ def _check_call(function: Callable[..., object], name: str, parameters: dict[str
         raise PayloadError(f"{name} cannot be called as {name}({given}): {error}.") from None
 
 
-def _work(payload: Payload, call: RangeCall, request: SetUp) -> RangeResult | Refusal:
-    begun = _cpu_seconds()
+def _work(payload: Payload, call: RangeCall, request: SetUp, line: Line) -> RangeResult | Refusal:
+    begun = cpu_seconds()
     try:
         with call.events_path.open("rb") as file:
             events = pickle.load(file)
     except Exception as error:  # unpickling runs foreign code
-        return _refusal(FailureKind.INPUT, error, begun)
+        return refuse(FailureKind.INPUT, error, begun)
     try:
         result = payload(events, Where(call.url, call.range.start, call.range.stop))
+        _end_if_fork(line)
     except BaseException as error:  # the user's code, with sys.exit() and KeyboardInterrupt
-        return _refusal(FailureKind.PAYLOAD, error, begun)
+        _end_if_fork(line, error)
+        return refuse(FailureKind.PAYLOAD, error, begun)
     try:
         return _store(result, call, request, begun)
     except OSError as error:  # scratch is full or gone: no event is at fault
-        return _refusal(FailureKind.SETUP, error, begun)
+        return refuse(FailureKind.SETUP, error, begun)
     except CampaignError as error:  # the format's package is not installed here
-        return _refusal(FailureKind.SETUP, error, begun)
+        return refuse(FailureKind.SETUP, error, begun)
     except Exception as error:  # converting runs methods of the user's objects
-        return _refusal(FailureKind.RESULT, error, begun)
+        return refuse(FailureKind.RESULT, error, begun)
 
 
 def _store(result: object, call: RangeCall, request: SetUp, begun: float) -> RangeResult:
@@ -169,35 +217,9 @@ def _store(result: object, call: RangeCall, request: SetUp, begun: float) -> Ran
         rows=written.rows,
         schema=written.schema,
         infers=written.infers,
-        cpu_seconds=_cpu_seconds() - begun,
+        cpu_seconds=cpu_seconds() - begun,
         bytes=call.output_path.stat().st_size,
     )
-
-
-def _refusal(kind: FailureKind, error: BaseException, begun: float) -> Refusal:
-    if isinstance(error, MemoryError) and kind is not FailureKind.SETUP:
-        kind = FailureKind.MEMORY
-    if isinstance(error, CampaignError | PayloadError):
-        return Refusal(kind, str(error), "", _cpu_seconds() - begun)
-    frames = error.__traceback__
-    while frames is not None and _is_ours(frames.tb_frame.f_code.co_filename):
-        frames = frames.tb_next
-    told = traceback.TracebackException(type(error), error, frames)
-    # SyntaxErrors have several lines, the last one says what is wrong.
-    lines = [line for part in told.format_exception_only() for line in part.splitlines() if line.strip()]
-    summary = lines[-1].strip() if isinstance(error, SyntaxError) else lines[0].strip()
-    text = "".join(told.format())[-_TRACEBACK_CHARACTERS:]
-    return Refusal(kind, summary[:500], text, _cpu_seconds() - begun)
-
-
-def _is_ours(file: str) -> bool:
-    return file.startswith((_OURS, "<frozen ")) or file == importlib.__file__
-
-
-def _cpu_seconds() -> float:
-    """User and system time of this process and of the children that it waited for."""
-    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def end_with_parent(parent: int) -> None:
@@ -236,4 +258,4 @@ def _print_by_lines() -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(*map(int, sys.argv[1:4]))

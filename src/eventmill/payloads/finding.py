@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ast
 import difflib
+import importlib.machinery
 import importlib.util
+import socket
 import sys
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 from eventmill.errors import PayloadError
@@ -20,9 +23,9 @@ _FORM = "write 'path/to/file.py:Name' or 'package.module:Name'"
 def find_payload(callable: str, *, folder: Path) -> PayloadCode:
     """Find the class or function that `callable` names; a file's path is relative to `folder`.
 
-    The digest changes when the code does. The bundle holds the file's neighbouring modules too; it is None
-    for a package, which workers must have installed. Raises `PayloadError` with one line: bad form, no such
-    file, module or name, a syntax error with its line.
+    The digest changes when the code does, and is another one for each name in it. The bundle holds the file's
+    neighbouring modules too; it is None for a package, which workers must have installed. Raises `PayloadError`
+    with one line: bad form, no such file, module or name, a syntax error with its line.
     """
     place, colon, name = callable.rpartition(":")
     if not colon or not place or not name:
@@ -56,7 +59,8 @@ def _in_file(callable: str, path: Path, name: str) -> PayloadCode:
     files = bundling.neighbours(path.parent)
     files.setdefault(path.name, path.read_bytes())  # also a payload whose name looks like a test's
     files = needed(files, start=path.name)
-    return PayloadCode(callable, f"{module}:{name}", bundling.digest(files), bundling.pack(files))
+    entry = f"{module}:{name}"
+    return PayloadCode(callable, entry, bundling.digest(files, entry=entry), bundling.pack(files))
 
 
 def _in_module(callable: str, module: str, name: str, folder: Path) -> PayloadCode:
@@ -70,11 +74,53 @@ def _in_module(callable: str, module: str, name: str, folder: Path) -> PayloadCo
     if origin.suffix != ".py":
         raise PayloadError(f"module '{module}' of the payload '{callable}' has no Python source to look at.")
     _check_name(_parse(origin), origin, name)
-    if package is None:
-        files = {origin.name: origin.read_bytes()}
-    else:
-        files = {path.relative_to(package).as_posix(): path.read_bytes() for path in package.rglob("*.py")}
-    return PayloadCode(callable, f"{module}:{name}", bundling.digest(files), None)
+    entry = f"{module}:{name}"
+    return PayloadCode(callable, entry, _installed_digest(entry, origin, package), None)
+
+
+def check_installed(code: PayloadCode) -> None:
+    """Raise `PayloadError` unless the package of `code`, which is not shipped, is here what it was when found."""
+    module = code.entry.partition(":")[0]
+    origin, package = _locate(module)
+    if origin is None:
+        raise PayloadError(f"there is no module '{module}' on {socket.gethostname()} for the payload; install it.")
+    found = _installed_digest(code.entry, origin, package)
+    if found != code.digest:
+        raise PayloadError(
+            f"the installed code of payload {code.callable} in {package or origin} is {found}, and not "
+            f"{code.digest} as when the campaign was begun: put that version back, or choose with "
+            "'eventmill run --changed'."
+        )
+
+
+def _installed_digest(entry: str, origin: Path, package: Path | None) -> str:
+    """Of the module's file, or of all modules of its package, compiled ones too."""
+    paths = [origin] if package is None else sorted(_modules_of(package))
+    top = origin.parent if package is None else package
+    try:
+        found = [(path, path.stat()) for path in paths]
+    except OSError as error:
+        raise _unreadable(error) from error
+    return _digest_of(entry, top, tuple((path, s.st_mtime_ns, s.st_size, s.st_ino) for path, s in found))
+
+
+def _modules_of(package: Path) -> Iterator[Path]:
+    suffixes = (".py", *importlib.machinery.EXTENSION_SUFFIXES)
+    return (path for path in package.rglob("*") if path.name.endswith(suffixes) and path.is_file())
+
+
+@lru_cache(maxsize=16)
+def _digest_of(entry: str, top: Path, stats: tuple[tuple[Path, int, int, int], ...]) -> str:
+    """Reads everything; workers ask before each block, so what has not been touched is not read again."""
+    try:
+        files = {path.relative_to(top).as_posix(): path.read_bytes() for path, *_ in stats}
+    except OSError as error:
+        raise _unreadable(error) from error
+    return bundling.digest(files, entry=entry)
+
+
+def _unreadable(error: OSError) -> PayloadError:
+    return PayloadError(f"{error.filename}, of the payload's package, cannot be read: {error.strerror}.")
 
 
 def _locate(module: str) -> tuple[Path | None, Path | None]:

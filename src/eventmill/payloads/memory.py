@@ -11,6 +11,8 @@ from __future__ import annotations
 import resource
 import sys
 
+from eventmill.text import words_of
+
 _NO_ROOM = ("cannot allocate memory", "failed to map segment", "can't start new thread")
 
 
@@ -23,7 +25,7 @@ def limit_memory(memory_bytes: int) -> None:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether this may well be the limit's doing: libraries that do not fit say so in words."""
-    return isinstance(error, MemoryError) or any(words in str(error).lower() for words in _NO_ROOM)
+    return isinstance(error, MemoryError) or any(words in words_of(error).lower() for words in _NO_ROOM)
 
 
 def told_limit(memory_bytes: int) -> str:

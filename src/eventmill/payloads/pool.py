@@ -7,7 +7,6 @@ of the two before it, one; the rest are stopped.
 from __future__ import annotations
 
 import atexit
-import json
 import os
 import threading
 from collections.abc import Iterator, Mapping
@@ -127,10 +126,23 @@ def _key(
     memory_bytes: int | None,
     setup_seconds: float | None,
 ) -> str:
-    # Not sorted where order counts: the order of the columns is the schema's.
-    declared = None if columns is None else list(columns.items())
-    parts = [code.entry, code.digest, str(code.bundle_folder), declared, memory_bytes, setup_seconds]
-    return json.dumps([*parts, json.dumps(dict(parameters), sort_keys=True, default=repr)])
+    parts = [code.entry, code.digest, str(code.bundle_folder), columns, memory_bytes, setup_seconds, parameters]
+    return _spelled(parts)
+
+
+def _spelled(value: object) -> str:
+    """A text that is the same for the same values only: 1, 1.0, True and "1" are four, and order counts.
+
+    The order of columns is the schema's, and what a payload makes of the order of its parameters is its matter.
+    """
+    match value:
+        case Mapping():
+            parts = [f"{_spelled(key)}: {_spelled(part)}" for key, part in value.items()]
+        case list() | tuple():
+            parts = [_spelled(part) for part in value]
+        case _:
+            return f"{type(value).__name__} {value!r}"
+    return f"{type(value).__name__}({', '.join(parts)})"
 
 
 _pool = Pool()

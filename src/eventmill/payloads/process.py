@@ -8,27 +8,35 @@ from __future__ import annotations
 
 import contextlib
 import os
-import queue
+import pickle
+import secrets
+import select
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
-from typing import Any
+from multiprocessing.connection import wait
 
 from eventmill.payloads.calls import Answer, Imports, RangeCall, SetUp
+from eventmill.payloads.frames import TOKEN_BYTES, NoAnswer, Receiver, Ticket, frame
+from eventmill.payloads.keeper import END, PID
+from eventmill.payloads.starter import start as _start
+from eventmill.text import words_of
 
 PRINTED_BYTES = 4096
 """How much of the end of what a payload printed is kept."""
 
-_LOOK_SECONDS = 0.25  # a grandchild that inherited the socket hides the end of the child: look for it too
+_LOOK_SECONDS = 0.25  # a process that inherited the socket hides the end of the child: look for it too
 _MEMORY_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
 _END_SECONDS = 5.0  # how long a killed process may take to be gone; longer only when a disk hangs
+_PATIENCE_SECONDS = 30.0  # between two pieces of one answer
+_STRAY = "payload was ended because what came on its connection is not the answer to its call"
+_TELLS_WRITER = hasattr(socket, "SO_PASSCRED")  # Linux
+_CREDENTIALS = struct.Struct("iII")  # struct ucred of unix(7): process, user, group
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,39 +61,48 @@ class Ending:
 
 
 class ChildProcess:
-    """A running `eventmill.payloads.child`. One thread talks to it; any thread may `kill` it.
+    """A running `eventmill.payloads.child`, with its keeper. One thread talks to it; any thread may `kill` it.
 
     Raises `OSError` when no process can be started.
     """
 
     def __init__(self) -> None:
         ours, theirs = socket.socketpair()
+        held, leash = socket.socketpair()
         reading, writing = os.pipe()
         # -P: the working directory's modules must not hide ours; the payload gets its folder later.
         command = [sys.executable, "-P", "-X", "faulthandler", "-m", "eventmill.payloads.child"]
+        numbers = [str(number) for number in (theirs.fileno(), leash.fileno(), os.getpid())]
         try:
+            if _TELLS_WRITER:  # the kernel says with each piece which process wrote it
+                ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
             self._popen = _start(
                 lambda: subprocess.Popen(
-                    [*command, str(theirs.fileno()), str(os.getpid())],
+                    [*command, *numbers],
                     stdin=subprocess.DEVNULL,
                     stdout=writing,
                     stderr=writing,
-                    pass_fds=[theirs.fileno()],
-                    # Ctrl-C goes to the terminal's foreground group; and a group can be ended as one.
-                    start_new_session=True,
+                    pass_fds=[theirs.fileno(), leash.fileno()],
+                    start_new_session=True,  # Ctrl-C goes to the terminal's foreground group
                 )
             )
         except BaseException:
             ours.close()
+            held.close()
             os.close(reading)
             raise
         finally:
             theirs.close()
+            leash.close()
             os.close(writing)
         os.set_blocking(reading, False)
-        self._connection: Connection[Any, Any] = Connection(ours.detach())
+        self._socket = ours
+        self._leash = held
+        self._news = b""  # of the keeper
         self._output: int | None = reading
         self._printed = b""
+        self._calls = 0
+        self._receiver: Receiver | None = None
         self._guard = threading.Lock()  # a process id may be signalled only until it was waited for
         self._ending: Ending | None = None
         self.kill_reason: str | None = None
@@ -93,87 +110,189 @@ class ChildProcess:
 
     @property
     def pid(self) -> int:
-        """The process id, which is also its process group."""
-        return self._popen.pid
+        """The payload's process id, as soon as there is one; its keeper's, if it ended before that."""
+        with self._guard:
+            while len(self._news) < PID.size and self._ending is None:
+                if not self._hear(seconds=_END_SECONDS):
+                    break
+            return int(PID.unpack_from(self._news)[0]) if len(self._news) >= PID.size else self._popen.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can be asked: it lives, and has not let go of its connection."""
+        if self.ending() is None and self._is_hung_up():
+            self._end_now("payload closed the connection to its worker")
+        return self.ending() is None
 
     def send(self, message: Imports | SetUp | RangeCall) -> None:
         """Begin an exchange: forget what was printed before. A child that is gone is noticed by `receive`."""
         self._drain()
         self._printed = b""
-        with contextlib.suppress(ConnectionError):
-            self._connection.send(message)
+        self._calls += 1
+        ticket = Ticket(secrets.token_bytes(TOKEN_BYTES), self._calls)
+        self._receiver = Receiver(ticket)
+        try:
+            if self._take():
+                raise NoAnswer("nobody had asked for anything")
+        except NoAnswer as wrong:
+            self.kill(f"{_STRAY}: {wrong}")
+            return
+        try:
+            self._socket.sendall(frame(ticket, pickle.dumps(message)))
+        except ValueError as error:
+            self.kill(f"the payload could not be called: {error}")
+        except OSError:
+            pass  # it has ended, and `receive` will see that
 
     def receive(self, timeout: float | None) -> Answer | None:
-        """The answer to what was sent; None when the process died, as it must after `timeout` seconds."""
+        """The answer to what was sent; None when the process died, as it must after `timeout` seconds.
+
+        And as it must when anything arrives that is not this very answer: `kill_reason` says what.
+        """
         deadline = None if timeout is None else time.monotonic() + timeout
+        heard = time.monotonic()
         while True:
             left = _LOOK_SECONDS if deadline is None else min(_LOOK_SECONDS, deadline - time.monotonic())
             if left <= 0:
                 self.timed_out = True
-                self.kill(f"payload was ended because it gave no answer for {timeout:g} s")
-                self._finish()
+                self._end_now(f"payload was ended because it gave no answer for {timeout:g} s")
                 return None
-            ready = wait([self._connection, *([] if self._output is None else [self._output])], left)
+            ready = wait([self._socket, *([] if self._output is None else [self._output])], left)
             if self._output in ready:
                 self._drain()
-            if self._connection in ready:
-                try:
-                    answer: Answer = self._connection.recv()
-                except (EOFError, OSError):
-                    self._finish()
-                    return None
-                self._drain()
-                return answer
+            try:
+                if self._socket in ready:
+                    piece = self._take()
+                    if piece is None:
+                        self._finish()
+                        return None
+                    heard = time.monotonic()
+                    answer = self._understood(piece)
+                    if answer is not None:
+                        self._drain()
+                        return answer
+                elif self._receiver is not None and self._receiver.is_partial and _is_over(heard):
+                    raise NoAnswer(f"for {_PATIENCE_SECONDS:g} s there was only half of it")
+            except NoAnswer as wrong:
+                self._end_now(f"{_STRAY}: {wrong}")
+                return None
             if self.ending() is not None:
                 self._finish()
                 return None
+
+    def _understood(self, piece: bytes) -> Answer | None:
+        """The answer, once this piece makes it whole; `NoAnswer` for whatever else it is."""
+        assert self._receiver is not None  # nobody receives before something was sent
+        body = self._receiver.feed(piece)
+        if body is None:
+            return None
+        if self._take():
+            raise NoAnswer("there were two")
+        self._receiver = None
+        try:
+            answer = pickle.loads(body)
+        except Exception as error:  # as many kinds as there are wrong pickles
+            raise NoAnswer(f"it cannot be read: {words_of(error)}") from error
+        if not isinstance(answer, Answer):
+            raise NoAnswer(f"it is a {type(answer).__name__}")
+        return answer
+
+    def _take(self) -> bytes | None:
+        """What has arrived, empty when nothing has, None when the other end is closed.
+
+        Raises `NoAnswer` when another process than the payload's own wrote it.
+        """
+        try:
+            room = socket.CMSG_SPACE(_CREDENTIALS.size)
+            piece, about, _, _ = self._socket.recvmsg(1 << 20, room, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return b""
+        except OSError:
+            return None
+        if not piece:
+            return None
+        for level, kind, data in about:
+            if _TELLS_WRITER and (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
+                writer = _CREDENTIALS.unpack(data[: _CREDENTIALS.size])[0]
+                if writer != self.pid:
+                    raise NoAnswer(f"process {writer} wrote it, which the payload started")
+        return piece
 
     def printed(self) -> str:
         """The last 4 kB of what was printed since the last `send`."""
         return self._printed.decode(errors="replace")
 
     def ending(self) -> Ending | None:
-        """How the process ended, None while it lives. What it started and left behind is ended with it."""
+        """How the process ended, None while it lives. What it started and left behind has ended before."""
         with self._guard:
             if self._ending is None:
                 try:
-                    pid, status, usage = os.wait4(self._popen.pid, os.WNOHANG)
+                    pid, status, _ = os.wait4(self._popen.pid, os.WNOHANG)
                 except ChildProcessError:  # somebody else waited for it
-                    pid, self._ending = 0, Ending(None, 0.0, 0)
+                    pid, status = self._popen.pid, None
                 if pid:
-                    self._ending = Ending(
-                        exit_code=os.waitstatus_to_exitcode(status),
-                        cpu_total_seconds=usage.ru_utime + usage.ru_stime,
-                        peak_bytes=usage.ru_maxrss * _MEMORY_UNIT_BYTES,
-                    )
-                if self._ending is not None:
+                    while self._hear():
+                        pass
+                    self._ending = _ending_of(self._news, status)
                     self._popen.returncode = self._ending.exit_code or 0
-                    _kill_group(self._popen.pid)
+                    self._leash.close()
             return self._ending
+
+    def _hear(self, *, seconds: float = 0.0) -> bool:
+        """Take what the keeper says, within so many seconds; whether it said anything."""
+        try:
+            if seconds and not wait([self._leash], seconds):
+                return False
+            piece = self._leash.recv(4096, socket.MSG_DONTWAIT)
+        except OSError:
+            return False
+        self._news += piece
+        return bool(piece)
 
     def kill(self, reason: str) -> None:
         """End the process and all that it started, now, for `reason`. Harmless when it is gone."""
         with self._guard:
             if self._ending is None:
                 self.kill_reason = self.kill_reason or reason
-                _kill_group(self._popen.pid)
+                with contextlib.suppress(OSError):
+                    self._leash.send(b"end", socket.MSG_DONTWAIT)
 
     def close(self, patience_seconds: float) -> None:
         """Let an idle process end by itself (its exit handlers run) within `patience_seconds`, or kill it."""
-        self._connection.close()
+        self._socket.close()
         if not self._wait(patience_seconds):
-            self.kill("payload was stopped")
-            self._wait(_END_SECONDS)
+            self._end_now("payload was stopped")
         self._drop_output()
 
     def _finish(self) -> None:
         """After the end has shown itself: wait for it, take the last words, let go of everything."""
         if not self._wait(_END_SECONDS):  # it closed its connection and lives on: of no use any more
-            self.kill("payload closed the connection to its worker")
+            self._end_now("payload closed the connection to its worker")
+        self._let_go()
+
+    def _end_now(self, reason: str) -> None:
+        """Kill and wait. A keeper that does not do it is killed itself, and takes the payload with it."""
+        self.kill(reason)
+        if not self._wait(_END_SECONDS):
+            with self._guard:
+                if self._ending is None:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(self._popen.pid, signal.SIGKILL)
             self._wait(_END_SECONDS)
+        self._let_go()
+
+    def _let_go(self) -> None:
         self._drain()
         self._drop_output()
-        self._connection.close()
+        self._socket.close()
+
+    def _is_hung_up(self) -> bool:
+        poll = select.poll()
+        try:
+            poll.register(self._socket, 0)  # HUP and ERR are told unasked
+            return bool(poll.poll(0))
+        except (OSError, ValueError):  # closed by us
+            return True
 
     def _wait(self, seconds: float) -> bool:
         deadline = time.monotonic() + seconds
@@ -202,54 +321,13 @@ class ChildProcess:
             self._output = None
 
 
-def _kill_group(pid: int) -> None:
-    # All gone; or macOS, which refuses when the leader is dead.
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)
+def _is_over(heard: float) -> bool:
+    return time.monotonic() - heard > _PATIENCE_SECONDS
 
 
-class _Starter:
-    """Starts processes from one thread that lives as long as this process.
-
-    The kernel ends a child (PR_SET_PDEATHSIG) when the *thread* that started it ends, and a worker's threads
-    come and go. Not a ThreadPoolExecutor: its threads end before the exit handlers run, and the children with
-    them.
-    """
-
-    def __init__(self) -> None:
-        self._orders: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = queue.SimpleQueue()
-        threading.Thread(target=self._serve, name="eventmill-starter", daemon=True).start()
-
-    def start(self, order: Callable[[], subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
-        future: Future[subprocess.Popen[bytes]] = Future()
-        self._orders.put((order, future))
-        return future.result()
-
-    def _serve(self) -> None:
-        while True:
-            order, future = self._orders.get()
-            try:
-                future.set_result(order())
-            except BaseException as error:  # handed to whoever waits
-                future.set_exception(error)
-            del order, future
-
-
-_starter: _Starter | None = None
-_starter_lock = threading.Lock()
-
-
-def _start(order: Callable[[], subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
-    global _starter
-    with _starter_lock:
-        _starter = _starter or _Starter()
-    return _starter.start(order)
-
-
-def _forget_starter() -> None:
-    """A fork has no copy of the thread."""
-    global _starter, _starter_lock
-    _starter, _starter_lock = None, threading.Lock()
-
-
-os.register_at_fork(after_in_child=_forget_starter)
+def _ending_of(news: bytes, status: int | None) -> Ending:
+    """As the keeper told it; else, by how the keeper itself ended."""
+    if len(news) >= PID.size + END.size:
+        told, cpu_seconds, peak = END.unpack_from(news, PID.size)
+        return Ending(os.waitstatus_to_exitcode(told), cpu_seconds, peak * _MEMORY_UNIT_BYTES)
+    return Ending(None if status is None else os.waitstatus_to_exitcode(status), 0.0, 0)

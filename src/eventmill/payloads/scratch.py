@@ -20,8 +20,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from eventmill.durable import open_regular
 from eventmill.errors import PayloadError, ScratchError
 from eventmill.model import FailureKind, FailureReport
+from eventmill.text import words_of
 
 _MEMORY = Path("/dev/shm")
 _ROOM_BYTES = 1_000_000_000  # below this a few slots' ranges could fill it; containers often have 64 MB there
@@ -37,13 +39,18 @@ def choose_scratch() -> Path:
 
 
 def code_folder() -> Path:
-    """Where this user's processes on this machine keep unpacked payload code, for all of them; mode 0700.
+    """Where this user's processes on this machine keep unpacked payload code: a `private_folder`."""
+    return private_folder("code", parent=choose_scratch())
+
+
+def private_folder(name: str, *, parent: Path) -> Path:
+    """A folder of that name in `parent`, where everybody may write, for all processes of this user; mode 0700.
 
     Raises `PayloadError` when somebody else made it: his code would run in our name. `ScratchError` when it
     cannot be made.
     """
     with told_clearly():
-        folder = choose_scratch() / f"eventmill-code-{os.getuid()}"
+        folder = parent / f"eventmill-{name}-{os.getuid()}"
         folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
@@ -97,10 +104,16 @@ def _make_scratch(parent: Path) -> tuple[Path, io.TextIOWrapper]:
 
 
 def remove_abandoned(parent: Path) -> None:
-    """Remove this user's scratch folders in `parent` whose process is gone. Harmless when done twice."""
+    """Remove this user's scratch folders in `parent` whose process is gone. Harmless when done twice.
+
+    What somebody else put there under such a name is not waited for, not followed, and left alone.
+    """
     for folder in parent.glob(f"eventmill-{os.getuid()}-*"):
         try:
-            with (folder / ".alive").open("r") as alive:
+            found = folder.lstat()
+            if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+                continue
+            with open_regular(folder / ".alive") as alive:
                 fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(folder, ignore_errors=True)
         except OSError:  # alive, or just removed by another
@@ -120,7 +133,7 @@ def stage(events: object, path: Path) -> FailureReport | None:
         return FailureReport(FailureKind.SETUP, f"scratch {path.parent} cannot be written: {error.strerror}.")
     except Exception as error:  # whatever a __reduce__ of foreign events may raise
         kind = f"{type(events).__module__}.{type(events).__qualname__}"
-        return FailureReport(FailureKind.INPUT, f"events of type {kind} cannot be pickled: {error}")
+        return FailureReport(FailureKind.INPUT, f"events of type {kind} cannot be pickled: {words_of(error)}")
     return None
 
 

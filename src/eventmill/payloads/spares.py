@@ -38,7 +38,7 @@ def take_spare() -> ChildProcess:
     with _lock:
         while _spares:
             spare = _spares.pop()
-            if spare.ending() is None:
+            if spare.alive:
                 return spare
     return ChildProcess()
 

@@ -7,13 +7,15 @@ import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from eventmill.model import FailureKind, FailureReport
 from eventmill.payloads.calls import Answer, PayloadEntry, RangeCall, RangeResult, Refusal, SetUp
 from eventmill.payloads.memory import told_limit
-from eventmill.payloads.process import ChildProcess
+from eventmill.payloads.process import ChildProcess, Ending
 from eventmill.payloads.spares import take_spare
+from eventmill.text import words_of
 
 _PATIENCE_SECONDS = 2.0  # for a payload's exit handlers
 
@@ -49,7 +51,7 @@ class WarmPayload:
     def alive(self) -> bool:
         """Whether a process is there."""
         process = self._process
-        return process is not None and process.ending() is None
+        return process is not None and process.alive
 
     @property
     def pid(self) -> int | None:
@@ -99,7 +101,9 @@ class WarmPayload:
         try:
             parameters = pickle.dumps(self._parameters)
         except Exception as error:  # whatever a parameter's __reduce__ raises
-            return FailureReport(FailureKind.SETUP, f"the payload's parameters cannot be pickled: {error}")
+            return FailureReport(
+                FailureKind.SETUP, f"the payload's parameters cannot be pickled: {words_of(error)}"
+            )
         try:
             with self._guard:
                 process = self._process = take_spare()
@@ -124,7 +128,7 @@ class WarmPayload:
                 summary = f"{outcome.summary} while it was set up"
                 if outcome.kind is FailureKind.TIMEOUT:
                     summary += " (limits.setup_patience)"
-                return FailureReport(FailureKind.SETUP, summary, "", outcome.printed, outcome.cpu_seconds)
+                return replace(outcome, kind=FailureKind.SETUP, summary=summary)
             return outcome
         self._setup_seconds += self._cpu_seconds
         return None
@@ -135,8 +139,13 @@ class WarmPayload:
         process.send(call)
         outcome = self._outcome(process, process.receive(timeout))
         assert outcome is not None  # only a set-up is answered with nothing
-        if isinstance(outcome, FailureReport) and outcome.kind is FailureKind.MEMORY:
+        if isinstance(outcome, FailureReport):
+            if outcome.kind is FailureKind.MEMORY:
+                self._close()
+        elif (found := _size_of(call.output_path)) != outcome.bytes:
             self._close()
+            summary = f"the payload's process claims an output of {outcome.bytes:,} bytes, and there are {found:,}"
+            return FailureReport(FailureKind.CRASH, summary, "", outcome.printed, outcome.cpu_seconds)
         return outcome
 
     def _outcome(self, process: ChildProcess, answer: Answer | None) -> RangeResult | FailureReport | None:
@@ -152,6 +161,7 @@ class WarmPayload:
                 summary=summary,
                 printed=process.printed(),
                 cpu_seconds=max(0.0, total - self._cpu_seconds),
+                signal=_signal_of(ending) if process.kill_reason is None else None,
             )
         self._cpu_seconds = answer.cpu_total_seconds
         match answer.value:
@@ -167,3 +177,15 @@ class WarmPayload:
             process, self._process = self._process, None
         if process is not None:
             process.close(_PATIENCE_SECONDS)
+
+
+def _size_of(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _signal_of(ending: Ending | None) -> int | None:
+    code = None if ending is None else ending.exit_code
+    return None if code is None or code >= 0 else -code

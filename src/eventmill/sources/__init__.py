@@ -10,12 +10,12 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from eventmill.errors import InputError
-from eventmill.model import NewInput, SourceSpec
+from eventmill.model import Layout, NewInput, SourceSpec
 from eventmill.sources.addresses import is_local, local_path, object_of
 from eventmill.sources.files import FileSource, input_identity
 from eventmill.sources.generated import generated_urls, open_generated
@@ -39,17 +39,25 @@ __all__ = [
     "source_format",
 ]
 
+Shared = TypeVar("Shared", bound=tuple[Any, ...])
+
 OPEN_FILES = 8
 """Files that a process keeps open: more than its slots, few enough to bound what they keep in memory."""
 
 
 class Source(Protocol):
-    """One open input. `boundaries` are the natural cluster boundaries inside `(0, events)`, sorted."""
+    """One open input. `boundaries` are the natural cluster boundaries inside `(0, events)`, sorted.
+
+    `layout` has the columns that are read with their types, `left_out` those that no array can hold; a source of
+    another package need have neither.
+    """
 
     url: str
     events: int
     boundaries: tuple[int, ...]
     identity: str
+    layout: Layout
+    left_out: tuple[str, ...]
 
     def read(self, start: int, stop: int) -> Any:
         """The events `[start, stop)` with the chosen columns; InputError if they cannot be had.
@@ -158,9 +166,20 @@ def look(url: str, spec: SourceSpec) -> NewInput:
     """What a split needs to know of an input: number of events, identity, boundaries. Nothing stays open."""
     source = _open(url, spec)
     try:
-        return NewInput(source.url, source.events, source.identity, source.boundaries)
+        # A source of another package may know nothing of layouts.
+        told: Layout = getattr(source, "layout", ())
+        left_out: tuple[str, ...] = getattr(source, "left_out", ())
+        return NewInput(
+            source.url, source.events, source.identity, source.boundaries, _shared(told), _shared(left_out)
+        )
     finally:
         source.close()
+
+
+@lru_cache(maxsize=256)
+def _shared(value: Shared) -> Shared:
+    """One object for what is equal: inputs of a thousand columns are told alike, and travel in one message."""
+    return value
 
 
 def _open(url: str, spec: SourceSpec) -> Source:

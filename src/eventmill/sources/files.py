@@ -14,7 +14,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+from eventmill.durable import open_regular
 from eventmill.errors import InputError
+from eventmill.model import Layout
 from eventmill.sources.addresses import is_local, local_path
 from eventmill.sources.places import place
 from eventmill.sources.remote import RemoteFile
@@ -59,7 +61,7 @@ def open_input(url: str, credentials: str | None = None) -> InputFile:
         seen = there.look()
         return InputFile(url, seen.identity, RemoteFile(there, seen))
     try:
-        handle = local_path(url).open("rb")
+        handle = open_regular(local_path(url))
     except OSError as error:
         raise InputError(f"{url} cannot be opened: {error.strerror or error}.") from error
     return InputFile(url, _identity(os.fstat(handle.fileno())), handle)
@@ -81,10 +83,13 @@ def _identity(stat: os.stat_result) -> str:
 
 def no_column(url: str, column: str, there: Iterable[str]) -> InputError:
     """The error for a `column` that is not among those `there`; it names the ones that look alike."""
-    names = {name.lower(): name for name in there}
-    close = [names[name] for name in difflib.get_close_matches(column.lower(), names, n=3)]
-    hint = f"Did you mean {' or '.join(close)}?" if close else f"There are {some(names.values())}."
-    return InputError(f"{url} has no column '{column}' among its {len(names)}. {hint}")
+    names: dict[str, list[str]] = {}
+    for name in there:
+        names.setdefault(name.lower(), []).append(name)
+    close = [name for alike in difflib.get_close_matches(column.lower(), names, n=3) for name in names[alike]]
+    every = [name for alike in names.values() for name in alike]
+    hint = f"Did you mean {' or '.join(close)}?" if close else f"There are {some(every)}."
+    return InputError(f"{url} has no column '{column}' among its {len(every)}. {hint}")
 
 
 def some(names: Iterable[str]) -> str:
@@ -99,7 +104,8 @@ class Content:
     """What a format knows of an open file. Its two functions are never called by two threads at once.
 
     `load(start, stop)` gives an array or a table of these events that has a length, `nbytes` and slices;
-    `weigh(start, stop)` estimates how many bytes that is. `close` ends threads and the like.
+    `weigh(start, stop)` estimates how many bytes that is. `close` ends threads and the like. `layout` has the
+    columns that are read with their types, `left_out` what is there too and cannot be read.
     """
 
     events: int
@@ -107,6 +113,8 @@ class Content:
     load: Callable[[int, int], Any]
     weigh: Callable[[int, int], int]
     close: Callable[[], None]
+    layout: Layout = ()
+    left_out: tuple[str, ...] = ()
 
 
 class FileSource:
@@ -121,6 +129,8 @@ class FileSource:
         self.identity = file.identity
         self.events = content.events
         self.boundaries = content.boundaries
+        self.layout = content.layout
+        self.left_out = content.left_out
         self._file = file
         self._content = content
         self._lock = threading.Lock()

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eventmill.errors import InputError
-from eventmill.model import SourceSpec
+from eventmill.model import Layout, SourceSpec
 from eventmill.sources.files import check_bounds
 
 _URL = re.compile(r"generated:(\d{1,18})-(\d{1,18})")
@@ -25,6 +25,8 @@ class GeneratedSource:
         self.url = url
         self.identity = url
         self.boundaries: tuple[int, ...] = ()
+        self.layout: Layout = ()
+        self.left_out: tuple[str, ...] = ()
         self.first = int(numbers[1])
         self.events = int(numbers[2]) - self.first
 

@@ -11,8 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eventmill.errors import InputError
+from eventmill.formats.columns import plain_type
+from eventmill.formats.schemas import type_name
+from eventmill.layouts import alike
 from eventmill.model import SourceSpec
 from eventmill.sources.files import Content, FileSource, InputFile, no_column, open_input, some
+from eventmill.sources.folders import check_folders
+from eventmill.sources.int96 import exact, int96_units
 from eventmill.sources.partitions import partition_values, with_partitions
 from eventmill.sources.remote import RemoteFile
 
@@ -36,7 +41,8 @@ def _content(opened: InputFile, spec: SourceSpec) -> Content:
     url, handle = opened.url, opened.handle
     size = handle.seek(0, 2)
     try:
-        file = pq.ParquetFile(handle, page_checksum_verification=True)  # where a writer left any
+        shared = pa.PythonFile(handle, mode="r")  # it locks: Arrow reads ahead in threads of its own
+        file = _parquet(shared, "us")
         metadata, schema = file.metadata, file.schema_arrow
     except (pa.ArrowException, OSError, ValueError) as error:
         raise InputError(f"{url} is no readable Parquet file ({size} bytes): {_line(error)}") from error
@@ -44,11 +50,11 @@ def _content(opened: InputFile, spec: SourceSpec) -> Content:
     if order is not None:
         spec = replace(spec, columns=tuple(name for name in order if name not in parted))
     columns = _chosen(url, schema, spec)
+    check_folders(url, spec, metadata, columns)
+    reading = _Reading(opened, shared, file, columns)
     groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
-    rows = [group.num_rows for group in groups]
-    edges = list(itertools.accumulate(rows, initial=0))
+    edges = list(itertools.accumulate((group.num_rows for group in groups), initial=0))
     weights = [sum(chunk.total_uncompressed_size for chunk in _chunks(group, columns)) for group in groups]
-    wanted = pa.schema([schema.field(name) for name in columns], metadata=schema.metadata)
 
     def overlapping(start: int, stop: int) -> list[int]:
         return [i for i, first in enumerate(edges[:-1]) if first < stop and edges[i + 1] > start]
@@ -56,18 +62,7 @@ def _content(opened: InputFile, spec: SourceSpec) -> Content:
     def load(start: int, stop: int) -> pa.Table:
         chosen = overlapping(start, stop)
         try:
-            if isinstance(handle, RemoteFile):
-                handle.hold(span for i in chosen for span in _spans(metadata.row_group(i), columns))
-            batches: list[pa.RecordBatch] = []
-            position = edges[chosen[0]]
-            for batch in file.iter_batches(BATCH_ROWS, row_groups=chosen, columns=columns):
-                first, position = position, position + batch.num_rows
-                begin, end = max(start, first), min(stop, position)
-                if begin < end:
-                    batches.append(batch.select(columns).slice(begin - first, end - begin))
-                if position >= stop:
-                    break
-            return with_partitions(pa.Table.from_batches(batches, schema=wanted), parted, order)
+            return with_partitions(reading.rows(chosen, edges[chosen[0]], start, stop), parted, order)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise InputError(f"{url} is damaged at events [{start}, {stop}): {_line(error)}") from error
 
@@ -75,7 +70,80 @@ def _content(opened: InputFile, spec: SourceSpec) -> Content:
         return sum(weights[i] for i in overlapping(start, stop))
 
     interior = {edge for edge in edges if 0 < edge < edges[-1]}
-    return Content(edges[-1], tuple(sorted(interior)), load, weigh, handle.close)
+    seen = with_partitions(pa.Table.from_batches([], reading.schema), parted, order).schema
+    layout = tuple((field.name, type_name(alike(field.type))) for field in seen)
+    return Content(edges[-1], tuple(sorted(interior)), load, weigh, handle.close, layout=layout)
+
+
+def _parquet(source: pa.PythonFile, int96_unit: str) -> pq.ParquetFile:
+    """The file, with page checksums verified where a writer left any."""
+    return pq.ParquetFile(source, page_checksum_verification=True, coerce_int96_timestamp_unit=int96_unit)
+
+
+class _Reading:
+    """Reads rows of the chosen columns, in the types of `schema`."""
+
+    def __init__(self, opened: InputFile, shared: pa.PythonFile, file: pq.ParquetFile, columns: list[str]) -> None:
+        self._url, self._handle, self._file, self._columns = opened.url, opened.handle, file, columns
+        fields = [file.schema_arrow.field(name) for name in columns]
+        # Arrow reads a dictionary inside a list from one row group only: Parquet keeps one for each.
+        self._one_by_one = any(_has_dictionary(kind) for field in fields for kind in _inside(field.type))
+        noted = file.schema_arrow.metadata
+        self._coarse = pa.schema([field.with_type(_decoded(field.type)) for field in fields], metadata=noted)
+        self._int96 = int96_units(file, columns)
+        self._fine = _parquet(shared, "ns") if self._int96 else None
+        self.schema = pa.schema(
+            [self._field(field) for field in self._coarse], metadata=file.schema_arrow.metadata
+        )
+
+    def rows(self, groups: list[int], first: int, start: int, stop: int) -> pa.Table:
+        """The rows `[start, stop)`, which lie in these row groups, of which the first begins at row `first`."""
+        if isinstance(self._handle, RemoteFile):
+            metadata = self._file.metadata
+            self._handle.hold(span for i in groups for span in _spans(metadata.row_group(i), self._columns))
+        rows = self._read(self._file, groups, (first, start, stop), self._coarse)
+        if self._fine is not None:
+            fields = [self._fine.schema_arrow.field(name) for name in self._int96]
+            wanted = pa.schema([field.with_type(_decoded(field.type)) for field in fields])
+            fine = self._read(self._fine, groups, (first, start, stop), wanted)
+            for name, unit in self._int96.items():
+                column = exact(self._url, name, unit, rows, fine)
+                rows = rows.set_column(self._columns.index(name), self.schema.field(name), column)
+        return rows
+
+    def _field(self, field: pa.Field) -> pa.Field:
+        if self._fine is None or self._int96.get(field.name) != "ns":
+            return field
+        return field.with_type(_decoded(self._fine.schema_arrow.field(field.name).type))
+
+    def _read(
+        self, file: pq.ParquetFile, groups: list[int], bounds: tuple[int, int, int], schema: pa.Schema
+    ) -> pa.Table:
+        position, start, stop = bounds
+        kept: list[pa.RecordBatch] = []
+        for together in [[group] for group in groups] if self._one_by_one else [groups]:
+            for batch in file.iter_batches(BATCH_ROWS, row_groups=together, columns=schema.names):
+                first, position = position, position + batch.num_rows
+                begin, end = max(start, first), min(stop, position)
+                if begin < end:
+                    batch = batch.select(schema.names).slice(begin - first, end - begin)
+                    kept.append(batch.cast(schema) if self._one_by_one else batch)
+                if position >= stop:
+                    break
+        return pa.Table.from_batches(kept, schema=schema)
+
+
+def _inside(type: pa.DataType) -> list[pa.DataType]:
+    return [type.field(number).type for number in range(type.num_fields)]
+
+
+def _has_dictionary(type: pa.DataType) -> bool:
+    return bool(pa.types.is_dictionary(type)) or any(map(_has_dictionary, _inside(type)))
+
+
+def _decoded(type: pa.DataType) -> pa.DataType:
+    """`type` as it is read: dictionaries that are inside of something are their values."""
+    return plain_type(type) if any(map(_has_dictionary, _inside(type))) else type
 
 
 def _chosen(url: str, schema: pa.Schema, spec: SourceSpec) -> list[str]:

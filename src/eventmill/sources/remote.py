@@ -65,13 +65,10 @@ class RemoteFile(io.RawIOBase):
         """Let go of what is held."""
         self._held, self._last = [], []
 
-    def pieces(self, spans: Sequence[Span]) -> list[bytes]:
-        """The bytes of several spans, fetched side by side."""
-        self.hold(spans)
-        found = [self.piece(*span) for span in spans]
+    def drop_if_large(self) -> None:
+        """Let go of what is held if it is more than may be kept for the next read."""
         if sum(len(part.data) for part in self._held) > HELD_BYTES:
             self.drop()
-        return found
 
     def piece(self, start: int, stop: int) -> bytes:
         """The bytes `[start, stop)`, fewer behind the end."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from types import ModuleType
 from typing import Any, BinaryIO
 
 from eventmill.errors import InputError
 from eventmill.model import SourceSpec
-from eventmill.sources.files import Content, FileSource, no_column, open_input, some
+from eventmill.sources.branches import Branches, Group, Leaf
+from eventmill.sources.files import Content, FileSource, open_input, some
 from eventmill.sources.lines import one_line
 from eventmill.sources.remote import RemoteFile
 
@@ -59,7 +60,7 @@ def _content(uproot: ModuleType, url: str, handle: BinaryIO | RemoteFile, spec: 
             from eventmill.sources.rntuple import rntuple_content
 
             return rntuple_content(url, tree, handle, spec, close)
-        return _tree_content(uproot, url, tree, spec, close)
+        return _tree_content(uproot, url, tree, handle, spec, close)
     except InputError:
         close()
         raise
@@ -115,25 +116,28 @@ def _there(trees: list[str]) -> str:
     return f"Its trees: {some(trees)}." if trees else "It has none."
 
 
-def _tree_content(uproot: ModuleType, url: str, tree: Any, spec: SourceSpec, close: Any) -> Content:
-    branches = _chosen(uproot, url, tree, spec)
-    names = None if spec.columns is None else [branch.name for branch in branches]
-    chosen = {id(branch) for branch in branches}
+def _tree_content(uproot: ModuleType, url: str, tree: Any, handle: Any, spec: SourceSpec, close: Any) -> Content:
+    branches, left_out = Branches(uproot, url, tree), list[str]()
+    if spec.columns is None:
+        columns, left_out = branches.every()
+    else:
+        columns = branches.chosen(spec.columns)
+    leaves = list({id(leaf.branch): leaf.branch for _, found in columns for leaf in found.leaves()}.values())
     events = int(tree.num_entries)
-    baskets = {id(leaf) for branch in branches for leaf in (branch, *branch.itervalues(recursive=True))}
-    offsets = tree.common_entry_offsets(filter_branch=lambda branch: id(branch) in baskets)
-    # Without columns every branch counts, also where a parent and its children are both listed.
-    total = sum(int(branch.uncompressed_bytes) for branch in branches)
+    ids = {id(branch) for branch in leaves}
+    offsets = tree.common_entry_offsets(filter_branch=lambda branch: id(branch) in ids)
+    total = sum(int(branch.uncompressed_bytes) for branch in leaves)
 
     def load(start: int, stop: int) -> Any:
         try:
-            events_read = tree.arrays(
-                filter_branch=lambda branch: id(branch) in chosen,
-                entry_start=start,
-                entry_stop=stop,
-                library="ak",
-            )
-            return events_read if names is None else events_read[names]
+            if isinstance(handle, RemoteFile):
+                handle.hold(_baskets(leaves, start, stop))  # all in one round trip
+            # Branch by branch: what uproot reads at once it looks up by name, and takes the first of that name.
+            # Nobody else reads it meanwhile (`Content`), and the caches are off.
+            events_read = _record([(name, _array(found, start, stop)) for name, found in columns], stop - start)
+            if isinstance(handle, RemoteFile):
+                handle.drop_if_large()
+            return events_read
         except Exception as error:
             raise InputError(f"{url} is damaged at events [{start}, {stop}): {one_line(error)}") from error
 
@@ -141,46 +145,26 @@ def _tree_content(uproot: ModuleType, url: str, tree: Any, spec: SourceSpec, clo
         return total * (stop - start) // max(events, 1)
 
     interior = tuple(int(offset) for offset in offsets if 0 < offset < events)
-    return Content(events, interior, load, weigh, close)
+    layout = tuple((name, str(found.words)) for name, found in columns)
+    return Content(events, interior, load, weigh, close, layout=layout, left_out=tuple(left_out))
 
 
-def _chosen(uproot: ModuleType, url: str, tree: Any, spec: SourceSpec) -> list[Any]:
-    """The branches to read: those asked for, or all that can become awkward arrays."""
-    if spec.columns is None:
-        readable = [branch for branch in tree.itervalues(recursive=True) if _is_readable(uproot, branch)]
-        if not readable:
-            raise InputError(f"no branch of tree '{tree.name}' in {url} can be read as an array.")
-        return readable
-    by_name = dict(tree.iteritems(recursive=True))  # full paths such as 'muons/muons.pt'
-    for path, branch in tuple(by_name.items()):
-        by_name.setdefault(path.rsplit("/", 1)[-1], branch)
-    branches = []
-    for column in dict.fromkeys(spec.columns):
-        if column not in by_name:
-            raise no_column(url, column, by_name)
-        if not _is_readable(uproot, by_name[column]):
-            kind = by_name[column].typename
-            raise InputError(f"column '{column}' of {url} has type {kind}, which cannot be read as an array.")
-        branches.append(by_name[column])
-    _check_distinct(url, branches)
-    return branches
+def _baskets(leaves: Iterable[Any], start: int, stop: int) -> Iterator[tuple[int, int]]:
+    """Where in the file the baskets with these events lie; one inside the tree itself is read with that."""
+    for branch in leaves:
+        for _, place in branch.entries_to_ranges_or_baskets(start, stop):
+            if isinstance(place, tuple):
+                yield int(place[0]), int(place[1])
 
 
-def _check_distinct(url: str, branches: Iterable[Any]) -> None:
-    seen: set[str] = set()
-    for branch in branches:
-        if branch.name in seen:
-            raise InputError(f"{url}: two of the chosen columns are both called '{branch.name}'; choose one.")
-        seen.add(branch.name)
+def _array(found: Leaf | Group, start: int, stop: int) -> Any:
+    if isinstance(found, Leaf):
+        return found.branch.array(entry_start=start, entry_stop=stop, library="ak")
+    return _record([(part.branch.name, _array(part, start, stop)) for part in found.parts], stop - start)
 
 
-def _is_readable(uproot: ModuleType, branch: Any) -> bool:
-    interpretation = branch.interpretation
-    if isinstance(interpretation, uproot.interpretation.identify.UnknownInterpretation):
-        return False
-    if isinstance(interpretation, uproot.interpretation.objects.AsObjects):
-        try:
-            interpretation.awkward_form(branch.file)
-        except uproot.interpretation.objects.CannotBeAwkward:
-            return False
-    return True
+def _record(columns: Sequence[tuple[str, Any]], events: int) -> Any:
+    import awkward as ak
+
+    contents = [array.layout for _, array in columns]
+    return ak.Array(ak.contents.RecordArray(contents, [name for name, _ in columns], length=events))

@@ -1,4 +1,4 @@
-"""How uproot reads a remote file through our handle: all baskets of a read in one round trip. Imports uproot."""
+"""How uproot reads a remote file through our handle, which holds all baskets of a read by then. Imports uproot."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ class RemoteSource(Source):  # type: ignore[misc]  # uproot ships no annotations
         return Chunk(self, start, stop, TrivialFuture(self._remote.piece(start, stop)))
 
     def chunks(self, ranges: list[tuple[int, int]], notifications: queue.Queue[Any]) -> list[Chunk]:
-        """Many pieces, fetched together, and each announced as uproot wants it."""
-        pieces = self._remote.pieces([(int(start), int(stop)) for start, stop in ranges])
+        """Many pieces, which are held already, and each announced as uproot wants it."""
         made = []
-        for (start, stop), data in zip(ranges, pieces, strict=True):
+        for start, stop in ranges:
+            data = self._remote.piece(int(start), int(stop))
             chunk = Chunk(self, start, stop, TrivialFuture(data))
             notifier(chunk, notifications)()
             made.append(chunk)

@@ -16,6 +16,7 @@ from eventmill.durable import (
     files,
     host_prefix,
     making,
+    open_regular,
     place,
     remove_unlocked,
     same,
@@ -80,7 +81,7 @@ class FolderStore:
         """The file, opened for reading; plain reads, not mapped."""
         try:
             with _told(f"{key} in {self.root} cannot be read"):
-                return self._path(key).open("rb")
+                return open_regular(self._path(key))
         except StoreError as error:
             if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
                 raise CorruptOutput(f"{key} is missing in {self.root}.") from error

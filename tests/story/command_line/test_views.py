@@ -12,10 +12,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from eventmill.campaign import read_campaign
 from eventmill.errors import EventmillError
 from eventmill.holders import this_process
 from eventmill.model import Wanted
-from tests.story.command_line.conftest import CommandLine, Ended, Mill, write_campaign
+from eventmill.opening import open_campaign
+from tests.story.command_line.conftest import CAMPAIGN, CommandLine, Ended, Mill, write_campaign
 
 
 def answer(ended: Ended) -> object:
@@ -138,6 +140,30 @@ def test_abandoned_events_have_their_reason_and_traceback(
     text = command_line("abandoned", "squares").out
     assert "3 of 60 events" in text and "3 events: payload: ValueError: negative mass" in text
     assert "generated:30-60  [1, 3)" in text and 'raise ValueError("negative mass")' in text
+
+
+RUDE = """\
+def square(events, where):
+    print('\\x1b[2J')
+    raise ValueError('\\x1b]0;t\\x07 \\udce9 \\x00')
+"""
+
+
+def test_no_order_to_a_terminal_gets_out_of_the_ledger(folder: Path, command_line: CommandLine) -> None:
+    """Nor half a character: the reason is shown as Python would write it, on a terminal and as JSON."""
+    campaign = read_campaign(
+        write_campaign(folder, CAMPAIGN | {"inputs": {"generated": {"events": 1}}}, payload=RUDE)
+    )
+    mill = Mill(campaign, open_campaign(campaign, folder=folder))
+    with mill.driven() as coordinator:
+        while not coordinator.is_finished():
+            mill.work(coordinator)
+    shown = command_line("abandoned", "squares").out
+    assert "1 event: payload: ValueError: \\x1b]0;t\\x07 \\udce9 \\x00" in shown
+    assert not set(shown) & {"\x1b", "\x07", "\x00"} and "\\x1b[2J" in shown
+    listed = answer(command_line("abandoned", "squares", "--json"))
+    assert isinstance(listed, list)
+    assert listed[0]["reason"] == "payload: ValueError: \\x1b]0;t\\x07 \\udce9 \\x00"
 
 
 def test_what_was_closed_is_abandoned_without_a_traceback(

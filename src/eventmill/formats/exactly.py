@@ -1,0 +1,85 @@
+"""Casts that change no value: what Arrow's safe cast lets through all the same is found and named.
+
+A float may be rounded to a narrower float, and a decimal to a float: whoever declares one asks for that. Text is
+parsed and written. Anything else that would come out as another value is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from eventmill.formats.schemas import type_name
+
+
+def cast_exactly(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
+    """`column` as `wanted`, whose fields it has in some order; `pyarrow.ArrowInvalid` says what would change."""
+    cast = column.cast(wanted, safe=True)
+    if not column.type.equals(wanted):
+        for before, after in zip(column.chunks, cast.chunks, strict=True):
+            for one, other in leaf_pairs(before, after):
+                _check(one, other)
+    return cast
+
+
+def leaf_pairs(before: pa.Array, after: pa.Array) -> Iterator[tuple[pa.Array, pa.Array]]:
+    """The values inside two arrays of the same shape, as arrays that are not nested; fields are found by name."""
+    kind, t = after.type, pa.types
+    if t.is_null(before.type):
+        return
+    if t.is_struct(kind):
+        ours, theirs = before.flatten(), after.flatten()
+        for number, field in enumerate(kind):
+            yield from leaf_pairs(ours[before.type.get_field_index(field.name)], theirs[number])
+    elif t.is_map(kind):
+        yield from leaf_pairs(_inside(before, before.keys), _inside(after, after.keys))
+        yield from leaf_pairs(_inside(before, before.items), _inside(after, after.items))
+    elif t.is_list(kind) or t.is_large_list(kind) or t.is_fixed_size_list(kind):
+        yield from leaf_pairs(before.flatten(), after.flatten())
+    else:
+        yield before, after
+
+
+def _inside(array: pa.MapArray, all: pa.Array) -> pa.Array:
+    """Of the keys or items that a map has in memory those that a slice of it shows."""
+    offsets = array.offsets
+    first, last = (offsets[0].as_py(), offsets[-1].as_py()) if len(offsets) else (0, 0)
+    return all.slice(first, last - first)
+
+
+def _check(before: pa.Array, after: pa.Array) -> None:
+    ours, theirs, t = before.type, after.type, pa.types
+    if ours.equals(theirs) or _is_text(ours) or _is_text(theirs):
+        return
+    if t.is_temporal(ours) != t.is_temporal(theirs):
+        raise pa.ArrowInvalid("a time is no number until it has a unit, and a number no time")
+    if t.is_timestamp(ours) and t.is_timestamp(theirs) and bool(ours.tz) != bool(theirs.tz):
+        raise pa.ArrowInvalid("a time zone would be lost" if ours.tz else "a time zone would be made up")
+    if t.is_floating(theirs) and not t.is_integer(ours):
+        _check_finite(before, after)
+    elif not (t.is_integer(ours) and t.is_integer(theirs)):  # of these Arrow looks at each value
+        _check_same(before, after)
+
+
+def _is_text(type: pa.DataType) -> bool:
+    t = pa.types
+    fixed = t.is_fixed_size_binary(type) and not t.is_decimal(type)
+    return bool(t.is_string(type) or t.is_binary(type) or fixed)
+
+
+def _check_finite(before: pa.Array, after: pa.Array) -> None:
+    finite = pc.is_finite(before) if pa.types.is_floating(before.type) else pc.is_valid(before)
+    lost = pc.and_(finite, pc.invert(pc.is_finite(after)))
+    if pc.any(lost).as_py():
+        value = before.filter(lost)[0].as_py()
+        raise pa.ArrowInvalid(f"{value} is too large for it")
+
+
+def _check_same(before: pa.Array, after: pa.Array) -> None:
+    back = after.cast(before.type, safe=False)
+    differs = pc.fill_null(pc.not_equal(back, before), False)
+    if pc.any(differs).as_py():
+        old, new = before.filter(differs)[0].as_py(), after.filter(differs)[0].as_py()
+        raise pa.ArrowInvalid(f"{old} would become {new}, which is another value ({type_name(after.type)})")

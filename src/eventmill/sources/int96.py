@@ -1,0 +1,81 @@
+"""Timestamps of Parquet's old kind, INT96: a day and nanoseconds in it, which no timestamp of Arrow holds in full.
+
+Arrow reads them as nanoseconds, in which dates outside 1677 to 2262 come out 584 years off, or as microseconds, in
+which nanoseconds are dropped. So they are read as one of the two, compared with the other, and refused where a
+value differs. Limit: nanoseconds outside of these years are dropped unseen.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from eventmill.errors import InputError
+from eventmill.formats.exactly import leaf_pairs
+
+_MOST_MICROSECONDS = (2**63 - 1) // 1000
+"""From 1970 in either direction: what nanoseconds in 64 bits reach."""
+
+
+def int96_units(file: pq.ParquetFile, columns: Sequence[str]) -> dict[str, str]:
+    """Those of `columns` with an INT96 inside, and the unit to read each in: `us`, or `ns` if that was written."""
+    leaves = [file.schema.column(number) for number in range(len(file.schema))]
+    old = {
+        name for leaf in leaves if leaf.physical_type == "INT96" for name in (leaf.path, leaf.path.split(".")[0])
+    }
+    written = _written_schema(file.metadata.metadata or {})
+    return {
+        name: "ns" if name in written.names and _has_nanoseconds(written.field(name).type) else "us"
+        for name in columns
+        if name in old and _has_timestamp(file.schema_arrow.field(name).type)
+    }
+
+
+def exact(url: str, name: str, unit: str, coarse: pa.Table, fine: pa.Table) -> pa.ChunkedArray:
+    """Column `name` in its unit, out of two readings; `InputError` if it does not hold a value as it is."""
+    for micro, nano in _leaves(coarse[name], fine[name]):
+        near = pc.and_(
+            pc.greater_equal(micro, -_MOST_MICROSECONDS + 1), pc.less_equal(micro, _MOST_MICROSECONDS - 1)
+        )
+        if unit == "ns":
+            bad, what = pc.invert(near), "lies outside the years 1677 to 2262"
+        else:
+            bad, what = pc.and_(near, pc.not_equal(pc.multiply(micro, 1000), nano)), "has nanoseconds"
+        if pc.any(bad).as_py():
+            value = micro.filter(bad)[0].cast(pa.timestamp("us")).as_py()
+            raise InputError(
+                f"{url}: a timestamp of column '{name}' (INT96) {what}, near {value}, and would change when it is "
+                f"read in {unit}. Write it anew as an ordinary timestamp, or choose 'columns' without it."
+            )
+    return fine[name] if unit == "ns" else coarse[name]
+
+
+def _leaves(coarse: pa.ChunkedArray, fine: pa.ChunkedArray) -> list[tuple[pa.Array, pa.Array]]:
+    pairs = leaf_pairs(coarse.combine_chunks(), fine.combine_chunks())
+    return [(a.cast(pa.int64()), b.cast(pa.int64())) for a, b in pairs if pa.types.is_timestamp(a.type)]
+
+
+def _written_schema(metadata: Mapping[bytes, bytes]) -> pa.Schema:
+    """The schema that Arrow noted when it wrote the file; an empty one if something else wrote it."""
+    try:
+        return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(metadata[b"ARROW:schema"])))
+    except (KeyError, ValueError, pa.ArrowException):
+        return pa.schema([])
+
+
+def _has_nanoseconds(type: pa.DataType) -> bool:
+    return _any_timestamp(type, ("ns",))
+
+
+def _has_timestamp(type: pa.DataType) -> bool:
+    return _any_timestamp(type, ("s", "ms", "us", "ns"))
+
+
+def _any_timestamp(type: pa.DataType, units: Sequence[str]) -> bool:
+    if pa.types.is_timestamp(type):
+        return type.unit in units
+    return any(_any_timestamp(type.field(number).type, units) for number in range(type.num_fields))

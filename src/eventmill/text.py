@@ -1,0 +1,84 @@
+"""Text from outside, made fit for the ledger, a pipe and a terminal. Knows nothing of where it comes from or goes.
+
+What people's code raises or prints, what servers answer and how files are called may hold anything: halves of
+characters, NUL, orders to a terminal, a hundred megabytes. None of it may keep what it tells of from being done.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+WORDS_BYTES = 16_000
+"""The most of a traceback or of a message, in UTF-8. What is more is left out of its middle, and said to be."""
+
+LINE_BYTES = 2_000
+"""The most of a reason, which stands in many places."""
+
+NAME_BYTES = 8_000
+"""The most of a name, such as a url or a key: twice what a path may have on Linux."""
+
+_MARK_BYTES = 60  # of the words that say how much was left out
+_DIGEST_CHARACTERS = 16
+
+# Halves of characters; control characters but for tab and newline; what turns the direction of writing round.
+_UNFIT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_NO_NAME = re.compile("[\x00\ud800-\udfff]")
+
+
+def told(text: str, *, most_bytes: int = WORDS_BYTES) -> str:
+    r"""`text` to be read by people: UTF-8 of at most `most_bytes`, without orders to a terminal.
+
+    What is unfit is written as Python would, `\x1b` or `\udce9`; what is too much is left out of the middle,
+    with the number of characters. Fit text stays as it is, so doing this twice is harmless.
+    """
+    length = str.__len__(text)
+    if length <= most_bytes:
+        escaped = _escaped(str.__getitem__(text, slice(None)))  # of a subclass, a plain one
+        if len(escaped.encode()) <= most_bytes:
+            return escaped
+    room = (most_bytes - _MARK_BYTES) // 2
+    head = _fitting(str.__getitem__(text, slice(room)), room)
+    tail = _fitting(str.__getitem__(text, slice(max(0, length - room), length))[::-1], room)[::-1]
+    left_out = length - len(head) - len(tail)
+    return f"{_escaped(head)} … {left_out:,} characters left out … {_escaped(tail)}"
+
+
+def line(text: str) -> str:
+    """`told`, on one line of at most `LINE_BYTES`."""
+    return told(" ".join(told(text, most_bytes=LINE_BYTES).split()), most_bytes=LINE_BYTES)
+
+
+def name(text: str) -> str:
+    """`text` as a name that a database can hold; other names stay other names, and the same one the same.
+
+    A name without halves of characters and NUL, of at most `NAME_BYTES`, stays as it is. Another one is written
+    as `told` does, with the beginning of its SHA-256.
+    """
+    length = str.__len__(text)
+    if length <= NAME_BYTES and not _NO_NAME.search(text) and len(text.encode()) <= NAME_BYTES:
+        return str.__getitem__(text, slice(None))
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST_CHARACTERS]
+    return f"{told(text, most_bytes=NAME_BYTES - _DIGEST_CHARACTERS - 1)}~{digest}"
+
+
+def words_of(error: BaseException) -> str:
+    """What `error` says, `told`; also of one that cannot say it."""
+    try:
+        return told(str(error), most_bytes=LINE_BYTES)
+    except BaseException as second:  # whatever the method of somebody's exception raises
+        return f"{type(error).__name__}, whose words cannot be told: they raise {type(second).__name__}"
+
+
+def _escaped(text: str) -> str:
+    return _UNFIT.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
+
+
+def _fitting(text: str, room: int) -> str:
+    """As much of the beginning as has room once it is escaped."""
+    used = 0
+    for place, character in enumerate(text):
+        used += len(_escaped(character).encode())
+        if used > room:
+            return text[:place]
+    return text
