@@ -56,16 +56,17 @@ def audit(ledger: Ledger, store: Store, record: CampaignRecord) -> Audit:
 
 def _store_problems(ledger: Ledger, store: Store, record: CampaignRecord) -> list[str]:
     """What the store shows under the campaign's name that is not the campaign's: the look from the other side."""
+    problems = []
     mark = read_mark(store, record.name)
     if mark is None and (ledger.merged_outputs(record.id) or ledger.committed_outputs(record.id)):
-        return [
+        problems.append(
             f"{mark_key(record.name)} is missing in {store.url}, so nobody sees whose it is; the next run marks it"
-        ]
+        )
     try:
         check_store_is_ours(ledger, store, record, suffix=merged_suffix(record.spec))
     except StoreTaken as error:
-        return [str(error)]
-    return []
+        problems.append(str(error))
+    return problems
 
 
 def _merged_problems(store: Store, file: MergedOutput, format: Format) -> list[str]:

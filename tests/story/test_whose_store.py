@@ -140,6 +140,9 @@ def test_the_audit_looks_both_ways(numbers: Callable[..., Campaign], tmp_path: P
         mark.unlink()
         (problem,) = crew.audit().problems
         assert "_story-campaign.json is missing" in problem
+        shutil.copy(first, merged / "story-000000009000-000000009500.parquet")
+        assert "does not know" in crew.audit().problems[1]
+        (merged / "story-000000009000-000000009500.parquet").unlink()
         mark.write_text(ours.replace(crew.record.uid, "0" * 32))
         (problem,) = crew.audit().problems
         assert "belongs to another campaign 'story'" in problem
