@@ -172,7 +172,13 @@ def open_campaign(
     record = find_record(ledger, campaign.name)
     urls = named.urls if record is None else as_known(ledger, record, named.urls, folder=folder)
     if record is None:
-        _take_place(store, campaign, changed=changed)
+        try:
+            _take_place(store, campaign, changed=changed)
+        except StoreTaken:
+            if find_record(ledger, campaign.name) is None:
+                raise
+            # Somebody else began it just now, with this ledger: it is there, as if it had been before.
+            return open_campaign(campaign, folder=folder, changed=changed, asked_at=asked_at)
     else:
         taken = why_taken(ledger, record)
         if taken is not None and changed is not Changed.RESTART:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from datetime import UTC, datetime
 
 import psutil
@@ -11,10 +13,18 @@ _at: list[datetime] = []
 
 def note_asked(*, by_process: bool) -> None:
     """Now; or, for the command that this process was started for, when it was: imports take seconds."""
-    now = datetime.now(UTC)
-    _at[:] = [datetime.fromtimestamp(psutil.Process().create_time(), UTC) if by_process else now]
+    _at[:] = [datetime.fromtimestamp(_started(), UTC) if by_process else datetime.now(UTC)]
 
 
 def asked_at() -> datetime:
     """When the command was given."""
     return _at[0] if _at else datetime.now(UTC)
+
+
+def _started() -> float:
+    """When this process was started, in seconds since 1970."""
+    started = psutil.Process().create_time()
+    if sys.platform == "linux":
+        # psutil counts from a boot in whole seconds. Up to one too early, a 'run' right behind a 'pause' would yield.
+        started += time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) - psutil.boot_time()
+    return started

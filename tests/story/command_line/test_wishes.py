@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +18,7 @@ from eventmill.errors import CampaignRests
 from eventmill.holders import this_process
 from eventmill.model import Directive, Wanted
 from eventmill.opening import open_campaign, store_of
+from eventmill.store_mark import check_store_is_free
 from tests.story.command_line.conftest import CommandLine, Mill, write_campaign
 
 
@@ -120,6 +125,37 @@ def test_a_run_that_was_asked_for_before_does_not_undo_a_wish(
     assert mill.opened.ledger.campaign("squares").wanted is not Wanted.RUN
     later = open_campaign(mill.campaign, folder=Path.cwd(), asked_at=datetime.now(UTC))
     assert later.record.wanted is Wanted.RUN
+
+
+def test_a_command_is_not_taken_for_older_than_it_is() -> None:
+    """A `run` right behind a `pause` is the later word."""
+    code = (
+        "from eventmill.cli.asked import asked_at, note_asked\n"
+        "note_asked(by_process=True)\n"
+        "print(asked_at().timestamp())"
+    )
+    before = time.time()
+    asked = float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+    tick = 0.02  # Linux says when a process was started in hundredths of a second
+    assert before - tick <= asked <= time.time()
+
+
+def test_of_two_that_begin_a_campaign_at_once_the_mark_of_one_is_no_strangers_to_the_other(
+    folder: Path,
+) -> None:
+    """Between its looks at the ledger and at the store the other one began it, in the same ledger."""
+    campaign = read_campaign(write_campaign(folder))
+    others = []
+
+    def after_another_one(*arguments: Any, **more: Any) -> None:
+        between.undo()
+        others.append(open_campaign(campaign, folder=folder))
+        check_store_is_free(*arguments, **more)
+
+    with pytest.MonkeyPatch.context() as between:
+        between.setattr("eventmill.opening.check_store_is_free", after_another_one)
+        opened = open_campaign(campaign, folder=folder)
+    assert [other.record.uid for other in others] == [opened.record.uid]
 
 
 def test_of_two_that_begin_a_campaign_at_once_each_finds_it(folder: Path) -> None:
