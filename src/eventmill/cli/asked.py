@@ -25,6 +25,6 @@ def _started() -> float:
     """When this process was started, in seconds since 1970."""
     started = psutil.Process().create_time()
     if sys.platform == "linux":
-        # psutil counts from a boot in whole seconds. Up to one too early, a 'run' right behind a 'pause' would yield.
+        # psutil counts from a boot in whole seconds: a 'run' right behind a 'pause' would be the older one.
         started += time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) - psutil.boot_time()
     return started
