@@ -265,6 +265,13 @@ def test_parquet_columns_of_one_name_are_refused(tmp_path: Path) -> None:
         look(str(tmp_path / "a.parquet"), PARQUET)
     chosen = open_source(str(tmp_path / "a.parquet"), SourceSpec("parquet", columns=("b",)))
     assert chosen.read(0, 1).to_pylist() == [{"b": 2}]
+    twice = pa.StructArray.from_arrays([pa.array([1]), pa.array([2])], names=["x", "x"])
+    pq.write_table(
+        pa.table({"a": [1], "s": [[]], "t": pa.FixedSizeListArray.from_arrays(twice, 1)}), tmp_path / "b.parquet"
+    )
+    with pytest.raises(InputError, match="several fields of one name: t"):
+        open_source(str(tmp_path / "b.parquet"), SourceSpec("parquet"))
+    assert open_source(str(tmp_path / "b.parquet"), SourceSpec("parquet", columns=("a",))).events == 1
 
 
 def test_trees_and_columns_are_only_wanted_where_there_are_some(tmp_path: Path) -> None:
