@@ -324,3 +324,12 @@ def test_a_pattern_means_the_parts_of_a_data_set_on_s3_too(bucket: str, tmp_path
     urls = {key: f"s3://{bucket}/set/{key}" for key in keys}
     assert set(found(f"s3://{bucket}/set/*.parquet")) == {url for key, url in urls.items() if key != "c/d.parquet"}
     assert set(found(f"s3://{bucket}/set")) == set(urls.values())
+
+
+def test_a_link_to_a_folder_above_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was followed in circles, in as many ways as there are folders."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b", "c"):
+        write(Path("data") / name / "x.parquet")
+        Path("data", name, "up").symlink_to("..")
+    assert found("data") == ("data/a/x.parquet", "data/b/x.parquet", "data/c/x.parquet")

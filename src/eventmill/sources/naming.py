@@ -154,6 +154,7 @@ def _local_files(pattern: str) -> list[str]:
     if os.path.isfile(path):
         return [path]
     if os.path.isdir(path):
+        _looked_at(pattern, [path])
         return _local_parts(pattern, path)
     known, rest = _divided(path, os.path.isdir)
     names, folders = _looked_at(pattern, glob.glob(glob.escape(known) + rest, recursive=True))
@@ -172,9 +173,20 @@ def _local_files(pattern: str) -> list[str]:
 
 def _local_parts(pattern: str, folder: str) -> list[str]:
     folder = folder.rstrip("/") or "/"
-    inside = glob.glob(f"{glob.escape(folder)}/**", recursive=True)
-    names, _ = _looked_at(pattern, [name for name in inside if _is_data(name, folder)])
-    return _parts_of(pattern, sorted(names), folder)
+    return _parts_of(pattern, sorted(_files_below(pattern, folder, folder, above=())), folder)
+
+
+def _files_below(pattern: str, folder: str, top: str, *, above: tuple[tuple[int, int], ...]) -> Iterator[str]:
+    """All files of a data set; `above` has the folders on the way, so that a link to one of them ends."""
+    status = os.stat(folder)
+    here = (status.st_dev, status.st_ino)
+    if here in above:
+        return
+    inside = [os.path.join(folder, name) for name in os.listdir(folder)]
+    files, folders = _looked_at(pattern, [name for name in inside if _is_data(name, top)])
+    yield from files
+    for each in folders:
+        yield from _files_below(pattern, each, top, above=(*above, here))
 
 
 def _looked_at(pattern: str, names: Iterable[str]) -> tuple[list[str], list[str]]:
