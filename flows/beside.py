@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextvars
 import math
+import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
+import distributed
 from dask.base import annotate
 from prefect_dask.task_runners import DaskTaskRunner
 
@@ -27,6 +30,9 @@ AHEAD_OF_BLOCKS = 10
 TRIES = 3
 """Merge flow runs that may fail in a row for reasons of the store, though it answers when it is asked."""
 
+CALLED_OFF_SECONDS = 10.0
+"""How long the flow run of merges that were called off may take to end, as Prefect is to hear."""
+
 PREFECT_PATIENCE_SECONDS = 300.0
 """How long merges wait for a Prefect server that does not answer."""
 
@@ -41,8 +47,8 @@ class MergeBeside:
         self._cluster = same_cluster(runner)
         self._losses = Losses(self._opened)
         self._silent = Silent(self._opened, runner)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="merge")
         self._running: Future[None] | None = None
+        self._merging: Any = None
         self._looked_at = -math.inf
         self._failures = 0
         self._failed: tuple[StoreError, int] | None = None
@@ -54,7 +60,18 @@ class MergeBeside:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._thread.shutdown(wait=error is None)
+        """After an error nobody waits for merges to be done: they are called off, so that their flow run ends."""
+        if self._running is None:
+            return
+        if error is not None:
+            self._call_off()
+        wait([self._running], timeout=None if error is None else CALLED_OFF_SECONDS)
+
+    def _call_off(self) -> None:
+        client = self._merging and self._merging._client
+        if client is not None:
+            with suppress(OSError, RuntimeError, TimeoutError):  # its scheduler is gone, and the merges with it
+                client.cancel([distributed.Future(key, client) for key in list(client.futures)], force=True)
 
     def look(self) -> None:
         """Start merging if something is due, which is looked at now and then. Raises what a merge flow raised."""
@@ -71,7 +88,20 @@ class MergeBeside:
             self._running = self._start()
 
     def _start(self) -> Future[None]:
-        return self._thread.submit(contextvars.copy_context().run, self._merge)
+        # A thread that nobody waits for at exit, whatever it waits for then.
+        running: Future[None] = Future()
+        context = contextvars.copy_context()
+        thread = threading.Thread(target=context.run, args=(self._serve, running), name="merge", daemon=True)
+        thread.start()
+        return running
+
+    def _serve(self, running: Future[None]) -> None:
+        try:
+            self._merge()
+        except BaseException as error:  # raised where the merges land
+            running.set_exception(error)
+        else:
+            running.set_result(None)
 
     def is_at_its_end(self, *, seconds: float) -> bool:
         """Merge for up to `seconds`; whether nothing is due any more. Raises what a merge flow raised."""
@@ -139,6 +169,7 @@ class MergeBeside:
 
     def _merge(self) -> None:
         runner: Any = DaskTaskRunner(**self._cluster)
+        self._merging = runner
         with annotate(priority=AHEAD_OF_BLOCKS):
             merge.with_options(task_runner=runner)(
                 campaign=self._opened.record.name, ledger=self._opened.order.ledger_url

@@ -6,12 +6,14 @@ import contextlib
 import logging
 import math
 import tempfile
+import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any
 
 import dask
+from distributed.system import MEMORY_LIMIT
 from prefect_dask.task_runners import DaskTaskRunner
 
 from eventmill.campaign import Campaign
@@ -19,7 +21,7 @@ from eventmill.clusters import Profile, read_profile, worker_count
 from eventmill.errors import ClusterError
 from eventmill.flows.encryption import keys_of, security_of
 from eventmill.flows.forkserver import start_forkserver
-from eventmill.flows.interrupts import out_of_reach_of_ctrl_c
+from eventmill.flows.interrupts import check_interrupted, out_of_reach_of_ctrl_c
 from eventmill.flows.leaving import Leaving
 from eventmill.payloads.scratch import private_folder
 
@@ -39,6 +41,11 @@ DASK: dict[str, Any] = {
         "distributed.http.health",
     ],
 }
+
+LOCAL = "distributed.LocalCluster"
+
+FIRST_WORKER_SECONDS, FIRST_LOOK_SECONDS = 10.0, 0.05
+"""How long the first worker is waited for, and how often it is looked for."""
 
 _clusters: list[dict[str, Any]] = []
 
@@ -71,16 +78,22 @@ def cluster_runner(campaign: Campaign, *, workers: int | None) -> DaskTaskRunner
     Raises `ClusterError` for a profile that cannot be used.
     """
     profile = prepare_cluster(campaign)
-    for name in ("distributed", "distributed.client"):  # each has a level of its own
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # a vanished worker, or scheduler, is no news here
+    # A vanished worker, or scheduler, is no news here; nor is one that died while it started, of which Dask's
+    # event loop tells with a traceback that nobody waited for it. Each of these has a level of its own.
+    for name in ("distributed", "distributed.client", "tornado.application", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     security = security_of(profile)
     secured = {} if security is None else {"security": security}
     if profile.address is not None:
         return DaskTaskRunner(address=profile.address, client_kwargs=secured)
     workers = workers or worker_count(profile)
+    # Without workers at first: Dask would wait for each of them, and end the run for one that dies meanwhile.
+    arguments: dict[str, Any] = {"n_workers": 0} | secured | profile.arguments
+    if profile.cluster_class == LOCAL:
+        arguments.setdefault("memory_limit", MEMORY_LIMIT // workers)  # the share that it gives each of so many
     return DaskTaskRunner(
         cluster_class=profile.cluster_class,
-        cluster_kwargs={"n_workers": workers} | secured | profile.arguments,
+        cluster_kwargs=arguments,
         # Dask's own guess of how many workers are worth it starts at one; what was asked for is kept instead.
         adapt_kwargs={"minimum": workers, "maximum": workers},
     )
@@ -88,13 +101,21 @@ def cluster_runner(campaign: Campaign, *, workers: int | None) -> DaskTaskRunner
 
 def start_cluster(runner: DaskTaskRunner) -> None:
     """Start the cluster now if it is not running, out of reach of Ctrl-C. Harmless twice."""
+    is_new = runner._client is None
     with out_of_reach_of_ctrl_c():
         _clusters[:] = [keys_of(runner)]
+        if is_new and runner._cluster is not None and runner.adapt_kwargs:
+            runner._cluster.scale(runner.adapt_kwargs["minimum"])  # now; adapting would begin after a second
+    if is_new:
+        _wait_for_a_worker(runner)
 
 
-def live_slots(runner: DaskTaskRunner) -> int:
-    """Threads of all workers that the scheduler knows now: each works on one block at a time."""
-    return sum(runner.client.nthreads().values())
+def _wait_for_a_worker(runner: DaskTaskRunner) -> None:
+    """Only so that work begins at once where all is well: whoever needs workers counts them."""
+    until = time.monotonic() + FIRST_WORKER_SECONDS
+    while not runner.client.nthreads() and time.monotonic() < until:
+        check_interrupted()
+        time.sleep(FIRST_LOOK_SECONDS)
 
 
 @contextlib.contextmanager

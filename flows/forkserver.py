@@ -6,12 +6,20 @@ process has no threads of ours, holds no connection and no ledger, and ends with
 
 from __future__ import annotations
 
+import atexit
+import multiprocessing
+import tempfile
+from contextlib import ExitStack, suppress
 from multiprocessing import forkserver
+from pathlib import Path
+from typing import Any
 
 import dask
 from distributed.utils import get_mp_context
 
+from eventmill.errors import ScratchError
 from eventmill.flows.interrupts import out_of_reach_of_ctrl_c
+from eventmill.payloads.scratch import open_scratch
 
 METHOD = "distributed.worker.multiprocessing-method"
 
@@ -31,6 +39,18 @@ def start_forkserver() -> None:
     """Start it, out of reach of Ctrl-C, if the Dask settings ask for it. Returns at once; harmless twice."""
     if dask.config.get(METHOD) != "forkserver":
         return
+    _take_folder()
     get_mp_context().set_forkserver_preload(PRELOAD)  # this call's own list of modules is Dask's, and longer
     with out_of_reach_of_ctrl_c():
         forkserver.ensure_running()
+
+
+def _take_folder() -> None:
+    """Have what multiprocessing keeps in files, such as its sockets, in a folder that the next run removes."""
+    config: dict[str, Any] = multiprocessing.current_process()._config  # type: ignore[attr-defined]
+    if config.get("tempdir") is not None:
+        return
+    stack = ExitStack()
+    with suppress(ScratchError):  # no room: then multiprocessing says what is wrong
+        config["tempdir"] = str(stack.enter_context(open_scratch(Path(tempfile.gettempdir()))))
+        atexit.register(stack.close)

@@ -7,6 +7,8 @@ nobody but us ever starts them.
 from __future__ import annotations
 
 import logging
+from contextvars import ContextVar
+from datetime import datetime
 from typing import Any
 
 from prefect import Flow
@@ -19,8 +21,17 @@ DEPLOYMENT = "eventmill-run"
 DESCRIPTION = "Runs of 'eventmill run' in a terminal. Nobody takes up what is started here."
 
 
-def run_from_terminal(flow: Flow[..., Any], **parameters: Any) -> Any:
+_asked_at: ContextVar[datetime | None] = ContextVar("asked_at", default=None)
+
+
+def asked_at() -> datetime | None:
+    """When this flow run was asked for at a terminal; None for one that comes from elsewhere."""
+    return _asked_at.get()
+
+
+def run_from_terminal(flow: Flow[..., Any], *, asked: datetime, **parameters: Any) -> Any:
     """Run a flow here and now, as calling it does, as a run of the deployment `DEPLOYMENT`."""
+    _asked_at.set(asked)
     logging.getLogger("asyncio").addFilter(_is_news)
     with get_client(sync_client=True) as client:
         deployment = client.create_deployment(client.create_flow(flow), DEPLOYMENT, description=DESCRIPTION)

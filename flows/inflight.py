@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from http.client import NOT_FOUND
 from types import TracebackType
@@ -20,8 +21,9 @@ from eventmill.coordinator import Coordinator
 from eventmill.errors import ClusterError, LedgerError, PrefectAway
 from eventmill.flows.beside import PREFECT_PATIENCE_SECONDS
 from eventmill.flows.cluster import set_scheduler_up
-from eventmill.flows.members import Members
+from eventmill.flows.members import METRIC, Members
 from eventmill.flows.reaching import if_it_answers, is_no_answer
+from eventmill.flows.replacing import replace_silent
 from eventmill.model import Block
 from eventmill.tasks.process import process_block
 
@@ -35,6 +37,10 @@ LONGEST_REST_SECONDS = 15.0
 
 FETCH_SECONDS = 1.0
 """How long to wait for a worker that is to hand over how its task ended, before others are looked after."""
+
+
+NO_ANSWER_YET = (TimeoutError, distributed.TimeoutError, OSError, KeyError, UnboundLocalError)
+"""What Dask (2026.8) raises while the worker that has an answer vanishes, and its task is begun again."""
 
 
 class NotFetched(Exception):
@@ -83,14 +89,14 @@ class _Rest:
 class InFlight:
     """The blocks of one coordinator that are on the cluster; use it in a `with` block."""
 
-    def __init__(self, coordinator: Coordinator, runner: DaskTaskRunner) -> None:
+    def __init__(self, coordinator: Coordinator, runner: DaskTaskRunner, members: Members) -> None:
         self._coordinator = coordinator
         self._runner = runner
         self._flights: dict[str, _Flight] = {}
         self._gone_since: dict[str, float] = {}
         self._rest = _Rest()
         set_scheduler_up(runner)
-        self._members = Members(coordinator, runner)
+        self._members = members
 
     def __enter__(self) -> Self:
         return self
@@ -124,7 +130,6 @@ class InFlight:
 
         Raises `PrefectAway` when workers have been out of its server's reach for too long.
         """
-        self._members.look()
         self._recall()
         if not self._flights:
             time.sleep(seconds)
@@ -198,13 +203,21 @@ class InFlight:
                 self._let_go(key, "its worker vanished; the ledger gave its events to others")
 
     def _drop_forsaken(self) -> None:
-        """Let go of tasks whose block the ledger took back long ago: a worker that hangs never answers."""
+        """Let go of tasks whose block the ledger took back long ago: a worker that hangs never answers.
+
+        Dask hears of it, and would find its thread free once the task is called off: it gets no more of them.
+        """
         blocks, now = self._coordinator.blocks(), time.monotonic()
-        patience = self._coordinator.campaign.limits.lease.total_seconds()
+        patience, forsaken = self._coordinator.campaign.limits.lease.total_seconds(), list[str]()
         for key, flight in list(self._flights.items()):
             if flight.block.id in blocks:
                 self._gone_since.pop(key, None)
             elif now - self._gone_since.setdefault(key, now) > patience:
+                forsaken.append(key)
+        if forsaken:
+            hanging = self._runner.client.run_on_scheduler(_workers_of, keys=forsaken)
+            replace_silent(self._runner, hanging)
+            for key in forsaken:
                 self._let_go(key, "its worker does not answer; the ledger gave its events to others")
 
     def _let_go(self, key: str, reason: str) -> None:
@@ -230,13 +243,30 @@ def _queued(dask_scheduler: Any, keys: list[str]) -> list[str]:
     return [key for key, task in tasks.items() if task is not None and task.state in ("queued", "no-worker")]
 
 
+def _workers_of(dask_scheduler: Any, keys: list[str]) -> dict[str, str | None]:
+    """The workers that are at these tasks, as holders by address."""
+    tasks = [dask_scheduler.tasks.get(key) for key in keys]
+    workers = [task.processing_on for task in tasks if task is not None and task.processing_on is not None]
+    return {worker.address: worker.metrics.get(METRIC) for worker in workers}
+
+
 def fetch(future: distributed.Future[Any]) -> Any:
-    """The final state of a task, from the worker that holds it; `NotFetched` after a second without an answer."""
+    """The final state of a task, from the worker that holds it; `NotFetched` after a second without an answer.
+
+    Raises what a task ended with that has no state, and `ClusterError` if Dask called it off.
+    """
     try:
         return future.result(timeout=FETCH_SECONDS)
-    except (TimeoutError, distributed.TimeoutError):
+    except (*NO_ANSWER_YET, CancelledError):
+        # What it raised is not what the task did: that may have ended in this moment, or begun again elsewhere.
         if future.status == "error":
-            raise
+            error = future.exception(timeout=FETCH_SECONDS)
+            raise (error or NotFetched()) from None
+        if future.status == "cancelled":
+            raise ClusterError(
+                "Dask called a task off that was still wanted: its scheduler died, or somebody else did it. "
+                "Nothing is lost: run again."
+            ) from None
         raise NotFetched from None
 
 

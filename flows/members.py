@@ -1,23 +1,36 @@
-"""Which Dask worker is which holder of the ledger: who lives, whom to keep a block from, whom to send away."""
+"""Which Dask worker is which holder of the ledger, and the one place that decides who of them lives.
+
+It decides from both: a worker that Dask has not heard of for a lease, and that holds no lease which lasts, is
+silent. From then on it gets no work and counts as no slot, and another takes its place (`flows/replacing.py`).
+"""
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
 
 import distributed
 from dask.base import annotate
 from prefect_dask.task_runners import DaskTaskRunner
 
 from eventmill.coordinator import Coordinator
+from eventmill.flows.frozen import Frozen
+from eventmill.flows.replacing import replace_silent
+from eventmill.hearing import Hearing
 from eventmill.holders import this_process
 
 METRIC = "eventmill_holder"
 
-LOOKS_PER_LEASE = 4
-"""How often the ledger is told who lives."""
+LOOKS_PER_LEASE = 5
+"""How often we listen, and the ledger is told who lives."""
+
+SECONDS_BETWEEN_LOOKS = 1.0
+"""At most; and the ledger is told every five of them."""
 
 
 class NamesHolder(distributed.WorkerPlugin):
@@ -31,46 +44,115 @@ class NamesHolder(distributed.WorkerPlugin):
         worker.metrics[METRIC] = lambda _: holder
 
 
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A worker as the scheduler knows it; `holder` is None before it has said its name."""
+
+    address: str
+    holder: str | None
+    slots: int
+    heard_at: float
+
+
 class Members:
-    """The living workers of a cluster as holders."""
+    """The workers of a cluster as holders, listened to from a thread; use it in a `with` block.
+
+    The thread writes nothing: a worker may be frozen while it holds the ledger's write lock, and just then it has
+    to be ended.
+    """
 
     def __init__(self, coordinator: Coordinator, runner: DaskTaskRunner) -> None:
         self._coordinator = coordinator
         self._runner = runner
-        self._addresses: dict[str, str] = {}
-        self._looked_at: float | None = None
+        self._lease_seconds = coordinator.campaign.limits.lease.total_seconds()
+        self._pause_seconds = min(self._lease_seconds / LOOKS_PER_LEASE, SECONDS_BETWEEN_LOOKS)
+        self._hearing = Hearing(longest_step_seconds=2 * self._pause_seconds)
+        self._frozen = Frozen(runner, patience_seconds=self._lease_seconds, step_seconds=2 * self._pause_seconds)
+        self._living: tuple[Member, ...] = ()
+        self._told_at: float | None = None
         self._sent_away: set[str] = set()
-        runner.client.register_plugin(NamesHolder())
+        self._error: BaseException | None = None
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._over.set()
+        if self._thread is not None:
+            self._thread.join(2 * self._lease_seconds)  # a scheduler that hangs holds it up, and not us
+
+    def listen(self) -> None:
+        """Begin, once the cluster is there: from now on whoever is silent is replaced. Harmless twice."""
+        if self._thread is None:
+            self._runner.client.register_plugin(NamesHolder())
+            self._listen_once()
+            self._thread = threading.Thread(target=self._follow, name="members", daemon=True)
+            self._thread.start()
+
+    def slots(self) -> int:
+        """Threads of all workers that live: each works on one block at a time. Raises what listening met with."""
+        self.listen()
+        if self._error is not None:
+            raise self._error
+        return sum(member.slots for member in self._living)
 
     def look(self) -> None:
         """Tell the ledger who lives, and have those that it put in quarantine replaced. To be called often."""
+        self.listen()
         now, opened = time.monotonic(), self._coordinator.opened
-        pause = self._coordinator.campaign.limits.lease.total_seconds() / LOOKS_PER_LEASE
-        if self._looked_at is not None and now - self._looked_at < min(pause, 5.0):
+        if self._told_at is not None and now - self._told_at < min(self._lease_seconds / LOOKS_PER_LEASE, 5.0):
             return
-        self._looked_at = now
-        self._addresses = self._runner.client.run_on_scheduler(_holders)
-        opened.ledger.see(opened.record.id, list(self._addresses))
-        sick = (opened.ledger.quarantined(opened.record.id) & self._addresses.keys()) - self._sent_away
+        self._told_at = now
+        addresses = self._addresses()
+        opened.ledger.see(opened.record.id, list(addresses))
+        sick = (opened.ledger.replaceable(opened.record.id) & addresses.keys()) - self._sent_away
         for holder in sick:
             self._sent_away.add(holder)
-            self._runner.client.run(_leave, workers=[self._addresses[holder]], wait=False, on_error="ignore")
+            self._runner.client.run(_leave, workers=[addresses[holder]], wait=False, on_error="ignore")
 
     @contextmanager
     def kept_from(self, avoid: Collection[str]) -> Iterator[None]:
         """What is submitted in this context goes to a worker that is none of `avoid`, if any other lives."""
-        others = [address for holder, address in self._addresses.items() if holder not in avoid]
+        others = [address for holder, address in self._addresses().items() if holder not in avoid]
         if not avoid or not others:
             yield
             return
         with annotate(workers=others, allow_other_workers=True):
             yield
 
+    def _addresses(self) -> dict[str, str]:
+        return {member.holder: member.address for member in self._living if member.holder is not None}
 
-def _holders(dask_scheduler: Any) -> dict[str, str]:
-    """Holder -> address of the worker, as their heartbeats said."""
+    def _follow(self) -> None:
+        while not self._over.wait(self._pause_seconds):
+            try:
+                self._listen_once()
+            except Exception as error:  # raised where somebody waits for it, not in a thread that nobody looks at
+                self._error = error
+                return
+
+    def _listen_once(self) -> None:
+        members = [Member(*each) for each in self._runner.client.run_on_scheduler(_members)]
+        now, opened = time.monotonic(), self._coordinator.opened
+        silence = self._hearing.hear({member.address: member.heard_at for member in members}, now=now)
+        silent = {member for member in members if silence[member.address] > self._lease_seconds}
+        if silent:
+            holding = opened.ledger.holding(opened.record.id)
+            silent = {member for member in silent if member.holder not in holding}
+        self._living = tuple(member for member in members if member not in silent)
+        self._frozen.look(now)
+        if silent:
+            replace_silent(self._runner, {member.address: member.holder for member in silent})
+
+
+def _members(dask_scheduler: Any) -> list[tuple[str, str | None, int, float]]:
+    """Address, holder, threads, and when its last heartbeat came, of each worker that takes work or may again."""
     workers = dask_scheduler.workers.values()
-    return {worker.metrics[METRIC]: worker.address for worker in workers if METRIC in worker.metrics}
+    return [(ws.address, ws.metrics.get(METRIC), ws.nthreads, ws.last_seen) for ws in workers]
 
 
 async def _leave(dask_worker: distributed.Worker) -> None:

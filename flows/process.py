@@ -13,14 +13,16 @@ from prefect_dask.task_runners import DaskTaskRunner, PrefectDaskFuture
 
 from eventmill.campaign import Campaign, take_campaign
 from eventmill.coordinator import Coordinator
-from eventmill.errors import EventmillError
+from eventmill.errors import CampaignRests, EventmillError
 from eventmill.flows.announcing import MergeElsewhere
 from eventmill.flows.beside import MergeBeside
 from eventmill.flows.cluster import cluster_runner, let_workers_leave, scheduler_answers, start_cluster
 from eventmill.flows.dead import sign
 from eventmill.flows.ending import fails_in_one_line
+from eventmill.flows.from_terminal import asked_at
 from eventmill.flows.inflight import InFlight, NotFetched, fetch
-from eventmill.flows.interrupts import check_interrupted
+from eventmill.flows.interrupts import check_interrupted, take_them_again
+from eventmill.flows.members import Members
 from eventmill.flows.progress import Progress, show_result
 from eventmill.flows.slots import Slots
 from eventmill.flows.warming import warm_workers
@@ -72,17 +74,23 @@ def process(
         merging: Merge beside processing, on the same cluster; or leave it to the deployment 'merge', which
             Prefect events trigger.
     """
+    take_them_again()
     campaign = take_campaign(campaign)
-    opened = open_campaign(campaign, folder=Path.cwd(), changed=Changed(changed))
-    with Coordinator(opened, campaign) as coordinator, cluster_runner(campaign, workers=workers) as runner:
+    opened = open_campaign(campaign, folder=Path.cwd(), changed=Changed(changed), asked_at=asked_at())
+    with (
+        Coordinator(opened, campaign) as coordinator,
+        cluster_runner(campaign, workers=workers) as runner,
+        scheduler_answers(runner),
+        Members(coordinator, runner) as members,
+    ):
         sign(coordinator)
-        slots = Slots(campaign, runner)
+        slots = Slots(campaign, runner, members)
         split(coordinator, runner, slots=slots)
         coordinator.recover()
         with Progress(coordinator) as progress, Wishes(coordinator) as wishes:
             while wishes.go_on():
-                with scheduler_answers(runner), merger(Merging(merging), coordinator, runner) as merges:
-                    dispatch(coordinator, runner, slots=slots, merges=merges, progress=progress)
+                with merger(Merging(merging), coordinator, runner) as merges:
+                    dispatch(coordinator, runner, members, slots=slots, merges=merges, progress=progress)
                     while not merges.is_at_its_end(seconds=LOOK_SECONDS):
                         look_around(coordinator, slots)
         if not coordinator.is_wanted():
@@ -125,9 +133,17 @@ def split(coordinator: Coordinator, runner: DaskTaskRunner, *, slots: Slots) -> 
 
 
 def answer_of(future: PrefectDaskFuture[Any], coordinator: Coordinator, slots: Slots) -> Any:
-    """What a task returned, waited for however long it takes. Raises what it raised."""
+    """What a task returned, waited for however long it takes. Raises what it raised.
+
+    `CampaignRests` if the campaign is not wanted any more meanwhile.
+    """
     while True:
         look_around(coordinator, slots)
+        if not coordinator.is_wanted():
+            name = coordinator.opened.record.name
+            raise CampaignRests(
+                f"campaign '{name}' is not wanted to run any more; 'eventmill run' goes on with it."
+            )
         with suppress(NotFetched):
             return fetch(future.wrapped_future).result()
 
@@ -143,6 +159,7 @@ def look_around(coordinator: Coordinator, slots: Slots) -> int:
 def dispatch(
     coordinator: Coordinator,
     runner: DaskTaskRunner,
+    members: Members,
     *,
     slots: Slots,
     merges: MergeBeside | MergeElsewhere,
@@ -150,7 +167,7 @@ def dispatch(
 ) -> None:
     """Keep a bounded number of reserved blocks on the cluster until no event has to be processed any more."""
     let_workers_leave(runner, coordinator.campaign)
-    with warm_workers(runner, coordinator.opened.order), InFlight(coordinator, runner) as flying:
+    with warm_workers(runner, coordinator.opened.order), InFlight(coordinator, runner, members) as flying:
         while not coordinator.is_finished() and coordinator.is_wanted():
             live = look_around(coordinator, slots)
             while flying.has_room(live) and (block := coordinator.next_block(slots=live)) is not None:

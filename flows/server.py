@@ -10,6 +10,7 @@ import base64
 import contextlib
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -25,6 +26,9 @@ from eventmill.errors import ClusterError
 
 START_SECONDS = 120.0
 """A first start makes the server's database; on a busy machine that takes its time."""
+
+STARTS = 5
+"""A server that is killed so often while it starts, for want of memory say, is not started again."""
 
 RESTART_SECONDS = 1.0
 """So that a server that cannot live is not started over and over."""
@@ -108,8 +112,19 @@ class _Server:
         self._process = self._start()
 
     def wait_until_healthy(self) -> None:
-        """Until it answers; from then on it is looked after. `ClusterError` if it never does."""
-        _wait_until_healthy(self.url, self._process, log=self._log)
+        """Until it answers; from then on it is looked after. `ClusterError` if it never does.
+
+        One that is ended from outside meanwhile is started again.
+        """
+        for _ in range(STARTS):
+            if _is_healthy(self.url, self._process, log=self._log):
+                break
+            self._process = self._start()
+        else:
+            raise ClusterError(
+                f"the Prefect API server was ended by {_name_of(self._process)} while it started, {STARTS} times "
+                "in a row: somebody ends it. Nothing is lost: run again."
+            )
         threading.Thread(target=self._look_after, name="prefect-server", daemon=True).start()
 
     def end(self) -> None:
@@ -185,10 +200,17 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _wait_until_healthy(url: str, server: subprocess.Popen[bytes], *, log: Path) -> None:
+def _name_of(ended: subprocess.Popen[bytes]) -> str:
+    return signal.Signals(-ended.returncode).name if ended.returncode < 0 else f"exit code {ended.returncode}"
+
+
+def _is_healthy(url: str, server: subprocess.Popen[bytes], *, log: Path) -> bool:
+    """True as soon as it answers, false if a signal has ended it. `ClusterError` for all else."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
-        if server.poll() is not None:
+        if (code := server.poll()) is not None:
+            if code < 0:
+                return False
             words = log.read_text(errors="replace").strip().splitlines()[-1:] or ["nothing"]
             raise ClusterError(
                 f"the Prefect API server ended with exit code {server.returncode}; its last words, in {log}: "
@@ -196,6 +218,6 @@ def _wait_until_healthy(url: str, server: subprocess.Popen[bytes], *, log: Path)
             )
         with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/health", timeout=2) as answer:
             if answer.status == HTTPStatus.OK:
-                return
+                return True
         time.sleep(0.1)
     raise ClusterError(f"the Prefect API server did not come up within {START_SECONDS:.0f} s; see {log}.")

@@ -1,6 +1,6 @@
-"""Workers that merge and are heard of no more: Dask is told, which has their tasks run elsewhere.
+"""Workers that Dask hears of, and that are silent about the merge that they are at: they are restarted.
 
-Dask itself notices a worker that hangs after five minutes. The ledger knows it when a lease ends.
+Who is heard of no more at all, `flows/members.py` finds.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 from prefect_dask.task_runners import DaskTaskRunner
 
 from eventmill.flows.members import METRIC
+from eventmill.flows.replacing import restart
 from eventmill.merging import LOOK_SECONDS
 from eventmill.opening import Opened
 
@@ -46,10 +47,7 @@ class Silent:
 
 
 def _restart(dask_scheduler: Any, holders: list[str]) -> None:
-    """What Dask does with a worker that it has not heard of for long. Nobody waits for that here."""
     workers = dask_scheduler.workers.values()
     found = [worker.address for worker in workers if worker.metrics.get(METRIC) in holders]
     if found:
-        dask_scheduler.loop.add_callback(
-            dask_scheduler.restart_workers, found, wait_for_workers=False, stimulus_id="eventmill-merger-is-silent"
-        )
+        restart(dask_scheduler, found)

@@ -8,20 +8,22 @@ from prefect_dask.task_runners import DaskTaskRunner
 
 from eventmill.campaign import Campaign
 from eventmill.errors import ClusterError
-from eventmill.flows.cluster import live_slots
+from eventmill.flows.members import Members
 
 
 class Slots:
     """Counts live slots, and loses patience when there has been none for as long as the campaign allows."""
 
-    def __init__(self, campaign: Campaign, runner: DaskTaskRunner) -> None:
+    def __init__(self, campaign: Campaign, runner: DaskTaskRunner, members: Members) -> None:
         self._campaign = campaign
         self._runner = runner
+        self._members = members
         self._seen_at = time.monotonic()
 
     def count(self) -> int:
         """Live slots now. Raises `ClusterError`, with the cluster's own last words, when patience ends."""
-        slots, now = live_slots(self._runner), time.monotonic()
+        slots, now = self._members.slots(), time.monotonic()
+        self._members.look()
         if slots:
             self._seen_at = now
             return slots

@@ -280,8 +280,9 @@ class Coordinator:
         self.check_failures()
         ledger, campaign_id = self.opened.ledger, self.opened.record.id
         setups = ledger.setups_failed_in_a_row(campaign_id)
-        enough = cannot_set_up(len(setups), failures=self.campaign.limits.failures)
-        if enough and len({setup.holder for setup in setups}) >= min(2, len(ledger.living(campaign_id))):
+        failed_on = [setup.holder or "" for setup in setups]
+        failures = self.campaign.limits.failures
+        if setups and cannot_set_up(failed_on, living=ledger.living(campaign_id), failures=failures):
             last = setups[-1]
             raise PayloadError(
                 f"payload {self.campaign.payload.callable} could not be set up, {len(setups)} times in a row: "

@@ -50,6 +50,10 @@ class LedgerError(EventmillError):
     """The ledger cannot be opened, or was asked for something that it does not hold."""
 
 
+class NameTaken(LedgerError):
+    """The ledger has a campaign of that name already."""
+
+
 class IllegalMove(LedgerError):
     """A verb would move a span along no arrow of the transition table. Nothing was changed."""
 
@@ -71,6 +75,12 @@ class ClusterError(EventmillError):
 
 class PrefectAway(EventmillError):
     """The Prefect server does not answer."""
+
+
+class Interrupted(EventmillError):
+    """A signal asked the command to end. Its exit code is the signal's, as shells have it."""
+
+    exit_code = 130
 
 
 class CampaignShort(EventmillError):

@@ -2,11 +2,13 @@
 
 A file may be damaged so that reading it is a segmentation fault. Then nobody is left to say which one it was, and
 Dask has another worker look: so a note lies beside the unpacked code for as long as an input is looked into.
+
+A note whose process is gone proves nothing, for that may have been preempted. It only says which inputs to look
+into in a process apart, whose end we see (`apart.py`).
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,40 +18,34 @@ from eventmill.holders import is_gone, this_process
 from eventmill.payloads.scratch import code_folder
 
 DEATHS = 3
-"""An input that ended so many processes is not looked into again."""
+"""An input that ended so many processes apart, one after the other, cannot be read."""
 
 
-def deaths(address: str) -> int:
-    """How many processes ended while they looked into this input; of what, a single one does not say."""
+def is_suspect(address: str) -> bool:
+    """Whether a process was ended while it looked into this input, of whatever."""
     try:
-        holder, before = _note(address).read_text(encoding="utf-8").split()
+        return is_gone(_note(address).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return 0
-    return int(before) + is_gone(holder)
+        return False
+
+
+def forget(address: str) -> None:
+    """What it is, was found out; it may be mended."""
+    _note(address).unlink(missing_ok=True)
 
 
 @contextmanager
 def looking(address: str) -> Iterator[None]:
-    """Whoever dies in this `with` block, died of this input perhaps.
-
-    One that is suspected is looked into while no other suspect of this machine is, so that of several that
-    were in hand when a process died only the guilty one is blamed again.
-    """
-    before, note = deaths(address), _note(address)
-    with (note.parent / "suspects").open("w") as suspects:
-        if before:
-            fcntl.flock(suspects, fcntl.LOCK_EX)
-        with suppress(OSError):  # a full disk: then nothing is remembered
-            note.write_text(f"{this_process()} {before}", encoding="utf-8")
-        try:
-            yield
-        finally:
-            note.unlink(missing_ok=True)
-
-
-def forget(address: str) -> None:
-    """It has been named; it may be mended."""
-    _note(address).unlink(missing_ok=True)
+    """Whoever is ended in this `with` block makes the input a suspect. One that is one stays it until `forget`."""
+    suspect = is_suspect(address)
+    with suppress(OSError):  # a full disk: then nothing is remembered
+        if not suspect:
+            _note(address).write_text(str(this_process()), encoding="utf-8")
+    try:
+        yield
+    finally:
+        if not suspect:
+            forget(address)
 
 
 def _note(address: str) -> Path:

@@ -8,12 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow as pa
 
+from eventmill.access import how_to_look_up, look_up_with
+from eventmill.apart import Ended, run_apart
 from eventmill.campaign import Campaign, Duplicates, Unreadable, ledger_address, merged_suffix, parse_campaign
 from eventmill.errors import (
     CampaignChanged,
@@ -21,14 +24,15 @@ from eventmill.errors import (
     CampaignRests,
     InputError,
     LedgerError,
+    NameTaken,
     StoreTaken,
 )
 from eventmill.formats.schemas import schema_from_columns, schema_to_bytes
 from eventmill.layouts import disagreement, layouts_of, unreadable_columns
 from eventmill.leading import leading
 from eventmill.ledger import Ledger, create_ledger, open_ledger
-from eventmill.looking import DEATHS, deaths, looking
-from eventmill.looking import forget as forget_deaths
+from eventmill.looking import DEATHS, is_suspect, looking
+from eventmill.looking import forget as forget_suspect
 from eventmill.model import (
     CampaignRecord,
     Input,
@@ -139,20 +143,25 @@ def settled(campaign: Campaign, spec: SourceSpec) -> Campaign:
     return campaign.model_copy(update={"inputs": inputs})
 
 
-def open_campaign(campaign: Campaign, *, folder: Path, changed: Changed = Changed.STOP) -> Opened:
+def open_campaign(
+    campaign: Campaign, *, folder: Path, changed: Changed = Changed.STOP, asked_at: datetime | None = None
+) -> Opened:
     """Write a new campaign into the ledger, or find the one that was begun under this name.
+
+    `asked_at` is when the user asked for it, now if it is left out: what he has said of it since is his last word.
 
     Raises `CampaignChanged`, naming every difference, unless `changed` says what to do about it; `StoreTaken` if
     the store is another campaign's of this name, or shows more than the ledger knows; `CampaignLed` if that, or
     that it is to run at all, would change what another coordinator drives; `CampaignRests` for a rescue that came
-    too late; and `PayloadError` or `InputError` before anything is written.
+    too late, or if it was paused or cancelled since it was asked for; and `PayloadError` or `InputError` before
+    anything is written.
     """
     if not in_utf8(str(folder.absolute())):
         raise CampaignError(
             f"the working folder {folder.absolute()} has a name that is not UTF-8; run in another."
         )
     if changed in (Changed.KEEP, Changed.RESCUE):
-        return _as_begun(campaign, folder=folder, changed=changed)
+        return _as_begun(campaign, folder=folder, changed=changed, asked_at=asked_at)
     code = find_payload(campaign.payload.callable, folder=folder)
     named = list_inputs(campaign)
     spec = source_spec(campaign, named)
@@ -180,9 +189,12 @@ def open_campaign(campaign: Campaign, *, folder: Path, changed: Changed = Change
         elif differences:
             _accept(ledger, record, campaign, code, differences=differences, changed=changed, store=store)
     if record is None:
-        record = _begin(ledger, campaign, code, declared=declared)
+        try:
+            record = _begin(ledger, campaign, code, declared=declared)
+        except NameTaken:  # somebody else began it just now: it is there, as if it had been before
+            return open_campaign(campaign, folder=folder, changed=changed, asked_at=asked_at)
     hold_store(ledger, store, record)
-    _want_to_run(ledger, record)
+    _want_to_run(ledger, record, asked_at=asked_at)
     record = ledger.campaign(campaign.name)
     return Opened(ledger, record, work_order(campaign, record, spec=spec, folder=folder), urls)
 
@@ -223,7 +235,7 @@ def recall(ledger_url: str, name: str, *, folder: Path) -> Opened:
     return Opened(ledger, record, replace(order, ledger_url=ledger_address(ledger_url)), urls)
 
 
-def _as_begun(campaign: Campaign, *, folder: Path, changed: Changed) -> Opened:
+def _as_begun(campaign: Campaign, *, folder: Path, changed: Changed, asked_at: datetime | None) -> Opened:
     opened = recall(campaign.ledger, campaign.name, folder=folder)
     if (taken := why_taken(opened.ledger, opened.record)) is not None:
         raise taken
@@ -233,13 +245,19 @@ def _as_begun(campaign: Campaign, *, folder: Path, changed: Changed) -> Opened:
         raise CampaignRests(
             f"campaign '{campaign.name}' is {wanted} by now, so it is left alone. 'eventmill run' goes on with it."
         )
-    _want_to_run(opened.ledger, opened.record)
+    _want_to_run(opened.ledger, opened.record, asked_at=asked_at)
     return replace(opened, record=opened.ledger.campaign(campaign.name))
 
 
-def _want_to_run(ledger: Ledger, record: CampaignRecord) -> None:
+def _want_to_run(ledger: Ledger, record: CampaignRecord, *, asked_at: datetime | None) -> None:
     """To run it is what the user wants now; unless it runs, and was just told to rest."""
     if record.wanted is not Wanted.RUN:
+        said_at = ledger.wanted_at(record.id)
+        if asked_at is not None and said_at is not None and said_at > asked_at:
+            raise CampaignRests(
+                f"campaign '{record.name}' was {record.wanted} while it was being started, so it is left alone. "
+                "'eventmill run' goes on with it."
+            )
         with leading(ledger, record.id):
             ledger.want(record.id, Wanted.RUN)
 
@@ -340,28 +358,46 @@ def forget(ledger: Ledger, record: CampaignRecord) -> None:
 def split(urls: Iterable[str], spec: SourceSpec, *, folder: str) -> tuple[tuple[NewInput, ...], tuple[str, ...]]:
     """Look into these inputs: what was learned, and one line for each that cannot be read.
 
-    Those that are suspected to end processes come first and one by one.
+    One that somebody was at who was ended is looked into in a process apart: only what ends that one, time after
+    time, cannot be read.
     """
 
     def learn(url: str) -> NewInput | str:
         address = locate(url, folder=folder)
-        if (times := deaths(address)) >= DEATHS:
-            return f"{url}: {times} processes ended while they looked into it."
         try:
+            suspect = is_suspect(address)
             with looking(address):
-                learned = look(address, spec)
+                learned = _look_apart(address, spec) if suspect else look(address, spec)
             return replace(learned, url=url)
         except InputError as error:
             return f"{url}: {error}"
 
     urls = list(urls)
-    suspects = [url for url in urls if deaths(locate(url, folder=folder))]
-    learned = [learn(url) for url in suspects]
-    learned += _side_by_side(learn, [url for url in urls if url not in set(suspects)])
-    for url in suspects:  # not before all are through, or two such would end processes in turn for ever
-        forget_deaths(locate(url, folder=folder))
+    suspects = [address for url in urls if is_suspect(address := locate(url, folder=folder))]
+    learned = _side_by_side(learn, urls)
+    for address in suspects:  # not before all are through, or two such would end processes in turn for ever
+        forget_suspect(address)
     found = tuple(item for item in learned if isinstance(item, NewInput))
     return found, tuple(line for line in learned if isinstance(line, str))
+
+
+def _look_with(
+    look_up: Any, look: Callable[[str, SourceSpec], NewInput], address: str, spec: SourceSpec
+) -> NewInput:
+    """What the process apart does: it asks for credentials as this one does."""
+    if look_up is not None:
+        look_up_with(look_up)
+    return look(address, spec)
+
+
+def _look_apart(address: str, spec: SourceSpec) -> NewInput:
+    endings = []
+    for _ in range(DEATHS):
+        outcome = run_apart(_look_with, how_to_look_up(), look, address, spec)
+        if not isinstance(outcome, Ended):
+            return outcome
+        endings.append(str(outcome))
+    raise InputError(f"{DEATHS} processes ended while they looked into it ({', '.join(dict.fromkeys(endings))}).")
 
 
 def _side_by_side(work: Callable[[str], Result], urls: Sequence[str]) -> list[Result]:

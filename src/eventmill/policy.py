@@ -14,7 +14,7 @@ range, then two halves at each level for each of them, and the second try.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,7 +29,7 @@ FAILURES_WITHOUT_SUCCESS = 30
 """So many failed runs, and never a range that was committed: the payload is broken, not the events."""
 
 SETUPS_IN_A_ROW = 3
-"""Set-ups that may fail one after the other, on more than one worker where more live."""
+"""Set-ups that may fail one after the other, on every worker that lives."""
 
 CLEARED: dict[str, Any] = {"failed_on": None, "refusals": 0}
 """Nobody is kept from events that nobody is to work on."""
@@ -114,9 +114,12 @@ def too_many_abandoned(
     return _broken(events, reasons)
 
 
-def cannot_set_up(times: int, *, failures: int) -> bool:
-    """Whether a payload whose set-up failed so many times in a row is for people to mend."""
-    return times >= max(SETUPS_IN_A_ROW, failures)
+def cannot_set_up(failed_on: Sequence[str], *, living: Collection[str], failures: int) -> bool:
+    """Whether a payload whose set-up failed in a row, each time on one of these holders, is for people to mend.
+
+    Not while somebody lives on whom it did not fail: he may be at it just now, and those who fail are quicker.
+    """
+    return len(failed_on) >= max(SETUPS_IN_A_ROW, failures) and set(living) <= set(failed_on)
 
 
 def nothing_succeeds(counts: Counts, runs: Sequence[FailedRun], *, living: int) -> Broken | None:

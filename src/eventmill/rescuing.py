@@ -38,7 +38,8 @@ def need_of(opened: Opened) -> Need:
     if leader is not None and not is_gone(leader):
         return Need.LED
     limits = parse_campaign(dict(record.spec), source=f"campaign '{record.name}' in the ledger").limits
-    if cannot_set_up(len(ledger.setups_failed_in_a_row(record.id)), failures=limits.failures):
+    failed_on = [setup.holder or "" for setup in ledger.setups_failed_in_a_row(record.id)]
+    if cannot_set_up(failed_on, living=(), failures=limits.failures):  # nobody works for it now
         return Need.MENDING
     counts = ledger.counts(record.id)
     if record.closed_at is None or counts.open:

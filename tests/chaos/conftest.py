@@ -64,6 +64,7 @@ class Run:
         self.own_server = own_server
         self.process: subprocess.Popen[bytes] | None = None
         self.ended = False
+        self.environment: dict[str, str] = {}
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "payload.py").write_text(PAYLOAD)
 
@@ -87,7 +88,7 @@ class Run:
     def start(self, *arguments: str) -> None:
         """Start `eventmill run` in a process group of its own."""
         self.ended = False
-        environment = os.environ | {MARK: self.mark}
+        environment = os.environ | self.environment | {MARK: self.mark}
         if self.own_server:
             environment.pop("PREFECT_API_URL", None)
         with (self.folder / "stderr.log").open("wb") as log:

@@ -64,10 +64,11 @@ def trap() -> Iterator[None]:
     """What hung all workers: a pipe that somebody else put where scratch folders are."""
     places = {str(choose_scratch()), tempfile.gettempdir()}
     for place in places:
+        shutil.rmtree(Path(place) / f"eventmill-{os.getuid()}-stranger", ignore_errors=True)  # of a killed test
         stranger(do="plant", folder=place, uid=os.getuid())
     yield
     for place in places:
-        shutil.rmtree(Path(place) / f"eventmill-{os.getuid()}-stranger")
+        shutil.rmtree(Path(place) / f"eventmill-{os.getuid()}-stranger", ignore_errors=True)
 
 
 @pytest.mark.usefixtures("trap")

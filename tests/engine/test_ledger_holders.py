@@ -97,17 +97,34 @@ def test_who_fails_where_others_succeed_is_quarantined(ledger: Ledger, open_camp
     assert {incident.holder for incident in ledger.journal(campaign.id, "sick", "quarantine")} == {"sick"}
 
 
+def not_set_up(ledger: Ledger, leadership: Leadership, holder: str, *, times: int = 3) -> None:
+    """The payload cannot be set up on this holder."""
+    for _ in range(times):
+        ledger.setup_failed(begin(ledger, leadership, events=10, holder=holder).lease, NOT_SET_UP)
+
+
 def test_who_cannot_set_the_payload_up_is_quarantined(ledger: Ledger, open_campaign: Opened) -> None:
-    """Three times, though others could; as long as nobody could, it may be the payload."""
+    """Three times, while another lives who may yet: it gets no more work, and nobody is to come in its place."""
     leadership = lead(ledger, campaign := open_campaign(100))
-    ledger.see(campaign.id, ["sound"])
-    for _ in range(3):
-        ledger.setup_failed(begin(ledger, leadership, events=10, holder="sick").lease, NOT_SET_UP)
+    ledger.see(campaign.id, ["slow"])
+    not_set_up(ledger, leadership, "sick", times=2)
     assert ledger.quarantined(campaign.id) == frozenset()
-    commit(ledger, begin(ledger, leadership, events=10, holder="sound"), (0, 10))
-    ledger.setup_failed(begin(ledger, leadership, events=10, holder="sick").lease, NOT_SET_UP)
+    not_set_up(ledger, leadership, "sick", times=1)
     (quarantine,) = ledger.journal(campaign.id, "quarantine")
-    assert (quarantine.holder, quarantine.reason) == ("sick", "the payload could not be set up on it, 4 times")
+    assert (quarantine.holder, quarantine.reason) == ("sick", "the payload could not be set up on it, 3 times")
+    assert ledger.claim(reserved(ledger, leadership).id, holder="sick") is None
+    assert ledger.replaceable(campaign.id) == frozenset()
+
+
+def test_as_long_as_nobody_could_set_it_up_it_may_be_the_payload(ledger: Ledger, open_campaign: Opened) -> None:
+    """It failed on all who live: nobody is quarantined before somebody could."""
+    leadership = lead(ledger, campaign := open_campaign(100))
+    not_set_up(ledger, leadership, "other", times=1)
+    not_set_up(ledger, leadership, "sick", times=3)
+    assert ledger.quarantined(campaign.id) == frozenset()
+    commit(ledger, begin(ledger, leadership, events=10, holder="other"), (0, 10))
+    not_set_up(ledger, leadership, "sick", times=1)
+    assert ledger.quarantined(campaign.id) == {"sick"}
 
 
 def test_who_is_the_last_works_even_in_quarantine(ledger: Ledger, open_campaign: Opened) -> None:

@@ -16,6 +16,7 @@ from eventmill.policy import (
     FailureLimits,
     after_failure,
     after_loss,
+    cannot_set_up,
     nothing_succeeds,
     too_many_abandoned,
 )
@@ -199,3 +200,17 @@ def test_limits_below_one_are_refused() -> None:
     """Nothing could be tried even once."""
     with pytest.raises(ValueError, match="failures=0"):
         FailureLimits(failures=0, losses=5)
+
+
+holders = st.sets(st.sampled_from("abcde"))
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(st.sampled_from("abcde"), max_size=8), holders, st.integers(1, 5))
+def test_set_ups_stop_a_campaign_only_when_nobody_is_left_who_may_do_it(
+    failed_on: list[str], living: set[str], failures: int
+) -> None:
+    """Black holes fail quickly and often; one who lives and has not failed keeps the campaign going."""
+    stops = cannot_set_up(failed_on, living=living, failures=failures)
+    assert stops == (len(failed_on) >= max(3, failures) and all(holder in failed_on for holder in living))
+    assert not cannot_set_up(failed_on, living=living | {"new"}, failures=failures)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from eventmill.coordinator import Coordinator
 from eventmill.errors import ClusterError, EventmillError, LedgerError, PrefectAway
 from eventmill.flows import inflight
 from eventmill.flows.inflight import InFlight
+from eventmill.flows.members import Members
 from eventmill.flows.process import look_around
 from eventmill.flows.slots import Slots
 from eventmill.ledger import create_ledger
@@ -60,8 +62,9 @@ def unwilling(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Unwilling]]:
 class Mill:
     """A coordinator with 40 events in ranges of ten, and blocks in flight on a cluster of one thread."""
 
-    def __init__(self, coordinator: Coordinator, runner: DaskTaskRunner) -> None:
+    def __init__(self, coordinator: Coordinator, runner: DaskTaskRunner, members: Members) -> None:
         self.coordinator = coordinator
+        self.members = members
         self.runner = runner
         self.ledger, self.record = coordinator.opened.ledger, coordinator.opened.record
 
@@ -120,7 +123,8 @@ def mill(client: SyncPrefectClient, campaign: Campaign) -> Iterator[Callable[...
             with Coordinator(opened, campaign) as coordinator, own as started:
                 found, _ = split(coordinator.unsplit(), opened.order.source, folder=opened.order.folder)
                 register(opened, campaign, found, ())
-                story(Mill(coordinator, started))
+                with Members(coordinator, started) as members:
+                    story(Mill(coordinator, started, members))
 
         run()
 
@@ -132,11 +136,11 @@ def test_blocks_that_still_waited_are_given_back(mill: Callable[..., None]) -> N
     """A pause that ends while ranges are drained: what was queued in Dask is to be had again."""
 
     def story(mill: Mill) -> None:
-        with mill.busy(), InFlight(mill.coordinator, mill.runner) as flying:
+        with mill.busy(), InFlight(mill.coordinator, mill.runner, mill.members) as flying:
             flying.submit(mill.reserve())
             flying.submit(mill.reserve())
         mill.assert_nothing_is_reserved()
-        with InFlight(mill.coordinator, mill.runner) as flying:
+        with InFlight(mill.coordinator, mill.runner, mill.members) as flying:
             assert mill.run(flying) == []
 
     mill(story)
@@ -149,7 +153,7 @@ def test_a_worker_out_of_prefects_reach_keeps_no_block(
     monkeypatch.setattr(inflight, "FIRST_REST_SECONDS", 0.1)
 
     def story(mill: Mill) -> None:
-        with InFlight(mill.coordinator, mill.runner) as flying:
+        with InFlight(mill.coordinator, mill.runner, mill.members) as flying:
             unwilling.errors += [RuntimeError("Failed to reach API at http://nowhere/api/")] * 7
             flying.submit(mill.reserve())
             while len(unwilling.errors) == 7 or not flying.is_empty():
@@ -171,7 +175,10 @@ def test_a_prefect_server_that_stays_away_ends_the_run(
     unwilling.errors += [RuntimeError("Failed to reach API at http://nowhere/api/")] * 1000
 
     def story(mill: Mill) -> None:
-        with pytest.raises(PrefectAway, match="nowhere"), InFlight(mill.coordinator, mill.runner) as flying:
+        with (
+            pytest.raises(PrefectAway, match="nowhere"),
+            InFlight(mill.coordinator, mill.runner, mill.members) as flying,
+        ):
             mill.run(flying)
         mill.assert_nothing_is_reserved()
 
@@ -183,7 +190,7 @@ def test_a_task_that_fails_before_it_begins_is_told(mill: Callable[..., None], u
 
     def story(mill: Mill) -> None:
         unwilling.errors.append(ModuleNotFoundError("No module named 'eventmill'"))
-        with InFlight(mill.coordinator, mill.runner) as flying:
+        with InFlight(mill.coordinator, mill.runner, mill.members) as flying:
             flying.submit(mill.reserve())
             assert_told(flying, ClusterError, "No module named 'eventmill'")
             mill.assert_nothing_is_reserved()
@@ -198,7 +205,7 @@ def test_a_worker_with_another_ledger_is_told(mill: Callable[..., None], tmp_pat
     def story(mill: Mill) -> None:
         create_ledger(str(tmp_path / "other.sqlite"))
         opened = mill.coordinator.opened
-        with InFlight(mill.coordinator, mill.runner) as flying:
+        with InFlight(mill.coordinator, mill.runner, mill.members) as flying:
             order = replace(opened.order, ledger_url=str(tmp_path / "other.sqlite"))
             mill.coordinator.opened = replace(opened, order=order)
             flying.submit(mill.reserve())
@@ -214,7 +221,7 @@ def test_a_worker_that_freezes_with_its_answer_holds_nobody_up(mill: Callable[..
     """Its task is over, and how it ended is to be had from it alone: the block stays in flight for a while."""
 
     def story(mill: Mill) -> None:
-        with InFlight(mill.coordinator, mill.runner) as flying:
+        with InFlight(mill.coordinator, mill.runner, mill.members) as flying:
             flying.submit(mill.reserve())
             (pid,) = mill.runner.client.run(os.getpid).values()
             until(lambda: not mill.coordinator.blocks())
@@ -231,11 +238,36 @@ def test_a_worker_that_freezes_with_its_answer_holds_nobody_up(mill: Callable[..
     mill(story, processes=True)
 
 
+def test_a_worker_that_hangs_at_a_block_is_replaced_though_it_is_heard_of(mill: Callable[..., None]) -> None:
+    """It gives heartbeats, and its thread waits for ever: Dask would find it free once its task is called off."""
+
+    def hang() -> None:  # within, so that it travels whole
+        from eventmill import worker
+
+        worker.open_scratch = lambda: time.sleep(3600)  # type: ignore[assignment, return-value]
+
+    def story(mill: Mill) -> None:
+        campaign = mill.coordinator.campaign
+        limits = campaign.limits.model_copy(update={"lease": timedelta(seconds=1)})
+        mill.coordinator.campaign = campaign.model_copy(update={"limits": limits})
+        until(lambda: mill.members.slots() == 1)
+        (pid,) = mill.runner.client.run(os.getpid).values()
+        mill.runner.client.run(hang)
+        with InFlight(mill.coordinator, mill.runner, mill.members) as flying:
+            flying.submit(mill.reserve())
+            (holder,) = until_some(lambda: mill.ledger.holders(mill.record.id))
+            mill.ledger.lose(mill.record.id, holders=[holder.holder], reason="lease expired")
+            assert mill.run(flying) == []
+        assert f":{pid}:" in holder.holder and not psutil.pid_exists(pid)
+
+    mill(story, processes=True)
+
+
 def test_a_task_whose_worker_vanished_does_not_begin_again(mill: Callable[..., None]) -> None:
     """Dask queues it once more, for whoever comes; its events are in other blocks by then."""
 
     def story(mill: Mill) -> None:
-        with InFlight(mill.coordinator, mill.runner) as flying, mill.busy():
+        with InFlight(mill.coordinator, mill.runner, mill.members) as flying, mill.busy():
             # More than Dask gives to its one worker at once.
             *kept, lost = blocks = [mill.reserve(slots=2) for _ in range(3)]
             for block in blocks:
@@ -254,7 +286,7 @@ def test_samples_know_the_slots_before_anything_is_handed_out(mill: Callable[...
     """Inputs are looked into, and merges waited for, with slots that idle."""
 
     def story(mill: Mill) -> None:
-        slots = Slots(mill.coordinator.campaign, mill.runner)
+        slots = Slots(mill.coordinator.campaign, mill.runner, mill.members)
         until(lambda: look_around(mill.coordinator, slots) == 1)
         assert [sample.slots for sample in mill.ledger.samples(mill.record.id)] == [1]
 
@@ -266,6 +298,11 @@ def until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def until_some(found: Callable[[], Any]) -> Any:
+    until(lambda: bool(found()))
+    return found()
 
 
 def assert_told(flying: InFlight, kind: type[EventmillError], text: str) -> None:

@@ -24,6 +24,7 @@ __all__ = [
     "filesystem",
     "grant",
     "holds_secret",
+    "how_to_look_up",
     "look_up_with",
     "scheme",
 ]
@@ -94,6 +95,11 @@ def grant(name: str, values: Mapping[str, Any]) -> None:
 def look_up_with(look_up: Callable[[str], Mapping[str, Any]]) -> None:
     """How a name that was not granted becomes values as in `grant`. It raises AccessError if there is none."""
     _known.look_up = look_up
+
+
+def how_to_look_up() -> Callable[[str], Mapping[str, Any]] | None:
+    """What `look_up_with` was given, for another process of ours: credentials themselves do not travel."""
+    return _known.look_up
 
 
 def credentials(name: str | None) -> Credentials:

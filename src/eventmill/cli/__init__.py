@@ -13,6 +13,7 @@ import typer
 from eventmill import __version__
 from eventmill.access import look_up_with
 from eventmill.cli.abandoned import abandoned
+from eventmill.cli.asked import note_asked
 from eventmill.cli.checking import validate
 from eventmill.cli.drill import drill
 from eventmill.cli.report import report
@@ -22,8 +23,8 @@ from eventmill.cli.run import run as run_campaign
 from eventmill.cli.trying import try_payload
 from eventmill.cli.views import audit, outputs, status
 from eventmill.cli.wanting import cancel, pause
-from eventmill.errors import EventmillError
-from eventmill.flows.interrupts import take_interrupts
+from eventmill.errors import EventmillError, Interrupted
+from eventmill.flows.interrupts import END_SECONDS, exit_code, is_interrupted, take_interrupts
 from eventmill.tasks import load_block
 from eventmill.text import told
 
@@ -35,7 +36,9 @@ EXIT_CODES = {
     4: "audit or drill found problems",
     5: "campaign, payload or inputs differ from what was begun",
     6: "campaign is driven by another coordinator",
-    130: "interrupted",
+    129: "interrupted by SIGHUP: the terminal is gone",
+    130: "interrupted by Ctrl-C",
+    143: "interrupted by SIGTERM",
 }
 """What the exit code of every command means."""
 
@@ -87,10 +90,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     look_up_with(load_block)
     if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that cannot show a character is no reason to fail
         sys.stdout.reconfigure(errors="backslashreplace")
-    take_interrupts()
+    note_asked(by_process=arguments is None)
+    take_interrupts(end_seconds=END_SECONDS if arguments is None else None)
     try:
         ended = app(args=arguments, prog_name="eventmill", standalone_mode=False)
         sys.stdout.flush()  # here, so that a reader who has gone is noticed here
+    except Interrupted as error:
+        _leave(str(error), code=exit_code())
     except EventmillError as error:
         _leave(str(error), code=error.exit_code)
     except typer.TyperException as error:
@@ -101,9 +107,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the last flush must not fail again
         sys.exit(1)
     except (KeyboardInterrupt, typer.Abort):
-        _leave("interrupted.", code=130)
+        _leave("interrupted.", code=exit_code())
+    except Exception:
+        if not is_interrupted():
+            raise
+        _leave("interrupted.", code=exit_code())
     if ended == 130:  # what Typer makes of Ctrl-C
-        _leave("interrupted.", code=130)
+        _leave("interrupted.", code=exit_code())
     sys.exit(ended if isinstance(ended, int) else 0)
 
 

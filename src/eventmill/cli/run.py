@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import json as json_text
 import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,10 +15,13 @@ from rich.console import Console
 from rich.text import Text
 
 from eventmill.campaign import Campaign, read_campaign
+from eventmill.cli.asked import asked_at
 from eventmill.cli.checking import check_store
 from eventmill.clusters import read_profile
-from eventmill.errors import PrefectAway
+from eventmill.errors import CampaignRests, EventmillError, Interrupted, PrefectAway
+from eventmill.flows.interrupts import heard, is_interrupted
 from eventmill.layouts import UNREADABLE
+from eventmill.leading import leading
 from eventmill.model import Wanted
 from eventmill.opening import WARNING, Changed, Opened, open_campaign
 from eventmill.opening import reopen as reopen_campaign
@@ -35,15 +40,43 @@ def run(
     campaign = read_campaign(campaign_file)
     read_profile(campaign.cluster)
     check_store(campaign)
-    opened = open_campaign(campaign, folder=Path.cwd(), changed=changed)
+    console = Console(stderr=True, quiet=json)
+    try:
+        opened = open_campaign(campaign, folder=Path.cwd(), changed=changed, asked_at=asked_at())
+    except CampaignRests as error:
+        if changed is Changed.RESCUE:
+            raise
+        console.print(str(error), highlight=False, soft_wrap=True)
+        return
     if reopen:
         reopen_campaign(opened)
-    console = Console(stderr=True, quiet=json)
-    result = run_embedded(campaign, opened, workers=workers, console=console, changed=changed)
+    try:
+        result = run_embedded(campaign, opened, workers=workers, console=console, changed=changed)
+    except BaseException as error:
+        if not isinstance(error, KeyboardInterrupt) and not is_interrupted():
+            raise
+        raise Interrupted(_what_is_kept(opened)) from None
     if json:
         typer.echo(json_text.dumps(result, indent=2))
     else:
         tell(console, opened, result)
+
+
+@contextmanager
+def _led_while_it_starts(server: AbstractContextManager[str], opened: Opened) -> Iterator[str]:
+    """Of two runs that begin at once, one ends here, before its server gets in the way of the other's."""
+    with ExitStack() as stack:
+        with leading(opened.ledger, opened.record.id):
+            url = stack.enter_context(server)
+        yield url
+
+
+def _what_is_kept(opened: Opened) -> str:
+    kept = "what is committed is kept"
+    with suppress(EventmillError):
+        counts = opened.ledger.counts(opened.record.id)
+        kept = f"{counts.done:,} of {counts.total:,} events are safe"
+    return f"interrupted by {heard().name}: {kept}. Run it again to go on."
 
 
 def run_embedded(
@@ -62,7 +95,7 @@ def run_embedded(
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
     beside_ledger = Path(campaign.ledger).parent if "://" not in campaign.ledger else Path(".eventmill")
     server = api_server(beside_ledger / "prefect", password=new_password(), meanwhile=lambda: _prepare(campaign))
-    with server as url, ProgressBar(opened, console=console):
+    with _led_while_it_starts(server, opened) as url, ProgressBar(opened, console=console):
         from prefect.exceptions import CancelledRun, Pause
 
         from eventmill.flows.from_terminal import run_from_terminal
@@ -75,7 +108,7 @@ def run_embedded(
             keeps = changed in (Changed.KEEP, Changed.RESCUE)
             as_chosen = Changed.RESCUE if keeps else Changed.STOP
             result: dict[str, Any] = run_from_terminal(
-                process, campaign=campaign, changed=as_chosen, workers=workers
+                process, asked=asked_at(), campaign=campaign, changed=as_chosen, workers=workers
             )
             return result
         except (CancelledRun, Pause):  # in the UI, or suspended there; what the ledger says is told below

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from eventmill import text
-from eventmill.errors import CampaignLed, LedgerError
+from eventmill.errors import CampaignLed, LedgerError, NameTaken
 from eventmill.layouts import fingerprint
 from eventmill.ledger import schema
 from eventmill.ledger.database import Database, insert_spans, read_spans, replace_spans
@@ -43,6 +43,9 @@ NOTHING_LEFT = "all events settled"
 BROKEN = "broken"
 """Kind of journal lines: a coordinator ended because going on was useless."""
 
+WANTED = "wanted"
+"""Kind of journal lines: what the user wants of the campaign from then on."""
+
 UNBLEMISHED: Mapping[str, Any] = {
     "failures": 0,
     "losses": 0,
@@ -63,10 +66,10 @@ class CampaignVerbs(Database):
     def open_campaign(
         self, name: str, *, spec: Mapping[str, Any], rules: Rules, code: PayloadCode, store_url: str
     ) -> CampaignRecord:
-        """Write a new campaign down; `LedgerError` if the name is taken."""
+        """Write a new campaign down; `NameTaken` if the ledger has one of that name."""
         with self.writing() as tx:
             if tx.execute(sa.select(schema.campaign.c.id).where(schema.campaign.c.name == name)).first():
-                raise LedgerError(f"campaign '{name}' is in the ledger already; choose another name.")
+                raise NameTaken(f"campaign '{name}' is in the ledger already; choose another name.")
             keep_code(tx, code)
             now = self.now(tx)
             tx.execute(
@@ -284,6 +287,7 @@ class CampaignVerbs(Database):
         """Write down what the user wants; workers learn it with their next reply."""
         with self.writing() as tx:
             tx.execute(sa.update(schema.campaign).where(schema.campaign.c.id == campaign_id).values(wanted=wanted))
+            write_journal(tx, campaign_id, self.now(tx), kind=WANTED, reason=str(wanted))
 
     def note(self, campaign_id: int, *, kind: str, reason: str) -> None:
         """Write a line into the journal about what befell the campaign as a whole."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -38,17 +39,39 @@ class HolderVerbs(Database):
         with self.reading() as tx:
             return living(tx, campaign_id, now=self.now(tx), lease=_lease_length(tx, campaign_id))
 
+    def holding(self, campaign_id: int) -> frozenset[str]:
+        """Holders of a block whose lease lasts: it was renewed lately."""
+        with self.reading() as tx:
+            return frozenset(tx.execute(_holding(campaign_id, now=self.now(tx))).scalars())
+
+    def replaceable(self, campaign_id: int) -> frozenset[str]:
+        """Quarantined holders in whose places others may do better.
+
+        Not those on whom the payload could not be set up: another one there would only take its turn to fail.
+        """
+        with self.reading() as tx:
+            return _quarantined(tx, campaign_id) - _not_set_up(tx, campaign_id)
+
     def quarantined(self, campaign_id: int) -> frozenset[str]:
         """Holders that get no more work of this campaign while others live."""
         with self.reading() as tx:
-            statement = sa.select(_HOLDER.name).where(
-                _HOLDER.campaign_id == campaign_id, _HOLDER.quarantined_at.is_not(None)
-            )
-            return frozenset(tx.execute(statement).scalars())
+            return _quarantined(tx, campaign_id)
+
+
+def _quarantined(tx: sa.Connection, campaign_id: int) -> frozenset[str]:
+    statement = sa.select(_HOLDER.name).where(
+        _HOLDER.campaign_id == campaign_id, _HOLDER.quarantined_at.is_not(None)
+    )
+    return frozenset(tx.execute(statement).scalars())
 
 
 def _lease_length(tx: sa.Connection, campaign_id: int) -> timedelta:
     return campaign_by(tx, schema.campaign.c.id == campaign_id).rules.lease
+
+
+def _holding(campaign_id: int, *, now: datetime) -> sa.Select[Any]:
+    block = schema.block.c
+    return sa.select(block.holder).where(block.campaign_id == campaign_id, block.expires_at > now)
 
 
 def note_seen(tx: sa.Connection, campaign_id: int, holders: Collection[str], at: datetime) -> None:
@@ -66,12 +89,10 @@ def note_gone(tx: sa.Connection, campaign_id: int, holder: str) -> None:
 
 def living(tx: sa.Connection, campaign_id: int, *, now: datetime, lease: timedelta) -> frozenset[str]:
     """Holders that hold a live lease, or were seen within one `lease`, and are not quarantined."""
-    block = schema.block.c
-    holding = sa.select(block.holder).where(block.campaign_id == campaign_id, block.expires_at > now)
     statement = sa.select(_HOLDER.name).where(
         _HOLDER.campaign_id == campaign_id,
         _HOLDER.quarantined_at.is_(None),
-        sa.or_(_HOLDER.seen_at > now - lease, _HOLDER.name.in_(holding)),
+        sa.or_(_HOLDER.seen_at > now - lease, _HOLDER.name.in_(_holding(campaign_id, now=now))),
     )
     return frozenset(tx.execute(statement).scalars())
 
@@ -114,9 +135,10 @@ def note_success(
 
 
 def note_not_set_up(tx: sa.Connection, lease: Lease, *, now: datetime, lease_length: timedelta) -> None:
-    """The payload could not be set up under `lease`: its holder may be sick, if others could.
+    """The payload could not be set up under `lease`: its holder may be sick, if others could, or may yet.
 
-    Whoever is, is quarantined, unless no other would be left.
+    Whoever is, is quarantined, unless no other would be left: while nothing was ever committed, no other on whom
+    it did not fail as well.
     """
     u, j = schema.usage.c, schema.journal.c
     useful = sa.select(u.last_at).where(u.campaign_id == lease.campaign_id, u.cause == "useful")
@@ -125,9 +147,18 @@ def note_not_set_up(tx: sa.Connection, lease: Lease, *, now: datetime, lease_len
     )
     times = int(tx.execute(here).scalar_one())
     others = living(tx, lease.campaign_id, now=now, lease=lease_length) - {lease.holder}
-    if times >= SICK_RANGES and others and tx.execute(useful).first() is not None:
+    if tx.execute(useful).first() is None:
+        others -= _not_set_up(tx, lease.campaign_id)
+    if times >= SICK_RANGES and others:
         reason = f"the payload could not be set up on it, {times} times"
         _quarantine(tx, lease.campaign_id, lease.holder, now, reason)
+
+
+def _not_set_up(tx: sa.Connection, campaign_id: int) -> frozenset[str]:
+    """Holders on whom the payload could not be set up, once or more."""
+    j = schema.journal.c
+    statement = sa.select(j.holder).where(j.campaign_id == campaign_id, j.kind == "setup", j.holder.is_not(None))
+    return frozenset(tx.execute(statement).scalars())
 
 
 def _quarantine(tx: sa.Connection, campaign_id: int, holder: str, now: datetime, reason: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 import sqlalchemy as sa
 
@@ -154,6 +155,13 @@ class Readings(Database):
             ).scalar()
         failures = self.journal(campaign_id, "setup")
         return tuple(incident for incident in failures if last is None or incident.at > last)
+
+    def wanted_at(self, campaign_id: int) -> datetime | None:
+        """When somebody last said what he wants of the campaign; None if nobody did since it was begun."""
+        j = schema.journal.c
+        statement = sa.select(sa.func.max(j.at)).where(j.campaign_id == campaign_id, j.kind == "wanted")
+        with self.reading() as tx:
+            return tx.execute(statement).scalar_one_or_none()
 
     def holders(self, campaign_id: int) -> tuple[Holder, ...]:
         """Who holds live leases now."""

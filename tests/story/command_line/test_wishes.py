@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from eventmill.campaign import read_campaign
+from eventmill.errors import CampaignRests
 from eventmill.holders import this_process
 from eventmill.model import Directive, Wanted
-from eventmill.opening import store_of
-from tests.story.command_line.conftest import CommandLine, Mill
+from eventmill.opening import open_campaign, store_of
+from tests.story.command_line.conftest import CommandLine, Mill, write_campaign
 
 
 @pytest.mark.parametrize(
@@ -101,3 +105,26 @@ def test_what_nobody_knows_cannot_be_paused(new_campaign: Callable[..., Mill], c
     ended = command_line("pause", "circles")
     assert ended.code == 1
     assert ended.err.startswith("eventmill: the ledger has no campaign 'circles'; it has: squares")
+
+
+@pytest.mark.parametrize("wish", ["pause", "cancel"])
+def test_a_run_that_was_asked_for_before_does_not_undo_a_wish(
+    wish: str, new_campaign: Callable[..., Mill], command_line: CommandLine
+) -> None:
+    """It was being started when it was told to rest: that is its user's last word, and it is told so."""
+    mill = new_campaign()
+    asked_at = datetime.now(UTC)
+    assert command_line(wish, "squares").code == 0
+    with pytest.raises(CampaignRests, match="while it was being started"):
+        open_campaign(mill.campaign, folder=Path.cwd(), asked_at=asked_at)
+    assert mill.opened.ledger.campaign("squares").wanted is not Wanted.RUN
+    later = open_campaign(mill.campaign, folder=Path.cwd(), asked_at=datetime.now(UTC))
+    assert later.record.wanted is Wanted.RUN
+
+
+def test_of_two_that_begin_a_campaign_at_once_each_finds_it(folder: Path) -> None:
+    """Whoever comes second goes on as if it had been there before; who drives it, the lead decides."""
+    campaign = read_campaign(write_campaign(folder))
+    with ThreadPoolExecutor(8) as pool:
+        opened = list(pool.map(lambda _: open_campaign(campaign, folder=folder), range(8)))
+    assert len({each.record.id for each in opened}) == 1

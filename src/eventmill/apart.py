@@ -1,0 +1,92 @@
+"""A function called in a process of its own, so that what ends that process ends nothing else, and is seen.
+
+`python -m eventmill.apart` is that process. It ends with the one that started it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The process ended before it had a result. `exit_code` is minus the number of a signal."""
+
+    exit_code: int
+
+    def __str__(self) -> str:
+        if self.exit_code >= 0:
+            return f"exit code {self.exit_code}"
+        known = {member.value for member in signal.Signals}
+        number = -self.exit_code
+        return signal.Signals(number).name if number in known else f"signal {number}"
+
+
+def run_apart(function: Callable[..., Result], *arguments: Any) -> Result | Ended:
+    """What `function(*arguments)` returns there, or how the process ended. Raises what it raised.
+
+    Function, arguments and result travel as pickles; the function is found there by its name.
+    """
+    command = [sys.executable, "-P", "-m", "eventmill.apart"]
+    order = pickle.dumps(sys.path) + pickle.dumps((function, arguments))
+    # Its output is the answer; what libraries print goes nowhere.
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    assert process.stdin is not None and process.stdout is not None
+    with process:
+        try:
+            process.stdin.write(order)
+            process.stdin.flush()
+            answer = process.stdout.read()  # its end; standard input stays open until then, as a sign that we live
+        except BrokenPipeError:
+            answer = b""
+        except BaseException:
+            process.kill()
+            raise
+        finally:
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.close()
+    if process.returncode != 0 or not answer:
+        return Ended(process.returncode)
+    result, error = pickle.loads(answer)
+    if error is not None:
+        raise error
+    returned: Result = result
+    return returned
+
+
+def main() -> None:
+    """Do what standard input says, and answer on standard output."""
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what is printed is no answer
+    sys.path[:] = pickle.load(sys.stdin.buffer)
+    function, arguments = pickle.load(sys.stdin.buffer)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        answer = pickle.dumps((function(*arguments), None))
+    except Exception as error:  # whatever it is, it is for the caller
+        answer = pickle.dumps((None, error))
+    answers.write(answer)
+    answers.close()
+    os._exit(0)
+
+
+def _end_with_parent() -> None:
+    sys.stdin.buffer.read()
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()
