@@ -192,7 +192,7 @@ def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path, spec: SourceSpec)
     """Missing, a folder, or a place that cannot be read yet."""
     with pytest.raises(InputError, match=r"gone cannot be opened: No such file"):
         look(str(tmp_path / "gone"), spec)
-    with pytest.raises(InputError, match="cannot be opened: Is a directory"):
+    with pytest.raises(InputError, match="cannot be opened: it is no regular file"):
         look(str(tmp_path), spec)
     with pytest.raises(InputError, match="'gopher://' is no protocol that is known here"):
         look("gopher://a/b", spec)
