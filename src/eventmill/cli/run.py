@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json as json_text
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -25,6 +26,7 @@ from eventmill.leading import leading
 from eventmill.model import Wanted
 from eventmill.opening import WARNING, Changed, Opened, open_campaign
 from eventmill.opening import reopen as reopen_campaign
+from eventmill.payloads.scratch import choose_scratch, remove_abandoned
 
 
 def run(
@@ -63,6 +65,16 @@ def run(
 
 
 @contextmanager
+def leaving_no_scratch() -> Iterator[None]:
+    """At the end, whatever it is, also remove what killed workers left: maybe nobody came after them who would."""
+    try:
+        yield
+    finally:
+        for place in {choose_scratch(), Path(tempfile.gettempdir())}:
+            remove_abandoned(place)
+
+
+@contextmanager
 def _led_while_it_starts(server: AbstractContextManager[str], opened: Opened) -> Iterator[str]:
     """Of two runs that begin at once, one ends here, before its server gets in the way of the other's."""
     with ExitStack() as stack:
@@ -95,7 +107,11 @@ def run_embedded(
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
     beside_ledger = Path(campaign.ledger).parent if "://" not in campaign.ledger else Path(".eventmill")
     server = api_server(beside_ledger / "prefect", password=new_password(), meanwhile=lambda: _prepare(campaign))
-    with _led_while_it_starts(server, opened) as url, ProgressBar(opened, console=console):
+    with (
+        leaving_no_scratch(),
+        _led_while_it_starts(server, opened) as url,
+        ProgressBar(opened, console=console),
+    ):
         from prefect.exceptions import CancelledRun, Pause
 
         from eventmill.flows.from_terminal import run_from_terminal

@@ -232,7 +232,7 @@ def _check_place(path: Path, *, exist: bool) -> None:
     if not exist:
         with suppress(OSError):  # it is there; or it cannot be made, which SQLite will say better
             # For this user alone, and so is what SQLite puts beside it. Never one that is there: the kernel drops
-            # the locks that a process has on a file, also SQLite's on the ledger, when any handle of it is closed.
+            # the locks that this process has on a file, SQLite's too, when any handle of it is closed.
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
