@@ -17,7 +17,7 @@ from distributed.system import MEMORY_LIMIT
 from prefect_dask.task_runners import DaskTaskRunner
 
 from eventmill.campaign import Campaign
-from eventmill.clusters import Profile, read_profile, worker_count
+from eventmill.clusters import LOCAL_CLUSTER, Profile, read_profile, worker_count
 from eventmill.errors import ClusterError
 from eventmill.flows.encryption import keys_of, security_of
 from eventmill.flows.forkserver import start_forkserver
@@ -41,8 +41,6 @@ DASK: dict[str, Any] = {
         "distributed.http.health",
     ],
 }
-
-LOCAL = "distributed.LocalCluster"
 
 FIRST_WORKER_SECONDS, FIRST_LOOK_SECONDS = 10.0, 0.05
 """How long the first worker is waited for, and how often it is looked for."""
@@ -89,7 +87,7 @@ def cluster_runner(campaign: Campaign, *, workers: int | None) -> DaskTaskRunner
     workers = workers or worker_count(profile)
     # Without workers at first: Dask would wait for each of them, and end the run for one that dies meanwhile.
     arguments: dict[str, Any] = {"n_workers": 0} | secured | profile.arguments
-    if profile.cluster_class == LOCAL:
+    if profile.cluster_class == LOCAL_CLUSTER:
         arguments.setdefault("memory_limit", MEMORY_LIMIT // workers)  # the share that it gives each of so many
     return DaskTaskRunner(
         cluster_class=profile.cluster_class,

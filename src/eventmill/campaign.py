@@ -6,9 +6,17 @@ from collections.abc import Mapping
 from enum import StrEnum
 from math import isfinite
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from eventmill.access import holds_secret
 from eventmill.errors import CampaignError
@@ -17,6 +25,16 @@ from eventmill.model import FormatSpec, Rules
 from eventmill.notices import notice_names
 from eventmill.quantities import Duration, Fraction, Size, parse_bytes
 from eventmill.yaml_file import YamlError, read_yaml
+
+
+def _no_zero_byte(place: str) -> str:
+    if "\0" in place:
+        raise ValueError("it holds a zero byte, which no name of a file has")
+    return place
+
+
+Place = Annotated[str, AfterValidator(_no_zero_byte)]
+"""A path or an address."""
 
 
 class Part(BaseModel):
@@ -197,7 +215,7 @@ class BytesOptions(Part):
 class Output(Part):
     """Where results go and what they look like."""
 
-    store: str = Field(description="A folder or s3://bucket/prefix; merged files appear in it.")
+    store: Place = Field(description="A folder or s3://bucket/prefix; merged files appear in it.")
     format: str = Field(
         "parquet",
         validate_default=True,
@@ -330,7 +348,7 @@ class Campaign(Part):
     )
     limits: Limits = Field(default_factory=Limits)
     cluster: Cluster = Field(default_factory=Cluster)
-    ledger: str = Field(
+    ledger: Place = Field(
         ".eventmill/ledger.sqlite", description="A path on a local disk, where the campaign is recorded."
     )
     credentials: str | None = Field(

@@ -68,9 +68,9 @@ def make_private_folder(folder: Path) -> None:
 
     One that is there keeps its rights: whoever made it has chosen them.
     """
-    missing = [level for level in (folder, *folder.parents) if not level.exists()]
+    missing = [level for level in (folder, *folder.parents) if not level.is_dir()]
     for level in reversed(missing):
-        level.mkdir(mode=0o700, exist_ok=True)
+        level.mkdir(mode=0o700, exist_ok=True)  # OSError where there is something else
         sync_folder(level.parent)
 
 

@@ -1,7 +1,8 @@
 """Whether the inputs of a campaign are alike in the columns that it reads. Opens no file, knows no format.
 
-What is harmless: another order, columns that are not read, whether a value may be missing, a dictionary in place
-of its values, the large kinds of text and lists. All else would make results of one campaign of several kinds.
+What is harmless: another order, columns that are not read, whether a value may be missing or all are, a dictionary
+in place of its values, the large kinds of text and lists. All else would make results of one campaign of several
+kinds.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import pyarrow as pa
@@ -53,7 +54,10 @@ def disagreement(layouts: Sequence[SeenLayout], *, results_have_types: bool) -> 
         by_type = _by_type(layouts, [each.get(name) for each in types])
         if len(by_type) == 1:
             continue
-        common = None if None in by_type else _widest([words for words in by_type if words])
+        there = [words for words in by_type if words]
+        if len(there) == len(by_type) and _widest(there, _no_number) is not None:
+            continue  # a file in which all values of a column are missing does not know its type
+        common = None if len(there) < len(by_type) else _widest(there, _wider_number)
         if common is not None:
             wide[name] = common
             if results_have_types:
@@ -133,29 +137,41 @@ def alike(type: pa.DataType) -> pa.DataType:
     return type
 
 
-def _widest(words: Sequence[str]) -> pa.DataType | None:
+Numbers = Callable[[pa.DataType, pa.DataType], pa.DataType | None]
+
+
+def _widest(words: Sequence[str], numbers: Numbers) -> pa.DataType | None:
     types = [type_from_words(each) for each in words]
-    return functools.reduce(lambda a, b: wider(a, b) if a is not None and b is not None else None, types)
+    return functools.reduce(lambda a, b: wider(a, b, numbers) if a is not None and b is not None else None, types)
 
 
-def wider(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
-    """The type that holds the values of both as they are; None if there is none, or they are of another kind."""
-    t = pa.types
-    if one == other:
+def wider(one: pa.DataType, other: pa.DataType, numbers: Numbers | None = None) -> pa.DataType | None:
+    """The type that holds the values of both as they are; None if there is none, or they are of another kind.
+
+    `numbers` says what holds two that differ and have nothing inside.
+    """
+    t, numbers = pa.types, numbers or _wider_number
+    if one == other or t.is_null(other):
         return one
+    if t.is_null(one):
+        return other
     if t.is_struct(one) and t.is_struct(other) and {f.name for f in one} == {f.name for f in other}:
-        inside = [(field.name, wider(field.type, other.field(field.name).type)) for field in one]
+        inside = [(field.name, wider(field.type, other.field(field.name).type, numbers)) for field in one]
         return None if any(kind is None for _, kind in inside) else pa.struct(inside)
     if t.is_fixed_size_list(one) and t.is_fixed_size_list(other) and one.list_size == other.list_size:
-        inner = wider(one.value_type, other.value_type)
+        inner = wider(one.value_type, other.value_type, numbers)
         return None if inner is None else pa.list_(inner, one.list_size)
     if t.is_list(one) and t.is_list(other):
-        inner = wider(one.value_type, other.value_type)
+        inner = wider(one.value_type, other.value_type, numbers)
         return None if inner is None else pa.list_(inner)
     if t.is_map(one) and t.is_map(other) and one.key_type == other.key_type:
-        inner = wider(one.item_type, other.item_type)
+        inner = wider(one.item_type, other.item_type, numbers)
         return None if inner is None else pa.map_(one.key_type, inner)
-    return _wider_number(one, other)
+    return numbers(one, other)
+
+
+def _no_number(one: pa.DataType, other: pa.DataType) -> None:
+    """Nothing holds both."""
 
 
 def _wider_number(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:

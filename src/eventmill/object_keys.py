@@ -43,4 +43,4 @@ COMPANIONS = ("manifest.json", "histograms.png", "report.json", "report.png")
 def attempt_of(key: str) -> int | None:
     """The attempt that wrote an object in one of `HIDDEN_FOLDERS`: the first number behind the campaign's name."""
     first = key.split("/")[2].split("-")[0]
-    return int(first) if first.isdigit() else None
+    return int(first) if re.fullmatch("[0-9]{1,18}", first) else None

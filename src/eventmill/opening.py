@@ -171,6 +171,8 @@ def open_campaign(
     store = open_store(campaign.store_url, credentials=campaign.credentials)
     record = find_record(ledger, campaign.name)
     urls = named.urls if record is None else as_known(ledger, record, named.urls, folder=folder)
+    # Folders of another spelling may hold other partition columns than those with which it was begun.
+    spec = source_spec(campaign, replace(named, urls=urls))
     if record is None:
         _take_place(store, campaign, changed=changed)
     else:

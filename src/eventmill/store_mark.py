@@ -58,7 +58,7 @@ def read_mark(store: Store, campaign: str) -> Mark | None:
     try:
         said = json.loads(text)
         known = {name: str(said[name]) for name in ("id", "ledger", "begun_at")}
-    except (ValueError, TypeError, LookupError):  # no JSON, no object, something missing
+    except (ValueError, TypeError, LookupError, RecursionError):  # no JSON, no object, something missing
         return Mark(campaign, id="", ledger="unknown", begun_at="at an unknown time")
     return Mark(campaign, **known)
 

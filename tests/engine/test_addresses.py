@@ -272,3 +272,64 @@ def test_a_folder_that_holds_other_files_too_asks_which_are_meant(tmp_path: Path
     (tmp_path / "part-00002").touch()
     with pytest.raises(InputError, match=r"2 Parquet files, and 1 others, such as \S+part-00002\. Say which"):
         found(str(tmp_path))
+
+
+@pytest.mark.parametrize("pattern", ["data/*.parquet", "data", "data/**", "d*/*.parquet", "**/b.parquet"])
+def test_a_link_to_nothing_is_told_and_not_left_out(
+    pattern: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that was not fetched, or a disk that is not there: its events would be missing without a word."""
+    monkeypatch.chdir(tmp_path)
+    write(Path("data/a.parquet"))
+    Path("data/b.parquet").symlink_to("gone")
+    with pytest.raises(InputError, match=r"matches data/b\.parquet, which .*: it is a link to nothing\. Mend it"):
+        found(pattern)
+    Path("data/b.parquet").unlink()
+    Path("data/_b.parquet").symlink_to("gone")  # no part of a data set
+    assert found("data") == found("data/a*") == ("data/a.parquet",)
+
+
+@pytest.mark.parametrize("pattern", ["data", "data/**", "data/**/*.parquet", "data/*/*.parquet"])
+def test_a_folder_that_cannot_be_listed_is_told_and_not_left_out(
+    pattern: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python's glob goes on without it."""
+    monkeypatch.chdir(tmp_path)
+    write(Path("data/open/a.parquet"))
+    write(Path("data/closed/b.parquet"))
+    monkeypatch.setattr(os, "access", lambda path, mode: not os.fspath(path).rstrip("/").endswith("closed"))
+    with pytest.raises(InputError, match=r"matches data/closed/?, which cannot be looked into: Permission denied"):
+        found(pattern)
+
+
+def test_a_pattern_means_the_parts_of_a_data_set_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spark calls a folder `x.parquet`, and beside files such a one was left out."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.parquet", "b.parquet/part-0.parquet", "b.parquet/_x=1/part-1.parquet", "c/d.parquet"):
+        write(Path("data") / name)
+    Path("data/b.parquet/_SUCCESS").touch()
+    parts = ("data/b.parquet/_x=1/part-1.parquet", "data/b.parquet/part-0.parquet")
+    assert found("data/*.parquet") == ("data/a.parquet", *parts)
+    assert found("data/*") == ("data/a.parquet", *parts)
+    assert found("data/**/*.parquet") == found("data") == ("data/a.parquet", *parts, "data/c/d.parquet")
+
+
+def test_a_pattern_means_the_parts_of_a_data_set_on_s3_too(bucket: str, tmp_path: Path) -> None:
+    """The same, where folders are only names."""
+    name, _, prefix = bucket.partition("/")
+    fs, data = access.filesystem("s3://"), write(tmp_path / "a.parquet").read_bytes()
+    keys = ("a.parquet", "b.parquet/part-0.parquet", "b.parquet/_x=1/part-1.parquet", "c/d.parquet")
+    for key in (*keys, "b.parquet/_SUCCESS"):
+        fs.call_s3("put_object", Bucket=name, Key=f"{prefix}/set/{key}", Body=data)
+    urls = {key: f"s3://{bucket}/set/{key}" for key in keys}
+    assert set(found(f"s3://{bucket}/set/*.parquet")) == {url for key, url in urls.items() if key != "c/d.parquet"}
+    assert set(found(f"s3://{bucket}/set")) == set(urls.values())
+
+
+def test_a_link_to_a_folder_above_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was followed in circles, in as many ways as there are folders."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b", "c"):
+        write(Path("data") / name / "x.parquet")
+        Path("data", name, "up").symlink_to("..")
+    assert found("data") == ("data/a/x.parquet", "data/b/x.parquet", "data/c/x.parquet")

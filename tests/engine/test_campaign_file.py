@@ -95,6 +95,8 @@ def test_addresses_are_absolute_unless_they_are_urls(tmp_path: Path, monkeypatch
         ({"name": None}, "'name': input should be a valid string"),
         ({"name": "a b"}, "'name': string should match pattern"),
         ({"name": "../up"}, "(given: '../up')"),
+        ({"output": {"store": "o\0"}}, "'output.store': it holds a zero byte"),
+        ({"ledger": "l\0"}, "'ledger': it holds a zero byte"),
         ({"inputs": {}}, "'inputs': give either 'files' or 'generated'"),
         ({"inputs": {"files": ["x"], "generated": {"events": 1}}}, "give either 'files' or 'generated'"),
         ({"inputs": {"files": []}}, "'inputs.files': list should have at least 1 item"),

@@ -169,3 +169,19 @@ def test_columns_that_are_left_out_are_told_once() -> None:
     assert unreadable_columns([*inputs, NewInput("z", 5, "i")]) == (
         "columns that no array can hold: h/who (TNamed*), in 0.root and 2 more inputs",
     )
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("null", "int64"),
+        ("list<null>", "list<string>"),
+        ("struct<a: null, b: int8>", "struct<b: int8, a: map<string, int64>>"),
+        ("map<string, null>", "map<string, list<null>>"),
+    ],
+)
+def test_a_column_of_missing_values_only_is_like_any(one: str, other: str) -> None:
+    """Pandas writes it without a type where a file happens to have no value."""
+    assert not told((("n", one),), (("n", other),))
+    assert not told((("n", other),), (("n", one),), (("n", other),))
+    assert "int32 is the wider" in told((("n", "int16"),), (("n", "null"),), (("n", "int32"),))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -50,6 +52,27 @@ def test_workers_open_only_what_exists(tmp_path: Path) -> None:
     with pytest.raises(LedgerError, match=r"there is no ledger at .*nothing"):
         open_ledger(str(tmp_path / "nothing"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_opening_a_ledger_again_drops_no_lock_of_this_process(tmp_path: Path) -> None:
+    """A process that leaves takes the log for its own, and removes it, unless somebody has the ledger locked."""
+    path = str(tmp_path / "ledger.sqlite")
+    ours = create_ledger(path)
+    assert ours.campaigns() == ()
+    create_ledger(path).disconnect()  # as a flow does in the process of 'eventmill run'
+    assert _seen_elsewhere(path) == ""
+    campaign = new_campaign(ours, (10,))
+    assert _seen_elsewhere(path) == campaign.name
+
+
+def _seen_elsewhere(path: str) -> str:
+    """The names of all campaigns, as another process reads them that comes and goes."""
+    code = (
+        "import sys; from eventmill.ledger import open_ledger; ledger = open_ledger(sys.argv[1]); "
+        "print(*(record.name for record in ledger.campaigns())); ledger.disconnect()"
+    )
+    answer = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)
+    return answer.stdout.strip()
 
 
 def test_a_ledger_is_created_once(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from eventmill.errors import InputError
 from eventmill.model import SourceSpec
 from eventmill.sources import look, open_source
+from eventmill.sources.int96 import exact
 
 DATES = [datetime(1000, 1, 1), datetime(2020, 1, 1), datetime(2500, 1, 1), datetime(9999, 12, 31)]
 
@@ -102,3 +103,14 @@ def test_the_old_dates_near_the_ends_of_nanoseconds(tmp_path: Path) -> None:
     dates = [end + timedelta(microseconds=n) for end in ends for n in range(-3, 4)]
     url = write_old(tmp_path / "in.parquet", pa.array(dates, pa.timestamp("us")))
     assert open_source(url, SourceSpec("parquet")).read(0, len(dates))["t"].to_pylist() == dates
+
+
+def test_an_ordinary_timestamp_beside_one_of_the_old_kind_is_as_it_is() -> None:
+    """Spark writes both kinds into one struct; only the old one is read in two ways and compared."""
+    at = [datetime(2020, 1, 1, 0, 0, 0, 7)]
+
+    def read(unit: str) -> pa.Table:
+        fields = {"old": pa.array(at, pa.timestamp(unit)), "new": pa.array(at, pa.timestamp("us"))}
+        return pa.table({"t": pa.StructArray.from_arrays([*fields.values()], names=[*fields])})
+
+    assert exact("a", "t", "us", read("us"), read("ns")).to_pylist() == [{"old": at[0], "new": at[0]}]

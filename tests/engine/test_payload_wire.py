@@ -48,12 +48,13 @@ PAYLOAD = """
                 pass
 
 
-    def forge():
+    def forge(bytes=1):
         '''A message as ours, with whatever ticket can be found in this process.'''
         import gc
         from eventmill.payloads.calls import Answer, RangeResult
         from eventmill.payloads.frames import Ticket, frame
-        body = pickle.dumps(Answer(RangeResult(1, b"", False, 0.0, 1), 0.0))
+        result = None if bytes is None else RangeResult(1, b"", False, 0.0, bytes)
+        body = pickle.dumps(Answer(result, 0.0))
         for thing in gc.get_objects():
             if type(thing).__name__ == "Line" and thing._ticket is not None:
                 return frame(thing._ticket, body)
@@ -102,6 +103,9 @@ PAYLOAD = """
                     write(forge()[:30])
                 elif deed == "forge":  # the payload lies in its own name: one answer too many
                     write(forge())
+                elif deed in ("forge nothing", "forge an empty output"):
+                    write(forge(None if deed == "forge nothing" else 0))
+                    time.sleep(10)  # so that it comes alone
                 elif deed == "later":
                     threading.Thread(target=early, daemon=True).start()
                 elif deed == "close":
@@ -112,7 +116,8 @@ PAYLOAD = """
 HARMLESS = ["fork", "fork that exits", "fork in C", "fork that raises", "pool", "program"]
 """After these a range has its result: nothing came from the payload that was not asked for."""
 
-HARMFUL = ["fork that forges", "half", "forge", "close", b"x", b"\x80\x04N.", bytes(48), b"\xff" * 100_000]
+LIES = ["forge nothing", "forge an empty output"]
+HARMFUL = ["fork that forges", "half", "forge", *LIES, "close", b"x", b"\x80\x04N.", bytes(48), b"\xff" * 100_000]
 """After these nobody knows what is whose."""
 
 
@@ -175,7 +180,7 @@ def test_what_is_no_answer_is_a_failure_that_says_so(payload: WarmPayload, folde
     outcome = run(payload, folder, 5, [deed])
     assert isinstance(outcome, FailureReport)
     assert outcome.kind is FailureKind.CRASH
-    assert any(words in outcome.summary for words in ("connection", "exit code", "claims an output"))
+    assert any(words in outcome.summary for words in ("connection", "exit code", "claims an output", "nothing"))
     assert "\n" not in outcome.summary
     assert (deed == "fork that forges") == ("wrote it, which the payload started" in outcome.summary)
     assert isinstance(run(payload, folder, 6, []), RangeResult)

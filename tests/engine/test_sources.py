@@ -192,7 +192,7 @@ def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path, spec: SourceSpec)
     """Missing, a folder, or a place that cannot be read yet."""
     with pytest.raises(InputError, match=r"gone cannot be opened: No such file"):
         look(str(tmp_path / "gone"), spec)
-    with pytest.raises(InputError, match="cannot be opened: Is a directory"):
+    with pytest.raises(InputError, match="cannot be opened: it is no regular file"):
         look(str(tmp_path), spec)
     with pytest.raises(InputError, match="'gopher://' is no protocol that is known here"):
         look("gopher://a/b", spec)
@@ -265,6 +265,13 @@ def test_parquet_columns_of_one_name_are_refused(tmp_path: Path) -> None:
         look(str(tmp_path / "a.parquet"), PARQUET)
     chosen = open_source(str(tmp_path / "a.parquet"), SourceSpec("parquet", columns=("b",)))
     assert chosen.read(0, 1).to_pylist() == [{"b": 2}]
+    twice = pa.StructArray.from_arrays([pa.array([1]), pa.array([2])], names=["x", "x"])
+    pq.write_table(
+        pa.table({"a": [1], "s": [[]], "t": pa.FixedSizeListArray.from_arrays(twice, 1)}), tmp_path / "b.parquet"
+    )
+    with pytest.raises(InputError, match="several fields of one name: t"):
+        open_source(str(tmp_path / "b.parquet"), SourceSpec("parquet"))
+    assert open_source(str(tmp_path / "b.parquet"), SourceSpec("parquet", columns=("a",))).events == 1
 
 
 def test_trees_and_columns_are_only_wanted_where_there_are_some(tmp_path: Path) -> None:

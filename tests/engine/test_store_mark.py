@@ -79,7 +79,16 @@ def test_of_many_that_begin_at_once_one_has_the_store(store: Store, tmp_path: Pa
 def test_a_mark_that_nobody_can_read_is_nobodys(store: Store, tmp_path: Path) -> None:
     """Half a file, or something else of that name: refused, not taken for ours, and no traceback."""
     ledger, stars = begun(tmp_path, "ledger")
-    for text in (b"", b"{", b"[1]", b"\xff\xfe", b'{"campaign": "stars"}', b'{"id": 7, "more": 1}', b"null"):
+    for text in (
+        b"",
+        b"{",
+        b"[1]",
+        b"\xff\xfe",
+        b'{"campaign": "stars"}',
+        b'{"id": 7, "more": 1}',
+        b"null",
+        b"[" * 90_000,
+    ):
         store.delete([mark_key("stars")])
         put(store, mark_key("stars"), text, tmp_path / "scratch")
         with pytest.raises(StoreTaken, match="another campaign 'stars'"):
@@ -117,6 +126,8 @@ def test_outputs_newer_than_the_ledger_show_that_it_is_an_old_copy(store: Store,
     ledger, stars = begun(tmp_path, "ledger")
     attempt = ledger.lead(stars.id, "somebody", is_gone=lambda holder: True).attempt
     put(store, f"_ranges/stars/{attempt}/0-0-5-aa.arrow", b"content", tmp_path / "scratch")
+    for name in ("²-aa", "notes", "1" * 200):  # of nobody's attempt
+        put(store, f"_ranges/stars/{name}/0-0-5-aa.arrow", b"content", tmp_path / "scratch")
     check_store_is_ours(ledger, store, stars, suffix="parquet")
     put(store, f"_staged/stars/{attempt + 1}-aa.parquet", b"content", tmp_path / "scratch")
     with pytest.raises(

@@ -58,6 +58,7 @@ LAUGHS = "a0: &a0 [ha, ha]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}']
         ('a: "\\ud800"', r"line 1, column 4: a text holds half of a surrogate pair"),
         ("a: " + "9" * 10_000, r"a value cannot be read: Exceeds the limit"),
         ("a: 2026-99-99", r"a value cannot be read: month must be in 1\.\.12"),
+        *((f"a: {value}", r"is none of the type") for value in ("!!bool maybe", "!!int ''", "!!timestamp x")),
         ("a: !!python/object/apply:os.system [ls]", r"line 1, column 4: could not determine a constructor"),
         ("? [a, b]\n: c", r"unhashable key"),
         ("a: *nobody", r"undefined alias"),

@@ -191,3 +191,19 @@ def test_objects_that_seem_to_be_the_same_are_told(
         with Crew(campaign("copy", name="kept", inputs=inputs | {"duplicates": "keep"}), tmp_path) as crew:
             assert crew.journal("warning") == ()
             assert crew.run().merged == 100
+
+
+def test_partition_columns_are_those_with_which_a_campaign_was_begun(
+    campaign: Callable[..., Campaign], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when it goes on under another spelling, which shows more folders: the rest would have a column more."""
+    folder = tmp_path / "run=5"
+    folder.mkdir()
+    write(folder / "a.parquet", 0, 300)
+    monkeypatch.chdir(folder)
+    with Crew(campaign("copy", inputs={"files": ["a.parquet"]}, ranges={"events": 50}), folder) as crew:
+        crew.run(until=lambda counts: counts.done >= 100)
+    absolute = campaign("copy", inputs={"files": [str(folder / "*.parquet")]}, ranges={"events": 50})
+    with Crew(absolute, folder) as crew:
+        assert crew.run().merged == 300
+        assert crew.rows().to_pydict() == {"event": list(range(300))}

@@ -230,9 +230,10 @@ def _check_place(path: Path, *, exist: bool) -> None:
             f"{path} is on {kind}, where SQLite's locks do not hold; put the ledger on a local disk."
         )
     if not exist:
-        with suppress(OSError):  # SQLite will say it better
-            # For this user alone, and so is what SQLite puts beside it.
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        with suppress(OSError):  # it is there; or it cannot be made, which SQLite will say better
+            # For this user alone, and so is what SQLite puts beside it. Never one that is there: the kernel drops
+            # the locks that this process has on a file, SQLite's too, when any handle of it is closed.
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 def filesystem_kind(folder: Path) -> str:

@@ -138,13 +138,18 @@ class WarmPayload:
         assert process is not None  # set up just now, under the same turn
         process.send(call)
         outcome = self._outcome(process, process.receive(timeout))
-        assert outcome is not None  # only a set-up is answered with nothing
+        if outcome is None:  # only a set-up is answered with nothing
+            self._close()
+            return FailureReport(
+                FailureKind.CRASH, "the payload's process answered with nothing", "", process.printed()
+            )
         if isinstance(outcome, FailureReport):
             if outcome.kind is FailureKind.MEMORY:
                 self._close()
         elif (found := _size_of(call.output_path)) != outcome.bytes:
             self._close()
-            summary = f"the payload's process claims an output of {outcome.bytes:,} bytes, and there are {found:,}"
+            there = "it is not there" if found is None else f"there are {found:,}"
+            summary = f"the payload's process claims an output of {outcome.bytes:,} bytes, and {there}"
             return FailureReport(FailureKind.CRASH, summary, "", outcome.printed, outcome.cpu_seconds)
         return outcome
 
@@ -179,11 +184,11 @@ class WarmPayload:
             process.close(_PATIENCE_SECONDS)
 
 
-def _size_of(path: Path) -> int:
+def _size_of(path: Path) -> int | None:
     try:
         return path.stat().st_size
     except OSError:
-        return 0
+        return None
 
 
 def _signal_of(ending: Ending | None) -> int | None:

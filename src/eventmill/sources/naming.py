@@ -5,10 +5,12 @@ What exists literally is meant, whatever characters its name has; only then is i
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+import stat
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
@@ -152,15 +154,66 @@ def _local_files(pattern: str) -> list[str]:
     if os.path.isfile(path):
         return [path]
     if os.path.isdir(path):
-        folder = path.rstrip("/") or "/"
-        inside = sorted(glob.glob(f"{glob.escape(folder)}/**", recursive=True))
-        return _parts_of(pattern, [name for name in inside if os.path.isfile(name)], folder)
+        _looked_at(pattern, [path])
+        return _local_parts(pattern, path)
     known, rest = _divided(path, os.path.isdir)
-    names = sorted(name for name in glob.glob(glob.escape(known) + rest, recursive=True) if os.path.isfile(name))
+    names, folders = _looked_at(pattern, glob.glob(glob.escape(known) + rest, recursive=True))
+    for above in _patterns_above(rest):
+        found = glob.glob(glob.escape(known) + above, recursive=True)
+        # What `**` finds besides folders is not looked into.
+        _looked_at(pattern, filter(os.path.isdir, found) if above.endswith("**") else found)
+    for folder in folders:
+        if told_format(folder) == "parquet":  # as Spark calls its data sets: its parts are the file
+            names += _local_parts(folder, folder)
     if not names:
         what = "matches no file" if glob.has_magic(rest) else "does not exist"
         raise InputError(f"{pattern} {what} (looked in {os.getcwd()}).")
-    return names
+    return sorted(set(names))
+
+
+def _local_parts(pattern: str, folder: str) -> list[str]:
+    folder = folder.rstrip("/") or "/"
+    return _parts_of(pattern, sorted(_files_below(pattern, folder, folder, above=())), folder)
+
+
+def _files_below(pattern: str, folder: str, top: str, *, above: tuple[tuple[int, int], ...]) -> Iterator[str]:
+    """All files of a data set; `above` has the folders on the way, so that a link to one of them ends."""
+    status = os.stat(folder)
+    here = (status.st_dev, status.st_ino)
+    if here in above:
+        return
+    inside = [os.path.join(folder, name) for name in os.listdir(folder)]
+    files, folders = _looked_at(pattern, [name for name in inside if _is_data(name, top)])
+    yield from files
+    for each in folders:
+        yield from _files_below(pattern, each, top, above=(*above, here))
+
+
+def _looked_at(pattern: str, names: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Files and folders among what was found. InputError for one whose events would be left out without a word."""
+    files, folders = [], []
+    for name in names:
+        try:
+            mode = os.stat(name).st_mode
+            if stat.S_ISDIR(mode) and not os.access(name, os.R_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        except OSError as error:
+            if not os.path.lexists(name):  # gone just now
+                continue
+            reason = "it is a link to nothing" if isinstance(error, FileNotFoundError) else error.strerror
+            raise InputError(
+                f"{pattern} matches {name}, which cannot be looked into: {reason}. Mend it, take it away, or name "
+                "what is meant."
+            ) from None
+        files += [name] if stat.S_ISREG(mode) else []
+        folders += [name] if stat.S_ISDIR(mode) else []
+    return files, folders
+
+
+def _patterns_above(pattern: str) -> Iterator[str]:
+    """Of `a*/b/*.root` what folders it looks into: `a*/b` and `a*`."""
+    while glob.has_magic(pattern := pattern.rpartition("/")[0]):
+        yield pattern
 
 
 def _divided(path: str, is_folder: Callable[[str], bool]) -> tuple[str, str]:
@@ -179,11 +232,7 @@ def _divided(path: str, is_folder: Callable[[str], bool]) -> tuple[str, str]:
 
 def _parts_of(pattern: str, names: Sequence[str], folder: str) -> list[str]:
     """The files of a Parquet data set: in folders of any depth, hidden ones and those with '_' left out."""
-    parts = [
-        name
-        for name in names
-        if not any(part.startswith(("_", ".")) for part in name[len(folder) :].strip("/").split("/"))
-    ]
+    parts = [name for name in names if _is_data(name, folder)]
     others = [name for name in parts if told_format(name) != "parquet"]
     if len(others) == len(parts):
         raise InputError(
@@ -196,6 +245,12 @@ def _parts_of(pattern: str, names: Sequence[str], folder: str) -> list[str]:
             "away."
         )
     return parts
+
+
+def _is_data(name: str, folder: str) -> bool:
+    """Whether a part of `folder` belongs to the data set; a '_' may begin the name of a partition column."""
+    inside = name[len(folder) :].strip("/").split("/")
+    return not any(part.startswith(".") or (part.startswith("_") and "=" not in part) for part in inside)
 
 
 def _match_remote(pattern: str, credentials: str | None) -> _Match:
@@ -243,6 +298,16 @@ def _s3_keys(bucket: Bucket, key: str, url: str, base: str) -> list[str]:
     known, rest = _divided(key, lambda name: next(bucket.keys(f"{name}/"), None) is not None)
     matching = re.compile(re.escape(known) + glob_translate(rest))
     fixed = known + re.split(r"[*?\[]", rest)[0]
-    return sorted(
-        base + name for name, _ in bucket.keys(fixed) if matching.fullmatch(name) and not name.endswith("/")
-    )
+    found: set[str] = set()
+    folders: dict[str, list[str]] = {}
+    for name, _ in bucket.keys(fixed):
+        if name.endswith("/"):
+            continue
+        if matching.fullmatch(name):
+            found.add(base + name)
+        for end in (place.start() for place in re.finditer("/", name)):
+            if told_format(base + name[:end]) == "parquet" and matching.fullmatch(name[:end]):
+                folders.setdefault(base + name[:end], []).append(base + name)
+    for above, names in folders.items():
+        found.update(_parts_of(above, sorted(names), above))
+    return sorted(found)

@@ -155,7 +155,17 @@ def _chosen(url: str, schema: pa.Schema, spec: SourceSpec) -> list[str]:
     twice = sorted({name for name in columns if schema.names.count(name) > 1})
     if twice:
         raise InputError(f"{url} has several columns of one name: {some(twice)}. Choose others by 'columns'.")
+    twice = [name for name in columns if _repeats_a_field(schema.field(name).type)]
+    if twice:
+        raise InputError(
+            f"{url} has columns that hold several fields of one name: {some(twice)}. Choose others by 'columns'."
+        )
     return columns
+
+
+def _repeats_a_field(type: pa.DataType) -> bool:
+    names = [field.name for field in type] if pa.types.is_struct(type) else []
+    return len(set(names)) < len(names) or any(map(_repeats_a_field, _inside(type)))
 
 
 def _chunks(group: Any, columns: list[str]) -> list[Any]:
