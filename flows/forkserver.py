@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import multiprocessing
+import os
 import tempfile
 from contextlib import ExitStack, suppress
 from multiprocessing import forkserver
@@ -19,9 +20,12 @@ from distributed.utils import get_mp_context
 
 from eventmill.errors import ScratchError
 from eventmill.flows.interrupts import out_of_reach_of_ctrl_c
-from eventmill.payloads.scratch import open_scratch
+from eventmill.payloads.scratch import choose_scratch, open_scratch
 
 METHOD = "distributed.worker.multiprocessing-method"
+
+LONGEST_PLACE = 107 - len("/eventmill-4294967295-abcdefgh/listener-abcdefgh")
+"""Bytes in the name of a folder for sockets: a socket's path has 107 at most on Linux (unix(7))."""
 
 PRELOAD = [
     "eventmill.cli",  # what the main module of a run imports, and multiprocessing in every child again
@@ -45,6 +49,12 @@ def start_forkserver() -> None:
         forkserver.ensure_running()
 
 
+def place_for_sockets() -> Path:
+    """The system's temporary folder; where its name is too long for sockets in it, another one that all have."""
+    places = (Path(tempfile.gettempdir()), choose_scratch(), Path("/tmp"))
+    return next((place for place in places if len(os.fsencode(place)) <= LONGEST_PLACE), places[-1])
+
+
 def _take_folder() -> None:
     """Have what multiprocessing keeps in files, such as its sockets, in a folder that the next run removes."""
     config: dict[str, Any] = multiprocessing.current_process()._config  # type: ignore[attr-defined]
@@ -52,5 +62,5 @@ def _take_folder() -> None:
         return
     stack = ExitStack()
     with suppress(ScratchError):  # no room: then multiprocessing says what is wrong
-        config["tempdir"] = str(stack.enter_context(open_scratch(Path(tempfile.gettempdir()))))
+        config["tempdir"] = str(stack.enter_context(open_scratch(place_for_sockets())))
         atexit.register(stack.close)

@@ -1,0 +1,32 @@
+"""Where the sockets of a run's own processes lie."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from eventmill.flows.forkserver import LONGEST_PLACE, place_for_sockets
+
+
+def test_a_temporary_folder_with_a_long_name_is_no_place_for_sockets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Linux takes 107 bytes for a socket's path; the sockets are then put where others have theirs."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / ("x" * LONGEST_PLACE)))
+    place = place_for_sockets()
+    assert len(str(place)) <= LONGEST_PLACE and place.is_dir()
+    monkeypatch.setattr("tempfile.tempdir", "/tmp")
+    assert place_for_sockets() == Path("/tmp")
+
+
+def test_the_longest_place_is_short_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel itself says so."""
+    monkeypatch.chdir(tmp_path)
+    path = "/" + "p" * (LONGEST_PLACE - 1) + "/eventmill-4294967295-abcdefgh/listener-abcdefgh"
+    with socket.socket(socket.AF_UNIX) as listener, pytest.raises(OSError) as refused:
+        listener.bind(path)
+    assert "too long" not in str(refused.value)
+    with socket.socket(socket.AF_UNIX) as listener, pytest.raises(OSError, match="too long"):
+        listener.bind(path + "x")
