@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pyarrow as pa
 
 
@@ -132,10 +133,15 @@ def deadly(events, where, *, poison, deadly):
     return poisonous(events, where, poison=poison)
 
 
+def worker():
+    """The process id of the worker: the parent of the payload's keeper, which is our parent."""
+    return psutil.Process(os.getppid()).ppid()
+
+
 def murderous(events, where, *, at):
     """The event numbers; one event is the end of the whole worker."""
     if at in events:
-        os.kill(os.getppid(), signal.SIGKILL)
+        os.kill(worker(), signal.SIGKILL)
         time.sleep(60)
     return table(event=events)
 
@@ -156,7 +162,7 @@ def hungry(events, where, *, at):
 
 def is_first(folder):
     """Whether this is the worker whose payload asked first, whatever becomes of the payload's process."""
-    mark = Path(folder, f"first-{os.getppid()}")
+    mark = Path(folder, f"first-{worker()}")
     try:
         Path(folder, "taken").mkdir(parents=True)
         mark.touch()
