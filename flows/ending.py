@@ -10,6 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 from prefect.states import Cancelled, Failed
 
 from eventmill.errors import CampaignRests, EventmillError
+from eventmill.flows.interrupts import is_interrupted
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -18,7 +19,8 @@ R = TypeVar("R")
 def fails_in_one_line(work: Callable[P, R]) -> Callable[P, R]:
     """An `EventmillError` becomes the run's failed state, its text the message; anything else is a bug of ours.
 
-    A run that finds its campaign resting is cancelled, as its campaign was.
+    A run that finds its campaign resting is cancelled, as its campaign was; one that a signal ends has crashed,
+    whatever else it met with then.
 
     To be used under `@flow`. Who calls the flow in the same process still gets the error raised: that is how
     Prefect hands on a failed state that holds one.
@@ -28,11 +30,17 @@ def fails_in_one_line(work: Callable[P, R]) -> Callable[P, R]:
     def told(*args: P.args, **kwargs: P.kwargs) -> Any:
         try:
             return work(*args, **kwargs)
-        except CampaignRests as error:
-            return Cancelled(message=str(error))
-        except EventmillError as error:
-            _leave_tracebacks_out()
-            return Failed(message=str(error), data=error)
+        except Exception as error:
+            if (
+                is_interrupted()
+            ):  # a signal to a whole group ends workers, too: what they are missed for is no failure
+                raise KeyboardInterrupt from error
+            if isinstance(error, CampaignRests):
+                return Cancelled(message=str(error))
+            if isinstance(error, EventmillError):
+                _leave_tracebacks_out()
+                return Failed(message=str(error), data=error)
+            raise
 
     return told
 

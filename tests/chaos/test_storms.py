@@ -45,6 +45,7 @@ STORMS = {
 def test_a_campaign_survives_a_storm(name: str, database: Path, tmp_path: Path) -> None:
     """Each event once, no traceback, no process and no file left behind. How long it stood still is no test's."""
     verdict = Storm(0, tmp_path / "storm", prefect=database, blows=STORMS[name]).rage()
+    print(*verdict.faults, sep="\n")  # whole: an assertion shows a part
     assert not verdict.faults, verdict
     assert verdict.dealt, verdict  # not all of them: where this process stands still, the run may end before
 
