@@ -267,7 +267,8 @@ def test_a_task_whose_worker_vanished_does_not_begin_again(mill: Callable[..., N
     """Dask queues it once more, for whoever comes; its events are in other blocks by then."""
 
     def story(mill: Mill) -> None:
-        with InFlight(mill.coordinator, mill.runner, mill.members) as flying, mill.busy():
+        # The thread is busy until all is let go of: one that was free would claim a block.
+        with mill.busy(), InFlight(mill.coordinator, mill.runner, mill.members) as flying:
             # More than Dask gives to its one worker at once.
             *kept, lost = blocks = [mill.reserve(slots=2) for _ in range(3)]
             for block in blocks:
