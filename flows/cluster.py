@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
@@ -23,7 +22,6 @@ from eventmill.flows.encryption import keys_of, security_of
 from eventmill.flows.forkserver import start_forkserver
 from eventmill.flows.interrupts import check_interrupted, out_of_reach_of_ctrl_c
 from eventmill.flows.leaving import Leaving
-from eventmill.payloads.scratch import private_folder
 
 DASK: dict[str, Any] = {
     # The ledger counts losses; Dask giving up on a task (KilledWorker) would leave its run "Running".
@@ -64,15 +62,14 @@ def prepare_cluster(campaign: Campaign) -> Profile:
     profile = read_profile(campaign.cluster)
     dask.config.set(DASK | profile.dask)
     if profile.address is None:
-        # Dask's own folder is one that everybody can put something into, or make before us.
-        dask.config.set(temporary_directory=str(private_folder("dask", parent=Path(tempfile.gettempdir()))))
         start_forkserver()
     return profile
 
 
-def cluster_runner(campaign: Campaign, *, workers: int | None) -> DaskTaskRunner:
+def cluster_runner(campaign: Campaign, *, workers: int | None, folder: Path) -> DaskTaskRunner:
     """A task runner on the campaign's cluster, with so many `workers` if given; it starts with the first task.
 
+    A cluster of our own on this machine keeps its files in `folder`, which is private and goes after it.
     Raises `ClusterError` for a profile that cannot be used.
     """
     profile = prepare_cluster(campaign)
@@ -80,7 +77,7 @@ def cluster_runner(campaign: Campaign, *, workers: int | None) -> DaskTaskRunner
     # event loop tells with a traceback that nobody waited for it. Each of these has a level of its own.
     for name in ("distributed", "distributed.client", "tornado.application", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    security = security_of(profile)
+    security = security_of(profile, folder=folder)
     secured = {} if security is None else {"security": security}
     if profile.address is not None:
         return DaskTaskRunner(address=profile.address, client_kwargs=secured)
@@ -88,6 +85,8 @@ def cluster_runner(campaign: Campaign, *, workers: int | None) -> DaskTaskRunner
     # Without workers at first: Dask would wait for each of them, and end the run for one that dies meanwhile.
     arguments: dict[str, Any] = {"n_workers": 0} | secured | profile.arguments
     if profile.cluster_class == LOCAL_CLUSTER:
+        # Dask's own folder is one that everybody can put something into, or make before us.
+        dask.config.set(temporary_directory=str(folder))
         arguments.setdefault("memory_limit", MEMORY_LIMIT // workers)  # the share that it gives each of so many
     return DaskTaskRunner(
         cluster_class=profile.cluster_class,

@@ -1,10 +1,12 @@
 """Who may talk to a Dask cluster: whoever has its keys. Without any, every user of a machine may run code on it.
 
-A cluster of our own gets keys that live as long as the run, in memory; of another one its profile names them.
+A cluster of our own gets keys that live as long as the run, in its folder; of another one its profile names them.
 """
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 from distributed.security import Security
@@ -16,17 +18,21 @@ from eventmill.errors import ClusterError
 ROLES = ("client", "scheduler", "worker")
 
 
-def security_of(profile: Profile) -> Security | None:
+def security_of(profile: Profile, *, folder: Path) -> Security | None:
     """The keys of the profile's cluster; None where it names none, and Dask's own configuration holds.
 
-    Raises `ClusterError` for files that cannot be read.
+    Those that are made for processes of this machine lie in `folder`, once: from memory each process would write
+    them into a file for a moment, and one that is killed just then leaves it. Raises `ClusterError` for files that
+    cannot be read.
     """
     tls = profile.tls
     if tls is None and profile.cluster_class == LOCAL_CLUSTER:
         tls = "temporary"
     if tls == "temporary":
         made: Security = Security.temporary()
-        return made
+        if profile.cluster_class != LOCAL_CLUSTER:  # on machines that do not see the folder
+            return made
+        tls = _written(made, folder)
     if not isinstance(tls, Tls):
         return None
     files = {"ca_file": tls.ca_file, "cert": tls.cert, "key": tls.key}
@@ -40,6 +46,18 @@ def security_of(profile: Profile) -> Security | None:
     ca_file, cert, key = (str(path.expanduser().absolute()) for path in files.values())
     roles = {f"tls_{role}_{kind}": path for role in ROLES for kind, path in (("cert", cert), ("key", key))}
     return Security(require_encryption=True, tls_ca_file=ca_file, **roles)
+
+
+def _written(keys: Any, folder: Path) -> Tls:  # Security does not declare its attributes
+    files = {"ca_file": keys.tls_ca_file, "cert": keys.tls_client_cert, "key": keys.tls_client_key}
+    for name, content in files.items():
+        with open(folder / f"{name}.pem", "x", opener=_private) as file:
+            file.write(content)
+    return Tls.model_validate({name: folder / f"{name}.pem" for name in files})
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def keys_of(runner: DaskTaskRunner) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
@@ -29,6 +30,7 @@ from eventmill.flows.warming import warm_workers
 from eventmill.flows.wishes import Wishes
 from eventmill.model import NewInput
 from eventmill.opening import Changed, open_campaign, register
+from eventmill.payloads.scratch import open_scratch
 from eventmill.tasks.split import split_inputs
 
 URLS_PER_SPLIT = 50
@@ -79,7 +81,8 @@ def process(
     opened = open_campaign(campaign, folder=Path.cwd(), changed=Changed(changed), asked_at=asked_at())
     with (
         Coordinator(opened, campaign) as coordinator,
-        cluster_runner(campaign, workers=workers) as runner,
+        open_scratch(Path(tempfile.gettempdir())) as folder,
+        cluster_runner(campaign, workers=workers, folder=folder) as runner,
         scheduler_answers(runner),
         Members(coordinator, runner) as members,
     ):

@@ -36,16 +36,19 @@ def profile(folder: Path, **data: Any) -> Cluster:
 
 def test_a_cluster_of_our_own_has_keys_unless_somebody_wants_none(tmp_path: Path) -> None:
     """`local`, and a profile of one's own of the same class; others get what they name."""
-    local = security_of(read_profile(Cluster(profile="local")))
-    again = security_of(read_profile(Cluster(profile="local")))
+    for name in ("again", "own"):
+        (tmp_path / name).mkdir()
+    local = security_of(read_profile(Cluster(profile="local")), folder=tmp_path)
+    again = security_of(read_profile(Cluster(profile="local")), folder=tmp_path / "again")
     assert local is not None and local.require_encryption
-    assert again is not None and again.tls_client_key != local.tls_client_key
+    assert again is not None and Path(again.tls_client_key).read_text() != Path(local.tls_client_key).read_text()
+    assert Path(local.tls_client_key).stat().st_mode & 0o077 == 0
     own = {"cluster_class": "distributed.LocalCluster"}
-    assert security_of(read_profile(profile(tmp_path, **own))) is not None
-    assert security_of(read_profile(profile(tmp_path, **own, tls="none"))) is None
-    assert security_of(read_profile(profile(tmp_path, address="tcp://127.0.0.1:9"))) is None
+    assert security_of(read_profile(profile(tmp_path, **own)), folder=tmp_path / "own") is not None
+    assert security_of(read_profile(profile(tmp_path, **own, tls="none")), folder=tmp_path) is None
+    assert security_of(read_profile(profile(tmp_path, address="tcp://127.0.0.1:9")), folder=tmp_path) is None
     other = {"cluster_class": "dask_jobqueue.SLURMCluster", "tls": "temporary"}
-    assert security_of(read_profile(profile(tmp_path, **other))) is not None
+    assert security_of(read_profile(profile(tmp_path, **other)), folder=tmp_path) is not None
 
 
 def test_keys_that_a_profile_names(tmp_path: Path) -> None:
@@ -59,7 +62,7 @@ def test_keys_that_a_profile_names(tmp_path: Path) -> None:
         address = cluster.scheduler_address
         assert address.startswith("tls://")
         found = read_profile(profile(tmp_path, address=address, tls=files))
-        security = security_of(found)
+        security = security_of(found, folder=tmp_path)
         with DaskTaskRunner(address=address, client_kwargs={"security": security}) as runner:
             assert runner.client.run_on_scheduler(lambda: 42) == 42
             with DaskTaskRunner(**same_cluster(runner)) as second:
@@ -74,4 +77,4 @@ def test_keys_that_are_not_there_are_named(tmp_path: Path, name: str) -> None:
     """Before anything starts."""
     files = keys(tmp_path) | {name: str(tmp_path / "nowhere.pem")}
     with pytest.raises(ClusterError, match=rf"tls\.{name} \S+nowhere\.pem cannot be read: No such file"):
-        security_of(read_profile(profile(tmp_path, address="tls://127.0.0.1:9", tls=files)))
+        security_of(read_profile(profile(tmp_path, address="tls://127.0.0.1:9", tls=files)), folder=tmp_path)

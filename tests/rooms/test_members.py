@@ -72,18 +72,18 @@ def is_over(pid: int) -> bool:
         return True
 
 
-def test_a_worker_that_is_frozen_while_it_idles_is_replaced(hasty: Campaign) -> None:
+def test_a_worker_that_is_frozen_while_it_idles_is_replaced(hasty: Campaign, tmp_path: Path) -> None:
     """It holds no lease that could end, and Dask would notice after five minutes."""
-    with listening(hasty, cluster_runner(hasty, workers=2)) as members:
+    with listening(hasty, cluster_runner(hasty, workers=2, folder=tmp_path)) as members:
         frozen, _ = two_of(members)
         os.kill(frozen, signal.SIGSTOP)
         until(lambda: is_over(frozen))
         until(lambda: frozen not in pids(members) and members.slots() == 2)
 
 
-def test_who_renews_its_lease_lives_whatever_dask_heard(hasty: Campaign) -> None:
+def test_who_renews_its_lease_lives_whatever_dask_heard(hasty: Campaign, tmp_path: Path) -> None:
     """A worker whose event loop is held up computes on, and says so in the ledger: nobody ends it."""
-    with listening(hasty, cluster_runner(hasty, workers=2)) as members:
+    with listening(hasty, cluster_runner(hasty, workers=2, folder=tmp_path)) as members:
         held_up, other = two_of(members)
         for pid in (held_up, other):
             os.kill(pid, signal.SIGSTOP)
@@ -97,9 +97,9 @@ def test_who_renews_its_lease_lives_whatever_dask_heard(hasty: Campaign) -> None
         until(lambda: is_over(held_up))
 
 
-def test_processes_that_are_frozen_while_workers_start_are_ended(hasty: Campaign) -> None:
+def test_processes_that_are_frozen_while_workers_start_are_ended(hasty: Campaign, tmp_path: Path) -> None:
     """The one that workers are forked from is stopped, and a worker dies: the next one comes all the same."""
-    with listening(hasty, cluster_runner(hasty, workers=1)) as members:
+    with listening(hasty, cluster_runner(hasty, workers=1, folder=tmp_path)) as members:
         (before,) = until(lambda: pids(members))
         origin = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
         os.kill(origin, signal.SIGSTOP)
@@ -108,9 +108,9 @@ def test_processes_that_are_frozen_while_workers_start_are_ended(hasty: Campaign
         assert after != before and is_over(origin)
 
 
-def test_the_place_of_a_nanny_that_is_over_is_filled_again(hasty: Campaign) -> None:
+def test_the_place_of_a_nanny_that_is_over_is_filled_again(hasty: Campaign, tmp_path: Path) -> None:
     """As when its worker was killed while it started."""
-    runner = cluster_runner(hasty, workers=2)
+    runner = cluster_runner(hasty, workers=2, folder=tmp_path)
     with listening(hasty, runner) as members:
         first, _ = two_of(members)
         cluster: Any = runner._cluster
