@@ -106,6 +106,7 @@ def _make_scratch(parent: Path) -> tuple[Path, io.TextIOWrapper]:
 def remove_abandoned(parent: Path) -> None:
     """Remove this user's scratch folders in `parent` whose process is gone. Harmless when done twice.
 
+    One without a lock was removed before and made again, by a Dask worker that started while its run ended.
     What somebody else put there under such a name is not waited for, not followed, and left alone.
     """
     for folder in parent.glob(f"eventmill-{os.getuid()}-*"):
@@ -116,6 +117,8 @@ def remove_abandoned(parent: Path) -> None:
             with open_regular(folder / ".alive") as alive:
                 fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(folder, ignore_errors=True)
+        except FileNotFoundError:
+            shutil.rmtree(folder, ignore_errors=True)
         except OSError:  # alive, or just removed by another
             continue
 
