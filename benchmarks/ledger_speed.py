@@ -11,8 +11,8 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
+from eventmill.core.model import Claim, EventRange, NewInput, PayloadCode, RangeOutput, Rules
 from eventmill.ledger import create_ledger, open_ledger
-from eventmill.model import Claim, EventRange, NewInput, PayloadCode, RangeOutput, Rules
 
 RANGES = 4000
 BLOCK_RANGES = 100

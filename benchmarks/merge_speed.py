@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from eventmill.core.model import FormatSpec
 from eventmill.formats import Part, open_format
-from eventmill.model import FormatSpec
 from eventmill.store import open_store
 
 ROUNDS = 5

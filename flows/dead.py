@@ -28,10 +28,10 @@ from prefect.runtime import flow_run
 from prefect.states import Cancelled, Crashed
 
 from eventmill.coordinator import Coordinator
+from eventmill.core.model import CampaignRecord
 from eventmill.flows.reaching import if_it_answers
-from eventmill.holders import is_gone
 from eventmill.ledger import Ledger
-from eventmill.model import CampaignRecord
+from eventmill.runtime.process_id import is_gone
 
 GOING_ON = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 MESSAGE = "Its process is gone; every event is accounted for in the ledger."

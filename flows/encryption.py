@@ -12,7 +12,7 @@ from typing import Any
 from distributed.security import Security
 from prefect_dask.task_runners import DaskTaskRunner
 
-from eventmill.clusters import LOCAL_CLUSTER, Profile, Tls
+from eventmill.config.cluster_profiles import LOCAL_CLUSTER, Profile, Tls
 from eventmill.errors import ClusterError
 
 ROLES = ("client", "scheduler", "worker")

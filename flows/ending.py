@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 from prefect.states import Cancelled, Failed
 
 from eventmill.errors import CampaignRests, EventmillError
-from eventmill.flows.interrupts import is_interrupted
+from eventmill.runtime.interrupts import is_interrupted
 
 P = ParamSpec("P")
 R = TypeVar("R")

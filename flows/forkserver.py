@@ -19,8 +19,8 @@ import dask
 from distributed.utils import get_mp_context
 
 from eventmill.errors import ScratchError
-from eventmill.flows.interrupts import out_of_reach_of_ctrl_c
-from eventmill.payloads.scratch import choose_scratch, open_scratch
+from eventmill.runtime.interrupts import out_of_reach_of_ctrl_c
+from eventmill.runtime.scratch import choose_scratch, open_scratch
 
 METHOD = "distributed.worker.multiprocessing-method"
 

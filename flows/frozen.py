@@ -17,7 +17,7 @@ import psutil
 from distributed import Nanny, SpecCluster, Status
 from prefect_dask.task_runners import DaskTaskRunner
 
-from eventmill.hearing import Hearing
+from eventmill.rules.silence import Hearing
 
 
 class Frozen:

@@ -12,7 +12,7 @@ import distributed
 from eventmill.drill.hands import OnThisHost
 from eventmill.flows.cluster import running_cluster
 from eventmill.flows.members import METRIC
-from eventmill.holders import parse_holder
+from eventmill.runtime.process_id import parse_holder
 
 SECONDS = 5
 """How long Dask may take to answer."""

@@ -18,13 +18,13 @@ from prefect.states import Crashed
 from prefect_dask.task_runners import DaskTaskRunner, PrefectDaskFuture
 
 from eventmill.coordinator import Coordinator
+from eventmill.core.model import Block
 from eventmill.errors import ClusterError, LedgerError, PrefectAway
 from eventmill.flows.beside import PREFECT_PATIENCE_SECONDS
 from eventmill.flows.cluster import set_scheduler_up
 from eventmill.flows.members import METRIC, Members
 from eventmill.flows.reaching import if_it_answers, is_no_answer
 from eventmill.flows.replacing import replace_silent
-from eventmill.model import Block
 from eventmill.tasks.process import process_block
 
 QUEUED_PER_SLOT = 2

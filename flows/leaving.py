@@ -1,7 +1,7 @@
 """How a Dask worker leaves: it takes no new block, has those in hand drained, hands over results, and closes.
 
 The words come from here: SIGTERM, Dask's own lifetime for workers, a walltime, notices that the machine is taken
-away, and Dask closing the worker for whatever reason. What they mean for blocks, `eventmill.draining` says.
+away, and Dask closing the worker for whatever reason. What they mean for blocks, `eventmill.runtime.drain` says.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from weakref import WeakSet
 import psutil
 from distributed import Status, Worker, WorkerPlugin
 
-from eventmill import draining
-from eventmill.campaign import Cluster
-from eventmill.draining import Draining, End
-from eventmill.notices import Notice, open_notices, watch
+from eventmill.config.campaign_spec import Cluster
+from eventmill.runtime import drain
+from eventmill.runtime.drain import Draining, End
+from eventmill.runtime.preemption import Notice, open_notices, watch
 
 MARGIN_SECONDS = 5.0
 """So long before its end a worker must have handed in everything; less for a life of less than ten times that."""
@@ -59,7 +59,7 @@ class Leaving(WorkerPlugin):
         """Called on the worker's event loop, when the worker starts or the flow registers with one that runs."""
         if threading.current_thread() is not threading.main_thread():
             return  # a guest in somebody's process, which does not end with it
-        end = draining.here()
+        end = drain.here()
         if worker not in _served:
             _served.add(worker)
             end.when_leaving(functools.partial(_close_soon, worker, asyncio.get_running_loop()))
@@ -79,8 +79,8 @@ class Leaving(WorkerPlugin):
         for unwatch in self._unwatch:
             unwatch()
         if worker in _served and worker.status is Status.closing:
-            draining.here().leave("its Dask worker was closed", seconds=CLOSING_SECONDS)
-            await _until_idle(draining.here(), seconds=CLOSING_SECONDS)
+            drain.here().leave("its Dask worker was closed", seconds=CLOSING_SECONDS)
+            await _until_idle(drain.here(), seconds=CLOSING_SECONDS)
 
 
 def _started() -> float:
@@ -130,7 +130,7 @@ async def _close(worker: Worker, end: End) -> None:
     if worker.status not in (Status.running, Status.paused):
         return
     worker.status = Status.closing_gracefully
-    here = draining.here()
+    here = drain.here()
     await _until_idle(here, seconds=max(0.0, end.at - time.monotonic()) + HAND_OVER_SECONDS)
     # What Dask was at besides, such as a merge, and the last words of a block to Prefect.
     await _until(lambda: not worker.state.executing_count, until=max(end.at, time.monotonic() + HAND_OVER_SECONDS))

@@ -21,8 +21,8 @@ from prefect_dask.task_runners import DaskTaskRunner
 from eventmill.coordinator import Coordinator
 from eventmill.flows.frozen import Frozen
 from eventmill.flows.replacing import replace_silent
-from eventmill.hearing import Hearing
-from eventmill.holders import this_process
+from eventmill.rules.silence import Hearing
+from eventmill.runtime.process_id import this_process
 
 METRIC = "eventmill_holder"
 

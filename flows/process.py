@@ -12,8 +12,9 @@ from prefect import flow
 from prefect.runtime import flow_run
 from prefect_dask.task_runners import DaskTaskRunner, PrefectDaskFuture
 
-from eventmill.campaign import Campaign, take_campaign
+from eventmill.config.campaign_spec import Campaign, take_campaign
 from eventmill.coordinator import Coordinator
+from eventmill.core.model import NewInput
 from eventmill.errors import CampaignRests, EventmillError
 from eventmill.flows.announcing import MergeElsewhere
 from eventmill.flows.beside import MergeBeside
@@ -22,15 +23,14 @@ from eventmill.flows.dead import sign
 from eventmill.flows.ending import fails_in_one_line
 from eventmill.flows.from_terminal import asked_at
 from eventmill.flows.inflight import InFlight, NotFetched, fetch
-from eventmill.flows.interrupts import check_interrupted, take_them_again
 from eventmill.flows.members import Members
 from eventmill.flows.progress import Progress, show_result
 from eventmill.flows.slots import Slots
 from eventmill.flows.warming import warm_workers
 from eventmill.flows.wishes import Wishes
-from eventmill.model import NewInput
 from eventmill.opening import Changed, open_campaign, register
-from eventmill.payloads.scratch import open_scratch
+from eventmill.runtime.interrupts import check_interrupted, take_them_again
+from eventmill.runtime.scratch import open_scratch
 from eventmill.tasks.split import split_inputs
 
 URLS_PER_SPLIT = 50

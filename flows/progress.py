@@ -16,8 +16,8 @@ from prefect.artifacts import (
 )
 
 from eventmill.coordinator import Coordinator
+from eventmill.core.model import Counts
 from eventmill.flows.reaching import if_it_answers
-from eventmill.model import Counts
 from eventmill.opening import Opened, store_of
 from eventmill.picture import picture_key
 from eventmill.report import report

@@ -14,7 +14,7 @@ import psutil
 from distributed import Status
 from prefect_dask.task_runners import DaskTaskRunner
 
-from eventmill.holders import parse_holder, start_of
+from eventmill.runtime.process_id import parse_holder, start_of
 
 ASIDE = "eventmill-aside"
 

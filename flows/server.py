@@ -21,8 +21,8 @@ from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from pathlib import Path
 
-from eventmill.durable import make_private_folder
 from eventmill.errors import ClusterError
+from eventmill.runtime.durable_files import make_private_folder
 
 START_SECONDS = 120.0
 """A first start makes the server's database; on a busy machine that takes its time."""

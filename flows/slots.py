@@ -6,7 +6,7 @@ import time
 
 from prefect_dask.task_runners import DaskTaskRunner
 
-from eventmill.campaign import Campaign
+from eventmill.config.campaign_spec import Campaign
 from eventmill.errors import ClusterError
 from eventmill.flows.members import Members
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 import distributed
 from prefect_dask.task_runners import DaskTaskRunner
 
-from eventmill.model import WorkOrder
+from eventmill.core.model import WorkOrder
 from eventmill.worker import warm_up
 
 

@@ -19,9 +19,9 @@ from prefect.runtime import flow_run
 from prefect.states import Cancelled
 
 from eventmill.coordinator import Coordinator
-from eventmill.flows.interrupts import check_interrupted
+from eventmill.core.model import Wanted
 from eventmill.flows.reaching import if_it_answers
-from eventmill.model import Wanted
+from eventmill.runtime.interrupts import check_interrupted
 
 LOOK_SECONDS = 5.0
 

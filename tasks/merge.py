@@ -5,9 +5,9 @@ from __future__ import annotations
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from eventmill.holders import this_process
+from eventmill.core.model import WorkOrder
 from eventmill.merger import run_merge
-from eventmill.model import WorkOrder
+from eventmill.runtime.process_id import this_process
 
 
 @task(name="merge", cache_policy=NO_CACHE, persist_result=False)

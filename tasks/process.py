@@ -5,8 +5,8 @@ from __future__ import annotations
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from eventmill.holders import this_process
-from eventmill.model import BlockReport, WorkOrder
+from eventmill.core.model import BlockReport, WorkOrder
+from eventmill.runtime.process_id import this_process
 from eventmill.tasks.certificates import read_certificates_once
 from eventmill.worker import run_block
 

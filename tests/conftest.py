@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from eventmill.access.s3 import Bucket
+from eventmill.core.model import CampaignRecord, NewInput, PayloadCode, Rules
 from eventmill.ledger import Ledger, create_ledger
-from eventmill.model import CampaignRecord, NewInput, PayloadCode, Rules
 from tests.servers import S3Server, environment, serve_moto, serve_rclone
 
 settings.register_profile("busy machine", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -12,13 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eventmill.audit import Audit, audit
-from eventmill.campaign import Campaign
+from eventmill.config.campaign_spec import Campaign
 from eventmill.coordinator import Coordinator
+from eventmill.core.model import Counts, Incident
 from eventmill.errors import EventmillError
-from eventmill.holders import parse_holder
 from eventmill.merging import begin_due
-from eventmill.model import Counts, Incident
 from eventmill.opening import Changed, open_campaign, register, split
+from eventmill.runtime.process_id import parse_holder
 from eventmill.store import open_store
 from tests.crew_worker import Task, Worker, run_block, run_merge
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import psutil
 
-from eventmill.holders import this_process
+from eventmill.core.model import WorkOrder
 from eventmill.merger import run_merge
-from eventmill.model import WorkOrder
 from eventmill.payloads.pool import stop_all
+from eventmill.runtime.process_id import this_process
 from eventmill.worker import run_block
 
 __all__ = ["Task", "Worker", "run_block", "run_merge"]

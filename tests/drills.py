@@ -6,13 +6,13 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
+from eventmill.core.model import Counts
 from eventmill.drill.deeds import Saboteur
 from eventmill.drill.hands import OnThisHost
 from eventmill.drill.known import Size, known_campaign
 from eventmill.drill.script import write_script
 from eventmill.drill.verdict import Verdict, judge
-from eventmill.holders import parse_holder
-from eventmill.model import Counts
+from eventmill.runtime.process_id import parse_holder
 from tests.crew import Crew
 
 LEASE_SECONDS = 1.0

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from eventmill.campaign import format_of, merged_suffix
+from eventmill.config.campaign_spec import format_of, merged_suffix
+from eventmill.core.model import CampaignRecord, Counts, MergedOutput
+from eventmill.core.states import State
 from eventmill.errors import CorruptOutput, StoreError, StoreTaken
 from eventmill.formats import Format, open_format
 from eventmill.ledger import Ledger
-from eventmill.model import CampaignRecord, Counts, MergedOutput
-from eventmill.states import State
 from eventmill.store import Store
 from eventmill.store_mark import check_store_is_ours, mark_key, read_mark
 from eventmill.tidying import sweepable

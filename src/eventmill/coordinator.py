@@ -13,18 +13,18 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
-from eventmill import sizing, tail
-from eventmill.campaign import Campaign
+from eventmill.config.campaign_spec import Campaign
+from eventmill.core.model import Block, Counts, Incident, Leadership, Wanted
 from eventmill.errors import CampaignBroken, CampaignLed, CampaignShort, PayloadError, StoreError
 from eventmill.finishing import finish, lost_files
-from eventmill.holders import is_gone
 from eventmill.leading import leading
 from eventmill.merger import publish_merges
 from eventmill.merging import is_due
-from eventmill.model import Block, Counts, Incident, Leadership, Wanted
 from eventmill.opening import Opened, store_of
-from eventmill.outage import Outage
-from eventmill.policy import Broken, cannot_set_up, nothing_succeeds, too_many_abandoned
+from eventmill.rules import sizing, stragglers
+from eventmill.rules.retries import Broken, cannot_set_up, nothing_succeeds, too_many_abandoned
+from eventmill.runtime.outage import Outage
+from eventmill.runtime.process_id import is_gone
 from eventmill.store_mark import hold_store
 
 ERRORS_IN_A_ROW = 5
@@ -226,15 +226,15 @@ class Coordinator:
         idle = slots - len(self.blocks())
         if idle < 1 or not self.is_wanted() or ledger.counts(campaign_id).ready:
             return None
-        match tail.share(ledger.leased(campaign_id), idle=idle, seconds_per_event=pace):
-            case tail.Shorten(block_id, at):
+        match stragglers.share(ledger.leased(campaign_id), idle=idle, seconds_per_event=pace):
+            case stragglers.Shorten(block_id, at):
                 freed = ledger.shorten(self.lead, block_id, at=at)
                 share = max(1, freed // idle // range_events) * range_events
                 if not freed:
                     return None
                 aligned = self.campaign.ranges.events == "auto"
                 return ledger.reserve(self.lead, events=share, range_events=range_events, aligned=aligned)
-            case tail.Copy(block_id):
+            case stragglers.Copy(block_id):
                 return ledger.copy(self.lead, block_id)
             case None:
                 return None

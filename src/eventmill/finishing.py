@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from eventmill.campaign import merged_suffix
+from eventmill.config.campaign_spec import merged_suffix
+from eventmill.core.model import CampaignRecord, MergedOutput
+from eventmill.core.units import counted
 from eventmill.errors import StoreError
 from eventmill.ledger import Ledger
 from eventmill.manifest import write_manifest
 from eventmill.merger import publish_merges
-from eventmill.model import CampaignRecord, MergedOutput
 from eventmill.opening import Opened, store_of
 from eventmill.picture import write_picture
-from eventmill.quantities import counted
 from eventmill.reporting import write_report
 from eventmill.store import Store
 from eventmill.store_mark import check_store_is_ours, merged_sizes

@@ -15,8 +15,8 @@ from dataclasses import replace
 
 import pyarrow as pa
 
+from eventmill.core.model import Layout, NewInput, SeenLayout
 from eventmill.formats.schemas import declaration, type_from_words, type_name
-from eventmill.model import Layout, NewInput, SeenLayout
 
 UNREADABLE = "columns that no array can hold"
 """How the lines of `unreadable_columns` begin."""

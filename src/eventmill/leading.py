@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from eventmill.holders import is_gone, this_process
+from eventmill.core.model import Leadership
 from eventmill.ledger import Ledger
-from eventmill.model import Leadership
-from eventmill.renewing import renewing
+from eventmill.runtime.heartbeat import renewing
+from eventmill.runtime.process_id import is_gone, this_process
 
 RENEW_SECONDS = 3.0
 """A fifth of what a lead lasts."""

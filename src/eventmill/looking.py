@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from eventmill.holders import is_gone, this_process
-from eventmill.payloads.scratch import code_folder
+from eventmill.runtime.process_id import is_gone, this_process
+from eventmill.runtime.scratch import code_folder
 
 DEATHS = 3
 """An input that ended so many processes apart, one after the other, cannot be read."""

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from eventmill.core.keys import companion_key
+from eventmill.core.model import CampaignRecord
+from eventmill.core.states import State
 from eventmill.ledger import Ledger
-from eventmill.model import CampaignRecord
-from eventmill.object_keys import companion_key
-from eventmill.states import State
 from eventmill.store import Store
 from eventmill.store.replacing import replace
 

@@ -15,13 +15,13 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
+from eventmill.core.keys import STAGED
+from eventmill.core.model import CommittedOutput, Merge, MergeLease, Outcome, WorkOrder
 from eventmill.errors import CorruptOutput, EventmillError, StoreError
 from eventmill.formats import Part, open_format
 from eventmill.ledger import Ledger, shared_ledger
-from eventmill.model import CommittedOutput, Merge, MergeLease, Outcome, WorkOrder
-from eventmill.object_keys import STAGED
-from eventmill.payloads.scratch import open_scratch
-from eventmill.renewing import renewing
+from eventmill.runtime.heartbeat import renewing
+from eventmill.runtime.scratch import open_scratch
 from eventmill.store import Store, open_store
 from eventmill.store_mark import hold_store
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from eventmill.errors import CampaignBroken
 from eventmill.formats import open_format
-from eventmill.holders import is_gone
 from eventmill.opening import Opened
+from eventmill.runtime.process_id import is_gone
 
 LOOK_SECONDS = 2.0
 """To see what is due takes a look at every span that is not merged yet."""

@@ -16,8 +16,25 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from eventmill.access import how_to_look_up, look_up_with
-from eventmill.apart import Ended, run_apart
-from eventmill.campaign import Campaign, Duplicates, Unreadable, ledger_address, merged_suffix, parse_campaign
+from eventmill.config.campaign_spec import (
+    Campaign,
+    Duplicates,
+    Unreadable,
+    ledger_address,
+    merged_suffix,
+    parse_campaign,
+)
+from eventmill.core.model import (
+    CampaignRecord,
+    Input,
+    NewInput,
+    PayloadCode,
+    PayloadSpec,
+    SeenLayout,
+    SourceSpec,
+    Wanted,
+    WorkOrder,
+)
 from eventmill.errors import (
     CampaignChanged,
     CampaignError,
@@ -33,19 +50,9 @@ from eventmill.leading import leading
 from eventmill.ledger import Ledger, create_ledger, open_ledger
 from eventmill.looking import DEATHS, is_suspect, looking
 from eventmill.looking import forget as forget_suspect
-from eventmill.model import (
-    CampaignRecord,
-    Input,
-    NewInput,
-    PayloadCode,
-    PayloadSpec,
-    SeenLayout,
-    SourceSpec,
-    Wanted,
-    WorkOrder,
-)
 from eventmill.payloads.bundling import in_utf8
 from eventmill.payloads.finding import find_payload
+from eventmill.runtime.isolated_call import Ended, run_apart
 from eventmill.sources import (
     Named,
     find_inputs,

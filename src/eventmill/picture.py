@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from eventmill import histograms
-from eventmill.campaign import format_of
+from eventmill.config.campaign_spec import format_of
+from eventmill.core.keys import companion_key
+from eventmill.core.model import CampaignRecord
 from eventmill.ledger import Ledger
-from eventmill.model import CampaignRecord
-from eventmill.object_keys import companion_key
 from eventmill.store import Store
 from eventmill.store.replacing import replace
 

@@ -8,8 +8,8 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
+from eventmill.core.model import CampaignRecord, Counts, Incident, Sample, Used
 from eventmill.ledger import Ledger
-from eventmill.model import CampaignRecord, Counts, Incident, Sample, Used
 
 RANGES_PER_LOSS = 2
 """A slot has computed at most two ranges that it has not committed (`worker`); a death costs no more."""

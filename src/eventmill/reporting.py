@@ -6,10 +6,10 @@ import importlib.util
 import json
 from pathlib import Path
 
+from eventmill.core.keys import companion_key
+from eventmill.core.model import CampaignRecord
+from eventmill.core.units import counted
 from eventmill.ledger import Ledger
-from eventmill.model import CampaignRecord
-from eventmill.object_keys import companion_key
-from eventmill.quantities import counted
 from eventmill.report import Report, as_data, report
 from eventmill.store import Store
 from eventmill.store.replacing import replace

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from eventmill.campaign import parse_campaign
-from eventmill.holders import is_gone
+from eventmill.config.campaign_spec import parse_campaign
+from eventmill.core.model import Wanted
 from eventmill.manifest import manifest_key
 from eventmill.merging import is_due
-from eventmill.model import Wanted
 from eventmill.opening import Opened, store_of
-from eventmill.policy import cannot_set_up
+from eventmill.rules.retries import cannot_set_up
+from eventmill.runtime.process_id import is_gone
 
 
 class Need(StrEnum):

@@ -13,11 +13,11 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from eventmill.core.keys import COMPANIONS, HIDDEN_FOLDERS, attempt_of, companion_key, is_merged_name
+from eventmill.core.model import CampaignRecord
+from eventmill.core.units import counted
 from eventmill.errors import CorruptOutput, StoreError, StoreTaken
 from eventmill.ledger import Ledger
-from eventmill.model import CampaignRecord
-from eventmill.object_keys import COMPANIONS, HIDDEN_FOLDERS, attempt_of, companion_key, is_merged_name
-from eventmill.quantities import counted
 from eventmill.store import Store
 
 MARK = "campaign.json"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from eventmill.holders import is_gone
+from eventmill.core.keys import attempt_of
+from eventmill.core.model import CampaignRecord, Incident
 from eventmill.ledger import Ledger
 from eventmill.merger import publish_merges
-from eventmill.model import CampaignRecord, Incident
-from eventmill.object_keys import attempt_of
+from eventmill.runtime.process_id import is_gone
 from eventmill.store import Store
 from eventmill.store_mark import hidden_keys, hold_store
 

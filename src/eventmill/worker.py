@@ -19,11 +19,8 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from eventmill import cutting, draining
-from eventmill.errors import CampaignError, EventmillError, InputError, PayloadError, ScratchError
-from eventmill.formats import open_format
-from eventmill.ledger import Ledger, shared_ledger
-from eventmill.model import (
+from eventmill.core.keys import RANGES
+from eventmill.core.model import (
     BlockReport,
     Claim,
     Directive,
@@ -36,17 +33,21 @@ from eventmill.model import (
     Reply,
     WorkOrder,
 )
-from eventmill.object_keys import RANGES
+from eventmill.errors import CampaignError, EventmillError, InputError, PayloadError, ScratchError
+from eventmill.formats import open_format
+from eventmill.ledger import Ledger, shared_ledger
 from eventmill.payloads import bundling
 from eventmill.payloads.calls import PayloadEntry, RangeCall, RangeResult
 from eventmill.payloads.finding import check_installed
 from eventmill.payloads.keeper import POLITE
 from eventmill.payloads.pool import borrow, prepare
-from eventmill.payloads.scratch import code_folder, open_scratch, stage
 from eventmill.payloads.unpacking import put_code
 from eventmill.payloads.warm import WarmPayload
-from eventmill.reading import Reader
-from eventmill.renewing import renewing
+from eventmill.rules import cutting
+from eventmill.runtime import drain
+from eventmill.runtime.daemon_executor import Reader
+from eventmill.runtime.heartbeat import renewing
+from eventmill.runtime.scratch import code_folder, open_scratch, stage
 from eventmill.sources import Source, open_source
 from eventmill.store import Store, open_store
 
@@ -82,7 +83,7 @@ def run_block(order: WorkOrder, block_id: int, *, holder: str) -> BlockReport:
 
 
 def _claim_and_run(order: WorkOrder, block_id: int, *, holder: str) -> BlockReport:
-    ledger, end = shared_ledger(order.ledger_url), draining.here()
+    ledger, end = shared_ledger(order.ledger_url), drain.here()
     if end.why is not None:
         ledger.give_back(block_id)
         return BlockReport(note=f"given back: {end.why}")
@@ -121,7 +122,7 @@ def warm_up(order: WorkOrder, *, slots: int) -> None:
     What is wrong, the first block finds out, too.
     """
     with suppress(EventmillError):
-        if draining.here().why is None:
+        if drain.here().why is None:
             prepare(**_payload_of(order), number=slots)
 
 
@@ -235,7 +236,7 @@ class _BlockWork:
 
     def end(self) -> None:
         """Drop what is being computed: this process is at its end. What is computed is still handed in."""
-        self.drained = draining.here().why
+        self.drained = drain.here().why
         self.obey(Reply((), Directive.STOP))
 
     def _renew(self, done: threading.Event) -> bool:
@@ -250,9 +251,9 @@ class _BlockWork:
             self.obey(self.ledger.ask(self.claim.lease))
 
     def _may_begin(self, piece: EventRange) -> bool:
-        if draining.here().may_begin(self.order.payload.digest, len(piece)):
+        if drain.here().may_begin(self.order.payload.digest, len(piece)):
             return True
-        self.drained = draining.here().why
+        self.drained = drain.here().why
         return False
 
     def _is_stopped(self) -> bool:
@@ -276,7 +277,7 @@ class _BlockWork:
         """
         if failure.signal is None:
             return False
-        why = draining.here().told_within(WORD_SECONDS if failure.signal in SENT else 0.0)
+        why = drain.here().told_within(WORD_SECONDS if failure.signal in SENT else 0.0)
         if why is not None:
             self.drained = f"{why}; {failure.summary}"
         return why is not None
@@ -333,7 +334,7 @@ class _BlockWork:
         while not wait([reading.staged], LOOK_SECONDS).done:
             if self.directive is not Directive.CONTINUE:
                 return None
-            if (why := draining.here().why) is not None:
+            if (why := drain.here().why) is not None:
                 self.drained = why
                 return None
             if patience is not None and time.monotonic() - begun > patience:
@@ -446,7 +447,7 @@ class _BlockWork:
         )
         reply = self.ledger.commit(lease, [output], payload=self.order.payload.digest, begun=self.begun)
         self.obey(reply)
-        draining.here().took(self.order.payload.digest, len(piece), seconds=time.monotonic() - computed.begun)
+        drain.here().took(self.order.payload.digest, len(piece), seconds=time.monotonic() - computed.begun)
         if reply.outcomes == (Outcome.FENCED,):
             with suppress(EventmillError):  # an orphan; the sweep at the end finds it too
                 self.store.delete([stored.key])

@@ -18,11 +18,11 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from eventmill.core.model import CampaignRecord
 from eventmill.errors import LedgerError
 from eventmill.flows.server import api_server
-from eventmill.holders import parse_holder
 from eventmill.ledger import Ledger, open_ledger
-from eventmill.model import CampaignRecord
+from eventmill.runtime.process_id import parse_holder
 from tests.chaos.elsewhere import Elsewhere
 from tests.processes import MARK, marked
 
@@ -183,7 +183,7 @@ class Run:
 
     def committed(self) -> set[int]:
         """Event numbers that are committed or merged now."""
-        from eventmill.states import State
+        from eventmill.core.states import State
 
         ledger, record = self.ledger()
         return {

@@ -22,9 +22,9 @@ from pathlib import Path
 
 import psutil
 
+from eventmill.core.model import Counts
 from eventmill.errors import LedgerError
 from eventmill.ledger import Ledger, open_ledger
-from eventmill.model import Counts
 from tests.chaos.conftest import Run
 
 EVENTS, RANGE_EVENTS, MERGE_EVENTS = 480, 4, 60

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
-from eventmill.payloads.scratch import choose_scratch
+from eventmill.runtime.scratch import choose_scratch
 from tests.chaos.conftest import PAYLOAD, Run
 
 pytestmark = [

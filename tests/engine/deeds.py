@@ -6,9 +6,7 @@ import os
 from collections.abc import Iterator
 from itertools import count
 
-from eventmill.cutting import Cuts, cut
-from eventmill.ledger import Ledger
-from eventmill.model import (
+from eventmill.core.model import (
     CampaignRecord,
     Claim,
     EventRange,
@@ -19,6 +17,8 @@ from eventmill.model import (
     RangeOutput,
     Reply,
 )
+from eventmill.ledger import Ledger
+from eventmill.rules.cutting import Cuts, cut
 
 SAID_NO = FailureReport(FailureKind.PAYLOAD, "no", "Traceback: no", "printed", cpu_seconds=2.0)
 NOT_SET_UP = FailureReport(FailureKind.SETUP, "no library", cpu_seconds=3.0)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from eventmill.core.model import Claim, EventRange, Incident, Merge, MergedOutput, MergeLease, Outcome, RangeOutput
+from eventmill.core.states import State
 from eventmill.ledger import Ledger
-from eventmill.model import Claim, EventRange, Incident, Merge, MergedOutput, MergeLease, Outcome, RangeOutput
-from eventmill.states import State
 
 Event = tuple[int, int]
 """Input and position."""

@@ -16,14 +16,14 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from eventmill.core.model import EventRange, FailureReport
 from eventmill.formats.schemas import schema_to_bytes
-from eventmill.model import EventRange, FailureReport
 from eventmill.payloads.bundling import unpack
 from eventmill.payloads.calls import PayloadEntry, RangeCall, RangeResult
 from eventmill.payloads.finding import find_payload
-from eventmill.payloads.scratch import stage
 from eventmill.payloads.unpacking import put_code
 from eventmill.payloads.warm import WarmPayload
+from eventmill.runtime.scratch import stage
 
 LAB = """
     import ctypes, os, signal, subprocess, sys

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from eventmill import access
+from eventmill.core.model import SourceSpec
 from eventmill.errors import InputError
-from eventmill.model import SourceSpec
 from eventmill.opening import locate
 from eventmill.sources import find_inputs, object_of, open_source, partition_types
 from eventmill.sources.addresses import canonical, path_of

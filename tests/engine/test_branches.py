@@ -10,8 +10,8 @@ import uproot
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eventmill.core.model import SourceSpec
 from eventmill.errors import InputError
-from eventmill.model import SourceSpec
 from eventmill.sources import look, open_source
 
 FILES = Path(__file__).parent / "files"

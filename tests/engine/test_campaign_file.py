@@ -11,10 +11,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventmill.campaign import Campaign, InputFormat, Unreadable, parse_campaign, read_campaign
+from eventmill.config.campaign_spec import Campaign, InputFormat, Unreadable, parse_campaign, read_campaign
+from eventmill.core.model import Rules
+from eventmill.core.units import parse_bytes, parse_duration, parse_fraction, write_duration
 from eventmill.errors import CampaignError
-from eventmill.model import Rules
-from eventmill.quantities import parse_bytes, parse_duration, parse_fraction, write_duration
 
 SMALLEST: dict[str, Any] = {
     "name": "dimuon-2026",

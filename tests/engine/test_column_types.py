@@ -21,12 +21,12 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from eventmill.campaign import Output
+from eventmill.config.campaign_spec import Output
+from eventmill.core.model import FormatSpec
 from eventmill.errors import CampaignError, PayloadError
 from eventmill.formats import Part, open_format
 from eventmill.formats.schemas import declaration, schema_from_columns, type_name
 from eventmill.formats.tables import conform, infers, to_table
-from eventmill.model import FormatSpec
 
 ZONES = st.sampled_from([None, "UTC", "Europe/Paris", "+02:00", "-11:30", "no, such] zone"])
 LEAVES = (

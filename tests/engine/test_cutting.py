@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eventmill.cutting import Cuts, cut, merge_window
-from eventmill.model import EventRange
+from eventmill.core.model import EventRange
+from eventmill.rules.cutting import Cuts, cut, merge_window
 
 pieces = st.builds(
     lambda start, events: EventRange(start, start + events), st.integers(0, 500), st.integers(1, 300)

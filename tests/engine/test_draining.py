@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from eventmill.draining import Draining, End
+from eventmill.runtime.drain import Draining, End
 
 
 @pytest.fixture

@@ -24,12 +24,12 @@ import uproot
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from eventmill.campaign import Output
+from eventmill.config.campaign_spec import Output
+from eventmill.core.model import FormatSpec
 from eventmill.errors import CampaignError, CorruptOutput, PayloadError, StoreError
 from eventmill.formats import Contents, Format, Part, Written, _added, format_names, open_format
 from eventmill.formats.parts import fetched
 from eventmill.histograms import read_histograms
-from eventmill.model import FormatSpec
 
 EVENTS = 60
 

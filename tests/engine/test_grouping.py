@@ -7,10 +7,10 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventmill.grouping import Piece, due_by_bytes, due_by_events
-from eventmill.model import MergeGroup
-from eventmill.object_keys import merged_name
-from eventmill.states import State
+from eventmill.core.keys import merged_name
+from eventmill.core.model import MergeGroup
+from eventmill.core.states import State
+from eventmill.rules.merge_groups import Piece, due_by_bytes, due_by_events
 
 R, L, C, M, A = State.READY, State.LEASED, State.COMMITTED, State.MERGED, State.ABANDONED
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eventmill.hearing import Hearing
+from eventmill.rules.silence import Hearing
 
 steps = st.floats(0.0, 100.0, allow_nan=False)
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from eventmill import holders
-from eventmill.holders import ProcessName, is_gone, parse_holder, start_of, this_process
+from eventmill.runtime import process_id
+from eventmill.runtime.process_id import ProcessName, is_gone, parse_holder, start_of, this_process
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="it is Linux that tells ticks")
 
@@ -87,14 +87,14 @@ def test_a_step_of_the_wall_clock_makes_nobody_gone(
 def test_what_cannot_be_seen_is_not_gone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Where /proc tells nothing of others, the lease's clock decides."""
     name = str(this_process())
-    monkeypatch.setattr(holders, "_PROC", tmp_path)
+    monkeypatch.setattr(process_id, "_PROC", tmp_path)
     assert not is_gone(name)
     assert is_gone(str(replace(this_process(), pid=999_999_999)))
 
 
 def test_elsewhere_a_start_is_told_by_the_wall_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without /proc it is what psutil says."""
-    monkeypatch.setattr(holders, "_TELLS_TICKS", False)
+    monkeypatch.setattr(process_id, "_TELLS_TICKS", False)
     started = int(psutil.Process().create_time())
     assert start_of(os.getpid()) == started
     assert not is_gone(str(replace(this_process(), started=started)))

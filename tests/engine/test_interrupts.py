@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from eventmill.flows.interrupts import (
+from eventmill.runtime.interrupts import (
     SIGNALS,
     check_interrupted,
     exit_code,
@@ -88,7 +88,7 @@ def test_what_hangs_at_its_end_ends_all_the_same() -> None:
     """A thread that nobody can end keeps an interpreter from ending: not after a signal."""
     hangs = (
         "import os, signal, threading, time\n"
-        "from eventmill.flows.interrupts import take_interrupts\n"
+        "from eventmill.runtime.interrupts import take_interrupts\n"
         "take_interrupts(end_seconds=0.5)\n"
         "threading.Thread(target=time.sleep, args=(3600,)).start()\n"
         "try:\n"

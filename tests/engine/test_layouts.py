@@ -13,10 +13,10 @@ import uproot
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eventmill.core.model import Layout, NewInput, SeenLayout, SourceSpec
 from eventmill.formats.schemas import type_name
 from eventmill.layouts import alike, disagreement, fingerprint, layouts_of, unreadable_columns, wider
 from eventmill.ledger import Ledger
-from eventmill.model import Layout, NewInput, SeenLayout, SourceSpec
 from eventmill.sources import look
 from tests.conftest import new_campaign
 

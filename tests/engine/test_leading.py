@@ -11,12 +11,12 @@ import pytest
 import sqlalchemy as sa
 
 from eventmill import leading as module
+from eventmill.core.model import CampaignRecord
 from eventmill.errors import CampaignLed
-from eventmill.holders import this_process
 from eventmill.leading import leading
 from eventmill.ledger import Ledger, schema
 from eventmill.ledger.campaigns import LEADER_SECONDS
-from eventmill.model import CampaignRecord
+from eventmill.runtime.process_id import this_process
 from tests.conftest import SettableClock
 
 Opened = Callable[..., CampaignRecord]

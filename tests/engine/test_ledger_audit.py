@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import pytest
 
+from eventmill.core.model import CampaignRecord
 from eventmill.ledger import Ledger
-from eventmill.model import CampaignRecord
 from tests.engine.deeds import begin, commit, lead
 
 Opened = Callable[..., CampaignRecord]

@@ -7,9 +7,9 @@ from datetime import timedelta
 
 import pytest
 
+from eventmill.core.model import CampaignRecord, EventRange, NewInput, Outcome, PayloadCode, Rules, Wanted
 from eventmill.errors import CampaignLed, LedgerError
 from eventmill.ledger import Ledger
-from eventmill.model import CampaignRecord, EventRange, NewInput, Outcome, PayloadCode, Rules, Wanted
 from tests.conftest import CODE, SettableClock, new_campaign
 from tests.engine.deeds import SAID_NO, begin, commit, finish, layout, lead
 

@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import pytest
 
+from eventmill.core.model import CampaignRecord, Directive, EventRange, NewInput, Outcome, Wanted
 from eventmill.ledger import Ledger
-from eventmill.model import CampaignRecord, Directive, EventRange, NewInput, Outcome, Wanted
 from tests.conftest import SettableClock
 from tests.engine.deeds import (
     NOT_SET_UP,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from eventmill.core.model import CampaignRecord, Outcome
 from eventmill.ledger import Ledger
-from eventmill.model import CampaignRecord, Outcome
 from tests.engine.deeds import begin, commit, layout, lead
 
 Opened = Callable[..., CampaignRecord]

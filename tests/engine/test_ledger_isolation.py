@@ -8,9 +8,9 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eventmill.core.model import EventRange
+from eventmill.core.states import State
 from eventmill.ledger import create_ledger
-from eventmill.model import EventRange
-from eventmill.states import State
 from tests.conftest import SettableClock, new_campaign
 from tests.engine.deeds import SAID_NO, begin, commit, lead, ranges_of
 

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 from sqlalchemy import event
 
+from eventmill.core.model import Block, Claim, Directive, EventRange, MergeLease, Outcome, RangeOutput, Wanted
+from eventmill.core.states import State
 from eventmill.errors import LedgerError
 from eventmill.ledger import create_ledger
-from eventmill.model import Block, Claim, Directive, EventRange, MergeLease, Outcome, RangeOutput, Wanted
-from eventmill.states import State
 from tests.conftest import SettableClock, new_campaign
 from tests.engine.deeds import DIGEST, NOT_SET_UP, SAID_NO, output, ranges_of
 from tests.engine.ledger_belief import Belief

@@ -9,11 +9,11 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import event
 
+from eventmill.core.model import CampaignRecord, EventRange, Merge, MergeLease, Merger, Outcome
+from eventmill.core.states import State
 from eventmill.errors import LedgerError
 from eventmill.ledger import Ledger
 from eventmill.ledger.mergers import MERGER_LOST
-from eventmill.model import CampaignRecord, EventRange, Merge, MergeLease, Merger, Outcome
-from eventmill.states import State
 from tests.conftest import SettableClock
 from tests.engine.deeds import DIGEST, SAID_NO, begin, commit, finish, layout, lead, output
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from eventmill.core.model import CampaignRecord
 from eventmill.errors import LedgerError
 from eventmill.ledger import Ledger, create_ledger, database, open_ledger, shared_ledger
-from eventmill.model import CampaignRecord
 from tests.conftest import new_campaign
 
 Opened = Callable[..., CampaignRecord]

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
+from eventmill.core.model import CampaignRecord, Directive, EventRange, Outcome
 from eventmill.errors import PartitionBroken
 from eventmill.ledger import Ledger
-from eventmill.model import CampaignRecord, Directive, EventRange, Outcome
 from tests.conftest import SettableClock
 from tests.engine.deeds import (
     DIGEST,

@@ -10,9 +10,9 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
+from eventmill.core.model import CampaignRecord
+from eventmill.core.states import State
 from eventmill.ledger import Ledger, schema
-from eventmill.model import CampaignRecord
-from eventmill.states import State
 from tests.engine.deeds import begin, commit, lead
 
 Opened = Callable[..., CampaignRecord]

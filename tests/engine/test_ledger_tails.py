@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
+from eventmill.core.model import CampaignRecord, Claim, Directive, EventRange, Leadership, Outcome, Reply, Wanted
 from eventmill.errors import CampaignLed
 from eventmill.ledger import Ledger
-from eventmill.model import CampaignRecord, Claim, Directive, EventRange, Leadership, Outcome, Reply, Wanted
 from tests.conftest import SettableClock
 from tests.engine.deeds import DIGEST, NOT_SET_UP, SAID_NO, begin, commit, layout, lead, output
 

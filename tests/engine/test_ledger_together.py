@@ -8,8 +8,8 @@ import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
+from eventmill.core.model import CampaignRecord
 from eventmill.ledger import Ledger, create_ledger, open_ledger
-from eventmill.model import CampaignRecord
 from tests.conftest import new_campaign
 from tests.engine.deeds import layout, lead
 

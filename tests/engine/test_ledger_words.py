@@ -8,9 +8,9 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, example, given, settings
 
+from eventmill.core.model import FailureKind, FailureReport, NewInput, Outcome, PayloadCode, Rules
+from eventmill.core.states import State
 from eventmill.ledger import create_ledger
-from eventmill.model import FailureKind, FailureReport, NewInput, Outcome, PayloadCode, Rules
-from eventmill.states import State
 from tests.engine.deeds import begin, claims_until_nothing_is_left, commit, layout, lead, output
 from tests.engine.test_text import HUGE
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from eventmill.errors import ClusterError
-from eventmill.notices import Notice, notice_names, open_notices, watch
+from eventmill.runtime.preemption import Notice, notice_names, open_notices, watch
 from tests.engine.clouds import Cloud, serve_cloud
 
 SOON = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=120)
@@ -18,7 +18,7 @@ SOON = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=120)
 @pytest.fixture
 def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # of no concern to who asks this very machine
-    monkeypatch.setattr("eventmill.notices.notice.ANSWER_SECONDS", 60.0)  # it serves from this busy process
+    monkeypatch.setattr("eventmill.runtime.preemption.notice.ANSWER_SECONDS", 60.0)  # a busy process serves
     with serve_cloud() as cloud:
         monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", f"http://{cloud.address}")
         monkeypatch.setenv("GCE_METADATA_HOST", cloud.address)

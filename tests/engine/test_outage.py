@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from eventmill.errors import LedgerError, StoreError
-from eventmill.outage import Outage
+from eventmill.runtime.outage import Outage
 
 GONE = StoreError("no answer.")
 

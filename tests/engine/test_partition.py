@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eventmill.core.model import EventRange, Span
+from eventmill.core.partition import carve, check_replacement, coalesce, coverage, in_order
+from eventmill.core.states import State
 from eventmill.errors import IllegalMove, PartitionBroken
-from eventmill.model import EventRange, Span
-from eventmill.partition import carve, check_replacement, coalesce, coverage, in_order
-from eventmill.states import State
 
 READY = Span(1, 0, 10, State.READY)
 LEASED = replace(READY, state=State.LEASED, block_id=1)

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eventmill.core.model import PayloadCode
 from eventmill.errors import PayloadError
-from eventmill.model import PayloadCode
 from eventmill.payloads import bundling
 from eventmill.payloads.finding import check_installed, find_payload
 from eventmill.payloads.unpacking import put_code

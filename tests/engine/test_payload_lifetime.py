@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from eventmill.model import FailureKind, FailureReport
+from eventmill.core.model import FailureKind, FailureReport
 from eventmill.payloads.calls import PayloadEntry
 from eventmill.payloads.keeper import POLITE
 from eventmill.payloads.warm import WarmPayload

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from eventmill.model import EventRange
+from eventmill.core.model import EventRange
 from eventmill.payloads.calls import PayloadEntry, RangeCall, RangeResult
 from eventmill.payloads.pool import Pool
-from eventmill.payloads.scratch import stage
 from eventmill.payloads.warm import WarmPayload
+from eventmill.runtime.scratch import stage
 
 PAYLOAD = """
 import pyarrow as pa

@@ -15,11 +15,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from eventmill.core.model import FailureKind
 from eventmill.errors import ScratchError
-from eventmill.model import FailureKind
-from eventmill.payloads import scratch as scratch_module
-from eventmill.payloads.scratch import choose_scratch, open_scratch, stage
 from eventmill.payloads.unpacking import put_code
+from eventmill.runtime import scratch as scratch_module
+from eventmill.runtime.scratch import choose_scratch, open_scratch, stage
 
 
 def test_a_scratch_folder_is_there_until_it_is_closed(tmp_path: Path) -> None:

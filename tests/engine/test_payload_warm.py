@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from eventmill.core.model import FailureKind, FailureReport
 from eventmill.formats.schemas import schema_from_columns, schema_to_bytes
-from eventmill.model import FailureKind, FailureReport
 from eventmill.payloads.calls import PayloadEntry, RangeCall, RangeResult
 from eventmill.payloads.warm import WarmPayload
 from tests.engine.payload_lab import Bench, make

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from eventmill.model import EventRange, FailureKind, FailureReport
+from eventmill.core.model import EventRange, FailureKind, FailureReport
 from eventmill.payloads import process
 from eventmill.payloads.calls import PayloadEntry, RangeCall, RangeResult
-from eventmill.payloads.scratch import stage
 from eventmill.payloads.warm import WarmPayload
+from eventmill.runtime.scratch import stage
 from tests.engine.payload_lab import needs_linux
 
 pytestmark = needs_linux

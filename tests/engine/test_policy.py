@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eventmill.core.model import Counts, FailedRun, FailureKind, FailureReport, Span
+from eventmill.core.states import State
 from eventmill.errors import IllegalMove
-from eventmill.model import Counts, FailedRun, FailureKind, FailureReport, Span
-from eventmill.policy import (
+from eventmill.rules.retries import (
     Broken,
     FailureLimits,
     after_failure,
@@ -20,7 +21,6 @@ from eventmill.policy import (
     nothing_succeeds,
     too_many_abandoned,
 )
-from eventmill.states import State
 
 REPORT = FailureReport(FailureKind.PAYLOAD, "ZeroDivisionError: division by zero", "Traceback ...")
 

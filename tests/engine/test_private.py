@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from eventmill.durable import host_prefix, make_private_folder, open_regular, remove_unlocked
+from eventmill.core.model import SourceSpec
 from eventmill.errors import EventmillError, InputError, LedgerError, StoreError
 from eventmill.ledger import create_ledger
-from eventmill.model import SourceSpec
-from eventmill.payloads.scratch import open_scratch, private_folder, remove_abandoned
+from eventmill.runtime.durable_files import host_prefix, make_private_folder, open_regular, remove_unlocked
+from eventmill.runtime.scratch import open_scratch, private_folder, remove_abandoned
 from eventmill.sources import look
 from eventmill.store import open_store
 

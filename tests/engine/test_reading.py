@@ -9,8 +9,8 @@ from concurrent.futures import CancelledError
 
 import pytest
 
-from eventmill import reading
-from eventmill.reading import Reader
+from eventmill.runtime import daemon_executor
+from eventmill.runtime.daemon_executor import Reader
 
 
 def test_what_is_read_and_what_went_wrong_comes_in_order() -> None:
@@ -29,7 +29,7 @@ def test_what_is_read_and_what_went_wrong_comes_in_order() -> None:
 
 def test_a_read_that_hangs_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     """What waited behind it is never begun."""
-    monkeypatch.setattr(reading, "LEFT_BEHIND_SECONDS", 0.01)
+    monkeypatch.setattr(daemon_executor, "LEFT_BEHIND_SECONDS", 0.01)
     reader, begun, end = Reader(), threading.Event(), threading.Event()
     hangs = reader.submit(lambda: (begun.set(), end.wait(60)))
     behind = reader.submit(lambda: pytest.fail("nobody wanted that any more"))
@@ -44,5 +44,9 @@ def test_a_read_that_hangs_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_read_that_hangs_keeps_no_interpreter() -> None:
     """A worker that is told to leave leaves."""
-    script = "import threading; from eventmill.reading import Reader; Reader().submit(threading.Event().wait)"
+    script = """
+import threading
+from eventmill.runtime.daemon_executor import Reader
+Reader().submit(threading.Event().wait)
+"""
     assert subprocess.run([sys.executable, "-c", script], check=False, timeout=120).returncode == 0

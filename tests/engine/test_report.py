@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventmill.campaign import Campaign
+from eventmill.config.campaign_spec import Campaign
+from eventmill.core.model import CampaignRecord, Counts, Incident, Sample, Used
 from eventmill.ledger import Ledger
 from eventmill.ledger.sampling import MOST
-from eventmill.model import CampaignRecord, Counts, Incident, Sample, Used
 from eventmill.report import Report, as_data, make_report, report
 from eventmill.reporting import POINTS_TO_DRAW, account_rows, draw, facts_of, markdown, report_key
 from tests.conftest import SettableClock

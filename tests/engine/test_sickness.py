@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from eventmill.model import EventRange
-from eventmill.sickness import Evidence, is_sick
+from eventmill.core.model import EventRange
+from eventmill.rules.quarantine import Evidence, is_sick
 
 
 def ranges(number: int) -> Evidence:

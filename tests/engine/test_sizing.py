@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eventmill.model import LossRate
-from eventmill.sizing import (
+from eventmill.core.model import LossRate
+from eventmill.rules.sizing import (
     FIRST_BLOCK_RANGES,
     FIRST_RANGE_EVENTS,
     GROWTH,

@@ -19,8 +19,8 @@ import uproot
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from eventmill.core.model import SourceSpec
 from eventmill.errors import InputError
-from eventmill.model import SourceSpec
 from eventmill.sources import (
     OPEN_FILES,
     Source,

@@ -19,8 +19,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from eventmill.access.s3 import Bucket
+from eventmill.core.model import SourceSpec
 from eventmill.errors import InputError
-from eventmill.model import SourceSpec
 from eventmill.sources import find_inputs, look, open_source
 from eventmill.sources.remote import GAP_BYTES, joined
 from tests.engine.made_inputs import EDGES, EVENTS, WRITERS, expected, plain, write_parquet

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from eventmill.core.states import MOVES, State, check_move, diagram
 from eventmill.errors import IllegalMove
-from eventmill.states import MOVES, State, check_move, diagram
 
 ARCHITECTURE = Path(__file__).parents[2] / "docs" / "architecture.md"
 
@@ -64,6 +64,6 @@ def test_the_diagram_has_every_arrow_once() -> None:
 
 def test_the_docs_show_the_table() -> None:
     """The Mermaid block in docs/architecture.md is exactly what the table draws."""
-    assert ARCHITECTURE.is_file(), "docs/architecture.md is missing; it holds eventmill.states.diagram()"
+    assert ARCHITECTURE.is_file(), "docs/architecture.md is missing; it holds eventmill.core.states.diagram()"
     text = ARCHITECTURE.read_text(encoding="utf-8")
-    assert f"```mermaid\n{diagram()}\n```" in text, "put eventmill.states.diagram() into docs/architecture.md"
+    assert f"```mermaid\n{diagram()}\n```" in text, "put eventmill.core.states.diagram() into docs/architecture.md"

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from eventmill.core.keys import is_merged_name, merged_name
+from eventmill.core.model import CampaignRecord, PayloadCode, Rules
 from eventmill.errors import StoreTaken
 from eventmill.ledger import Ledger, create_ledger
-from eventmill.model import CampaignRecord, PayloadCode, Rules
-from eventmill.object_keys import is_merged_name, merged_name
 from eventmill.store import Store
 from eventmill.store_mark import (
     check_store_is_free,

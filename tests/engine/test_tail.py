@@ -7,8 +7,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventmill.model import Leased
-from eventmill.tail import Copy, Shorten, share
+from eventmill.core.model import Leased
+from eventmill.rules.stragglers import Copy, Shorten, share
 
 
 def lease(*, done: int = 0, missing: int = 1000, begun: int = 100, seconds: float, block: int = 1) -> Leased:

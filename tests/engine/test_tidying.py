@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from eventmill.core.model import CampaignRecord, Claim, Outcome
 from eventmill.ledger import Ledger
-from eventmill.model import CampaignRecord, Claim, Outcome
 from eventmill.store import Store, open_store
 from eventmill.tidying import collect
 from tests.conftest import SettableClock

@@ -12,9 +12,9 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from eventmill.campaign import parse_campaign
+from eventmill.config.campaign_spec import parse_campaign
+from eventmill.config.yaml_file import MOST_BYTES, MOST_DEEP, YamlError, read_yaml
 from eventmill.errors import CampaignError
-from eventmill.yaml_file import MOST_BYTES, MOST_DEEP, YamlError, read_yaml
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=8)
 PLAIN = st.recursive(

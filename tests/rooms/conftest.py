@@ -23,12 +23,12 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
-from eventmill.campaign import Campaign
+from eventmill.config.campaign_spec import Campaign
 from eventmill.coordinator import Coordinator
 from eventmill.flows.server import api_server
-from eventmill.holders import this_process
 from eventmill.opening import Opened, open_campaign, register, split
 from eventmill.payloads.pool import stop_all
+from eventmill.runtime.process_id import this_process
 from eventmill.worker import run_block
 from tests.processes import MARK, marked
 

@@ -16,15 +16,15 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect_dask.task_runners import DaskTaskRunner
 
 from eventmill import merger
-from eventmill.campaign import Campaign
+from eventmill.config.campaign_spec import Campaign
 from eventmill.coordinator import Coordinator
 from eventmill.errors import CampaignBroken, StoreError
 from eventmill.flows.beside import TRIES, MergeBeside
 from eventmill.flows.cluster import set_scheduler_up
-from eventmill.holders import this_process
 from eventmill.merging import Losses, begin_due
 from eventmill.opening import Opened
-from eventmill.outage import Outage
+from eventmill.runtime.outage import Outage
+from eventmill.runtime.process_id import this_process
 from eventmill.store import FolderStore
 from eventmill.worker import run_block
 

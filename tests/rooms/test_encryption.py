@@ -11,8 +11,8 @@ import yaml
 from distributed.security import Security
 from prefect_dask.task_runners import DaskTaskRunner
 
-from eventmill.campaign import Cluster
-from eventmill.clusters import read_profile
+from eventmill.config.campaign_spec import Cluster
+from eventmill.config.cluster_profiles import read_profile
 from eventmill.errors import ClusterError
 from eventmill.flows.encryption import same_cluster, security_of
 

@@ -12,7 +12,7 @@ from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient
 
 from eventmill.audit import audit
-from eventmill.campaign import Campaign
+from eventmill.config.campaign_spec import Campaign
 from eventmill.coordinator import Coordinator
 from eventmill.errors import CampaignError, CampaignLed, EventmillError, LedgerError
 from eventmill.finishing import finish_if_done

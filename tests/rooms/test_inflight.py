@@ -21,7 +21,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.task_engine import run_task_sync
 from prefect_dask.task_runners import DaskTaskRunner
 
-from eventmill.campaign import Campaign
+from eventmill.config.campaign_spec import Campaign
 from eventmill.coordinator import Coordinator
 from eventmill.errors import ClusterError, EventmillError, LedgerError, PrefectAway
 from eventmill.flows import inflight

@@ -16,9 +16,9 @@ from prefect_dask.task_runners import DaskTaskRunner
 from eventmill.flows import silent
 from eventmill.flows.members import METRIC, NamesHolder
 from eventmill.flows.silent import Silent
-from eventmill.holders import parse_holder
 from eventmill.merging import begin_due
 from eventmill.opening import Opened
+from eventmill.runtime.process_id import parse_holder
 
 DEADLINE_SECONDS = 60.0
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from eventmill.draining import Draining
 from eventmill.flows.leaving import WARNINGS, _take_warnings
+from eventmill.runtime.drain import Draining
 
 
 @pytest.fixture

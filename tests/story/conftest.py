@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from eventmill.campaign import Campaign, parse_campaign
+from eventmill.config.campaign_spec import Campaign, parse_campaign
 
 LAB = Path(__file__).parent / "lab"
 

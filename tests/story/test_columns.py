@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from eventmill.campaign import Campaign
+from eventmill.config.campaign_spec import Campaign
 from eventmill.errors import CampaignChanged, InputError
 from eventmill.opening import Changed
 from tests.crew import Crew

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from eventmill.campaign import Campaign
+from eventmill.config.campaign_spec import Campaign
 from tests.crew import Crew
 
 

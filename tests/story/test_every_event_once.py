@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import uproot
 
-from eventmill.campaign import Campaign
+from eventmill.config.campaign_spec import Campaign
 from tests.conftest import SHARED
 from tests.crew import Crew
 

@@ -16,8 +16,8 @@ import pytest
 
 from eventmill import formats, sources
 from eventmill.audit import audit
-from eventmill.campaign import Campaign, read_campaign
-from eventmill.model import Counts
+from eventmill.config.campaign_spec import Campaign, read_campaign
+from eventmill.core.model import Counts
 from eventmill.opening import store_of
 from eventmill.payloads.pool import stop_all
 from tests.story.test_readme import run_here

@@ -17,7 +17,7 @@ import uproot
 
 from eventmill import access
 from eventmill.access.s3 import Bucket
-from eventmill.campaign import Campaign
+from eventmill.config.campaign_spec import Campaign
 from eventmill.errors import CampaignError, EventmillError
 from eventmill.histograms import read_histograms
 from eventmill.opening import open_campaign, store_of

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from eventmill import draining, reading, worker
-from eventmill.campaign import Campaign
+from eventmill import worker
+from eventmill.config.campaign_spec import Campaign
 from eventmill.coordinator import Coordinator
-from eventmill.draining import Draining
-from eventmill.model import Block, BlockReport, Wanted
+from eventmill.core.model import Block, BlockReport, Wanted
 from eventmill.opening import Opened, open_campaign, register, split
 from eventmill.payloads.pool import stop_all
+from eventmill.runtime import daemon_executor, drain
+from eventmill.runtime.drain import Draining
 from eventmill.sources import Source, open_source
 from eventmill.worker import run_block
 
@@ -44,7 +45,7 @@ class Hanging:
 def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hanging]]:
     """It hangs until the test ends."""
     monkeypatch.setattr(worker, "open_source", lambda *args, **kwargs: Hanging(open_source(*args, **kwargs)))
-    monkeypatch.setattr(reading, "LEFT_BEHIND_SECONDS", 0.01)
+    monkeypatch.setattr(daemon_executor, "LEFT_BEHIND_SECONDS", 0.01)
     monkeypatch.setattr(Hanging, "reached", Event())
     monkeypatch.setattr(Hanging, "mended", Event())
     yield Hanging
@@ -122,7 +123,7 @@ def test_who_waits_for_a_read_leaves_when_it_must(
 ) -> None:
     """What it has is handed in, and the rest given back, at once."""
     process = Draining()
-    monkeypatch.setattr(draining, "_here", process)
+    monkeypatch.setattr(drain, "_here", process)
     opened, _, block = begun()
     working = Working(opened, block)
     assert disk.reached.wait(60)

@@ -12,7 +12,7 @@ import pytest
 import uproot
 
 from eventmill.access.s3 import Bucket
-from eventmill.campaign import Campaign
+from eventmill.config.campaign_spec import Campaign
 from eventmill.errors import CampaignChanged, InputError
 from eventmill.opening import Changed
 from tests.crew import Crew

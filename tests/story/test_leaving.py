@@ -11,15 +11,15 @@ from threading import Event, Thread
 import psutil
 import pytest
 
-from eventmill import draining
 from eventmill import worker as worker_module
-from eventmill.campaign import Campaign
+from eventmill.config.campaign_spec import Campaign
 from eventmill.coordinator import Coordinator
-from eventmill.draining import Draining
-from eventmill.model import BlockReport
+from eventmill.core.model import BlockReport
 from eventmill.opening import Opened, open_campaign, register, split
 from eventmill.payloads import pool
 from eventmill.payloads.pool import stop_all
+from eventmill.runtime import drain
+from eventmill.runtime.drain import Draining
 from eventmill.worker import run_block
 
 
@@ -27,7 +27,7 @@ from eventmill.worker import run_block
 def process(monkeypatch: pytest.MonkeyPatch) -> Draining:
     """This process as a worker that is to go soon, for the time of one test."""
     fresh = Draining()
-    monkeypatch.setattr(draining, "_here", fresh)
+    monkeypatch.setattr(drain, "_here", fresh)
     return fresh
 
 

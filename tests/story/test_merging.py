@@ -16,16 +16,16 @@ import pytest
 from eventmill import coordinator as coordinating
 from eventmill import merger
 from eventmill.audit import audit
-from eventmill.campaign import Campaign
+from eventmill.config.campaign_spec import Campaign
 from eventmill.coordinator import Coordinator
+from eventmill.core.model import MergeLease, Outcome
 from eventmill.errors import StoreError
-from eventmill.holders import this_process
 from eventmill.ledger.mergers import MergerVerbs
 from eventmill.merger import publish_merges, run_merge
 from eventmill.merging import begin_due, is_due, is_under_way, waits_for_a_merger
-from eventmill.model import MergeLease, Outcome
 from eventmill.opening import Opened, open_campaign, register, split, store_of
 from eventmill.payloads.pool import stop_all
+from eventmill.runtime.process_id import this_process
 from eventmill.store import FolderStore
 from eventmill.worker import run_block
 

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 import uproot
 
-from eventmill.campaign import Campaign
+from eventmill.config.campaign_spec import Campaign
 from eventmill.errors import CampaignChanged
 from eventmill.histograms import read_histograms
 from eventmill.opening import Changed

@@ -14,18 +14,18 @@ import pytest
 import typer
 
 from eventmill.audit import audit
-from eventmill.campaign import Campaign, read_campaign
 from eventmill.cli import EXIT_CODES, app
+from eventmill.config.campaign_spec import Campaign, read_campaign
+from eventmill.config.reference import describe_keys
 from eventmill.coordinator import Coordinator
+from eventmill.core.model import Counts
+from eventmill.core.states import diagram
 from eventmill.formats.parquet import SPANS_KEY
-from eventmill.holders import this_process
-from eventmill.keys import describe_keys
 from eventmill.merger import run_merge
 from eventmill.merging import begin_due
-from eventmill.model import Counts
 from eventmill.opening import Opened, open_campaign, register, split
 from eventmill.payloads.pool import stop_all
-from eventmill.states import diagram
+from eventmill.runtime.process_id import this_process
 from eventmill.store import open_store
 from eventmill.worker import run_block
 
@@ -142,7 +142,7 @@ def test_the_architecture_shows_the_table_of_moves() -> None:
 def test_the_page_of_keys_is_made_from_the_model() -> None:
     """A key that is added, or a default that changes, is told there."""
     page = (ROOT / "docs/campaign.md").read_text(encoding="utf-8")
-    assert f"\n{describe_keys()}\n" in page, "put eventmill.keys.describe_keys() into docs/campaign.md"
+    assert f"\n{describe_keys()}\n" in page, "put eventmill.config.reference.describe_keys() into docs/campaign.md"
 
 
 @pytest.mark.parametrize("page", PAGES)

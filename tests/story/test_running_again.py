@@ -12,11 +12,11 @@ import pytest
 import sqlalchemy as sa
 
 from eventmill import leading
-from eventmill.campaign import Campaign
+from eventmill.config.campaign_spec import Campaign
+from eventmill.core.states import State
 from eventmill.errors import CampaignChanged, CampaignLed
 from eventmill.ledger import open_ledger, schema
 from eventmill.opening import Changed
-from eventmill.states import State
 from tests.crew import Crew
 from tests.story.conftest import LAB
 from tests.story.test_inputs import write

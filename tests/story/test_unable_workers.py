@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from eventmill import worker
-from eventmill.campaign import Campaign
+from eventmill.config.campaign_spec import Campaign
 from eventmill.coordinator import Coordinator
+from eventmill.core.model import WorkOrder
 from eventmill.errors import EventmillError, PayloadError
-from eventmill.model import WorkOrder
 from eventmill.opening import Opened, open_campaign, register, split
-from eventmill.payloads import scratch
 from eventmill.payloads.pool import stop_all
+from eventmill.runtime import scratch
 from eventmill.worker import run_block
 
 

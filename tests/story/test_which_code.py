@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from eventmill.campaign import Campaign
+from eventmill.config.campaign_spec import Campaign
 from eventmill.coordinator import Coordinator
+from eventmill.core.model import BlockReport
 from eventmill.errors import CampaignChanged, PayloadError
-from eventmill.model import BlockReport
 from eventmill.opening import Changed, Opened, open_campaign, register, split
-from eventmill.payloads import scratch
 from eventmill.payloads.pool import stop_all
+from eventmill.runtime import scratch
 from eventmill.worker import run_block
 
 PAYLOAD = """

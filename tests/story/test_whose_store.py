@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from eventmill.campaign import Campaign
+from eventmill.config.campaign_spec import Campaign
+from eventmill.core.model import Counts
 from eventmill.errors import CampaignChanged, StoreError, StoreTaken
 from eventmill.finishing import finish
-from eventmill.model import Counts
 from eventmill.opening import Changed, open_campaign
 from tests.crew import Crew
 

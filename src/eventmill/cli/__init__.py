@@ -24,7 +24,7 @@ from eventmill.cli.trying import try_payload
 from eventmill.cli.views import audit, outputs, status
 from eventmill.cli.wanting import cancel, pause
 from eventmill.errors import EventmillError, Interrupted
-from eventmill.flows.interrupts import END_SECONDS, exit_code, is_interrupted, take_interrupts
+from eventmill.runtime.interrupts import END_SECONDS, exit_code, is_interrupted, take_interrupts
 from eventmill.tasks import load_block
 from eventmill.text import told
 

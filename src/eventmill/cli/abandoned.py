@@ -11,10 +11,10 @@ from rich.text import Text
 
 from eventmill.cli.named import AsJson, InLedger, Named, find_campaign
 from eventmill.cli.screen import print_json, screen, table
+from eventmill.core.model import CampaignRecord, Incident, Span
+from eventmill.core.states import State
+from eventmill.core.units import counted
 from eventmill.ledger import Ledger
-from eventmill.model import CampaignRecord, Incident, Span
-from eventmill.quantities import counted
-from eventmill.states import State
 from eventmill.text import told
 
 

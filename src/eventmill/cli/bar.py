@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from eventmill.core.units import counted
 from eventmill.errors import LedgerError
-from eventmill.holders import is_gone
 from eventmill.opening import Opened
-from eventmill.quantities import counted
+from eventmill.runtime.process_id import is_gone
 
 LOOK_SECONDS = 0.5
 LINE_SECONDS = 10.0

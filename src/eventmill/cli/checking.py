@@ -9,18 +9,18 @@ from pathlib import Path
 from rich.text import Text
 
 from eventmill.access.retrying import hastily
-from eventmill.campaign import Campaign, Duplicates, Unreadable, merged_suffix, read_campaign
 from eventmill.cli.named import CampaignFile
 from eventmill.cli.screen import facts, screen
-from eventmill.clusters import read_profile
+from eventmill.config.campaign_spec import Campaign, Duplicates, Unreadable, merged_suffix, read_campaign
+from eventmill.config.cluster_profiles import read_profile
+from eventmill.core.model import NewInput
+from eventmill.core.units import counted
 from eventmill.errors import InputError, LedgerError
 from eventmill.formats.schemas import schema_from_columns
 from eventmill.layouts import layouts_of, unreadable_columns
 from eventmill.ledger import open_ledger
-from eventmill.model import NewInput
 from eventmill.opening import check_alike, find_record, list_inputs, same_content, source_spec, split
 from eventmill.payloads.finding import find_payload
-from eventmill.quantities import counted
 from eventmill.store import open_store
 from eventmill.store_mark import check_store_is_free, check_store_is_ours
 

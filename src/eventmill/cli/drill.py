@@ -10,10 +10,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from eventmill.campaign import Cluster
 from eventmill.cli.named import AsJson
 from eventmill.cli.screen import facts, print_json, screen, table
-from eventmill.clusters import read_profile
+from eventmill.config.campaign_spec import Cluster
+from eventmill.config.cluster_profiles import read_profile
 from eventmill.drill.known import LEASE_SECONDS
 from eventmill.drill.script import write_script
 from eventmill.drill.telling import deed_rows, figures

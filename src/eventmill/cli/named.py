@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from eventmill.campaign import Campaign, read_campaign
+from eventmill.config.campaign_spec import Campaign, read_campaign
+from eventmill.core.model import CampaignRecord
 from eventmill.ledger import Ledger, open_ledger
-from eventmill.model import CampaignRecord
 
 DEFAULT_LEDGER: str = Campaign.model_fields["ledger"].default
 

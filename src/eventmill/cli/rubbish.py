@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from eventmill.cli.named import InLedger, Named, find_campaign
 from eventmill.cli.screen import screen
+from eventmill.core.units import counted
 from eventmill.opening import store_of
-from eventmill.quantities import counted
 from eventmill.tidying import collect
 
 

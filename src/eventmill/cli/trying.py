@@ -21,10 +21,10 @@ import typer
 from rich.console import Console
 
 import eventmill
-from eventmill import sizing
-from eventmill.campaign import Campaign, read_campaign
 from eventmill.cli.named import CampaignFile
 from eventmill.cli.screen import screen, table
+from eventmill.config.campaign_spec import Campaign, read_campaign
+from eventmill.core.units import counted, write_duration
 from eventmill.errors import InputError, PayloadError
 from eventmill.formats import columns, open_format
 from eventmill.formats.schemas import type_name
@@ -32,7 +32,7 @@ from eventmill.opening import list_inputs, source_spec
 from eventmill.payloads.calls import SetUp, Where
 from eventmill.payloads.child import load_payload
 from eventmill.payloads.finding import find_payload
-from eventmill.quantities import counted, write_duration
+from eventmill.rules import sizing
 from eventmill.sources import Source, open_source
 
 SHOWN_ROWS = 20

@@ -11,13 +11,13 @@ from eventmill.audit import audit as audit_campaign
 from eventmill.cli.named import AsJson, InLedger, Named, find_campaign
 from eventmill.cli.screen import facts, print_json, screen, table
 from eventmill.cli.standing import WHAT_NEXT, Standing, standing
+from eventmill.core.model import CampaignRecord, Counts
+from eventmill.core.states import State
+from eventmill.core.units import counted
 from eventmill.errors import AuditFailed
-from eventmill.holders import is_gone, parse_holder
 from eventmill.ledger import Ledger
-from eventmill.model import CampaignRecord, Counts
 from eventmill.opening import store_of
-from eventmill.quantities import counted
-from eventmill.states import State
+from eventmill.runtime.process_id import is_gone, parse_holder
 
 STATES = (State.MERGED, State.COMMITTED, State.LEASED, State.READY, State.ABANDONED)
 """As people ask for them: what is done first."""

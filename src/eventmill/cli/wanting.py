@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from eventmill.cli.named import InLedger, Named, find_campaign
 from eventmill.cli.screen import screen
-from eventmill.model import Wanted
+from eventmill.core.model import Wanted
 
 
 def pause(campaign: Named, ledger: InLedger = None) -> None:

@@ -11,11 +11,11 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from eventmill.core.model import Outcome
 from eventmill.drill.hands import Hands
 from eventmill.drill.script import HARMS_WORKERS, Deed, DeedKind
 from eventmill.errors import EventmillError
 from eventmill.ledger.drilling import Place
-from eventmill.model import Outcome
 from eventmill.opening import Opened, store_of
 
 PATIENCE_SECONDS = 5.0

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import psutil
 
-from eventmill.holders import parse_holder, start_of
+from eventmill.runtime.process_id import parse_holder, start_of
 
 STILL_SECONDS = 1.0
 """How long a process may take to obey SIGSTOP."""

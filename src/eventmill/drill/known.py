@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from eventmill.campaign import Campaign, parse_campaign
+from eventmill.config.campaign_spec import Campaign, parse_campaign
 
 RANGE_SECONDS = 1.0
 """A range's work: short, so that a short drill has many."""

@@ -12,10 +12,10 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
 
+from eventmill.core.model import FormatSpec
 from eventmill.errors import CampaignError
 from eventmill.formats.format import Contents, Format, Written
 from eventmill.formats.parts import Part, Spans
-from eventmill.model import FormatSpec
 
 __all__ = ["BUILT_IN", "Contents", "Format", "Part", "Spans", "Written", "format_names", "open_format"]
 

@@ -11,13 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from eventmill import text
-from eventmill.errors import CampaignLed, LedgerError, NameTaken
-from eventmill.layouts import fingerprint
-from eventmill.ledger import schema
-from eventmill.ledger.database import Database, insert_spans, read_spans, replace_spans
-from eventmill.ledger.journal import write_journal
-from eventmill.ledger.twins import leave_to_twin, read_block, twin_of
-from eventmill.model import (
+from eventmill.core.model import (
     CampaignRecord,
     Counts,
     Input,
@@ -31,8 +25,14 @@ from eventmill.model import (
     Span,
     Wanted,
 )
-from eventmill.partition import coalesce
-from eventmill.states import State
+from eventmill.core.partition import coalesce
+from eventmill.core.states import State
+from eventmill.errors import CampaignLed, LedgerError, NameTaken
+from eventmill.layouts import fingerprint
+from eventmill.ledger import schema
+from eventmill.ledger.database import Database, insert_spans, read_spans, replace_spans
+from eventmill.ledger.journal import write_journal
+from eventmill.ledger.twins import leave_to_twin, read_block, twin_of
 
 LEADER_SECONDS = 15.0
 """How long a coordinator may be silent before another may take its place."""

@@ -8,6 +8,9 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from eventmill import text
+from eventmill.core.model import Directive, EventRange, FailureReport, Lease, Outcome, RangeOutput, Reply, Span
+from eventmill.core.partition import carve
+from eventmill.core.states import State
 from eventmill.errors import PartitionBroken
 from eventmill.ledger import schema
 from eventmill.ledger.campaigns import dissolve_blocks, locked, settle
@@ -17,10 +20,7 @@ from eventmill.ledger.journal import add_usage, write_journal
 from eventmill.ledger.leases import DIRECTIVES
 from eventmill.ledger.losses import limits_of
 from eventmill.ledger.twins import drop_block, leave_to_twin, owner_of, read_block, twin_of
-from eventmill.model import Directive, EventRange, FailureReport, Lease, Outcome, RangeOutput, Reply, Span
-from eventmill.partition import carve
-from eventmill.policy import after_failure, failed_once_more
-from eventmill.states import State
+from eventmill.rules.retries import after_failure, failed_once_more
 
 FENCED = Reply((Outcome.FENCED,), Directive.STOP)
 

@@ -16,12 +16,12 @@ import sqlalchemy as sa
 import stamina
 from sqlalchemy import event, exc
 
-from eventmill.durable import make_private_folder
+from eventmill.core.model import Span
+from eventmill.core.partition import check_replacement, in_order
+from eventmill.core.states import State
 from eventmill.errors import LedgerError
 from eventmill.ledger import schema
-from eventmill.model import Span
-from eventmill.partition import check_replacement, in_order
-from eventmill.states import State
+from eventmill.runtime.durable_files import make_private_folder
 
 Clock = Callable[[], datetime]
 

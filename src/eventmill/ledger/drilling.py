@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from eventmill.core.model import EventRange, Lease, RangeOutput
+from eventmill.core.states import State
 from eventmill.ledger import schema
 from eventmill.ledger.database import Database
-from eventmill.model import EventRange, Lease, RangeOutput
-from eventmill.states import State
 
 Place = tuple[int, int]
 """An input's number, and the position of an event in it."""

@@ -8,12 +8,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from eventmill.core.model import EventRange, Lease, Span
 from eventmill.ledger import schema
 from eventmill.ledger.campaigns import campaign_by
 from eventmill.ledger.database import Database
 from eventmill.ledger.journal import write_journal
-from eventmill.model import EventRange, Lease, Span
-from eventmill.sickness import SICK_RANGES, Evidence, is_sick
+from eventmill.rules.quarantine import SICK_RANGES, Evidence, is_sick
 
 SICK, QUARANTINED = "sick", "quarantine"
 """Kinds of journal lines: a range failed here and succeeded elsewhere; a holder gets no more work."""

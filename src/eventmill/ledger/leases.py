@@ -9,15 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from eventmill import text
-from eventmill.errors import CampaignLed
-from eventmill.ledger import schema
-from eventmill.ledger.campaigns import campaign_by, dissolve_blocks, input_from, locked, settle
-from eventmill.ledger.database import read_spans, read_spans_of_block, replace_spans
-from eventmill.ledger.holding import is_quarantined, living, note_seen
-from eventmill.ledger.journal import write_journal
-from eventmill.ledger.losses import LossVerbs, charge, in_flight, journal_loss, without
-from eventmill.ledger.twins import drop_block, leave_to_twin, owner_of, read_block, twin_of
-from eventmill.model import (
+from eventmill.core.model import (
     Block,
     CampaignRecord,
     Claim,
@@ -29,7 +21,15 @@ from eventmill.model import (
     Span,
     Wanted,
 )
-from eventmill.states import State
+from eventmill.core.states import State
+from eventmill.errors import CampaignLed
+from eventmill.ledger import schema
+from eventmill.ledger.campaigns import campaign_by, dissolve_blocks, input_from, locked, settle
+from eventmill.ledger.database import read_spans, read_spans_of_block, replace_spans
+from eventmill.ledger.holding import is_quarantined, living, note_seen
+from eventmill.ledger.journal import write_journal
+from eventmill.ledger.losses import LossVerbs, charge, in_flight, journal_loss, without
+from eventmill.ledger.twins import drop_block, leave_to_twin, owner_of, read_block, twin_of
 
 DIRECTIVES = {
     Wanted.RUN: Directive.CONTINUE,

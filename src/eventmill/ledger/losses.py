@@ -9,16 +9,16 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from eventmill import cutting
+from eventmill.core.model import CampaignRecord, Incident, Input, Span
+from eventmill.core.states import State
 from eventmill.ledger import schema
 from eventmill.ledger.campaigns import input_from, locked, settle
 from eventmill.ledger.database import Database, read_spans_of_block, replace_spans
 from eventmill.ledger.holding import note_gone
 from eventmill.ledger.journal import write_journal
 from eventmill.ledger.twins import drop_block, leave_to_twin, owner_of, read_block, twin_of
-from eventmill.model import CampaignRecord, Incident, Input, Span
-from eventmill.policy import FailureLimits, after_loss
-from eventmill.states import State
+from eventmill.rules import cutting
+from eventmill.rules.retries import FailureLimits, after_loss
 
 EXTENDED = "extended"
 """Kind of journal lines: a lease that had ended was extended, because nobody had looked."""

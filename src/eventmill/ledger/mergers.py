@@ -7,12 +7,12 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 
+from eventmill.core.model import CommittedOutput, EventRange, Merge, MergeLease, Merger, Outcome
 from eventmill.ledger import schema
 from eventmill.ledger.campaigns import input_from, locked
 from eventmill.ledger.database import Database
 from eventmill.ledger.journal import write_journal
 from eventmill.ledger.merges import read_merge
-from eventmill.model import CommittedOutput, EventRange, Merge, MergeLease, Merger, Outcome
 
 MERGER_LOST = "merger lost"
 """Kind of journal lines: a merge was claimed, and nothing more was heard."""

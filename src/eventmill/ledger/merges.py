@@ -8,16 +8,16 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from eventmill.core.keys import merged_name
+from eventmill.core.model import MergedOutput, MergeGroup, MergeLease, Outcome, Span
+from eventmill.core.partition import coalesce
+from eventmill.core.states import State
 from eventmill.errors import LedgerError
-from eventmill.grouping import Piece, due_by_bytes, due_by_events
 from eventmill.ledger import schema
 from eventmill.ledger.campaigns import locked, open_again, settle
 from eventmill.ledger.database import Database, read_spans, replace_spans
 from eventmill.ledger.journal import write_journal
-from eventmill.model import MergedOutput, MergeGroup, MergeLease, Outcome, Span
-from eventmill.object_keys import merged_name
-from eventmill.partition import coalesce
-from eventmill.states import State
+from eventmill.rules.merge_groups import Piece, due_by_bytes, due_by_events
 
 
 class MergeVerbs(Database):

@@ -7,13 +7,23 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from eventmill.core.model import (
+    CommittedOutput,
+    Counts,
+    EventRange,
+    FailedRun,
+    Holder,
+    Incident,
+    Input,
+    LossRate,
+    Span,
+)
+from eventmill.core.partition import coverage
+from eventmill.core.states import State
 from eventmill.errors import PartitionBroken
 from eventmill.ledger import schema
 from eventmill.ledger.campaigns import BROKEN, NOTHING_LEFT, TARGET_REACHED, read_counts, read_inputs
 from eventmill.ledger.database import Database, read_spans
-from eventmill.model import CommittedOutput, Counts, EventRange, FailedRun, Holder, Incident, Input, LossRate, Span
-from eventmill.partition import coverage
-from eventmill.states import State
 
 
 class Readings(Database):

@@ -7,11 +7,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from eventmill.core.model import Leadership, Sample, Used
 from eventmill.ledger import schema
 from eventmill.ledger.campaigns import campaign_by, read_counts
 from eventmill.ledger.database import Database
 from eventmill.ledger.holding import living
-from eventmill.model import Leadership, Sample, Used
 
 MOST = 240
 """Rows of one campaign. Beyond, every second one goes: counts add up, so only resolution is lost."""

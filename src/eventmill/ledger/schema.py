@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from sqlalchemy.types import TypeDecorator
 
 from eventmill import text
-from eventmill.model import Wanted
-from eventmill.states import State
+from eventmill.core.model import Wanted
+from eventmill.core.states import State
 
 VERSION = 3
 """Raised with every change of these tables that statements see; a ledger of another version is refused by name."""

@@ -7,15 +7,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from eventmill import cutting
+from eventmill.core.model import Block, CampaignRecord, EventRange, Input, Leadership, Leased, Span, Wanted
+from eventmill.core.states import State
 from eventmill.ledger import schema
 from eventmill.ledger.campaigns import input_from, locked, settle
 from eventmill.ledger.database import read_spans_of_block
 from eventmill.ledger.leases import LeaseVerbs
 from eventmill.ledger.losses import in_flight
 from eventmill.ledger.twins import read_block
-from eventmill.model import Block, CampaignRecord, EventRange, Input, Leadership, Leased, Span, Wanted
-from eventmill.states import State
+from eventmill.rules import cutting
 
 
 class TailVerbs(LeaseVerbs):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eventmill.model import EventRange, FailureKind, FormatSpec
+from eventmill.core.model import EventRange, FailureKind, FormatSpec
 
 if TYPE_CHECKING:
     import numpy as np

@@ -24,8 +24,8 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
+from eventmill.core.model import FailureKind
 from eventmill.errors import CampaignError, PayloadError
-from eventmill.model import FailureKind
 from eventmill.payloads.calls import Answer, Imports, RangeCall, RangeResult, Refusal, SetUp, Where
 from eventmill.payloads.importing import import_from
 from eventmill.payloads.keeper import POLITE, fork_payload, go_on_at, hear_nothing

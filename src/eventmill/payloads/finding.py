@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
+from eventmill.core.model import PayloadCode
 from eventmill.errors import PayloadError
-from eventmill.model import PayloadCode
 from eventmill.payloads import bundling
 from eventmill.payloads.imports import needed
 

@@ -8,8 +8,8 @@ import traceback
 from pathlib import Path
 
 from eventmill import text
+from eventmill.core.model import FailureKind
 from eventmill.errors import CampaignError, PayloadError
-from eventmill.model import FailureKind
 from eventmill.payloads.calls import Refusal
 
 _OURS = str(Path(__file__).parent)

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from eventmill.payloads.bundling import DIGEST_CHARACTERS
-from eventmill.payloads.scratch import told_clearly
+from eventmill.runtime.scratch import told_clearly
 
 OLD_SECONDS = 7 * 86_400
 """Code that nobody has asked for in so long is removed; whoever wants it again is sent it again."""

@@ -14,8 +14,8 @@ from functools import cache, lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Protocol, TypeVar
 
+from eventmill.core.model import Layout, NewInput, SourceSpec
 from eventmill.errors import InputError
-from eventmill.model import Layout, NewInput, SourceSpec
 from eventmill.sources.addresses import is_local, local_path, object_of
 from eventmill.sources.files import FileSource, input_identity
 from eventmill.sources.generated import generated_urls, open_generated

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from eventmill.durable import open_regular
+from eventmill.core.model import Layout
 from eventmill.errors import InputError
-from eventmill.model import Layout
+from eventmill.runtime.durable_files import open_regular
 from eventmill.sources.addresses import is_local, local_path
 from eventmill.sources.places import place
 from eventmill.sources.remote import RemoteFile

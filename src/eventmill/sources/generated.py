@@ -8,8 +8,8 @@ import re
 import numpy as np
 import numpy.typing as npt
 
+from eventmill.core.model import Layout, SourceSpec
 from eventmill.errors import InputError
-from eventmill.model import Layout, SourceSpec
 from eventmill.sources.files import check_bounds
 
 _URL = re.compile(r"generated:(\d{1,18})-(\d{1,18})")

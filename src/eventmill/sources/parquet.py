@@ -10,11 +10,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from eventmill.core.model import SourceSpec
 from eventmill.errors import InputError
 from eventmill.formats.columns import plain_type
 from eventmill.formats.schemas import type_name
 from eventmill.layouts import alike
-from eventmill.model import SourceSpec
 from eventmill.sources.files import Content, FileSource, InputFile, no_column, open_input, some
 from eventmill.sources.folders import check_folders
 from eventmill.sources.int96 import exact, int96_units

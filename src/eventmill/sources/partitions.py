@@ -8,8 +8,8 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 
+from eventmill.core.model import SourceSpec
 from eventmill.errors import InputError
-from eventmill.model import SourceSpec
 from eventmill.sources.addresses import path_of
 
 NULL = "__HIVE_DEFAULT_PARTITION__"

@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+from eventmill.core.model import SourceSpec
 from eventmill.errors import InputError
-from eventmill.model import SourceSpec
 from eventmill.sources.files import Content, no_column, some
 from eventmill.sources.forms import form_words
 from eventmill.sources.lines import one_line

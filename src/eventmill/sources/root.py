@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from types import ModuleType
 from typing import Any, BinaryIO
 
+from eventmill.core.model import SourceSpec
 from eventmill.errors import InputError
-from eventmill.model import SourceSpec
 from eventmill.sources.branches import Branches, Group, Leaf
 from eventmill.sources.files import Content, FileSource, open_input, some
 from eventmill.sources.lines import one_line

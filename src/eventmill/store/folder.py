@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from eventmill.durable import (
+from eventmill.errors import CorruptOutput, StoreError
+from eventmill.runtime.durable_files import (
     files,
     host_prefix,
     making,
@@ -24,7 +25,6 @@ from eventmill.durable import (
     taken,
     temporary,
 )
-from eventmill.errors import CorruptOutput, StoreError
 from eventmill.store.contract import COPY_BYTES, Stored, check_key
 
 ROOM_BYTES = 16 * 1024**2

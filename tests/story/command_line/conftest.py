@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 import yaml
 
-from eventmill.campaign import Campaign, read_campaign
 from eventmill.cli import main
+from eventmill.config.campaign_spec import Campaign, read_campaign
 from eventmill.coordinator import Coordinator
-from eventmill.holders import this_process
+from eventmill.core.model import Block
 from eventmill.merger import run_merge
 from eventmill.merging import begin_due
-from eventmill.model import Block
 from eventmill.opening import Opened, open_campaign, register, split
+from eventmill.runtime.process_id import this_process
 from eventmill.worker import run_block
 
 PAYLOAD = """\

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from eventmill.campaign import read_campaign
+from eventmill.config.campaign_spec import read_campaign
+from eventmill.core.model import Directive, Wanted
 from eventmill.errors import CampaignRests
-from eventmill.holders import this_process
-from eventmill.model import Directive, Wanted
 from eventmill.opening import open_campaign, store_of
+from eventmill.runtime.process_id import this_process
 from eventmill.store_mark import check_store_is_free
 from tests.story.command_line.conftest import CommandLine, Mill, write_campaign
 

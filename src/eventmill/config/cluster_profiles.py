@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from eventmill.campaign import Cluster
+from eventmill.config.campaign_spec import Cluster
+from eventmill.config.yaml_file import YamlError, read_yaml
 from eventmill.errors import ClusterError
-from eventmill.yaml_file import YamlError, read_yaml
 
 FOLDER = Path("deployments/clusters")
 """Where a project keeps its own profiles; those that come with Eventmill are found without it."""

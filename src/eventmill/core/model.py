@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from eventmill.states import State
+from eventmill.core.states import State
 
 
 @dataclass(frozen=True, slots=True, order=True)

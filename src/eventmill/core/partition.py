@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from eventmill.core.model import EventRange, Span
+from eventmill.core.states import State, check_move
 from eventmill.errors import PartitionBroken
-from eventmill.model import EventRange, Span
-from eventmill.states import State, check_move
 
 
 def in_order(spans: Iterable[Span]) -> list[Span]:

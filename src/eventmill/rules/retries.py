@@ -18,9 +18,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from eventmill.core.model import Counts, FailedRun, FailureKind, FailureReport, Span
+from eventmill.core.states import State
 from eventmill.errors import IllegalMove
-from eventmill.model import Counts, FailedRun, FailureKind, FailureReport, Span
-from eventmill.states import State
 
 ABANDONED_ALLOWED = 10
 """So many abandoned events stop no campaign, however small it is."""

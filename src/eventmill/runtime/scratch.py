@@ -20,9 +20,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from eventmill.durable import open_regular
+from eventmill.core.model import FailureKind, FailureReport
 from eventmill.errors import PayloadError, ScratchError
-from eventmill.model import FailureKind, FailureReport
+from eventmill.runtime.durable_files import open_regular
 from eventmill.text import words_of
 
 _MEMORY = Path("/dev/shm")

@@ -6,7 +6,7 @@ import json
 import os
 from datetime import datetime
 
-from eventmill.notices.notice import Notice, ask
+from eventmill.runtime.preemption.notice import Notice, ask
 
 BASE = "AWS_EC2_METADATA_SERVICE_ENDPOINT"
 """What AWS's own tools read, too."""

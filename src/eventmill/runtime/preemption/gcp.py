@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime, timedelta
 
-from eventmill.notices.notice import Notice, ask
+from eventmill.runtime.preemption.notice import Notice, ask
 
 HOST = "GCE_METADATA_HOST"
 """What Google's own libraries read, too: a host, with a port if need be."""

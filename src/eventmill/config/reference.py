@@ -9,7 +9,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from eventmill.campaign import Campaign
+from eventmill.config.campaign_spec import Campaign
 
 
 def describe_keys() -> str:

@@ -7,7 +7,7 @@ import os
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from eventmill.notices.notice import Notice, ask
+from eventmill.runtime.preemption.notice import Notice, ask
 
 BASE = "EVENTMILL_AZURE_METADATA"
 """Another address than the link-local one."""

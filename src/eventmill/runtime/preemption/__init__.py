@@ -16,13 +16,13 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
 from eventmill.errors import ClusterError
-from eventmill.notices.notice import Notice
+from eventmill.runtime.preemption.notice import Notice
 
 __all__ = ["Notice", "notice_names", "open_notices", "watch"]
 
 GROUP = "eventmill.notices"
 
-BUILT_IN = {name: f"eventmill.notices.{name}:look" for name in ("aws", "azure", "gcp")}
+BUILT_IN = {name: f"eventmill.runtime.preemption.{name}:look" for name in ("aws", "azure", "gcp")}
 
 LOOK_SECONDS = 5.0
 """AWS advises this (EC2 user guide, 'Spot Instance interruption notices'); it gives two minutes, others 30 s."""

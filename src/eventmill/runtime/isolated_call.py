@@ -1,6 +1,6 @@
 """A function called in a process of its own, so that what ends that process ends nothing else, and is seen.
 
-`python -m eventmill.apart` is that process. It ends with the one that started it.
+`python -m eventmill.runtime.isolated_call` is that process. It ends with the one that started it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def run_apart(function: Callable[..., Result], *arguments: Any) -> Result | Ende
 
     Function, arguments and result travel as pickles; the function is found there by its name.
     """
-    command = [sys.executable, "-P", "-m", "eventmill.apart"]
+    command = [sys.executable, "-P", "-m", "eventmill.runtime.isolated_call"]
     order = pickle.dumps(sys.path) + pickle.dumps((function, arguments))
     # Its output is the answer; what libraries print goes nowhere.
     process = subprocess.Popen(

@@ -19,12 +19,12 @@ from pydantic import (
 )
 
 from eventmill.access import holds_secret
+from eventmill.config.yaml_file import YamlError, read_yaml
+from eventmill.core.model import FormatSpec, Rules
+from eventmill.core.units import Duration, Fraction, Size, parse_bytes
 from eventmill.errors import CampaignError
 from eventmill.formats import BUILT_IN, format_names, open_format
-from eventmill.model import FormatSpec, Rules
-from eventmill.notices import notice_names
-from eventmill.quantities import Duration, Fraction, Size, parse_bytes
-from eventmill.yaml_file import YamlError, read_yaml
+from eventmill.runtime.preemption import notice_names
 
 
 def _no_zero_byte(place: str) -> str:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from eventmill.model import MergeGroup
-from eventmill.states import State
+from eventmill.core.model import MergeGroup
+from eventmill.core.states import State
 
 
 @dataclass(frozen=True, slots=True)
