@@ -9,9 +9,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from eventmill.campaign.coordinator import Coordinator
+from eventmill.campaign.opening import open_campaign, register, split
 from eventmill.config.campaign_spec import parse_campaign
-from eventmill.coordinator import Coordinator
-from eventmill.opening import open_campaign, register, split
 from tests.story.billion import peak_bytes
 
 INPUTS = 1000

@@ -12,12 +12,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from eventmill.campaign.coordinator import Coordinator
+from eventmill.campaign.opening import open_campaign, register, split
 from eventmill.config.campaign_spec import parse_campaign
-from eventmill.coordinator import Coordinator
-from eventmill.opening import open_campaign, register, split
 from eventmill.payloads.pool import stop_all
 from eventmill.runtime.process_id import this_process
-from eventmill.worker import run_block
+from eventmill.work.block import run_block
 from tests.web import serve_web
 
 LATENCY_SECONDS = 0.1

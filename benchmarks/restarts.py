@@ -21,7 +21,8 @@ import httpx
 import sqlalchemy as sa
 
 from eventmill.flows.server import api_server
-from eventmill.ledger import Ledger, schema
+from eventmill.ledger import Ledger
+from eventmill.ledger.database import schema
 from tests.chaos.conftest import Run
 from tests.chaos.elsewhere import Elsewhere
 

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from eventmill.drill.telling import one_line
+from eventmill.drill.render import one_line
 from eventmill.drill.verdict import Verdict, middle
 
 FIGURES = Path(__file__).parent / "soak.json"

@@ -13,9 +13,9 @@ from typing import Self
 
 from prefect.events import emit_event
 
+from eventmill.campaign.merge_queue import LOOK_SECONDS, Losses, is_due, is_under_way
+from eventmill.campaign.opening import Opened
 from eventmill.errors import MergesWait
-from eventmill.merging import LOOK_SECONDS, Losses, is_due, is_under_way
-from eventmill.opening import Opened
 
 MERGES_DUE = "eventmill.merges-due"
 TARGET_REACHED = "eventmill.target-reached"

@@ -15,14 +15,14 @@ import distributed
 from dask.base import annotate
 from prefect_dask.task_runners import DaskTaskRunner
 
-from eventmill.coordinator import Coordinator
+from eventmill.campaign.coordinator import Coordinator
+from eventmill.campaign.merge_queue import LOOK_SECONDS, Losses, is_due, waits_for_a_merger
 from eventmill.errors import CorruptOutput, PrefectAway, StoreError
 from eventmill.flows.cluster import start_cluster
 from eventmill.flows.encryption import same_cluster
 from eventmill.flows.merge import merge
 from eventmill.flows.reaching import NO_ANSWER, is_no_answer
 from eventmill.flows.silent import Silent
-from eventmill.merging import LOOK_SECONDS, Losses, is_due, waits_for_a_merger
 
 AHEAD_OF_BLOCKS = 10
 """Dask priority: a merge goes before blocks that wait."""

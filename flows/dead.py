@@ -27,7 +27,7 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Crashed
 
-from eventmill.coordinator import Coordinator
+from eventmill.campaign.coordinator import Coordinator
 from eventmill.core.model import CampaignRecord
 from eventmill.flows.reaching import if_it_answers
 from eventmill.ledger import Ledger

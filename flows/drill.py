@@ -11,17 +11,17 @@ from typing import Any, Self
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
-from eventmill.drill.deeds import Saboteur
-from eventmill.drill.known import LEASE_SECONDS, Size, known_campaign
-from eventmill.drill.script import write_script
-from eventmill.drill.telling import markdown, one_line
+from eventmill.campaign.opening import open_campaign
+from eventmill.drill.known_campaign import LEASE_SECONDS, Size, known_campaign
+from eventmill.drill.render import markdown, one_line
+from eventmill.drill.saboteur import Saboteur
+from eventmill.drill.schedule import write_script
 from eventmill.drill.verdict import as_data, judge
 from eventmill.errors import DrillFailed
 from eventmill.flows.ending import fails_in_one_line
 from eventmill.flows.hands import OnDask
 from eventmill.flows.process import process
 from eventmill.flows.progress import artifact_key
-from eventmill.opening import open_campaign
 
 LOOK_SECONDS = 0.1
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from prefect import flow, get_run_logger
 
+from eventmill.campaign.garbage import collect
+from eventmill.campaign.opening import store_of
 from eventmill.errors import EventmillError
 from eventmill.flows.ending import fails_in_one_line
 from eventmill.ledger import open_ledger
-from eventmill.opening import store_of
-from eventmill.tidying import collect
 
 
 @flow(name="gc", flow_run_name="gc", validate_parameters=False)

@@ -9,7 +9,7 @@ from typing import Any
 
 import distributed
 
-from eventmill.drill.hands import OnThisHost
+from eventmill.drill.signals import OnThisHost
 from eventmill.flows.cluster import running_cluster
 from eventmill.flows.members import METRIC
 from eventmill.runtime.process_id import parse_holder

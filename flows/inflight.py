@@ -17,7 +17,7 @@ from prefect.exceptions import PrefectHTTPStatusError
 from prefect.states import Crashed
 from prefect_dask.task_runners import DaskTaskRunner, PrefectDaskFuture
 
-from eventmill.coordinator import Coordinator
+from eventmill.campaign.coordinator import Coordinator
 from eventmill.core.model import Block
 from eventmill.errors import ClusterError, LedgerError, PrefectAway
 from eventmill.flows.beside import PREFECT_PATIENCE_SECONDS

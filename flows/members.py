@@ -18,7 +18,7 @@ import distributed
 from dask.base import annotate
 from prefect_dask.task_runners import DaskTaskRunner
 
-from eventmill.coordinator import Coordinator
+from eventmill.campaign.coordinator import Coordinator
 from eventmill.flows.frozen import Frozen
 from eventmill.flows.replacing import replace_silent
 from eventmill.rules.silence import Hearing

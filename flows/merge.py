@@ -11,10 +11,10 @@ from typing import Any
 from prefect import flow, get_run_logger, unmapped
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from eventmill.finishing import finish_if_done
+from eventmill.campaign.finish import finish_if_done
+from eventmill.campaign.merge_queue import begin_due
+from eventmill.campaign.opening import recall
 from eventmill.flows.ending import fails_in_one_line
-from eventmill.merging import begin_due
-from eventmill.opening import recall
 from eventmill.tasks.merge import merge_group
 
 ROUNDS = 3

@@ -11,7 +11,7 @@ import threading
 import dask
 import distributed
 
-from eventmill.payloads.spares import start_spares
+from eventmill.payloads.standby import start_spares
 
 # The first one imports while we do.
 _first = threading.Thread(target=start_spares, args=(1,))

@@ -12,8 +12,9 @@ from prefect import flow
 from prefect.runtime import flow_run
 from prefect_dask.task_runners import DaskTaskRunner, PrefectDaskFuture
 
+from eventmill.campaign.coordinator import Coordinator
+from eventmill.campaign.opening import Changed, open_campaign, register
 from eventmill.config.campaign_spec import Campaign, take_campaign
-from eventmill.coordinator import Coordinator
 from eventmill.core.model import NewInput
 from eventmill.errors import CampaignRests, EventmillError
 from eventmill.flows.announcing import MergeElsewhere
@@ -28,7 +29,6 @@ from eventmill.flows.progress import Progress, show_result
 from eventmill.flows.slots import Slots
 from eventmill.flows.warming import warm_workers
 from eventmill.flows.wishes import Wishes
-from eventmill.opening import Changed, open_campaign, register
 from eventmill.runtime.interrupts import check_interrupted, take_them_again
 from eventmill.runtime.scratch import open_scratch
 from eventmill.tasks.split import split_inputs

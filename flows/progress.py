@@ -15,13 +15,13 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 
-from eventmill.coordinator import Coordinator
+from eventmill.campaign.coordinator import Coordinator
+from eventmill.campaign.opening import Opened, store_of
 from eventmill.core.model import Counts
 from eventmill.flows.reaching import if_it_answers
-from eventmill.opening import Opened, store_of
-from eventmill.picture import picture_key
-from eventmill.report import report
-from eventmill.reporting import markdown, report_key
+from eventmill.reports.histogram_plot import picture_key
+from eventmill.reports.render import markdown, report_key
+from eventmill.reports.report import report
 from eventmill.store import Store
 
 SHOW_SECONDS = 5.0

@@ -15,15 +15,15 @@ from prefect.client.schemas.objects import StateType
 from prefect.deployments import run_deployment
 from prefect.exceptions import CancelledRun, ObjectNotFound
 
+from eventmill.campaign.garbage import take_back
+from eventmill.campaign.opening import Changed, Opened, recall
+from eventmill.campaign.recovery import Need, need_of
 from eventmill.errors import EventmillError
 from eventmill.flows.dead import bury_dead, place_of
 from eventmill.flows.ending import fails_in_one_line
 from eventmill.flows.merge import merge
 from eventmill.flows.process import process
 from eventmill.ledger import open_ledger
-from eventmill.opening import Changed, Opened, recall
-from eventmill.rescuing import Need, need_of
-from eventmill.tidying import take_back
 
 DEPLOYMENT = "process/process"
 

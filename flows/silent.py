@@ -11,10 +11,10 @@ from typing import Any
 
 from prefect_dask.task_runners import DaskTaskRunner
 
+from eventmill.campaign.merge_queue import LOOK_SECONDS
+from eventmill.campaign.opening import Opened
 from eventmill.flows.members import METRIC
 from eventmill.flows.replacing import restart
-from eventmill.merging import LOOK_SECONDS
-from eventmill.opening import Opened
 
 PATIENCE_SECONDS = 30.0
 """After the end of a lease: a machine that slept wakes, and its worker renews before anybody gives it up."""

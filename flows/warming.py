@@ -10,7 +10,7 @@ import distributed
 from prefect_dask.task_runners import DaskTaskRunner
 
 from eventmill.core.model import WorkOrder
-from eventmill.worker import warm_up
+from eventmill.work.block import warm_up
 
 
 class WarmsUp(distributed.WorkerPlugin):

@@ -18,7 +18,7 @@ from prefect.exceptions import Pause
 from prefect.runtime import flow_run
 from prefect.states import Cancelled
 
-from eventmill.coordinator import Coordinator
+from eventmill.campaign.coordinator import Coordinator
 from eventmill.core.model import Wanted
 from eventmill.flows.reaching import if_it_answers
 from eventmill.runtime.interrupts import check_interrupted

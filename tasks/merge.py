@@ -6,8 +6,8 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from eventmill.core.model import WorkOrder
-from eventmill.merger import run_merge
 from eventmill.runtime.process_id import this_process
+from eventmill.work.merge import run_merge
 
 
 @task(name="merge", cache_policy=NO_CACHE, persist_result=False)

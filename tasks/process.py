@@ -8,7 +8,7 @@ from prefect.cache_policies import NO_CACHE
 from eventmill.core.model import BlockReport, WorkOrder
 from eventmill.runtime.process_id import this_process
 from eventmill.tasks.certificates import read_certificates_once
-from eventmill.worker import run_block
+from eventmill.work.block import run_block
 
 read_certificates_once()
 

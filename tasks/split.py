@@ -5,8 +5,8 @@ from __future__ import annotations
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from eventmill.campaign.opening import split
 from eventmill.core.model import NewInput, SourceSpec
-from eventmill.opening import split
 
 Learned = tuple[tuple[NewInput, ...], tuple[str, ...]]
 

@@ -75,7 +75,7 @@ def _is_ledger(ledger: Ledger) -> bool:
 @pytest.fixture
 def long_lead(monkeypatch: pytest.MonkeyPatch) -> None:
     """A lead lasts for an hour though nobody renews it: on a busy machine a test may outlast a real one."""
-    monkeypatch.setattr("eventmill.ledger.campaigns.LEADER_SECONDS", 3600.0)
+    monkeypatch.setattr("eventmill.ledger.commands.campaigns.LEADER_SECONDS", 3600.0)
 
 
 @pytest.fixture(scope="session")

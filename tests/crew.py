@@ -11,13 +11,13 @@ from typing import Any, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from eventmill.audit import Audit, audit
+from eventmill.campaign.audit import Audit, audit
+from eventmill.campaign.coordinator import Coordinator
+from eventmill.campaign.merge_queue import begin_due
+from eventmill.campaign.opening import Changed, open_campaign, register, split
 from eventmill.config.campaign_spec import Campaign
-from eventmill.coordinator import Coordinator
 from eventmill.core.model import Counts, Incident
 from eventmill.errors import EventmillError
-from eventmill.merging import begin_due
-from eventmill.opening import Changed, open_campaign, register, split
 from eventmill.runtime.process_id import parse_holder
 from eventmill.store import open_store
 from tests.crew_worker import Task, Worker, run_block, run_merge

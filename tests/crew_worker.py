@@ -13,10 +13,10 @@ from typing import Any
 import psutil
 
 from eventmill.core.model import WorkOrder
-from eventmill.merger import run_merge
 from eventmill.payloads.pool import stop_all
 from eventmill.runtime.process_id import this_process
-from eventmill.worker import run_block
+from eventmill.work.block import run_block
+from eventmill.work.merge import run_merge
 
 __all__ = ["Task", "Worker", "run_block", "run_merge"]
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eventmill.core.model import Counts
-from eventmill.drill.deeds import Saboteur
-from eventmill.drill.hands import OnThisHost
-from eventmill.drill.known import Size, known_campaign
-from eventmill.drill.script import write_script
+from eventmill.drill.known_campaign import Size, known_campaign
+from eventmill.drill.saboteur import Saboteur
+from eventmill.drill.schedule import write_script
+from eventmill.drill.signals import OnThisHost
 from eventmill.drill.verdict import Verdict, judge
 from eventmill.runtime.process_id import parse_holder
 from tests.crew import Crew

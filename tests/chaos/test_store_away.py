@@ -10,8 +10,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from eventmill.campaign.opening import store_of
 from eventmill.errors import StoreError
-from eventmill.opening import store_of
 from tests.crew import Crew
 from tests.servers import Rclone, environment
 from tests.story.conftest import new_campaign

@@ -18,11 +18,11 @@ import pytest
 
 from eventmill.core.model import EventRange, FailureReport
 from eventmill.formats.schemas import schema_to_bytes
-from eventmill.payloads.bundling import unpack
+from eventmill.payloads.bundles import unpack
 from eventmill.payloads.calls import PayloadEntry, RangeCall, RangeResult
-from eventmill.payloads.finding import find_payload
-from eventmill.payloads.unpacking import put_code
-from eventmill.payloads.warm import WarmPayload
+from eventmill.payloads.locate import find_payload
+from eventmill.payloads.runner import WarmPayload
+from eventmill.payloads.unpack import put_code
 from eventmill.runtime.scratch import stage
 
 LAB = """

@@ -14,12 +14,12 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from eventmill import access
+from eventmill.campaign.opening import locate
 from eventmill.core.model import SourceSpec
 from eventmill.errors import InputError
-from eventmill.opening import locate
 from eventmill.sources import find_inputs, object_of, open_source, partition_types
 from eventmill.sources.addresses import canonical, path_of
-from eventmill.sources.naming import told_format
+from eventmill.sources.patterns import told_format
 from tests.servers import S3Server, environment
 
 ODD = "ab.?#%[]*!~@ =é+&:;,'\\"

@@ -8,9 +8,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventmill.drill.known import RANGES, Size, known_campaign
+from eventmill.drill.known_campaign import RANGES, Size, known_campaign
 from eventmill.drill.payload import Known, check_values, events_begun
-from eventmill.drill.script import EARLIEST, LATEST, DeedKind, write_script
+from eventmill.drill.schedule import EARLIEST, LATEST, DeedKind, write_script
 
 
 @given(st.integers(0, 2**32), st.integers(0, 40), st.floats(0.1, 100))

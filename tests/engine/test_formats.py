@@ -28,8 +28,8 @@ from eventmill.config.campaign_spec import Output
 from eventmill.core.model import FormatSpec
 from eventmill.errors import CampaignError, CorruptOutput, PayloadError, StoreError
 from eventmill.formats import Contents, Format, Part, Written, _added, format_names, open_format
-from eventmill.formats.parts import fetched
-from eventmill.histograms import read_histograms
+from eventmill.formats.histograms import read_histograms
+from eventmill.formats.range_outputs import fetched
 
 EVENTS = 60
 

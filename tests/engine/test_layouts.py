@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from eventmill.core.model import Layout, NewInput, SeenLayout, SourceSpec
 from eventmill.formats.schemas import type_name
-from eventmill.layouts import alike, disagreement, fingerprint, layouts_of, unreadable_columns, wider
 from eventmill.ledger import Ledger
 from eventmill.sources import look
+from eventmill.sources.layouts import alike, disagreement, fingerprint, layouts_of, unreadable_columns, wider
 from tests.conftest import new_campaign
 
 

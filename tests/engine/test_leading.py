@@ -10,12 +10,13 @@ from datetime import datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
-from eventmill import leading as module
+from eventmill.campaign import leadership as module
+from eventmill.campaign.leadership import leading
 from eventmill.core.model import CampaignRecord
 from eventmill.errors import CampaignLed
-from eventmill.leading import leading
-from eventmill.ledger import Ledger, schema
-from eventmill.ledger.campaigns import LEADER_SECONDS
+from eventmill.ledger import Ledger
+from eventmill.ledger.commands.campaigns import LEADER_SECONDS
+from eventmill.ledger.database import schema
 from eventmill.runtime.process_id import this_process
 from tests.conftest import SettableClock
 

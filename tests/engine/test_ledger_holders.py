@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from eventmill.core.model import Block, CampaignRecord, Claim, EventRange, Leadership, Outcome
 from eventmill.ledger import Ledger
-from eventmill.ledger.leases import MOST_REFUSALS
+from eventmill.ledger.commands.leases import MOST_REFUSALS
 from tests.conftest import SettableClock
 from tests.engine.deeds import NOT_SET_UP, SAID_NO, begin, commit, layout, lead
 

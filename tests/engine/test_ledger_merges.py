@@ -13,7 +13,7 @@ from eventmill.core.model import CampaignRecord, EventRange, Merge, MergeLease, 
 from eventmill.core.states import State
 from eventmill.errors import LedgerError
 from eventmill.ledger import Ledger
-from eventmill.ledger.mergers import MERGER_LOST
+from eventmill.ledger.commands.merge_leases import MERGER_LOST
 from tests.conftest import SettableClock
 from tests.engine.deeds import DIGEST, SAID_NO, begin, commit, finish, layout, lead, output
 

@@ -16,7 +16,8 @@ import sqlalchemy as sa
 
 from eventmill.core.model import CampaignRecord
 from eventmill.errors import LedgerError
-from eventmill.ledger import Ledger, create_ledger, database, open_ledger, shared_ledger
+from eventmill.ledger import Ledger, create_ledger, open_ledger, shared_ledger
+from eventmill.ledger.database import transactions
 from tests.conftest import new_campaign
 
 Opened = Callable[..., CampaignRecord]
@@ -162,8 +163,8 @@ def test_a_ledger_of_another_version_is_refused_by_name(tmp_path: Path) -> None:
 
 def test_a_network_filesystem_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where SQLite's locks do not hold there is no ledger; the filesystem under it is named."""
-    kind = database.filesystem_kind(tmp_path)
-    monkeypatch.setattr(database, "NETWORK_FILESYSTEMS", frozenset([kind]))
+    kind = transactions.filesystem_kind(tmp_path)
+    monkeypatch.setattr(transactions, "NETWORK_FILESYSTEMS", frozenset([kind]))
     with pytest.raises(LedgerError, match=f"is on {kind}.*put the ledger on a local disk"):
         create_ledger(str(tmp_path / "ledger.sqlite"))
     assert list(tmp_path.iterdir()) == []
@@ -171,8 +172,8 @@ def test_a_network_filesystem_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_the_network_filesystems_are_known_by_name() -> None:
     """The usual ones on clusters are in the list, local ones are not."""
-    assert {"nfs", "nfs4", "lustre", "gpfs", "cifs", "ceph", "fuse.sshfs"} <= database.NETWORK_FILESYSTEMS
-    assert not {"ext4", "xfs", "btrfs", "tmpfs", "overlay", ""} & database.NETWORK_FILESYSTEMS
+    assert {"nfs", "nfs4", "lustre", "gpfs", "cifs", "ceph", "fuse.sshfs"} <= transactions.NETWORK_FILESYSTEMS
+    assert not {"ext4", "xfs", "btrfs", "tmpfs", "overlay", ""} & transactions.NETWORK_FILESYSTEMS
 
 
 def test_a_ledger_that_may_not_be_written_is_named(nobody: Path) -> None:

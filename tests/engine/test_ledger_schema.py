@@ -12,7 +12,8 @@ from sqlalchemy.exc import IntegrityError
 
 from eventmill.core.model import CampaignRecord
 from eventmill.core.states import State
-from eventmill.ledger import Ledger, schema
+from eventmill.ledger import Ledger
+from eventmill.ledger.database import schema
 from tests.engine.deeds import begin, commit, lead
 
 Opened = Callable[..., CampaignRecord]

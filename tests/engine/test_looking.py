@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from eventmill.looking import forget, is_suspect, looking
+from eventmill.campaign.crashing_inputs import forget, is_suspect, looking
 
 LOOK = """
     import ctypes

@@ -11,7 +11,7 @@ import pytest
 
 from eventmill.errors import CorruptOutput, StoreError
 from eventmill.formats import Contents
-from eventmill.formats.columns import plain_schema
+from eventmill.formats.arrow_ranges import plain_schema
 from eventmill.formats.parquet import ROW_GROUP_ROWS, ParquetFormat, write_merged
 from tests.engine.parquet_parts import digest, muons, part, parts_of, stored
 

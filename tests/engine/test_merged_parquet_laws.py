@@ -14,9 +14,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from eventmill.formats.columns import BATCH_BYTES
+from eventmill.formats.arrow_ranges import BATCH_BYTES
 from eventmill.formats.parquet import ROW_GROUP_BYTES, ROW_GROUP_ROWS, write_merged
-from eventmill.formats.parts import IN_MEMORY_BYTES
+from eventmill.formats.range_outputs import IN_MEMORY_BYTES
 from tests.engine.parquet_parts import digest, muons, parts_of, stored
 
 LARGE = muons(2 * ROW_GROUP_ROWS + 1000)

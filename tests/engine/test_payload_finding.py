@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from eventmill.core.model import PayloadCode
 from eventmill.errors import PayloadError
-from eventmill.payloads import bundling
-from eventmill.payloads.finding import check_installed, find_payload
-from eventmill.payloads.unpacking import put_code
+from eventmill.payloads import bundles
+from eventmill.payloads.locate import check_installed, find_payload
+from eventmill.payloads.unpack import put_code
 
 
 def _write(folder: Path, files: dict[str, str]) -> None:
@@ -49,7 +49,7 @@ def home(tmp_path: Path) -> Path:
 
 def _names(code: PayloadCode, folder: Path) -> list[str]:
     assert code.bundle is not None
-    files = bundling.unpack(code.bundle, entry=code.entry, digest=code.digest)
+    files = bundles.unpack(code.bundle, entry=code.entry, digest=code.digest)
     there = put_code(files, code.digest, folder)
     return sorted(path.relative_to(there).as_posix() for path in there.rglob("*") if path.is_file())
 
@@ -90,7 +90,7 @@ FILES = st.dictionaries(st.sampled_from("ab"), st.binary(max_size=3))
 @given(st.lists(st.tuples(FILES, st.sampled_from(["a:b", "a:c"]))))
 def test_code_is_its_files_and_its_entry(codes: list[tuple[dict[str, bytes], str]]) -> None:
     """Two codes have one digest exactly if they have the same files under the same names, and the same entry."""
-    assert len({bundling.digest(files, entry=entry) for files, entry in codes}) == len(
+    assert len({bundles.digest(files, entry=entry) for files, entry in codes}) == len(
         {(tuple(sorted(files.items())), entry) for files, entry in codes}
     )
 
@@ -212,9 +212,9 @@ def test_a_damaged_or_foreign_bundle_is_refused(home: Path) -> None:
     for bundle, digest, said in [
         (code.bundle[:-40], code.digest, "damaged"),
         (code.bundle, "0" * 16, "have the digest"),
-        (bundling.pack(outside), bundling.digest(outside, entry=code.entry), "outside"),
+        (bundles.pack(outside), bundles.digest(outside, entry=code.entry), "outside"),
     ]:
         with pytest.raises(PayloadError, match=said):
-            bundling.unpack(bundle, entry=code.entry, digest=digest)
+            bundles.unpack(bundle, entry=code.entry, digest=digest)
     with pytest.raises(PayloadError, match="have the digest"):
-        bundling.unpack(code.bundle, entry="payload:Other", digest=code.digest)
+        bundles.unpack(code.bundle, entry="payload:Other", digest=code.digest)

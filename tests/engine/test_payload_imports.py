@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eventmill.payloads.imports import needed
+from eventmill.payloads.needed_modules import needed
 
 FILES = {
     "payload.py": b"import cuts\nfrom physics.mass import pair\n",

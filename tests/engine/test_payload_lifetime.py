@@ -18,7 +18,7 @@ import pytest
 from eventmill.core.model import FailureKind, FailureReport
 from eventmill.payloads.calls import PayloadEntry
 from eventmill.payloads.keeper import POLITE
-from eventmill.payloads.warm import WarmPayload
+from eventmill.payloads.runner import WarmPayload
 from tests.engine.payload_lab import Bench, make, needs_linux, wait_for_end
 
 pytest_plugins = ["tests.engine.payload_lab"]

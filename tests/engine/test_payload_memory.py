@@ -9,7 +9,7 @@ import pytest
 
 from eventmill.core.model import FailureKind
 from eventmill.payloads.calls import PayloadEntry
-from eventmill.payloads.warm import WarmPayload
+from eventmill.payloads.runner import WarmPayload
 from tests.engine.payload_lab import Bench, needs_linux
 
 pytest_plugins = ["tests.engine.payload_lab"]

@@ -14,7 +14,7 @@ import pytest
 from eventmill.core.model import EventRange
 from eventmill.payloads.calls import PayloadEntry, RangeCall, RangeResult
 from eventmill.payloads.pool import Pool
-from eventmill.payloads.warm import WarmPayload
+from eventmill.payloads.runner import WarmPayload
 from eventmill.runtime.scratch import stage
 
 PAYLOAD = """

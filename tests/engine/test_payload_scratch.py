@@ -17,7 +17,7 @@ import pytest
 
 from eventmill.core.model import FailureKind
 from eventmill.errors import ScratchError
-from eventmill.payloads.unpacking import put_code
+from eventmill.payloads.unpack import put_code
 from eventmill.runtime import scratch as scratch_module
 from eventmill.runtime.scratch import choose_scratch, open_scratch, stage
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from eventmill.payloads import spares
+from eventmill.payloads import standby
 from eventmill.payloads.calls import PayloadEntry
-from eventmill.payloads.warm import WarmPayload
+from eventmill.payloads.runner import WarmPayload
 
 
 @pytest.fixture
@@ -24,22 +24,22 @@ def code(tmp_path: Path) -> PayloadEntry:
 @pytest.fixture(autouse=True)
 def _none_left() -> Iterator[None]:
     yield
-    while spares._spares:
-        spares.take_spare().close(1.0)
+    while standby._spares:
+        standby.take_spare().close(1.0)
 
 
 def test_the_next_payload_is_set_up_in_a_process_that_waits(code: PayloadEntry) -> None:
     """Once; another one starts its own."""
-    spares.start_spares(1)
-    spares.start_spares(1)
-    (waiting,) = spares._spares
+    standby.start_spares(1)
+    standby.start_spares(1)
+    (waiting,) = standby._spares
     first = WarmPayload(code=code, parameters={}, columns=None)
     second = WarmPayload(code=code, parameters={}, columns=None)
     try:
         assert first.start() is None
         assert second.start() is None
         assert first.pid == waiting.pid != second.pid
-        assert not spares._spares
+        assert not standby._spares
     finally:
         first.stop()
         second.stop()
@@ -47,12 +47,12 @@ def test_the_next_payload_is_set_up_in_a_process_that_waits(code: PayloadEntry) 
 
 def test_a_spare_that_died_is_not_taken() -> None:
     """Nobody notices."""
-    spares.start_spares(2)
-    dead = spares._spares[-1]
+    standby.start_spares(2)
+    dead = standby._spares[-1]
     os.kill(dead.pid, signal.SIGKILL)
     while dead.ending() is None:
         pass
-    taken = spares.take_spare()
+    taken = standby.take_spare()
     assert taken.pid != dead.pid
     assert taken.ending() is None
     taken.close(1.0)

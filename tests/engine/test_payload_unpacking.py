@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from eventmill.payloads.unpacking import OLD_SECONDS, put_code
+from eventmill.payloads.unpack import OLD_SECONDS, put_code
 
 FILES = {"payload.py": b"import lib.deep\n", "lib/__init__.py": b"", "lib/deep.py": b"X = 1\n"}
 DIGEST = "0123456789abcdef"

@@ -13,7 +13,7 @@ import pytest
 from eventmill.core.model import FailureKind, FailureReport
 from eventmill.formats.schemas import schema_from_columns, schema_to_bytes
 from eventmill.payloads.calls import PayloadEntry, RangeCall, RangeResult
-from eventmill.payloads.warm import WarmPayload
+from eventmill.payloads.runner import WarmPayload
 from tests.engine.payload_lab import Bench, make
 
 pytest_plugins = ["tests.engine.payload_lab"]

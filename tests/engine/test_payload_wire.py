@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from eventmill.core.model import EventRange, FailureKind, FailureReport
 from eventmill.payloads import process
 from eventmill.payloads.calls import PayloadEntry, RangeCall, RangeResult
-from eventmill.payloads.warm import WarmPayload
+from eventmill.payloads.runner import WarmPayload
 from eventmill.runtime.scratch import stage
 from tests.engine.payload_lab import needs_linux
 

@@ -8,7 +8,7 @@ from typing import Any
 import hist
 import pytest
 
-from eventmill.picture import draw
+from eventmill.reports.histogram_plot import draw
 
 REGULAR = hist.axis.Regular(5, 0, 1, name="x", label="x [GeV]")
 WORDS = hist.axis.StrCategory(["mu", "e"], name="lepton")

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from eventmill.config.campaign_spec import Campaign
 from eventmill.core.model import CampaignRecord, Counts, Incident, Sample, Used
 from eventmill.ledger import Ledger
-from eventmill.ledger.sampling import MOST
-from eventmill.report import Report, as_data, make_report, report
-from eventmill.reporting import POINTS_TO_DRAW, account_rows, draw, facts_of, markdown, report_key
+from eventmill.ledger.commands.samples import MOST
+from eventmill.reports.render import POINTS_TO_DRAW, account_rows, draw, facts_of, markdown, report_key
+from eventmill.reports.report import Report, as_data, make_report, report
 from tests.conftest import SettableClock
 from tests.crew import Crew
 from tests.engine.deeds import begin, commit, lead

@@ -27,7 +27,7 @@ from eventmill.sources import (
     look,
     open_source,
 )
-from eventmill.sources.files import KEPT_BYTES, around
+from eventmill.sources.file_source import KEPT_BYTES, around
 from tests.conftest import SHARED
 from tests.engine.made_inputs import EDGES, EVENTS, plain, write_parquet, write_rntuple, write_root
 from tests.engine.made_inputs import expected as whole_input

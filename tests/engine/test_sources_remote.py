@@ -22,7 +22,7 @@ from eventmill.access.s3 import Bucket
 from eventmill.core.model import SourceSpec
 from eventmill.errors import InputError
 from eventmill.sources import find_inputs, look, open_source
-from eventmill.sources.remote import GAP_BYTES, joined
+from eventmill.sources.remote_file import GAP_BYTES, joined
 from tests.engine.made_inputs import EDGES, EVENTS, WRITERS, expected, plain, write_parquet
 from tests.servers import S3Server, environment
 from tests.web import Web, serve_web

@@ -15,7 +15,7 @@ from eventmill.core.model import CampaignRecord, PayloadCode, Rules
 from eventmill.errors import StoreTaken
 from eventmill.ledger import Ledger, create_ledger
 from eventmill.store import Store
-from eventmill.store_mark import (
+from eventmill.work.store_mark import (
     check_store_is_free,
     check_store_is_ours,
     clear_store,

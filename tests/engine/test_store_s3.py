@@ -15,7 +15,7 @@ import stamina
 from eventmill import access
 from eventmill.access.s3 import Bucket
 from eventmill.errors import StoreError
-from eventmill.store import Store, open_store, s3, s3_parts, s3_reading
+from eventmill.store import Store, open_store, s3, s3_multipart, s3_stream
 from tests.servers import KEY, SECRET, S3Server, environment
 
 MIB = 1 << 20
@@ -33,9 +33,9 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts as small as S3 allows, so that 12 MiB are large."""
     monkeypatch.setattr(s3, "ONE_PUT_BYTES", 6 * MIB)
     monkeypatch.setattr(s3, "ONE_COPY_BYTES", 6 * MIB)
-    monkeypatch.setattr(s3_parts, "PART_BYTES", 5 * MIB)
-    monkeypatch.setattr(s3_parts, "COPIED_BYTES", 5 * MIB)
-    monkeypatch.setattr(s3_reading, "FIRST_BYTES", MIB)
+    monkeypatch.setattr(s3_multipart, "PART_BYTES", 5 * MIB)
+    monkeypatch.setattr(s3_multipart, "COPIED_BYTES", 5 * MIB)
+    monkeypatch.setattr(s3_stream, "FIRST_BYTES", MIB)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eventmill.errors import CampaignError, PayloadError
-from eventmill.formats.columns import write_table
+from eventmill.formats.arrow_ranges import write_table
 from eventmill.formats.schemas import schema_from_bytes, schema_from_columns, schema_to_bytes
 from eventmill.formats.tables import conform, infers, to_table
 

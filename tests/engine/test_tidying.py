@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from eventmill.campaign.garbage import collect
 from eventmill.core.model import CampaignRecord, Claim, Outcome
 from eventmill.ledger import Ledger
 from eventmill.store import Store, open_store
-from eventmill.tidying import collect
 from tests.conftest import SettableClock
 from tests.engine.deeds import begin, commit, lead
 

@@ -23,13 +23,13 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
+from eventmill.campaign.coordinator import Coordinator
+from eventmill.campaign.opening import Opened, open_campaign, register, split
 from eventmill.config.campaign_spec import Campaign
-from eventmill.coordinator import Coordinator
 from eventmill.flows.server import api_server
-from eventmill.opening import Opened, open_campaign, register, split
 from eventmill.payloads.pool import stop_all
 from eventmill.runtime.process_id import this_process
-from eventmill.worker import run_block
+from eventmill.work.block import run_block
 from tests.processes import MARK, marked
 
 ROOT = Path(__file__).parents[2]

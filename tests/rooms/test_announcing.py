@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
 
+from eventmill.campaign.merge_queue import begin_due
+from eventmill.campaign.opening import Opened
 from eventmill.errors import MergesWait
 from eventmill.flows.announcing import MERGES_DUE, TARGET_REACHED, MergeElsewhere
 from eventmill.flows.merge import merge
-from eventmill.merging import begin_due
-from eventmill.opening import Opened
 
 DEADLINE_SECONDS = 60.0
 

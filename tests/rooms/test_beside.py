@@ -15,18 +15,18 @@ import pytest
 from prefect.client.orchestration import SyncPrefectClient
 from prefect_dask.task_runners import DaskTaskRunner
 
-from eventmill import merger
+from eventmill.campaign.coordinator import Coordinator
+from eventmill.campaign.merge_queue import Losses, begin_due
+from eventmill.campaign.opening import Opened
 from eventmill.config.campaign_spec import Campaign
-from eventmill.coordinator import Coordinator
 from eventmill.errors import CampaignBroken, StoreError
 from eventmill.flows.beside import TRIES, MergeBeside
 from eventmill.flows.cluster import set_scheduler_up
-from eventmill.merging import Losses, begin_due
-from eventmill.opening import Opened
 from eventmill.runtime.outage import Outage
 from eventmill.runtime.process_id import this_process
 from eventmill.store import FolderStore
-from eventmill.worker import run_block
+from eventmill.work import merge
+from eventmill.work.block import run_block
 
 DEADLINE_SECONDS = 120.0
 
@@ -114,7 +114,7 @@ def test_what_others_merge_is_waited_for(merges: MergeBeside, coordinator: Coord
     for _ in range(3):
         merges.look()
         assert not merges.is_at_its_end(seconds=0)
-    assert {merger.attempt for merger in opened.ledger.mergers(opened.record.id).values()} == {
+    assert {holder.attempt for holder in opened.ledger.mergers(opened.record.id).values()} == {
         lease.attempt for lease in leases
     }
     for lease in leases:
@@ -127,14 +127,14 @@ class Deadly(distributed.WorkerPlugin):
     """Merging takes more memory than there is: the kernel kills the worker."""
 
     def setup(self, worker: distributed.Worker) -> None:
-        merger._merge = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment]
+        merge._merge = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment]
 
 
 def test_a_merge_that_ends_its_workers_ends_the_run(
     client: SyncPrefectClient, coordinator: Coordinator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Dask and its nannies would begin it for ever. It is named, and so is what may help."""
-    monkeypatch.setattr("eventmill.merging.MERGERS_LOST", 2)  # each one more is a worker that starts
+    monkeypatch.setattr("eventmill.campaign.merge_queue.MERGERS_LOST", 2)  # each one more is a worker that starts
     with distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
         runner = DaskTaskRunner(address=cluster.scheduler_address)
         with runner.client as dask:

@@ -11,17 +11,17 @@ import pytest
 from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient
 
-from eventmill.audit import audit
+from eventmill.campaign.audit import audit
+from eventmill.campaign.coordinator import Coordinator
+from eventmill.campaign.finish import finish_if_done
+from eventmill.campaign.merge_queue import begin_due
+from eventmill.campaign.opening import Opened, open_campaign, store_of
 from eventmill.config.campaign_spec import Campaign
-from eventmill.coordinator import Coordinator
 from eventmill.errors import CampaignError, CampaignLed, EventmillError, LedgerError
-from eventmill.finishing import finish_if_done
 from eventmill.flows.ending import fails_in_one_line
 from eventmill.flows.merge import merge
 from eventmill.flows.process import process
-from eventmill.merger import run_merge
-from eventmill.merging import begin_due
-from eventmill.opening import Opened, open_campaign, store_of
+from eventmill.work.merge import run_merge
 
 
 def test_an_error_is_the_state_and_is_raised_to_the_caller(

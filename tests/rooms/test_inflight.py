@@ -21,8 +21,9 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.task_engine import run_task_sync
 from prefect_dask.task_runners import DaskTaskRunner
 
+from eventmill.campaign.coordinator import Coordinator
+from eventmill.campaign.opening import open_campaign, register, split
 from eventmill.config.campaign_spec import Campaign
-from eventmill.coordinator import Coordinator
 from eventmill.errors import ClusterError, EventmillError, LedgerError, PrefectAway
 from eventmill.flows import inflight
 from eventmill.flows.inflight import InFlight
@@ -30,7 +31,6 @@ from eventmill.flows.members import Members
 from eventmill.flows.process import look_around
 from eventmill.flows.slots import Slots
 from eventmill.ledger import create_ledger
-from eventmill.opening import open_campaign, register, split
 from eventmill.payloads.pool import stop_all
 
 MOST_LOOKS = 600
@@ -242,9 +242,9 @@ def test_a_worker_that_hangs_at_a_block_is_replaced_though_it_is_heard_of(mill: 
     """It gives heartbeats, and its thread waits for ever: Dask would find it free once its task is called off."""
 
     def hang() -> None:  # within, so that it travels whole
-        from eventmill import worker
+        from eventmill.work import block
 
-        worker.open_scratch = lambda: time.sleep(3600)  # type: ignore[assignment, return-value]
+        block.open_scratch = lambda: time.sleep(3600)  # type: ignore[assignment, return-value]
 
     def story(mill: Mill) -> None:
         campaign = mill.coordinator.campaign

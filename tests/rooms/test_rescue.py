@@ -19,15 +19,15 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Running
 
+from eventmill.campaign.garbage import take_back
+from eventmill.campaign.opening import Changed, Opened, open_campaign
+from eventmill.campaign.recovery import Need, need_of
 from eventmill.config.campaign_spec import Campaign, take_campaign
 from eventmill.core.model import Wanted
 from eventmill.flows.dead import bury_dead
 from eventmill.flows.garbage import gc
 from eventmill.flows.process import process
 from eventmill.flows.rescue import rescue
-from eventmill.opening import Changed, Opened, open_campaign
-from eventmill.rescuing import Need, need_of
-from eventmill.tidying import take_back
 
 LEDGER = ".eventmill/ledger.sqlite"
 

@@ -13,11 +13,11 @@ import distributed
 import pytest
 from prefect_dask.task_runners import DaskTaskRunner
 
+from eventmill.campaign.merge_queue import begin_due
+from eventmill.campaign.opening import Opened
 from eventmill.flows import silent
 from eventmill.flows.members import METRIC, NamesHolder
 from eventmill.flows.silent import Silent
-from eventmill.merging import begin_due
-from eventmill.opening import Opened
 from eventmill.runtime.process_id import parse_holder
 
 DEADLINE_SECONDS = 60.0

@@ -8,11 +8,11 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from eventmill.campaign.opening import Changed, Opened, open_campaign, reopen
+from eventmill.campaign.recovery import Need, need_of
 from eventmill.config.campaign_spec import Campaign
 from eventmill.core.states import State
 from eventmill.errors import CampaignBroken, CampaignShort, PayloadError
-from eventmill.opening import Changed, Opened, open_campaign, reopen
-from eventmill.rescuing import Need, need_of
 from tests.crew import Crew
 
 

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from eventmill.campaign.opening import Changed
 from eventmill.config.campaign_spec import Campaign
 from eventmill.errors import CampaignChanged, InputError
-from eventmill.opening import Changed
 from tests.crew import Crew
 
 OBJECTS = str(Path(__file__).parents[1] / "engine" / "files" / "objects.root")

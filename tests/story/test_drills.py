@@ -8,11 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from eventmill.drill.deeds import Saboteur
-from eventmill.drill.hands import OnThisHost
-from eventmill.drill.known import Size, known_campaign
-from eventmill.drill.script import DeedKind
-from eventmill.drill.telling import deed_rows, figures, markdown, one_line
+from eventmill.drill.known_campaign import Size, known_campaign
+from eventmill.drill.render import deed_rows, figures, markdown, one_line
+from eventmill.drill.saboteur import Saboteur
+from eventmill.drill.schedule import DeedKind
+from eventmill.drill.signals import OnThisHost
 from eventmill.drill.verdict import Verdict, as_data, judge
 from tests.crew import Crew
 from tests.drills import drill_with_crew

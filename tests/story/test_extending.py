@@ -15,10 +15,10 @@ import pandas as pd
 import pytest
 
 from eventmill import formats, sources
-from eventmill.audit import audit
+from eventmill.campaign.audit import audit
+from eventmill.campaign.opening import store_of
 from eventmill.config.campaign_spec import Campaign, read_campaign
 from eventmill.core.model import Counts
-from eventmill.opening import store_of
 from eventmill.payloads.pool import stop_all
 from tests.story.test_readme import run_here
 

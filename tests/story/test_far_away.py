@@ -17,10 +17,10 @@ import uproot
 
 from eventmill import access
 from eventmill.access.s3 import Bucket
+from eventmill.campaign.opening import open_campaign, store_of
 from eventmill.config.campaign_spec import Campaign
 from eventmill.errors import CampaignError, EventmillError
-from eventmill.histograms import read_histograms
-from eventmill.opening import open_campaign, store_of
+from eventmill.formats.histograms import read_histograms
 from tests.conftest import SHARED
 from tests.crew import Crew
 from tests.engine.made_inputs import write_rntuple, write_root

@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from eventmill import worker
+from eventmill.campaign.coordinator import Coordinator
+from eventmill.campaign.opening import Opened, open_campaign, register, split
 from eventmill.config.campaign_spec import Campaign
-from eventmill.coordinator import Coordinator
 from eventmill.core.model import Block, BlockReport, Wanted
-from eventmill.opening import Opened, open_campaign, register, split
 from eventmill.payloads.pool import stop_all
 from eventmill.runtime import daemon_executor, drain
 from eventmill.runtime.drain import Draining
 from eventmill.sources import Source, open_source
-from eventmill.worker import run_block
+from eventmill.work import block
+from eventmill.work.block import run_block
 
 
 class Hanging:
@@ -44,7 +44,7 @@ class Hanging:
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hanging]]:
     """It hangs until the test ends."""
-    monkeypatch.setattr(worker, "open_source", lambda *args, **kwargs: Hanging(open_source(*args, **kwargs)))
+    monkeypatch.setattr(block, "open_source", lambda *args, **kwargs: Hanging(open_source(*args, **kwargs)))
     monkeypatch.setattr(daemon_executor, "LEFT_BEHIND_SECONDS", 0.01)
     monkeypatch.setattr(Hanging, "reached", Event())
     monkeypatch.setattr(Hanging, "mended", Event())

@@ -12,9 +12,9 @@ import pytest
 import uproot
 
 from eventmill.access.s3 import Bucket
+from eventmill.campaign.opening import Changed
 from eventmill.config.campaign_spec import Campaign
 from eventmill.errors import CampaignChanged, InputError
-from eventmill.opening import Changed
 from tests.crew import Crew
 from tests.servers import S3Server, environment
 

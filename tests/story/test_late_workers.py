@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from eventmill.config.campaign_spec import Campaign
-from eventmill.drill.deeds import can_be_written
+from eventmill.drill.saboteur import can_be_written
 from tests.crew import Crew
 from tests.crew_worker import Worker, run_block
 

@@ -11,16 +11,16 @@ from threading import Event, Thread
 import psutil
 import pytest
 
-from eventmill import worker as worker_module
+from eventmill.campaign.coordinator import Coordinator
+from eventmill.campaign.opening import Opened, open_campaign, register, split
 from eventmill.config.campaign_spec import Campaign
-from eventmill.coordinator import Coordinator
 from eventmill.core.model import BlockReport
-from eventmill.opening import Opened, open_campaign, register, split
 from eventmill.payloads import pool
 from eventmill.payloads.pool import stop_all
 from eventmill.runtime import drain
 from eventmill.runtime.drain import Draining
-from eventmill.worker import run_block
+from eventmill.work import block as worker_module
+from eventmill.work.block import run_block
 
 
 @pytest.fixture

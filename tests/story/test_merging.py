@@ -13,21 +13,21 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from eventmill import coordinator as coordinating
-from eventmill import merger
-from eventmill.audit import audit
+from eventmill.campaign import coordinator as coordinating
+from eventmill.campaign.audit import audit
+from eventmill.campaign.coordinator import Coordinator
+from eventmill.campaign.merge_queue import begin_due, is_due, is_under_way, waits_for_a_merger
+from eventmill.campaign.opening import Opened, open_campaign, register, split, store_of
 from eventmill.config.campaign_spec import Campaign
-from eventmill.coordinator import Coordinator
 from eventmill.core.model import MergeLease, Outcome
 from eventmill.errors import StoreError
-from eventmill.ledger.mergers import MergerVerbs
-from eventmill.merger import publish_merges, run_merge
-from eventmill.merging import begin_due, is_due, is_under_way, waits_for_a_merger
-from eventmill.opening import Opened, open_campaign, register, split, store_of
+from eventmill.ledger.commands.merge_leases import MergerVerbs
 from eventmill.payloads.pool import stop_all
 from eventmill.runtime.process_id import this_process
 from eventmill.store import FolderStore
-from eventmill.worker import run_block
+from eventmill.work import merge
+from eventmill.work.block import run_block
+from eventmill.work.merge import publish_merges, run_merge
 
 EVENTS, MERGE = 40, 20
 
@@ -59,7 +59,7 @@ def process(opened: Opened, campaign: Campaign) -> None:
 def merge_unseen(opened: Opened, number: int) -> None:
     """Merge, and vanish just before the merged file is shown."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(merger, "publish_merges", lambda *_: None)
+        patch.setattr(merge, "publish_merges", lambda *_: None)
         run_merge(opened.order, number, holder="m")
 
 
@@ -175,7 +175,7 @@ def test_a_merge_is_held_for_as_long_as_it_takes(committed: Opened, monkeypatch:
 
     with monkeypatch.context() as patch:
         patch.setattr(MergerVerbs, "renew_merge", noted)
-        patch.setattr(merger, "RENEWALS_PER_LEASE", 6000)
+        patch.setattr(merge, "RENEWALS_PER_LEASE", 6000)
         patch.setattr(FolderStore, "put", takes_long_and_fails)
         with pytest.raises(StoreError, match="no room"):
             run_merge(committed.order, first, holder=str(this_process()))

@@ -17,10 +17,10 @@ import pyarrow.parquet as pq
 import pytest
 import uproot
 
+from eventmill.campaign.opening import Changed
 from eventmill.config.campaign_spec import Campaign
 from eventmill.errors import CampaignChanged
-from eventmill.histograms import read_histograms
-from eventmill.opening import Changed
+from eventmill.formats.histograms import read_histograms
 from tests.conftest import SHARED
 from tests.crew import Crew
 from tests.story.lab.payloads import mass

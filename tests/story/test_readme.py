@@ -13,21 +13,21 @@ import pyarrow.parquet as pq
 import pytest
 import typer
 
-from eventmill.audit import audit
+from eventmill.campaign.audit import audit
+from eventmill.campaign.coordinator import Coordinator
+from eventmill.campaign.merge_queue import begin_due
+from eventmill.campaign.opening import Opened, open_campaign, register, split
 from eventmill.cli import EXIT_CODES, app
 from eventmill.config.campaign_spec import Campaign, read_campaign
 from eventmill.config.reference import describe_keys
-from eventmill.coordinator import Coordinator
 from eventmill.core.model import Counts
 from eventmill.core.states import diagram
 from eventmill.formats.parquet import SPANS_KEY
-from eventmill.merger import run_merge
-from eventmill.merging import begin_due
-from eventmill.opening import Opened, open_campaign, register, split
 from eventmill.payloads.pool import stop_all
 from eventmill.runtime.process_id import this_process
 from eventmill.store import open_store
-from eventmill.worker import run_block
+from eventmill.work.block import run_block
+from eventmill.work.merge import run_merge
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

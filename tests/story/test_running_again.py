@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from eventmill import leading
+from eventmill.campaign import leadership
+from eventmill.campaign.opening import Changed
 from eventmill.config.campaign_spec import Campaign
 from eventmill.core.states import State
 from eventmill.errors import CampaignChanged, CampaignLed
-from eventmill.ledger import open_ledger, schema
-from eventmill.opening import Changed
+from eventmill.ledger import open_ledger
+from eventmill.ledger.database import schema
 from tests.crew import Crew
 from tests.story.conftest import LAB
 from tests.story.test_inputs import write
@@ -140,7 +141,7 @@ def test_a_coordinator_that_is_long_at_something_is_not_taken_for_dead(
     begun: Callable[..., Campaign], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A thousand merged files to look for in a slow store: its lead is renewed meanwhile, without a `watch`."""
-    monkeypatch.setattr(leading, "RENEW_SECONDS", 0.01)
+    monkeypatch.setattr(leadership, "RENEW_SECONDS", 0.01)
     with Crew(begun(), tmp_path) as crew:
 
         def lasts_until() -> object:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from eventmill.campaign.opening import list_inputs
 from eventmill.config.campaign_spec import Campaign
 from eventmill.core.states import State
 from eventmill.errors import InputError
-from eventmill.opening import list_inputs
 from tests.crew import Crew
 
 PAYLOAD = """

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from eventmill import worker
+from eventmill.campaign.coordinator import Coordinator
+from eventmill.campaign.opening import Opened, open_campaign, register, split
 from eventmill.config.campaign_spec import Campaign
-from eventmill.coordinator import Coordinator
 from eventmill.core.model import WorkOrder
 from eventmill.errors import EventmillError, PayloadError
-from eventmill.opening import Opened, open_campaign, register, split
 from eventmill.payloads.pool import stop_all
 from eventmill.runtime import scratch
-from eventmill.worker import run_block
+from eventmill.work import block
+from eventmill.work.block import run_block
 
 
 class Mill:
@@ -43,7 +43,7 @@ class Mill:
 
 @pytest.fixture
 def mill(campaign: Callable[..., Campaign], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mill]:
-    monkeypatch.setattr(worker, "QUARANTINE_SECONDS", 0.0)
+    monkeypatch.setattr(block, "QUARANTINE_SECONDS", 0.0)
     made = campaign("number", events=200, ranges={"events": 50})
     opened = open_campaign(made, folder=tmp_path)
     with Coordinator(opened, made) as coordinator:

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
+from eventmill.campaign.coordinator import Coordinator
+from eventmill.campaign.opening import Changed, Opened, open_campaign, register, split
 from eventmill.config.campaign_spec import Campaign
-from eventmill.coordinator import Coordinator
 from eventmill.core.model import BlockReport
 from eventmill.errors import CampaignChanged, PayloadError
-from eventmill.opening import Changed, Opened, open_campaign, register, split
 from eventmill.payloads.pool import stop_all
 from eventmill.runtime import scratch
-from eventmill.worker import run_block
+from eventmill.work.block import run_block
 
 PAYLOAD = """
 import pyarrow as pa
@@ -32,7 +32,7 @@ def two(events, where, **more):
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Code is unpacked in this test's folder; payloads end with it."""
     monkeypatch.setattr(scratch, "choose_scratch", lambda: tmp_path)
-    monkeypatch.setattr("eventmill.worker.QUARANTINE_SECONDS", 0.0)
+    monkeypatch.setattr("eventmill.work.block.QUARANTINE_SECONDS", 0.0)
     yield tmp_path
     stop_all()
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from eventmill.campaign.finish import finish
+from eventmill.campaign.opening import Changed, open_campaign
 from eventmill.config.campaign_spec import Campaign
 from eventmill.core.model import Counts
 from eventmill.errors import CampaignChanged, StoreError, StoreTaken
-from eventmill.finishing import finish
-from eventmill.opening import Changed, open_campaign
 from tests.crew import Crew
 
 EVENTS = 2000
@@ -168,7 +168,7 @@ def test_a_store_that_loses_files_again_and_again_is_told(
     numbers: Callable[..., Campaign], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody's cron job: the events are not computed for ever."""
-    monkeypatch.setattr("eventmill.coordinator.TIMES_LOST", 1)
+    monkeypatch.setattr("eventmill.campaign.coordinator.TIMES_LOST", 1)
     with Crew(numbers(), tmp_path) as crew:
         look = crew.coordinator.recover
 

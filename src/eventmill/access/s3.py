@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from eventmill import access
-from eventmill.access.retrying import attempts_now, patiently, status_of
+from eventmill.access.retries import attempts_now, patiently, status_of
 from eventmill.errors import AccessError
 
 AT_ONCE = 16

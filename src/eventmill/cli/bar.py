@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from eventmill.campaign.opening import Opened
 from eventmill.core.units import counted
 from eventmill.errors import LedgerError
-from eventmill.opening import Opened
 from eventmill.runtime.process_id import is_gone
 
 LOOK_SECONDS = 0.5

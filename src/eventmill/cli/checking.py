@@ -8,7 +8,8 @@ from pathlib import Path
 
 from rich.text import Text
 
-from eventmill.access.retrying import hastily
+from eventmill.access.retries import hastily
+from eventmill.campaign.opening import check_alike, find_record, list_inputs, same_content, source_spec, split
 from eventmill.cli.named import CampaignFile
 from eventmill.cli.screen import facts, screen
 from eventmill.config.campaign_spec import Campaign, Duplicates, Unreadable, merged_suffix, read_campaign
@@ -17,12 +18,11 @@ from eventmill.core.model import NewInput
 from eventmill.core.units import counted
 from eventmill.errors import InputError, LedgerError
 from eventmill.formats.schemas import schema_from_columns
-from eventmill.layouts import layouts_of, unreadable_columns
 from eventmill.ledger import open_ledger
-from eventmill.opening import check_alike, find_record, list_inputs, same_content, source_spec, split
-from eventmill.payloads.finding import find_payload
+from eventmill.payloads.locate import find_payload
+from eventmill.sources.layouts import layouts_of, unreadable_columns
 from eventmill.store import open_store
-from eventmill.store_mark import check_store_is_free, check_store_is_ours
+from eventmill.work.store_mark import check_store_is_free, check_store_is_ours
 
 
 def validate(campaign_file: CampaignFile) -> None:

@@ -14,9 +14,9 @@ from eventmill.cli.named import AsJson
 from eventmill.cli.screen import facts, print_json, screen, table
 from eventmill.config.campaign_spec import Cluster
 from eventmill.config.cluster_profiles import read_profile
-from eventmill.drill.known import LEASE_SECONDS
-from eventmill.drill.script import write_script
-from eventmill.drill.telling import deed_rows, figures
+from eventmill.drill.known_campaign import LEASE_SECONDS
+from eventmill.drill.render import deed_rows, figures
+from eventmill.drill.schedule import write_script
 
 
 def drill(

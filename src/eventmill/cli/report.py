@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from eventmill.cli.named import AsJson, InLedger, Named, find_campaign
 from eventmill.cli.screen import facts, print_json, screen, table
-from eventmill.report import as_data
-from eventmill.report import report as make_report
-from eventmill.reporting import account_rows, facts_of
+from eventmill.reports.render import account_rows, facts_of
+from eventmill.reports.report import as_data
+from eventmill.reports.report import report as make_report
 
 
 def report(campaign: Named, ledger: InLedger = None, json: AsJson = False) -> None:

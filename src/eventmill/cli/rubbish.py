@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from eventmill.campaign.garbage import collect
+from eventmill.campaign.opening import store_of
 from eventmill.cli.named import InLedger, Named, find_campaign
 from eventmill.cli.screen import screen
 from eventmill.core.units import counted
-from eventmill.opening import store_of
-from eventmill.tidying import collect
 
 
 def gc(campaign: Named, ledger: InLedger = None) -> None:

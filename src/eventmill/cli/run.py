@@ -15,18 +15,18 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from eventmill.campaign.leadership import leading
+from eventmill.campaign.opening import WARNING, Changed, Opened, open_campaign
+from eventmill.campaign.opening import reopen as reopen_campaign
 from eventmill.cli.asked import asked_at
 from eventmill.cli.checking import check_store
 from eventmill.config.campaign_spec import Campaign, read_campaign
 from eventmill.config.cluster_profiles import read_profile
 from eventmill.core.model import Wanted
 from eventmill.errors import CampaignRests, EventmillError, Interrupted, PrefectAway
-from eventmill.layouts import UNREADABLE
-from eventmill.leading import leading
-from eventmill.opening import WARNING, Changed, Opened, open_campaign
-from eventmill.opening import reopen as reopen_campaign
 from eventmill.runtime.interrupts import heard, is_interrupted
 from eventmill.runtime.scratch import choose_scratch, remove_abandoned
+from eventmill.sources.layouts import UNREADABLE
 
 
 def run(

@@ -21,17 +21,17 @@ import typer
 from rich.console import Console
 
 import eventmill
+from eventmill.campaign.opening import list_inputs, source_spec
 from eventmill.cli.named import CampaignFile
 from eventmill.cli.screen import screen, table
 from eventmill.config.campaign_spec import Campaign, read_campaign
 from eventmill.core.units import counted, write_duration
 from eventmill.errors import InputError, PayloadError
-from eventmill.formats import columns, open_format
+from eventmill.formats import arrow_ranges, open_format
 from eventmill.formats.schemas import type_name
-from eventmill.opening import list_inputs, source_spec
 from eventmill.payloads.calls import SetUp, Where
 from eventmill.payloads.child import load_payload
-from eventmill.payloads.finding import find_payload
+from eventmill.payloads.locate import find_payload
 from eventmill.rules import sizing
 from eventmill.sources import Source, open_source
 
@@ -105,7 +105,7 @@ def _as_stored(returned: object, campaign: Campaign, *, events: int) -> pa.Table
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "range"
         format.write_range(returned, path, events=events, schema=None, declared=declared)
-        if format.range_suffix != columns.SUFFIX:
+        if format.range_suffix != arrow_ranges.SUFFIX:
             return f"{path.stat().st_size:,} bytes ({campaign.output.format})"
         with pa.OSFile(str(path)) as file:
             return pa.ipc.open_file(file).read_all()

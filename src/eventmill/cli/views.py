@@ -7,16 +7,16 @@ from typing import Any
 
 from rich.text import Text
 
-from eventmill.audit import audit as audit_campaign
+from eventmill.campaign.audit import audit as audit_campaign
+from eventmill.campaign.opening import store_of
 from eventmill.cli.named import AsJson, InLedger, Named, find_campaign
 from eventmill.cli.screen import facts, print_json, screen, table
-from eventmill.cli.standing import WHAT_NEXT, Standing, standing
 from eventmill.core.model import CampaignRecord, Counts
 from eventmill.core.states import State
 from eventmill.core.units import counted
 from eventmill.errors import AuditFailed
 from eventmill.ledger import Ledger
-from eventmill.opening import store_of
+from eventmill.reports.status import WHAT_NEXT, Standing, standing
 from eventmill.runtime.process_id import is_gone, parse_holder
 
 STATES = (State.MERGED, State.COMMITTED, State.LEASED, State.READY, State.ABANDONED)

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from eventmill.drill.deeds import Done, Saboteur, harmed
+from eventmill.campaign.opening import Opened, store_of
 from eventmill.drill.payload import check_values, events_begun
-from eventmill.opening import Opened, store_of
-from eventmill.report import Report, report
+from eventmill.drill.saboteur import Done, Saboteur, harmed
+from eventmill.reports.report import Report, report
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from typing import Any
 
 from eventmill.core.model import FormatSpec
 from eventmill.errors import CampaignError
-from eventmill.formats.format import Contents, Format, Written
-from eventmill.formats.parts import Part, Spans
+from eventmill.formats.protocol import Contents, Format, Written
+from eventmill.formats.range_outputs import Part, Spans
 
 __all__ = ["BUILT_IN", "Contents", "Format", "Part", "Spans", "Written", "format_names", "open_format"]
 
@@ -25,7 +25,7 @@ BUILT_IN = {
     "parquet": "eventmill.formats.parquet:ParquetFormat",
     "root": "eventmill.formats.root:RootFormat",
     "hist": "eventmill.formats.hist:HistFormat",
-    "bytes": "eventmill.formats.files:files_format",
+    "bytes": "eventmill.formats.raw_bytes:files_format",
 }
 
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, ClassVar
 
-from eventmill import histograms
 from eventmill.errors import PayloadError
-from eventmill.formats.format import Contents, Written
-from eventmill.formats.parts import Part, fetch, fetched, spans_of
-from eventmill.formats.sink import new_file
+from eventmill.formats import histograms
+from eventmill.formats.new_file import new_file
+from eventmill.formats.protocol import Contents, Written
+from eventmill.formats.range_outputs import Part, fetch, fetched, spans_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,11 +25,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eventmill.errors import CorruptOutput
-from eventmill.formats import columns
-from eventmill.formats.format import Contents, Written
-from eventmill.formats.parts import Part, spans_from_json, spans_to_json
+from eventmill.formats import arrow_ranges
+from eventmill.formats.new_file import new_file
+from eventmill.formats.protocol import Contents, Written
+from eventmill.formats.range_outputs import Part, spans_from_json, spans_to_json
 from eventmill.formats.schemas import schema_from_bytes
-from eventmill.formats.sink import new_file
 
 ROW_GROUP_ROWS = 65_536
 """Rows of a row group, unless they are wide.
@@ -52,18 +52,18 @@ SPANS_KEY = b"eventmill.spans"
 class ParquetFormat:
     """Tables, merged into Parquet. A row is a row of what the payload returned."""
 
-    range_suffix: ClassVar[str] = columns.SUFFIX
+    range_suffix: ClassVar[str] = arrow_ranges.SUFFIX
     suffix: ClassVar[str] = "parquet"
 
     def write_range(
         self, result: object, path: Path, *, events: int, schema: bytes | None, declared: Mapping[str, str] | None
     ) -> Written:
         """The result as a table with the campaign's columns."""
-        return columns.write_table(columns.table_of(result, schema=schema, declared=declared), path)
+        return arrow_ranges.write_table(arrow_ranges.table_of(result, schema=schema, declared=declared), path)
 
     def read_schema(self, part: Part) -> bytes:
         """Column names and types."""
-        return columns.read_schema(part)
+        return arrow_ranges.read_schema(part)
 
     def merge(self, parts: Sequence[Part], *, schema: bytes, path: Path) -> int:
         """One Parquet file, streaming."""
@@ -92,16 +92,16 @@ def write_merged(parts: Sequence[Part], *, schema: pa.Schema, path: Path) -> int
 
     Memory: about one row group (`ROW_GROUP_BYTES`), one record batch of a part, and the parts fetched ahead.
     """
-    target = columns.plain_schema(schema)
-    rows = columns.Rows(columns.batches(parts, target), target)
+    target = arrow_ranges.plain_schema(schema)
+    rows = arrow_ranges.Rows(arrow_ranges.batches(parts, target), target)
     with new_file(path), pa.OSFile(str(path), "wb") as sink, _writer(sink, target) as writer:
         writer.add_key_value_metadata({SPANS_KEY: spans_to_json(parts)})
         return _write_rows(writer, rows)
 
 
-def _write_rows(writer: pq.ParquetWriter, rows: columns.Rows) -> int:
-    chunk = rows.take(columns.SAMPLE_ROWS)
-    group_rows = columns.rows_of_group(chunk, most_rows=ROW_GROUP_ROWS, most_bytes=ROW_GROUP_BYTES)
+def _write_rows(writer: pq.ParquetWriter, rows: arrow_ranges.Rows) -> int:
+    chunk = rows.take(arrow_ranges.SAMPLE_ROWS)
+    group_rows = arrow_ranges.rows_of_group(chunk, most_rows=ROW_GROUP_ROWS, most_bytes=ROW_GROUP_BYTES)
     group, filled, written = [], 0, 0
     while len(chunk):
         group.append(chunk)

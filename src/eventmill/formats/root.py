@@ -15,11 +15,11 @@ import numpy as np
 import pyarrow as pa
 
 from eventmill.errors import CorruptOutput, PayloadError
-from eventmill.formats import columns
-from eventmill.formats.format import Contents, Written
-from eventmill.formats.parts import Part, spans_from_json, spans_to_json
+from eventmill.formats import arrow_ranges
+from eventmill.formats.new_file import new_file
+from eventmill.formats.protocol import Contents, Written
+from eventmill.formats.range_outputs import Part, spans_from_json, spans_to_json
 from eventmill.formats.schemas import schema_from_bytes, type_name
-from eventmill.formats.sink import new_file
 
 SPANS_NAME = "eventmill"
 """Name of the TObjString with the spans in a merged file."""
@@ -47,7 +47,7 @@ _NUMBERS = {
 class RootFormat:
     """Tables, merged into ROOT files. A row is a row of what the payload returned: an entry of the tree."""
 
-    range_suffix: ClassVar[str] = columns.SUFFIX
+    range_suffix: ClassVar[str] = arrow_ranges.SUFFIX
     suffix: ClassVar[str] = "root"
 
     tree: str = "Events"
@@ -57,23 +57,23 @@ class RootFormat:
         self, result: object, path: Path, *, events: int, schema: bytes | None, declared: Mapping[str, str] | None
     ) -> Written:
         """The result as a table with the campaign's columns, if ROOT can hold it."""
-        table = columns.table_of(result, schema=schema, declared=declared)
+        table = arrow_ranges.table_of(result, schema=schema, declared=declared)
         for name, column in zip(table.column_names, table.columns, strict=True):
             _check_column(name, column, self.kind)
-        return columns.write_table(table, path)
+        return arrow_ranges.write_table(table, path)
 
     def read_schema(self, part: Part) -> bytes:
         """Column names and types."""
-        return columns.read_schema(part)
+        return arrow_ranges.read_schema(part)
 
     def merge(self, parts: Sequence[Part], *, schema: bytes, path: Path) -> int:
         """One ROOT file, cluster by cluster."""
         import uproot
 
-        target = columns.plain_schema(schema_from_bytes(schema))
-        rows = columns.Rows(columns.batches(parts, target), target)
-        sample = rows.take(columns.SAMPLE_ROWS)
-        cluster_rows = columns.rows_of_group(sample, most_rows=CLUSTER_ROWS, most_bytes=CLUSTER_BYTES)
+        target = arrow_ranges.plain_schema(schema_from_bytes(schema))
+        rows = arrow_ranges.Rows(arrow_ranges.batches(parts, target), target)
+        sample = rows.take(arrow_ranges.SAMPLE_ROWS)
+        cluster_rows = arrow_ranges.rows_of_group(sample, most_rows=CLUSTER_ROWS, most_bytes=CLUSTER_BYTES)
         written = 0
         with new_file(path), uproot.recreate(path) as file:
             clusters = sum(part.rows for part in parts) // cluster_rows + 1

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eventmill.errors import PayloadError
-from eventmill.formats.exactly import cast_exactly
+from eventmill.formats.exact_cast import cast_exactly
 from eventmill.formats.schemas import declaration, type_name
 
 _ALLOWED = "a pandas DataFrame, a pyarrow Table or an awkward record array"

@@ -7,17 +7,17 @@ from functools import lru_cache
 import sqlalchemy as sa
 
 from eventmill.errors import LedgerError
-from eventmill.ledger import schema
-from eventmill.ledger.campaigns import CampaignVerbs
-from eventmill.ledger.commits import CommitVerbs
-from eventmill.ledger.database import Clock, file_of, open_engine
+from eventmill.ledger.commands.campaigns import CampaignVerbs
+from eventmill.ledger.commands.commits import CommitVerbs
+from eventmill.ledger.commands.merge_leases import MergerVerbs
+from eventmill.ledger.commands.merges import MergeVerbs
+from eventmill.ledger.commands.samples import SampleVerbs
+from eventmill.ledger.commands.stragglers import TailVerbs
+from eventmill.ledger.commands.workers import HolderVerbs
+from eventmill.ledger.database import schema
+from eventmill.ledger.database.transactions import Clock, file_of, open_engine
 from eventmill.ledger.drilling import DrillReadings
-from eventmill.ledger.holding import HolderVerbs
-from eventmill.ledger.mergers import MergerVerbs
-from eventmill.ledger.merges import MergeVerbs
-from eventmill.ledger.reading import Readings
-from eventmill.ledger.sampling import SampleVerbs
-from eventmill.ledger.tails import TailVerbs
+from eventmill.ledger.queries import Readings
 
 __all__ = ["Clock", "Ledger", "create_ledger", "open_ledger", "shared_ledger"]
 

@@ -6,8 +6,8 @@ import sqlalchemy as sa
 
 from eventmill.core.model import EventRange, Lease, RangeOutput
 from eventmill.core.states import State
-from eventmill.ledger import schema
-from eventmill.ledger.database import Database
+from eventmill.ledger.database import schema
+from eventmill.ledger.database.transactions import Database
 
 Place = tuple[int, int]
 """An input's number, and the position of an event in it."""

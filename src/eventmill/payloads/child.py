@@ -27,11 +27,11 @@ from typing import Any
 from eventmill.core.model import FailureKind
 from eventmill.errors import CampaignError, PayloadError
 from eventmill.payloads.calls import Answer, Imports, RangeCall, RangeResult, Refusal, SetUp, Where
-from eventmill.payloads.importing import import_from
+from eventmill.payloads.import_shipped import import_from
 from eventmill.payloads.keeper import POLITE, fork_payload, go_on_at, hear_nothing
-from eventmill.payloads.line import Line
 from eventmill.payloads.memory import is_out_of_memory, limit_memory, told_limit
-from eventmill.payloads.refusing import cpu_seconds, refuse
+from eventmill.payloads.refusals import cpu_seconds, refuse
+from eventmill.payloads.wire import Line
 
 _LINE_BUFFERED = 1  # _IOLBF of glibc, musl and macOS
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h

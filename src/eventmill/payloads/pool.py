@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from eventmill.payloads.calls import PayloadEntry
-from eventmill.payloads.warm import WarmPayload
+from eventmill.payloads.runner import WarmPayload
 
 _OTHERS_KEPT = 2
 

@@ -17,11 +17,11 @@ from typing import Any, Protocol, TypeVar
 from eventmill.core.model import Layout, NewInput, SourceSpec
 from eventmill.errors import InputError
 from eventmill.sources.addresses import is_local, local_path, object_of
-from eventmill.sources.files import FileSource, input_identity
+from eventmill.sources.file_source import FileSource, input_identity
 from eventmill.sources.generated import generated_urls, open_generated
-from eventmill.sources.naming import Named, find_inputs, suffix_of, told_format
 from eventmill.sources.parquet import open_parquet
 from eventmill.sources.partitions import partition_types
+from eventmill.sources.patterns import Named, find_inputs, suffix_of, told_format
 from eventmill.sources.root import open_root
 
 __all__ = [

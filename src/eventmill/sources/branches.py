@@ -15,8 +15,8 @@ from typing import Any
 
 from eventmill.errors import InputError
 from eventmill.formats.schemas import field_words
-from eventmill.sources.files import no_column, some
-from eventmill.sources.forms import form_words
+from eventmill.sources.awkward_types import form_words
+from eventmill.sources.file_source import no_column, some
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from eventmill.core.model import Layout, SourceSpec
 from eventmill.errors import InputError
-from eventmill.sources.files import check_bounds
+from eventmill.sources.file_source import check_bounds
 
 _URL = re.compile(r"generated:(\d{1,18})-(\d{1,18})")
 

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from eventmill.errors import InputError
-from eventmill.formats.exactly import leaf_pairs
+from eventmill.formats.exact_cast import leaf_pairs
 
 _MOST_MICROSECONDS = (2**63 - 1) // 1000
 """From 1970 in either direction: what nanoseconds in 64 bits reach."""

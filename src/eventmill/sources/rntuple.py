@@ -8,10 +8,10 @@ from typing import Any, BinaryIO
 
 from eventmill.core.model import SourceSpec
 from eventmill.errors import InputError
-from eventmill.sources.files import Content, no_column, some
-from eventmill.sources.forms import form_words
-from eventmill.sources.lines import one_line
-from eventmill.sources.remote import RemoteFile
+from eventmill.sources.awkward_types import form_words
+from eventmill.sources.file_source import Content, no_column, some
+from eventmill.sources.remote_file import RemoteFile
+from eventmill.sources.uproot_errors import one_line
 
 
 def rntuple_content(url: str, ntuple: Any, handle: BinaryIO | RemoteFile, spec: SourceSpec, close: Any) -> Content:

@@ -10,9 +10,9 @@ from typing import Any, BinaryIO
 from eventmill.core.model import SourceSpec
 from eventmill.errors import InputError
 from eventmill.sources.branches import Branches, Group, Leaf
-from eventmill.sources.files import Content, FileSource, open_input, some
-from eventmill.sources.lines import one_line
-from eventmill.sources.remote import RemoteFile
+from eventmill.sources.file_source import Content, FileSource, open_input, some
+from eventmill.sources.remote_file import RemoteFile
+from eventmill.sources.uproot_errors import one_line
 
 TREES = ("TTree", "TNtuple", "TNtupleD")
 RNTUPLES = ("ROOT::RNTuple", "ROOT::Experimental::RNTuple")
@@ -71,7 +71,7 @@ def _content(uproot: ModuleType, url: str, handle: BinaryIO | RemoteFile, spec: 
 
 def _uproot_file(uproot: ModuleType, url: str, handle: BinaryIO | RemoteFile) -> Any:
     if isinstance(handle, RemoteFile):
-        from eventmill.sources.root_remote import RemoteSource
+        from eventmill.sources.uproot_remote import RemoteSource
 
         return uproot.open({url: None}, handler=RemoteSource, remote=handle, object_cache=None, array_cache=None)
     return uproot.open(handle, object_cache=None, array_cache=None)

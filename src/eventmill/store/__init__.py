@@ -12,8 +12,8 @@ from pathlib import Path
 
 from eventmill.access import scheme
 from eventmill.errors import AccessError, StoreError
-from eventmill.store.contract import Store, Stored
 from eventmill.store.folder import FolderStore
+from eventmill.store.protocol import Store, Stored
 
 __all__ = ["FolderStore", "Store", "Stored", "open_store"]
 

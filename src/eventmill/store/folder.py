@@ -25,7 +25,7 @@ from eventmill.runtime.durable_files import (
     taken,
     temporary,
 )
-from eventmill.store.contract import COPY_BYTES, Stored, check_key
+from eventmill.store.protocol import COPY_BYTES, Stored, check_key
 
 ROOM_BYTES = 16 * 1024**2
 """With less a store counts as full: nothing is begun that it would have to take."""

@@ -19,12 +19,12 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from eventmill.access.retrying import HASTY_ATTEMPTS
+from eventmill.access.retries import HASTY_ATTEMPTS
 from eventmill.access.s3 import Bucket, S3Error
 from eventmill.errors import CorruptOutput, StoreError
-from eventmill.store.contract import COPY_BYTES, Stored, check_key, is_key
-from eventmill.store.s3_parts import copy_in_parts, uploaded_in_parts
-from eventmill.store.s3_reading import open_object
+from eventmill.store.protocol import COPY_BYTES, Stored, check_key, is_key
+from eventmill.store.s3_multipart import copy_in_parts, uploaded_in_parts
+from eventmill.store.s3_stream import open_object
 
 ONE_PUT_BYTES = 64 << 20
 """Larger files go up in parts; S3 takes 5 GB in one PUT, but then one broken connection costs all of it."""

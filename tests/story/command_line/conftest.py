@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 import yaml
 
+from eventmill.campaign.coordinator import Coordinator
+from eventmill.campaign.merge_queue import begin_due
+from eventmill.campaign.opening import Opened, open_campaign, register, split
 from eventmill.cli import main
 from eventmill.config.campaign_spec import Campaign, read_campaign
-from eventmill.coordinator import Coordinator
 from eventmill.core.model import Block
-from eventmill.merger import run_merge
-from eventmill.merging import begin_due
-from eventmill.opening import Opened, open_campaign, register, split
 from eventmill.runtime.process_id import this_process
-from eventmill.worker import run_block
+from eventmill.work.block import run_block
+from eventmill.work.merge import run_merge
 
 PAYLOAD = """\
 import pyarrow as pa

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from eventmill.reporting import report_key
+from eventmill.reports.render import report_key
 from tests.story.command_line.conftest import CommandLine, Mill
 
 

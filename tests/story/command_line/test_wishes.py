@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
+from eventmill.campaign.opening import open_campaign, store_of
 from eventmill.config.campaign_spec import read_campaign
 from eventmill.core.model import Directive, Wanted
 from eventmill.errors import CampaignRests
-from eventmill.opening import open_campaign, store_of
 from eventmill.runtime.process_id import this_process
-from eventmill.store_mark import check_store_is_free
+from eventmill.work.store_mark import check_store_is_free
 from tests.story.command_line.conftest import CommandLine, Mill, write_campaign
 
 
@@ -153,7 +153,7 @@ def test_of_two_that_begin_a_campaign_at_once_the_mark_of_one_is_no_strangers_to
         check_store_is_free(*arguments, **more)
 
     with pytest.MonkeyPatch.context() as between:
-        between.setattr("eventmill.opening.check_store_is_free", after_another_one)
+        between.setattr("eventmill.campaign.opening.check_store_is_free", after_another_one)
         opened = open_campaign(campaign, folder=folder)
     assert [other.record.uid for other in others] == [opened.record.uid]
 

@@ -1,0 +1,340 @@
+"""What the coordinator decides between two looks at the ledger. Knows nothing of Prefect, Dask or screens.
+
+The ledger is the truth: whatever a cluster says of its tasks, only counts and leases decide what is next.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import timedelta
+from types import TracebackType
+from typing import Self
+
+from eventmill.campaign.finish import finish, lost_files
+from eventmill.campaign.leadership import leading
+from eventmill.campaign.merge_queue import is_due
+from eventmill.campaign.opening import Opened, store_of
+from eventmill.config.campaign_spec import Campaign
+from eventmill.core.model import Block, Counts, Incident, Leadership, Wanted
+from eventmill.errors import CampaignBroken, CampaignLed, CampaignShort, PayloadError, StoreError
+from eventmill.rules import sizing, stragglers
+from eventmill.rules.retries import Broken, cannot_set_up, nothing_succeeds, too_many_abandoned
+from eventmill.runtime.outage import Outage
+from eventmill.runtime.process_id import is_gone
+from eventmill.work.merge import publish_merges
+from eventmill.work.store_mark import hold_store
+
+ERRORS_IN_A_ROW = 5
+"""Blocks that may fail one after the other, for reasons that are not the payload's, before we stop."""
+
+SAMPLE_EVERY = timedelta(seconds=2)
+"""How often the report's curves get a point, in a short campaign; in a long one it is rarer."""
+
+TIMES_LOST = 3
+"""Merged files that are gone at the end are made again so often; then somebody must look."""
+
+MUCH_LONGER = 2
+"""Ranges so many times longer than is wise by now are cut anew, as far as they are not begun."""
+
+WATCH_SECONDS = 1.0
+"""How often the lead and leases are looked at; both outlast many of these."""
+
+
+@dataclass
+class Coordinator:
+    """Drives one campaign while its lead lasts, which is renewed by itself; use it in a `with` block."""
+
+    opened: Opened
+    campaign: Campaign
+    lead: Leadership = field(init=False)
+    counts: Counts = field(init=False)
+    range_size: sizing.RangeSize | None = None
+    store: Outage = field(init=False)
+    slots: int = 0
+    """Live slots, as whoever knows the cluster said last."""
+
+    _failed_before: int = 0
+    _losing: int = 0
+    _errors_in_a_row: int = 0
+    _done_at_error: int = 0
+    _largest_range: int = 0
+    _watched_at: float = -math.inf
+    _leading: ExitStack = field(init=False)
+
+    def __post_init__(self) -> None:
+        ledger, record, patience = self.opened.ledger, self.opened.record, self.campaign.limits.store_patience
+        self.store = Outage(
+            lambda: store_of(record).check(),
+            patience_seconds=patience.total_seconds(),
+            told=lambda line: ledger.note(record.id, kind="store", reason=f"{record.store_url} {line}"),
+        )
+
+    def __enter__(self) -> Self:
+        """Take the lead, and take back at once what processes of this host held that live no more."""
+        ledger, campaign_id = self.opened.ledger, self.opened.record.id
+        with ExitStack() as stack:
+            self.lead = stack.enter_context(leading(ledger, campaign_id))
+            gone = [h.holder for h in ledger.holders(campaign_id) if is_gone(h.holder)]
+            ledger.lose(campaign_id, holders=gone, reason="its process was gone when the campaign was resumed")
+            self.counts = ledger.counts(campaign_id)
+            self._failed_before = len(ledger.failed_runs(campaign_id))
+            self._leading = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Take back what was handed out, which a clean end leaves none of, and give the lead up.
+
+        If going on was useless, the ledger is told: whoever looks after campaigns is not to start it again.
+        """
+        with self._leading:
+            if isinstance(error, CampaignBroken | PayloadError):
+                self.opened.ledger.note_broken(self.lead, reason=str(error))
+            if kind is not CampaignLed:
+                self.opened.ledger.withdraw(self.lead)
+
+    @property
+    def target_events(self) -> int:
+        """Events that must be committed or merged for the target to be reached."""
+        return self.counts.wanted(self.campaign.target)
+
+    def recover(self) -> tuple[str, ...]:
+        """MERGED -> READY for merged files that are gone or cut short in the store; returns their keys.
+
+        A damaged file is removed first: whoever dies after that leaves a missing file, which is found again. What
+        is merged and not shown yet is left alone: another merger may be showing it at this moment.
+        """
+        ledger, store = self.opened.ledger, store_of(self.opened.record)
+        hold_store(ledger, store, self.opened.record)
+        publish_merges(ledger, store, self.opened.record.id)
+        lost = lost_files(ledger, store, self.opened.record)
+        for file in lost:
+            store.delete([file.key])
+            ledger.invalidate(file.merge_id, reason=f"{file.key} was not in the store, or not whole")
+        return tuple(file.key for file in lost)
+
+    def unsplit(self) -> tuple[str, ...]:
+        """Inputs that the ledger does not know yet."""
+        known = {item.url for item in self.opened.ledger.inputs(self.opened.record.id)}
+        return tuple(url for url in self.opened.urls if url not in known)
+
+    def blocks(self) -> frozenset[int]:
+        """Blocks that are handed out and not settled."""
+        return self.opened.ledger.block_ids(self.opened.record.id)
+
+    def has_work(self) -> bool:
+        """Whether there is anything to process or to merge, and the user wants it.
+
+        When all is done the store is asked once more: what somebody has deleted meanwhile is to be made again.
+        Raises `StoreError` when that happens again and again.
+        """
+        if not self.is_wanted():
+            return False
+        if not self._is_done():
+            return True
+        lost = self.recover()
+        self._losing += bool(lost)
+        if self._losing > TIMES_LOST:
+            raise StoreError(
+                f"merged files vanished from {self.opened.record.store_url} {self._losing} times while the "
+                f"campaign ran, this time {len(lost)}, such as {lost[0]}. Find out who deletes them, then run "
+                "again: it goes on where it was."
+            )
+        return bool(lost) and not self._is_done()
+
+    def _is_done(self) -> bool:
+        return self.is_finished() and not is_due(self.opened)
+
+    def check_target(self) -> None:
+        """Raise `CampaignShort` when nothing is left to do and the target is missed."""
+        counts, name = self.counts, self.opened.record.name
+        if counts.done < self.target_events:
+            raise CampaignShort(
+                f"campaign '{name}' is short: {counts.done} of {counts.total} events are done, "
+                f"{self.target_events} were wanted, {counts.abandoned} are abandoned. See why with "
+                "'eventmill abandoned', mend it, and try them again with 'eventmill run --reopen'."
+            )
+
+    def is_finished(self) -> bool:
+        """Whether no more event has to be processed: the target is reached, or nothing is open any more.
+
+        The first look that sees it closes the campaign: live leases are fenced. What was committed before
+        and turns out damaged opens it again.
+        """
+        self.counts = self.opened.ledger.counts(self.opened.record.id)
+        if self.counts.open and self.counts.done < self.target_events:
+            return False
+        return self.opened.ledger.close_if_done(self.opened.record.id)
+
+    def is_wanted(self) -> bool:
+        """Whether the user still wants this campaign to run."""
+        return self.opened.ledger.campaign(self.opened.record.name).wanted is Wanted.RUN
+
+    def is_paused(self) -> bool:
+        """Whether workers were told to hand in what they compute, and to begin nothing."""
+        return self.opened.ledger.campaign(self.opened.record.name).wanted is Wanted.PAUSED
+
+    def next_block(self, *, slots: int) -> Block | None:
+        """Reserve the next block for `slots` live slots, of the size that the rules give now.
+
+        When nothing is left to reserve and slots idle, it is what somebody slow has not begun, or is at.
+        """
+        if self.store.lasts():
+            return None  # what would be computed now could not be stored
+        ledger, campaign_id, ranges = self.opened.ledger, self.opened.record.id, self.campaign.ranges
+        self.slots = slots
+        events, seconds = ledger.pace(campaign_id)
+        wanted = None if ranges.events == "auto" else ranges.events
+        largest = max(self._largest_range, sizing.FIRST_RANGE_EVENTS)
+        speed = sizing.Speed(events, seconds, largest) if events else None
+        seconds_wanted, rate = ranges.seconds.total_seconds(), None
+        if wanted is None:
+            rate = ledger.loss_rate(campaign_id)
+            seconds_wanted = sizing.range_seconds(rate, longest=seconds_wanted)
+        range_events = sizing.range_events(speed, wanted=wanted, seconds=seconds_wanted)
+        self.range_size = sizing.RangeSize(
+            events=range_events,
+            seconds=seconds_wanted,
+            losses_per_second=rate.losses / rate.slot_seconds if rate and rate.slot_seconds else None,
+            overhead_seconds=rate.overhead_seconds if rate and rate.slot_seconds else None,
+        )
+        if speed is not None:
+            self._largest_range = max(self._largest_range, range_events)
+        block = ledger.reserve(
+            self.lead,
+            events=sizing.block_events(
+                open_events=self.counts.open,
+                slots=slots,
+                range_events=range_events,
+                seconds_per_event=speed.seconds_per_event if speed else None,
+                block_seconds=ranges.block.total_seconds(),
+            ),
+            range_events=range_events,
+            aligned=ranges.events == "auto",
+        )
+        if block is None and speed is not None:
+            return self._share_tail(slots=slots, range_events=range_events, pace=speed.seconds_per_event)
+        return block
+
+    def _share_tail(self, *, slots: int, range_events: int, pace: float) -> Block | None:
+        """What `tail.share` says, done; None when nothing of it is worth it, or something is READY after all."""
+        ledger, campaign_id = self.opened.ledger, self.opened.record.id
+        idle = slots - len(self.blocks())
+        if idle < 1 or not self.is_wanted() or ledger.counts(campaign_id).ready:
+            return None
+        match stragglers.share(ledger.leased(campaign_id), idle=idle, seconds_per_event=pace):
+            case stragglers.Shorten(block_id, at):
+                freed = ledger.shorten(self.lead, block_id, at=at)
+                share = max(1, freed // idle // range_events) * range_events
+                if not freed:
+                    return None
+                aligned = self.campaign.ranges.events == "auto"
+                return ledger.reserve(self.lead, events=share, range_events=range_events, aligned=aligned)
+            case stragglers.Copy(block_id):
+                return ledger.copy(self.lead, block_id)
+            case None:
+                return None
+
+    def watch(self) -> tuple[Incident, ...]:
+        """See that the lead lasts, expire dead leases, and take back what vanished processes of this host held.
+
+        To be called often; it writes to the ledger about once a second. Raises `CampaignLed` when another
+        coordinator has taken over.
+        """
+        ledger, campaign_id = self.opened.ledger, self.opened.record.id
+        gone = [h.holder for h in ledger.holders(campaign_id) if is_gone(h.holder)]
+        lost = ledger.lose(campaign_id, holders=gone, reason="its worker vanished") if gone else ()
+        now = time.monotonic()
+        if now - self._watched_at < WATCH_SECONDS:
+            return lost
+        self._watched_at = now
+        if not ledger.keep_lead(self.lead):
+            raise CampaignLed("another coordinator has taken over this campaign; this one stops.")
+        self._note_sample(SAMPLE_EVERY)
+        self._cut_anew()
+        return lost + ledger.expire(campaign_id)
+
+    def _cut_anew(self) -> None:
+        """Take back what is still to be worked in ranges much longer than losses allow by now.
+
+        A block lasts for tens of seconds; where workers come and go, that would be several losses too late.
+        """
+        size = self.range_size
+        if size is None or not size.losses_per_second:
+            return
+        for lease in self.opened.ledger.leased(self.opened.record.id):
+            if lease.range_events > MUCH_LONGER * size.events and lease.begun < lease.stop:
+                self.opened.ledger.shorten(self.lead, lease.block_id, at=lease.begun)
+
+    def settled(self, error: BaseException | None) -> None:
+        """Take note of how a block's task ended; the ledger knows already what became of its events.
+
+        Raises what is wrong once it is clear that going on is useless: a payload that cannot be set up, or that
+        fails nearly everywhere, or several blocks that failed for reasons outside the payload while nothing got
+        done.
+        """
+        self.check_failures()
+        ledger, campaign_id = self.opened.ledger, self.opened.record.id
+        setups = ledger.setups_failed_in_a_row(campaign_id)
+        failed_on = [setup.holder or "" for setup in setups]
+        failures = self.campaign.limits.failures
+        if setups and cannot_set_up(failed_on, living=ledger.living(campaign_id), failures=failures):
+            last = setups[-1]
+            raise PayloadError(
+                f"payload {self.campaign.payload.callable} could not be set up, {len(setups)} times in a row: "
+                f"{last.reason}. Debug it with 'eventmill try'.\n{last.detail}".rstrip()
+            )
+        if error is None or (isinstance(error, StoreError) and not self.store.suspect(error)):
+            return
+        if self.counts.done > self._done_at_error:
+            self._errors_in_a_row = 0
+        self._done_at_error = self.counts.done
+        self._errors_in_a_row += 1
+        if self._errors_in_a_row >= ERRORS_IN_A_ROW:
+            raise error
+
+    def check_failures(self) -> None:
+        """Raise `CampaignBroken` when more is abandoned than the campaign allows, or nothing ever succeeds."""
+        ledger, record, limits = self.opened.ledger, self.opened.record, self.campaign.limits
+        counts = ledger.counts(record.id)
+        reasons = ledger.abandoned_for(record.id)
+        found = too_many_abandoned(counts, reasons, limit=limits.abandoned, target=self.campaign.target)
+        if found is not None:
+            raise self._broken(
+                found,
+                f"{found.events} of {counts.total} events are abandoned, more than limits.abandoned "
+                f"({limits.abandoned:.4g}) allows; {found.times} of them",
+            )
+        if not counts.done:
+            runs = ledger.failed_runs(record.id, since=self._failed_before)
+            found = nothing_succeeds(counts, runs, living=len(ledger.living(record.id)))
+            if found is not None:
+                raise self._broken(found, f"{found.events} runs failed and none succeeded; {found.times} of them")
+
+    def _broken(self, found: Broken, what: str) -> CampaignBroken:
+        return CampaignBroken(
+            f"campaign '{self.opened.record.name}' stops early: {what} for '{found.reason}'. Everything is kept: "
+            "see 'eventmill abandoned', mend the payload, and go on with 'eventmill run --reopen'."
+        )
+
+    def _note_sample(self, every: timedelta) -> None:
+        size = self.range_size
+        self.opened.ledger.note_sample(
+            self.lead,
+            slots=self.slots,
+            every=every,
+            range_events=size.events if size else None,
+            range_seconds=size.seconds if size else None,
+        )
+
+    def finish(self) -> str:
+        """After the last merge: show every file, delete what nobody needs, write manifest and report.
+
+        Returns the manifest's key.
+        """
+        self._note_sample(timedelta(0))
+        return finish(self.opened)

@@ -1,0 +1,56 @@
+"""The end of a campaign: merged files shown, rubbish deleted, report and manifest written. Merges nothing."""
+
+from __future__ import annotations
+
+from eventmill.campaign.garbage import sweep
+from eventmill.campaign.opening import Opened, store_of
+from eventmill.config.campaign_spec import merged_suffix
+from eventmill.core.model import CampaignRecord, MergedOutput
+from eventmill.core.units import counted
+from eventmill.errors import StoreError
+from eventmill.ledger import Ledger
+from eventmill.reports.histogram_plot import write_picture
+from eventmill.reports.manifest import write_manifest
+from eventmill.reports.render import write_report
+from eventmill.store import Store
+from eventmill.work.merge import publish_merges
+from eventmill.work.store_mark import check_store_is_ours, merged_sizes
+
+
+def finish(opened: Opened) -> str:
+    """After the last merge; returns the manifest's key. Harmless twice, also at once from two processes.
+
+    Raises `StoreTaken` or `StoreError`, and writes nothing, unless the store shows just the files that the ledger
+    knows, each with its size.
+    """
+    ledger, store = opened.ledger, store_of(opened.record)
+    publish_merges(ledger, store, opened.record.id)
+    check_store_is_ours(ledger, store, opened.record, suffix=merged_suffix(opened.record.spec))
+    if lost := lost_files(ledger, store, opened.record):
+        raise StoreError(
+            f"{counted(len(lost), 'merged file')} of the ledger's are not in {store.url}, or not whole, such as "
+            f"{lost[0].key}. Run again to have their events computed again."
+        )
+    sweep(ledger, store, opened.record)
+    write_picture(ledger, store, opened.record)
+    write_report(ledger, store, opened.record)
+    return write_manifest(ledger, store, opened.record)
+
+
+def lost_files(ledger: Ledger, store: Store, record: CampaignRecord) -> tuple[MergedOutput, ...]:
+    """Merged files that were shown, and that are not in the store now, or not whole. One listing where all are."""
+    shown = ledger.published_outputs(record.id)
+    sizes = merged_sizes(store, record.name, suffix=merged_suffix(record.spec))
+    return tuple(f for f in shown if sizes.get(f.key) != f.bytes and store.size(f.key) != f.bytes)
+
+
+def finish_if_done(opened: Opened) -> str | None:
+    """Close and `finish` a campaign with nothing left to process or to merge; None if there is.
+
+    For whoever merges last and does not lead the campaign, whose coordinator may be gone by now.
+    """
+    counts = opened.ledger.counts(opened.record.id)
+    if counts.open or counts.committed or not counts.total:
+        return None
+    opened.ledger.close_if_done(opened.record.id)
+    return finish(opened)

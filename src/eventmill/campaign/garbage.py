@@ -1,0 +1,53 @@
+"""What the dead held, and what they stored. First the attempt is dead, then its object goes."""
+
+from __future__ import annotations
+
+from eventmill.core.keys import attempt_of
+from eventmill.core.model import CampaignRecord, Incident
+from eventmill.ledger import Ledger
+from eventmill.runtime.process_id import is_gone
+from eventmill.store import Store
+from eventmill.work.merge import publish_merges
+from eventmill.work.store_mark import hidden_keys, hold_store
+
+
+def collect(ledger: Ledger, store: Store, record: CampaignRecord) -> int:
+    """Garbage collection at any time, beside a campaign that runs or long after; returns the number of objects.
+
+    What the dead held is taken back first, so that a commit that comes late is fenced before its object
+    goes. Uploads that end later still are found by the next pass. Harmless twice. Raises `StoreTaken`, and deletes
+    nothing, if the store is another campaign's.
+    """
+    hold_store(ledger, store, record)
+    take_back(ledger, record.id)
+    publish_merges(ledger, store, record.id)
+    return sweep(ledger, store, record)
+
+
+def take_back(ledger: Ledger, campaign_id: int) -> tuple[Incident, ...]:
+    """Expire leases that have ended, and those of processes of this host that are gone. Harmless twice."""
+    gone = [holder.holder for holder in ledger.holders(campaign_id) if is_gone(holder.holder)]
+    lost = ledger.lose(campaign_id, holders=gone, reason="its process was gone") if gone else ()
+    return lost + ledger.expire(campaign_id)
+
+
+def sweep(ledger: Ledger, store: Store, record: CampaignRecord) -> int:
+    """Delete what `sweepable` finds; returns the number of objects. Harmless twice."""
+    orphans = sweepable(ledger, store, record)
+    store.delete(orphans)
+    store.sweep_temporaries()
+    return len(orphans)
+
+
+def sweepable(ledger: Ledger, store: Store, record: CampaignRecord) -> tuple[str, ...]:
+    """Keys of range outputs of dead attempts that no span refers to, and of staged files nobody waits for.
+
+    The attempt is part of each key. An attempt that is not current can never commit again, so an object of
+    it that the ledger does not know is an orphan for good.
+    """
+    keys = hidden_keys(store, record.name)
+    # In this order: what is listed was begun before, so by now its attempt lives, or its commit is known.
+    live = ledger.live_attempts(record.id)
+    needed = {output.key for output in ledger.committed_outputs(record.id)}
+    needed |= {staged for _, staged, _ in ledger.unpublished(record.id)}
+    return tuple(key for key in keys if key not in needed and attempt_of(key) not in live)

@@ -1,0 +1,49 @@
+"""What a campaign needs that nobody may be looking after. Changes nothing, and starts nothing."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from eventmill.campaign.merge_queue import is_due
+from eventmill.campaign.opening import Opened, store_of
+from eventmill.config.campaign_spec import parse_campaign
+from eventmill.core.model import Wanted
+from eventmill.reports.manifest import manifest_key
+from eventmill.rules.retries import cannot_set_up
+from eventmill.runtime.process_id import is_gone
+
+
+class Need(StrEnum):
+    """What is to be done about a campaign, in words for people."""
+
+    NOTHING = "is finished"
+    RESTS = "is not wanted to run"
+    LED = "is being driven"
+    MENDING = "waits for somebody to mend it"
+    MERGING = "is to be merged"
+    RUNNING = "is to be started again"
+
+
+def need_of(opened: Opened) -> Need:
+    """What has to be done, so far as the ledger and the store tell.
+
+    What was paused or cancelled rests. A payload that could not be set up again and again is for people to mend,
+    and so is whatever made the last coordinator give up; once somebody has led it since (to change it, to
+    reopen it, or just to try again), it is as others.
+    """
+    ledger, record = opened.ledger, opened.ledger.campaign(opened.record.name)
+    if record.wanted is not Wanted.RUN:
+        return Need.RESTS
+    leader = ledger.leader(record.id)
+    if leader is not None and not is_gone(leader):
+        return Need.LED
+    limits = parse_campaign(dict(record.spec), source=f"campaign '{record.name}' in the ledger").limits
+    failed_on = [setup.holder or "" for setup in ledger.setups_failed_in_a_row(record.id)]
+    if cannot_set_up(failed_on, living=(), failures=limits.failures):  # nobody works for it now
+        return Need.MENDING
+    counts = ledger.counts(record.id)
+    if record.closed_at is None or counts.open:
+        return Need.RUNNING if ledger.broken(record.id) is None else Need.MENDING
+    if is_due(opened) or store_of(record).size(manifest_key(record.name)) is None:
+        return Need.MERGING
+    return Need.NOTHING

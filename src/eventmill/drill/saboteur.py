@@ -1,0 +1,203 @@
+"""Carrying the script out on a campaign that runs, and watching how long it takes until all is well again."""
+
+from __future__ import annotations
+
+import math
+import signal
+import sqlite3
+import tempfile
+import time
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from eventmill.campaign.opening import Opened, store_of
+from eventmill.core.model import Outcome
+from eventmill.drill.schedule import HARMS_WORKERS, Deed, DeedKind
+from eventmill.drill.signals import Hands
+from eventmill.errors import EventmillError
+from eventmill.ledger.drilling import Place
+
+PATIENCE_SECONDS = 5.0
+"""A deed that nobody is there for is left out after this time."""
+
+SIGNALS = {
+    DeedKind.KILL: signal.SIGKILL,
+    DeedKind.KILL_ALL: signal.SIGKILL,
+    DeedKind.FREEZE: signal.SIGSTOP,
+    DeedKind.TERMINATE: signal.SIGTERM,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A deed and what came of it; `victims` are holders, times are seconds since the deed.
+
+    `noticed` is when the ledger had taken back what the victims held, `recovered` when the ranges they were at
+    were committed. None for what never came, or is not asked for.
+    """
+
+    deed: Deed
+    what: str
+    victims: tuple[str, ...] = ()
+    noticed: float | None = None
+    recovered: float | None = None
+
+
+@dataclass
+class _Watched:
+    """A deed whose consequences are not over."""
+
+    index: int
+    began: float
+    held: tuple[Place, ...]
+
+
+@dataclass
+class Saboteur:
+    """Does the deeds of a script when their time has come: call `look` often, and `end` at the end."""
+
+    opened: Opened
+    script: tuple[Deed, ...]
+    hands: Hands
+    done: list[Done] = field(default_factory=list)
+    accepted_twice: int = 0
+    _due_since: float = math.nan
+    _frozen: dict[str, float] = field(default_factory=dict)
+    _watched: list[_Watched] = field(default_factory=list)
+    _cut: set[str] = field(default_factory=set)
+
+    def look(self) -> None:
+        """Wake who slept long enough, see what has recovered, and do what is due."""
+        now = time.monotonic()
+        for holder, until in list(self._frozen.items()):
+            if now >= until:
+                self._thaw(holder)
+        self._watch(now)
+        if len(self.done) == len(self.script):
+            return
+        deed = self.script[len(self.done)]
+        counts = self.opened.ledger.counts(self.opened.record.id)
+        if not counts.total or counts.done < deed.at * counts.total:
+            return
+        if math.isnan(self._due_since):
+            self._due_since = now
+        found = self._do(deed)
+        if found is None and now - self._due_since > PATIENCE_SECONDS:
+            found = Done(deed, "left out: nothing was there to do it to")
+        if found is not None:
+            self._due_since = math.nan
+            self.done.append(found)
+
+    def end(self) -> None:
+        """Leave nobody frozen. What was not done by now is left out."""
+        for holder in list(self._frozen):
+            self._thaw(holder)
+        self._watch(time.monotonic())
+        for deed in self.script[len(self.done) :]:
+            self.done.append(Done(deed, "left out: the campaign was at its end"))
+
+    def _do(self, deed: Deed) -> Done | None:
+        """The deed done; None if it cannot be done now."""
+        match deed.kind:
+            case DeedKind.TRUNCATE:
+                return self._truncate(deed)
+            case DeedKind.REPEAT:
+                return self._repeat(deed)
+            case _:
+                return self._harm(deed)
+
+    def _harm(self, deed: Deed) -> Done | None:
+        ledger, campaign_id = self.opened.ledger, self.opened.record.id
+        there = [h.holder for h in ledger.holders(campaign_id) if h.holder not in self._frozen]
+        if not there:
+            return None
+        chosen = there if deed.kind is DeedKind.KILL_ALL else [there[int(deed.choice * len(there))]]
+        held = tuple(place for holder in chosen for place in ledger.in_hand(campaign_id, holder))
+        began = time.monotonic()
+        hit = tuple(holder for holder in chosen if self._hit(deed, holder))
+        if not hit:
+            return Done(deed, f"could not: {', '.join(chosen)} is out of reach")
+        self._watched.append(_Watched(len(self.done), began, held))
+        return Done(deed, f"{deed.kind}: {', '.join(hit)}", victims=hit)
+
+    def _hit(self, deed: Deed, holder: str) -> bool:
+        if deed.kind is DeedKind.REPLACE:
+            return self.hands.retire(holder)
+        if not self.hands.signal(holder, SIGNALS[deed.kind]):
+            return False
+        if deed.kind is DeedKind.FREEZE:
+            self._frozen[holder] = time.monotonic() + deed.seconds
+            # It may hold SQLite's one write lock, which nobody survives: a frozen host would hold none of ours.
+            while not can_be_written(self.opened.order.ledger_url):
+                self.hands.signal(holder, signal.SIGCONT)
+                time.sleep(0.01)
+                self.hands.signal(holder, signal.SIGSTOP)
+        return True
+
+    def _thaw(self, holder: str) -> None:
+        del self._frozen[holder]
+        self.hands.signal(holder, signal.SIGCONT)
+
+    def _watch(self, now: float) -> None:
+        ledger, campaign_id = self.opened.ledger, self.opened.record.id
+        holding = {h.holder for h in ledger.holders(campaign_id)} if self._watched else set()
+        for watched in list(self._watched):
+            done, passed = self.done[watched.index], now - watched.began
+            if done.noticed is None and not holding & set(done.victims):
+                done = replace(done, noticed=passed)
+            if done.recovered is None and ledger.are_done(watched.held):
+                done = replace(done, recovered=passed)
+                self._watched.remove(watched)
+            self.done[watched.index] = done
+
+    def _truncate(self, deed: Deed) -> Done | None:
+        """Cut a committed output in half, as an upload that ended too early would leave it."""
+        store = store_of(self.opened.record)
+        outputs = [
+            output
+            for output in self.opened.ledger.committed_outputs(self.opened.record.id)
+            if output.key not in self._cut
+        ]
+        if not outputs:
+            return None
+        output = outputs[int(deed.choice * len(outputs))]
+        with tempfile.TemporaryDirectory() as folder:
+            half = Path(folder) / "half"
+            try:
+                with store.open(output.key) as file:
+                    half.write_bytes(file.read(output.bytes // 2))
+                store.delete([output.key])
+                store.put(output.key, half)
+            except EventmillError:  # merged and deleted meanwhile
+                return None
+        self._cut.add(output.key)
+        return Done(deed, f"{output.key} was cut to {output.bytes // 2} of {output.bytes} bytes")
+
+    def _repeat(self, deed: Deed) -> Done | None:
+        commits = self.opened.ledger.repeatable(self.opened.record.id)
+        if not commits:
+            return None
+        lease, output = commits[int(deed.choice * len(commits))]
+        reply = self.opened.ledger.commit(lease, [output], payload=self.opened.record.payload)
+        self.accepted_twice += reply.outcomes == (Outcome.ACCEPTED,)
+        return Done(deed, f"{output.key} was committed again: {reply.outcomes[0]}")
+
+
+def harmed(done: list[Done]) -> int:
+    """How many workers were harmed."""
+    return sum(len(each.victims) for each in done if each.deed.kind in HARMS_WORKERS)
+
+
+def can_be_written(ledger_url: str) -> bool:
+    """Whether nobody holds the write lock of a ledger in SQLite, for longer than a second."""
+    path = ledger_url.removeprefix("sqlite:///")
+    if "://" in path:
+        return True
+    with closing(sqlite3.connect(path, timeout=1)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.rollback()
+        except sqlite3.OperationalError:
+            return False
+    return True

@@ -1,0 +1,1 @@
+"""The ledger's verbs by subject. One verb is one transaction."""

@@ -1,0 +1,520 @@
+"""Verbs over whole campaigns: open, add inputs, lead, want, close, reopen."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
+from datetime import timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from eventmill import text
+from eventmill.core.model import (
+    CampaignRecord,
+    Counts,
+    Input,
+    Layout,
+    Leadership,
+    Lease,
+    NewInput,
+    PayloadCode,
+    Rules,
+    SeenLayout,
+    Span,
+    Wanted,
+)
+from eventmill.core.partition import coalesce
+from eventmill.core.states import State
+from eventmill.errors import CampaignLed, LedgerError, NameTaken
+from eventmill.ledger.database import schema
+from eventmill.ledger.database.blocks import leave_to_twin, read_block, twin_of
+from eventmill.ledger.database.journal import write_journal
+from eventmill.ledger.database.transactions import Database, insert_spans, read_spans, replace_spans
+from eventmill.sources.layouts import fingerprint
+
+LEADER_SECONDS = 15.0
+"""How long a coordinator may be silent before another may take its place."""
+
+TARGET_REACHED = "target reached"
+NOTHING_LEFT = "all events settled"
+
+BROKEN = "broken"
+"""Kind of journal lines: a coordinator ended because going on was useless."""
+
+WANTED = "wanted"
+"""Kind of journal lines: what the user wants of the campaign from then on."""
+
+UNBLEMISHED: Mapping[str, Any] = {
+    "failures": 0,
+    "losses": 0,
+    "failed_on": None,
+    "rests_until": None,
+    "refusals": 0,
+}
+"""What a span has on its record when nothing befell it."""
+
+_HELD_CAMPAIGN = (
+    sa.select(schema.campaign).where(schema.campaign.c.id == sa.bindparam("b_campaign")).with_for_update()
+)
+
+
+class CampaignVerbs(Database):
+    """What happens to a campaign as a whole."""
+
+    def open_campaign(
+        self, name: str, *, spec: Mapping[str, Any], rules: Rules, code: PayloadCode, store_url: str
+    ) -> CampaignRecord:
+        """Write a new campaign down; `NameTaken` if the ledger has one of that name."""
+        with self.writing() as tx:
+            if tx.execute(sa.select(schema.campaign.c.id).where(schema.campaign.c.name == name)).first():
+                raise NameTaken(f"campaign '{name}' is in the ledger already; choose another name.")
+            keep_code(tx, code)
+            now = self.now(tx)
+            tx.execute(
+                sa.insert(schema.campaign).values(
+                    name=name,
+                    uid=secrets.token_hex(16),
+                    spec=dict(spec),
+                    rules=_rules_to_json(rules),
+                    payload=code.digest,
+                    store_url=store_url,
+                    wanted=Wanted.RUN,
+                    created_at=now,
+                    looked_at=now,
+                )
+            )
+            return campaign_by(tx, schema.campaign.c.name == name)
+
+    def campaign(self, name: str) -> CampaignRecord:
+        """The campaign of that name; `LedgerError` lists the names there are."""
+        with self.reading() as tx:
+            found = tx.execute(sa.select(schema.campaign.c.id).where(schema.campaign.c.name == name)).first()
+            if found is None:
+                names = tx.execute(sa.select(schema.campaign.c.name).order_by(schema.campaign.c.name)).scalars()
+                raise LedgerError(
+                    f"the ledger has no campaign '{name}'; it has: {', '.join(names) or 'none yet'}."
+                )
+            return campaign_by(tx, schema.campaign.c.id == found.id)
+
+    def campaign_numbered(self, campaign_id: int) -> CampaignRecord:
+        """The campaign of that number; `LedgerError` if it was restarted or removed."""
+        with self.reading() as tx:
+            found = tx.execute(sa.select(schema.campaign).where(schema.campaign.c.id == campaign_id)).first()
+            return _known(campaign_id, found)
+
+    def campaigns(self) -> tuple[CampaignRecord, ...]:
+        """All campaigns, in the order in which they were opened."""
+        with self.reading() as tx:
+            ids = tx.execute(sa.select(schema.campaign.c.id).order_by(schema.campaign.c.id)).scalars().all()
+            return tuple(campaign_by(tx, schema.campaign.c.id == number) for number in ids)
+
+    def change_campaign(
+        self,
+        campaign_id: int,
+        *,
+        spec: Mapping[str, Any],
+        rules: Rules,
+        code: PayloadCode,
+        store_url: str,
+        reason: str,
+    ) -> None:
+        """Go on with another spec, other rules or other code; what is done stays as it is.
+
+        `store_url` may be another address of the same store, never another store. More work may be wanted now, so
+        the campaign is open again. The journal keeps the `reason`.
+        """
+        with self.writing() as tx:
+            keep_code(tx, code)
+            write_journal(tx, campaign_id, self.now(tx), kind="changed", reason=reason)
+            tx.execute(
+                sa.update(schema.campaign)
+                .where(schema.campaign.c.id == campaign_id)
+                .values(
+                    spec=dict(spec),
+                    rules=_rules_to_json(rules),
+                    payload=code.digest,
+                    store_url=store_url,
+                    closed_at=None,
+                )
+            )
+
+    def add_inputs(self, campaign_id: int, inputs: Sequence[NewInput]) -> tuple[Input, ...]:
+        """Register inputs behind those that are there, one READY span each. Adding one twice is harmless.
+
+        A campaign that was closed is open again if that makes work for it. Raises `LedgerError` if an input
+        is known with another content.
+        """
+        with self.writing() as tx:
+            locked(tx, campaign_id)
+            known = {item.url: item for item in read_inputs(tx, campaign_id)}
+            kept = set[str]()
+            for new in inputs:
+                url, identity = text.name(new.url), text.name(new.identity)  # as they come back from the ledger
+                if url in known:
+                    if (known[url].identity, known[url].events) != (identity, new.events):
+                        raise LedgerError(f"input {url} has changed since it was split.")
+                    continue
+                last = max(known.values(), key=lambda item: item.ordinal, default=None)
+                values = {
+                    "campaign_id": campaign_id,
+                    "ordinal": last.ordinal + 1 if last else 0,
+                    "url": url,
+                    "events": new.events,
+                    "first": last.first + last.events if last else 0,
+                    "identity": identity,
+                    "boundaries": list(new.boundaries),
+                }
+                layout = {"layout": _keep_layout(tx, new.layout, kept)}
+                number = tx.execute(
+                    sa.insert(schema.input_).values(values | layout).returning(schema.input_.c.id)
+                ).scalar_one()
+                values.pop("campaign_id")
+                known[url] = Input(**values | {"id": number, "boundaries": new.boundaries})  # type: ignore[arg-type]
+                if new.events:
+                    insert_spans(tx, campaign_id, [Span(number, 0, new.events, State.READY)])
+                    open_again(tx, campaign_id)
+            return tuple(sorted(known.values(), key=lambda item: item.ordinal))
+
+    def layouts(self, campaign_id: int) -> tuple[SeenLayout, ...]:
+        """The layouts of all inputs that have events, in the order of the first input with each."""
+        table, layout = schema.input_, schema.layout
+        statement = (
+            sa.select(layout.c.columns, sa.func.min(table.c.ordinal), sa.func.count(), table.c.url)
+            .join_from(table, layout, table.c.layout == layout.c.fingerprint)
+            .where(table.c.campaign_id == campaign_id, table.c.events > 0)
+            .group_by(layout.c.fingerprint)
+            .order_by(sa.func.min(table.c.ordinal))
+        )
+        with self.reading() as tx:
+            rows = tx.execute(statement).all()
+        return tuple(SeenLayout(row[3], row[2], tuple((str(a), str(b)) for a, b in row[0])) for row in rows)
+
+    def leave_out(self, campaign_id: int, unreadable: Sequence[str]) -> None:
+        """Write down the inputs that the campaign goes without, one line each, once."""
+        with self.writing() as tx:
+            journal = schema.journal
+            known = set(
+                tx.execute(
+                    sa.select(journal.c.reason).where(
+                        journal.c.campaign_id == campaign_id, journal.c.kind == "left out"
+                    )
+                ).scalars()
+            )
+            for line in dict.fromkeys(text.told(line, most_bytes=text.LINE_BYTES) for line in unreadable):
+                if line not in known:
+                    write_journal(tx, campaign_id, self.now(tx), kind="left out", reason=line)
+
+    def inputs(self, campaign_id: int) -> tuple[Input, ...]:
+        """All inputs in campaign order."""
+        with self.reading() as tx:
+            return read_inputs(tx, campaign_id)
+
+    def fix_schema(self, campaign_id: int, schema_bytes: bytes) -> bytes:
+        """Fix the Arrow schema of the campaign's outputs; the first wins, and everybody is told which."""
+        with self.writing() as tx:
+            return self._fix_schema(tx, campaign_id, schema_bytes)
+
+    def infer_schema(self, lease: Lease, schema_bytes: bytes) -> bytes | None:
+        """`fix_schema`, to what was found under `lease`. None, and nothing is changed, if that is not current."""
+        with self.writing() as tx:
+            block = read_block(tx, lease.block_id)
+            if block is None or block.attempt != lease.attempt:
+                return None
+            return self._fix_schema(tx, lease.campaign_id, schema_bytes)
+
+    def _fix_schema(self, tx: sa.Connection, campaign_id: int, schema_bytes: bytes) -> bytes:
+        fixed = locked(tx, campaign_id).schema
+        if fixed is None:
+            table = schema.campaign
+            tx.execute(sa.update(table).where(table.c.id == campaign_id).values(schema_bytes=schema_bytes))
+        return fixed or schema_bytes
+
+    def lead(self, campaign_id: int, holder: str, *, is_gone: Callable[[str], bool]) -> Leadership:
+        """Become the campaign's one coordinator; what the previous one only reserved goes back to READY.
+
+        Raises `CampaignLed` while another one lives: its lease runs and `is_gone(its holder)` is false.
+        """
+        with self.writing() as tx:
+            locked(tx, campaign_id)
+            row = tx.execute(sa.select(schema.campaign).where(schema.campaign.c.id == campaign_id)).one()
+            now = self.now(tx)
+            if row.leader and row.leader_expires_at > now and not is_gone(row.leader):
+                seconds = (row.leader_expires_at - now).total_seconds()
+                raise CampaignLed(
+                    f"campaign '{row.name}' is being driven by {row.leader}, which was alive less than "
+                    f"{LEADER_SECONDS:.0f} s ago. Watch it with 'eventmill status', stop it there, or wait "
+                    f"{seconds:.0f} s if it is dead."
+                )
+            attempt = self.next_attempt(tx)
+            tx.execute(
+                sa.update(schema.campaign)
+                .where(schema.campaign.c.id == campaign_id)
+                .values(
+                    leader=holder,
+                    leader_attempt=attempt,
+                    leader_expires_at=now + timedelta(seconds=LEADER_SECONDS),
+                )
+            )
+            blocks = schema.block
+            queued = sa.select(blocks.c.id).where(blocks.c.campaign_id == campaign_id, blocks.c.attempt.is_(None))
+            dissolve_blocks(tx, campaign_id, list(tx.execute(queued).scalars()))
+            return Leadership(campaign_id, attempt, holder)
+
+    def keep_lead(self, leadership: Leadership) -> bool:
+        """Renew; false when another coordinator has taken over."""
+        with self.writing() as tx:
+            until = self.now(tx) + timedelta(seconds=LEADER_SECONDS)
+            return self._set_lead(tx, leadership, {"leader_expires_at": until})
+
+    def yield_lead(self, leadership: Leadership) -> bool:
+        """Give the lead up, so that the next run need not wait."""
+        with self.writing() as tx:
+            return self._set_lead(tx, leadership, {"leader": None, "leader_expires_at": None})
+
+    def _set_lead(self, tx: sa.Connection, leadership: Leadership, values: Mapping[str, Any]) -> bool:
+        table = schema.campaign
+        statement = (
+            sa.update(table)
+            .where(table.c.id == leadership.campaign_id, table.c.leader_attempt == leadership.attempt)
+            .where(table.c.leader.is_not(None))
+            .values(**values)
+        )
+        return bool(tx.execute(statement).rowcount)
+
+    def want(self, campaign_id: int, wanted: Wanted) -> None:
+        """Write down what the user wants; workers learn it with their next reply."""
+        with self.writing() as tx:
+            tx.execute(sa.update(schema.campaign).where(schema.campaign.c.id == campaign_id).values(wanted=wanted))
+            write_journal(tx, campaign_id, self.now(tx), kind=WANTED, reason=str(wanted))
+
+    def note(self, campaign_id: int, *, kind: str, reason: str) -> None:
+        """Write a line into the journal about what befell the campaign as a whole."""
+        with self.writing() as tx:
+            write_journal(tx, campaign_id, self.now(tx), kind=kind, reason=reason)
+
+    def note_broken(self, leadership: Leadership, *, reason: str) -> None:
+        """Write down that this coordinator ends because going on is useless, until somebody leads again."""
+        told, _, detail = reason.partition("\n")
+        with self.writing() as tx:
+            write_journal(
+                tx,
+                leadership.campaign_id,
+                self.now(tx),
+                kind=BROKEN,
+                reason=told,
+                detail=detail,
+                attempt=leadership.attempt,
+                holder=leadership.holder,
+            )
+
+    def close(self, campaign_id: int, *, reason: str) -> None:
+        """READY, LEASED -> ABANDONED with `reason`; live leases are fenced. Harmless twice."""
+        with self.writing() as tx:
+            locked(tx, campaign_id)
+            self._close(tx, campaign_id, reason)
+
+    def close_if_done(self, campaign_id: int) -> bool:
+        """`close`, if the target is reached or nothing is READY or LEASED any more; tells whether it is.
+
+        Seen and done in one transaction: a merge that finds a damaged output sends its events back to READY,
+        and they are not to be abandoned because somebody counted just before that.
+        """
+        with self.writing() as tx:
+            rules = locked(tx, campaign_id).rules
+            counts = read_counts(tx, campaign_id)
+            reached = counts.done >= counts.wanted(rules.target)
+            if counts.open and not reached:
+                return False
+            if counts.total:
+                self._close(tx, campaign_id, TARGET_REACHED if reached else NOTHING_LEFT)
+            return True
+
+    def _close(self, tx: sa.Connection, campaign_id: int, reason: str) -> None:
+        table = schema.span
+        old = read_spans(tx, table.c.campaign_id == campaign_id, table.c.state.in_([State.READY, State.LEASED]))
+        gone = [replace(s, state=State.ABANDONED, block_id=None, reason=reason, **UNBLEMISHED) for s in old]
+        replace_spans(tx, "close", campaign_id, old=old, new=coalesce(gone))
+        tx.execute(sa.delete(schema.block).where(schema.block.c.campaign_id == campaign_id))
+        now = self.now(tx)
+        tx.execute(
+            sa.update(schema.campaign)
+            .where(schema.campaign.c.id == campaign_id, schema.campaign.c.closed_at.is_(None))
+            .values(closed_at=now, close_reason=reason)
+        )
+        if old:
+            events = sum(map(len, old))
+            write_journal(tx, campaign_id, now, kind="close", reason=reason, detail=f"{events} events")
+
+    def reopen(self, campaign_id: int) -> int:
+        """ABANDONED -> READY with fresh budgets; returns how many events may be tried again."""
+        with self.writing() as tx:
+            locked(tx, campaign_id)
+            table = schema.span
+            old = read_spans(
+                tx, table.c.campaign_id == campaign_id, table.c.state.in_([State.ABANDONED, State.READY])
+            )
+            fresh = [replace(s, state=State.READY, reason=None, **UNBLEMISHED) for s in old]
+            replace_spans(tx, "reopen", campaign_id, old=old, new=coalesce(fresh))
+            tx.execute(
+                sa.update(schema.campaign)
+                .where(schema.campaign.c.id == campaign_id)
+                .values(closed_at=None, close_reason=None, wanted=Wanted.RUN)
+            )
+            return sum(len(s) for s in old if s.state is State.ABANDONED)
+
+    def forget_campaign(self, campaign_id: int) -> None:
+        """Strike a campaign out of the ledger (its objects are the caller's business)."""
+        with self.writing() as tx:
+            owned = (
+                schema.span,
+                schema.journal,
+                schema.usage,
+                schema.block,
+                schema.output,
+                schema.merge,
+                schema.holder,
+                schema.sample,
+            )
+            for table in (*owned, schema.input_):
+                tx.execute(sa.delete(table).where(table.c.campaign_id == campaign_id))
+            tx.execute(sa.delete(schema.campaign).where(schema.campaign.c.id == campaign_id))
+
+    def code(self, digest: str) -> PayloadCode:
+        """The payload code of that digest; `LedgerError` if the ledger never saw it."""
+        with self.reading() as tx:
+            row = tx.execute(sa.select(schema.code).where(schema.code.c.digest == digest)).first()
+            if row is None:
+                raise LedgerError(f"the ledger holds no payload code {digest}.")
+            return PayloadCode(row.callable, row.entry, row.digest, row.bundle)
+
+
+def campaign_by(tx: sa.Connection, condition: sa.ColumnElement[bool]) -> CampaignRecord:
+    """The one campaign that meets `condition`."""
+    return _record(tx.execute(sa.select(schema.campaign).where(condition)).one())
+
+
+def locked(tx: sa.Connection, campaign_id: int) -> CampaignRecord:
+    """The campaign, held against every other writing verb until this transaction ends."""
+    return _known(campaign_id, tx.execute(_HELD_CAMPAIGN, {"b_campaign": campaign_id}).first())
+
+
+def _known(campaign_id: int, row: sa.Row[Any] | None) -> CampaignRecord:
+    if row is None:
+        raise LedgerError(f"the ledger has no campaign number {campaign_id}; it was restarted or removed.")
+    return _record(row)
+
+
+def _record(row: sa.Row[Any]) -> CampaignRecord:
+    return CampaignRecord(
+        id=row.id,
+        uid=row.uid,
+        name=row.name,
+        spec=row.spec,
+        rules=_rules_from_json(row.rules),
+        payload=row.payload,
+        store_url=row.store_url,
+        schema=row.schema_bytes,
+        wanted=Wanted(row.wanted),
+        created_at=row.created_at,
+        closed_at=row.closed_at,
+        close_reason=row.close_reason,
+    )
+
+
+def open_again(tx: sa.Connection, campaign_id: int) -> None:
+    """Something of the campaign is READY again, or for the first time: it is not closed any more."""
+    table = schema.campaign
+    tx.execute(sa.update(table).where(table.c.id == campaign_id).values(closed_at=None, close_reason=None))
+
+
+def read_counts(tx: sa.Connection, campaign_id: int) -> Counts:
+    """Events by state."""
+    table = schema.span
+    statement = (
+        sa.select(table.c.state, sa.func.sum(table.c.stop - table.c.start))
+        .where(table.c.campaign_id == campaign_id)
+        .group_by(table.c.state)
+    )
+    return Counts(**{state: int(events) for state, events in tx.execute(statement)})
+
+
+def _keep_layout(tx: sa.Connection, layout: Layout, kept: set[str]) -> str | None:
+    """Write a layout down once; returns its fingerprint. Those in `kept` are there."""
+    if not layout:
+        return None
+    mark, table = fingerprint(layout), schema.layout
+    if mark not in kept:
+        kept.add(mark)
+        if tx.execute(sa.select(table.c.fingerprint).where(table.c.fingerprint == mark)).first() is None:
+            columns = [list(column) for column in layout]
+            tx.execute(sa.insert(table).values(fingerprint=mark, columns=columns))
+    return mark
+
+
+def read_inputs(tx: sa.Connection, campaign_id: int) -> tuple[Input, ...]:
+    """All inputs of a campaign in campaign order."""
+    table = schema.input_
+    rows = tx.execute(sa.select(table).where(table.c.campaign_id == campaign_id).order_by(table.c.ordinal))
+    return tuple(input_from(row) for row in rows)
+
+
+def input_from(row: sa.Row[Any]) -> Input:
+    """One row of the input table."""
+    return Input(row.id, row.ordinal, row.url, row.events, row.first, row.identity, tuple(row.boundaries))
+
+
+def dissolve_blocks(tx: sa.Connection, campaign_id: int, block_ids: Sequence[int]) -> int:
+    """LEASED -> READY for whole blocks, nobody's fault; returns the number of events.
+
+    What somebody else has claimed too stays LEASED, for that one.
+    """
+    table, shared = schema.span, set[int]()
+    if not block_ids:
+        return 0
+    for row in tx.execute(sa.select(schema.block).where(schema.block.c.id.in_(block_ids))).all():
+        twin = twin_of(tx, row)
+        if twin is not None and (twin.id not in block_ids or row.copy_of is not None):
+            leave_to_twin(tx, campaign_id, row, twin)
+            shared.add(row.id)
+    block_ids = [number for number in block_ids if number not in shared]
+    leased = read_spans(tx, table.c.block_id.in_(block_ids))
+    freed = [replace(s, state=State.READY, block_id=None) for s in leased]
+    settle(tx, "release", campaign_id, old=leased, new=freed)
+    blocks = schema.block.c
+    tx.execute(sa.delete(schema.block).where(sa.or_(blocks.id.in_(block_ids), blocks.copy_of.in_(block_ids))))
+    return sum(map(len, leased))
+
+
+def settle(tx: sa.Connection, verb: str, campaign_id: int, *, old: Sequence[Span], new: Iterable[Span]) -> None:
+    """Replace `old` by `new`, and let what became READY or ABANDONED join neighbours like it."""
+    table = schema.span
+    touching = read_spans(
+        tx,
+        table.c.campaign_id == campaign_id,
+        table.c.state.in_([State.READY, State.ABANDONED]),
+        table.c.input_id.in_({s.input_id for s in old}),
+        sa.or_(table.c.start.in_({s.stop for s in old}), table.c.stop.in_({s.start for s in old})),
+    )
+    replace_spans(tx, verb, campaign_id, old=[*old, *touching], new=coalesce([*new, *touching]))
+
+
+def keep_code(tx: sa.Connection, code: PayloadCode) -> None:
+    """Write payload code down once; `LedgerError` if other code has its digest: workers would run that."""
+    known = tx.execute(sa.select(schema.code).where(schema.code.c.digest == code.digest)).first()
+    if known is None:
+        tx.execute(sa.insert(schema.code).values(asdict(code)))
+    elif known.entry != text.name(code.entry) or (known.bundle is None) != (code.bundle is None):
+        raise LedgerError(
+            f"the ledger holds other code than {code.entry} under the digest {code.digest}, namely {known.entry}; "
+            "give the campaign another ledger."
+        )
+
+
+def _rules_to_json(rules: Rules) -> dict[str, Any]:
+    return asdict(rules) | {"lease": rules.lease.total_seconds()}
+
+
+def _rules_from_json(data: Mapping[str, Any]) -> Rules:
+    return Rules(**{**data, "lease": timedelta(seconds=data["lease"])})

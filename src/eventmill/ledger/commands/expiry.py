@@ -1,0 +1,153 @@
+"""Verbs over leases that end without a word: expire, lose. And what every loss does to the range in flight."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from eventmill.core.model import CampaignRecord, Incident, Input, Span
+from eventmill.core.states import State
+from eventmill.ledger.commands.campaigns import input_from, locked, settle
+from eventmill.ledger.commands.workers import note_gone
+from eventmill.ledger.database import schema
+from eventmill.ledger.database.blocks import drop_block, leave_to_twin, owner_of, read_block, twin_of
+from eventmill.ledger.database.journal import write_journal
+from eventmill.ledger.database.transactions import Database, read_spans_of_block, replace_spans
+from eventmill.rules import cutting
+from eventmill.rules.retries import FailureLimits, after_loss
+
+EXTENDED = "extended"
+"""Kind of journal lines: a lease that had ended was extended, because nobody had looked."""
+
+
+class LossVerbs(Database):
+    """How what a vanished worker held is taken back."""
+
+    def expire(self, campaign_id: int) -> tuple[Incident, ...]:
+        """Take back every block whose lease has ended: each is a loss.
+
+        When nobody looked for longer than a lease (a laptop that slept), holders could not have
+        renewed either: leases are extended instead, once until they are renewed.
+        """
+        with self.writing() as tx:
+            campaign = locked(tx, campaign_id)
+            now = self.now(tx)
+            blocks = schema.block
+            looked_at = tx.execute(
+                sa.select(schema.campaign.c.looked_at).where(schema.campaign.c.id == campaign_id)
+            ).scalar_one()
+            tx.execute(sa.update(schema.campaign).where(schema.campaign.c.id == campaign_id).values(looked_at=now))
+            ended = sa.and_(blocks.c.campaign_id == campaign_id, blocks.c.expires_at < now)
+            if now - looked_at > campaign.rules.lease:
+                self._extend(tx, campaign, ended, now)
+            return self._lose_all(tx, campaign, ended, "lease expired")
+
+    def _extend(
+        self, tx: sa.Connection, campaign: CampaignRecord, which: sa.ColumnElement[bool], now: datetime
+    ) -> None:
+        """One more lease for each of these, but for those that ended because an extension did."""
+        j, blocks, lease = schema.journal.c, schema.block, campaign.rules.lease
+        extended = sa.select(j.attempt, j.at).where(j.campaign_id == campaign.id, j.kind == EXTENDED)
+        ends = {(line.attempt, line.at + lease) for line in tx.execute(extended)}
+        for row in tx.execute(sa.select(blocks).where(which)).all():
+            if (row.attempt, row.expires_at) in ends:
+                continue
+            tx.execute(sa.update(blocks).where(blocks.c.id == row.id).values(expires_at=now + lease))
+            write_journal(
+                tx,
+                campaign.id,
+                now,
+                kind=EXTENDED,
+                reason="its lease had ended while nobody looked",
+                input_id=row.input_id,
+                start=row.start,
+                stop=row.stop,
+                attempt=row.attempt,
+                holder=row.holder,
+            )
+
+    def lose(self, campaign_id: int, *, holders: Collection[str], reason: str) -> tuple[Incident, ...]:
+        """Take back at once what these holders held, because somebody knows that they vanished."""
+        with self.writing() as tx:
+            campaign = locked(tx, campaign_id)
+            blocks = schema.block
+            held = (blocks.c.campaign_id == campaign_id) & blocks.c.holder.in_(list(holders))
+            return self._lose_all(tx, campaign, held, reason)
+
+    def _lose_all(
+        self, tx: sa.Connection, campaign: CampaignRecord, which: sa.ColumnElement[bool], reason: str
+    ) -> tuple[Incident, ...]:
+        ids = tx.execute(sa.select(schema.block.c.id).where(which).order_by(schema.block.c.id)).scalars().all()
+        rows = (read_block(tx, number) for number in ids)  # one at a time: a twin takes the place of another
+        return tuple(self._lose(tx, campaign, row, reason) for row in rows if row is not None)
+
+    def _lose(self, tx: sa.Connection, campaign: CampaignRecord, row: sa.Row[Any], reason: str) -> Incident:
+        item = input_from(tx.execute(sa.select(schema.input_).where(schema.input_.c.id == row.input_id)).one())
+        leased = read_spans_of_block(tx, owner_of(row))
+        first = in_flight(leased[0], item, row, campaign)
+        twin = twin_of(tx, row)
+        charged, rest = charge(first, campaign, shared=twin is not None), without(leased[0], first)
+        if twin is not None:
+            replace_spans(tx, "expire", campaign.id, old=leased[:1], new=[*charged, *rest])
+            leave_to_twin(tx, campaign.id, row, twin)
+        else:
+            freed = [replace(s, state=State.READY, block_id=None) for s in (*rest, *leased[1:])]
+            settle(tx, "expire", campaign.id, old=leased, new=[*charged, *freed])
+            drop_block(tx, row.id)
+        now = self.now(tx)
+        note_gone(tx, campaign.id, row.holder)
+        journal_loss(tx, campaign.id, now, row, first, reason)
+        return Incident(now, "loss", item.url, first.start, first.stop, row.attempt, row.holder, reason, "", 0.0)
+
+
+def in_flight(span: Span, item: Input, block: sa.Row[Any], campaign: CampaignRecord) -> Span:
+    """The range that the block's holder was computing: the first one it had not committed."""
+    if span.is_suspect:
+        return span
+    cuts = cutting.Cuts(
+        first=item.first,
+        merge_events=campaign.rules.merge_events,
+        boundaries=item.boundaries,
+        aligned=block.aligned,
+    )
+    piece = next(iter(cutting.cut(span.range, size=block.range_events, cuts=cuts)))
+    return replace(span, stop=piece.stop)
+
+
+def without(span: Span, head: Span) -> list[Span]:
+    """What is left of `span` behind its beginning `head`."""
+    return [replace(span, start=head.stop)] if head.stop < span.stop else []
+
+
+def charge(first: Span, campaign: CampaignRecord, *, shared: bool) -> tuple[Span, ...]:
+    """What becomes of the range in flight at a loss. Whoever else is at it too goes on undisturbed."""
+    if shared:
+        return (replace(first, losses=first.losses + 1),)
+    return after_loss(first, limits=limits_of(campaign))
+
+
+def limits_of(campaign: CampaignRecord) -> FailureLimits:
+    """The two budgets of a campaign."""
+    return FailureLimits(failures=campaign.rules.failures, losses=campaign.rules.losses)
+
+
+def journal_loss(
+    tx: sa.Connection, campaign_id: int, now: datetime, row: sa.Row[Any], first: Span, reason: str
+) -> None:
+    """Write the loss of a claim down, with the range that was in flight."""
+    write_journal(
+        tx,
+        campaign_id,
+        now,
+        kind="loss",
+        reason=reason,
+        input_id=row.input_id,
+        start=first.start,
+        stop=first.stop,
+        attempt=row.attempt,
+        holder=row.holder,
+    )

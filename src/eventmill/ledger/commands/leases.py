@@ -1,0 +1,284 @@
+"""Verbs over blocks: reserve, claim, renew, release, and what happens when a worker vanishes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from eventmill import text
+from eventmill.core.model import (
+    Block,
+    CampaignRecord,
+    Claim,
+    Directive,
+    Leadership,
+    Lease,
+    Outcome,
+    Reply,
+    Span,
+    Wanted,
+)
+from eventmill.core.states import State
+from eventmill.errors import CampaignLed
+from eventmill.ledger.commands.campaigns import campaign_by, dissolve_blocks, input_from, locked, settle
+from eventmill.ledger.commands.expiry import LossVerbs, charge, in_flight, journal_loss, without
+from eventmill.ledger.commands.workers import is_quarantined, living, note_seen
+from eventmill.ledger.database import schema
+from eventmill.ledger.database.blocks import drop_block, leave_to_twin, owner_of, read_block, twin_of
+from eventmill.ledger.database.journal import write_journal
+from eventmill.ledger.database.transactions import read_spans, read_spans_of_block, replace_spans
+
+DIRECTIVES = {
+    Wanted.RUN: Directive.CONTINUE,
+    Wanted.PAUSED: Directive.DRAIN,
+    Wanted.CANCELLED: Directive.STOP,
+}
+
+REST = timedelta(seconds=1)
+"""How long a range rests after it was refused to a holder, so that others come first and nobody asks in a loop."""
+
+MOST_REFUSALS = 30
+"""A range that nobody else took in so many seconds goes to whoever comes: it has to end one day."""
+
+
+class LeaseVerbs(LossVerbs):
+    """How blocks are handed out and taken back."""
+
+    def reserve(
+        self, leadership: Leadership, *, events: int, range_events: int, aligned: bool = False
+    ) -> Block | None:
+        """READY -> LEASED for the first contiguous READY piece of at most `events`; no clock runs yet.
+
+        A suspect span (it failed, or was in flight when a worker vanished) is reserved alone and as
+        one range. None when nothing is READY and rested, or when the campaign is not wanted to run.
+        Raises `CampaignLed` when another coordinator has taken over.
+        """
+        with self.writing() as tx:
+            campaign = locked(tx, leadership.campaign_id)
+            self._check_lead(tx, leadership)
+            if campaign.wanted is not Wanted.RUN or campaign.closed_at is not None:
+                return None
+            table, now = schema.span, self.now(tx)
+            first = (
+                sa.select(table.c.input_id, table.c.start)
+                .where(table.c.campaign_id == campaign.id, table.c.state == State.READY)
+                .where(sa.or_(table.c.rests_until.is_(None), table.c.rests_until <= now))
+                .order_by(table.c.input_id, table.c.start)
+                .limit(1)
+            )
+            found = tx.execute(first).first()
+            if found is None:
+                return None
+            (ready,) = read_spans(tx, table.c.input_id == found.input_id, table.c.start == found.start)
+            suspect = ready.is_suspect
+            stop = ready.stop if suspect else min(ready.stop, ready.start + events)
+            values = {
+                "input_id": ready.input_id,
+                "start": ready.start,
+                "stop": stop,
+                "range_events": stop - ready.start if suspect else range_events,
+                "aligned": aligned and not suspect,
+            }
+            blocks = schema.block
+            number = tx.execute(
+                sa.insert(blocks)
+                .values(
+                    campaign_id=campaign.id,
+                    reserved_at=now,
+                    leader_attempt=leadership.attempt,
+                    **values,
+                )
+                .returning(blocks.c.id)
+            ).scalar_one()
+            leased = replace(ready, stop=stop, state=State.LEASED, block_id=number, rests_until=None)
+            rest = [replace(ready, start=stop)] if stop < ready.stop else []
+            replace_spans(tx, "reserve", campaign.id, old=[ready], new=[leased, *rest])
+            ordinal = tx.execute(
+                sa.select(schema.input_.c.ordinal).where(schema.input_.c.id == ready.input_id)
+            ).scalar_one()
+            return Block(id=number, input_ordinal=ordinal, avoid=_avoid(ready), **values)  # type: ignore[arg-type]
+
+    def claim(self, block_id: int, *, holder: str) -> Claim | None:
+        """Start (or start again) a block: a new attempt that fences every earlier one, and the lease clock.
+
+        None when nothing of the block is left to do; when the campaign is not wanted to run; or when it is
+        refused to this `holder` while another one lives: it failed on these very events, is quarantined, or
+        holds the other claim on them. Then the block is given back. A claim over a running claim is the loss
+        of that one.
+        """
+        holder = text.name(holder)  # as the ledger knows it
+        with self.writing() as tx:
+            row = read_block(tx, block_id)
+            if row is None:
+                return None
+            campaign = locked(tx, row.campaign_id)
+            row = read_block(tx, block_id)  # again, now that nobody else can change it
+            if row is None:
+                return None
+            if campaign.wanted is not Wanted.RUN:
+                dissolve_blocks(tx, campaign.id, [block_id])
+                return None
+            now = self.now(tx)
+            note_seen(tx, campaign.id, [holder], now)
+            item = input_from(tx.execute(sa.select(schema.input_).where(schema.input_.c.id == row.input_id)).one())
+            missing = read_spans_of_block(tx, owner_of(row))
+            twin = twin_of(tx, row)
+            if row.attempt is not None:
+                first = in_flight(missing[0], item, row, campaign)
+                journal_loss(tx, campaign.id, now, row, first, f"block was started again by {holder}")
+                charged = tuple(
+                    replace(s, state=State.LEASED, block_id=owner_of(row)) if s.state is State.READY else s
+                    for s in charge(first, campaign, shared=twin is not None)
+                )
+                rest = without(missing[0], first)
+                replace_spans(tx, "expire", campaign.id, old=missing[:1], new=[*charged, *rest])
+                missing = read_spans_of_block(tx, owner_of(row))
+            if not missing:
+                drop_block(tx, owner_of(row))
+                return None
+            if twin is not None and twin.holder == holder:
+                leave_to_twin(tx, campaign.id, row, twin)
+                return None
+            if twin is None and _is_refused(tx, campaign, missing, holder, now):
+                _send_away(tx, campaign, row, missing, now)
+                return None
+            attempt = self.next_attempt(tx)
+            expires_at = now + campaign.rules.lease
+            begun = in_flight(missing[0], item, row, campaign).stop
+            tx.execute(
+                sa.update(schema.block)
+                .where(schema.block.c.id == block_id)
+                .values(attempt=attempt, holder=holder, claimed_at=now, expires_at=expires_at, begun=begun)
+            )
+            return Claim(
+                lease=Lease(campaign.id, block_id, item.id, attempt, holder, expires_at),
+                lease_length=campaign.rules.lease,
+                input=item,
+                block=Block(block_id, item.id, item.ordinal, row.start, row.stop, row.range_events, row.aligned),
+                missing=tuple(s.range for s in missing),
+                schema=campaign.schema,
+            )
+
+    def renew(self, lease: Lease, *, begun: int | None = None) -> Reply:
+        """Move the end of the lease; the reply says whether it is still current and what to do next.
+
+        `begun` is how far the holder has begun: the end of the last range that it computes or has computed.
+        """
+        with self.writing() as tx:
+            row = read_block(tx, lease.block_id)
+            if row is None or row.attempt != lease.attempt:
+                return Reply((Outcome.FENCED,), Directive.STOP)
+            campaign = locked(tx, lease.campaign_id)
+            changed = tx.execute(
+                sa.update(schema.block)
+                .where(schema.block.c.id == lease.block_id, schema.block.c.attempt == lease.attempt)
+                .values(
+                    expires_at=self.now(tx) + campaign.rules.lease,
+                    begun=row.begun if begun is None else max(begun, row.begun),
+                )
+            ).rowcount
+            if not changed:
+                return Reply((Outcome.FENCED,), Directive.STOP)
+            return Reply((Outcome.ACCEPTED,), DIRECTIVES[campaign.wanted], stop=row.stop)
+
+    def ask(self, lease: Lease) -> Reply:
+        """What `renew` would say: is the lease current, where does it end, what is to be done. Changes nothing."""
+        with self.reading() as tx:
+            row = read_block(tx, lease.block_id)
+            if row is None or row.attempt != lease.attempt:
+                return Reply((Outcome.FENCED,), Directive.STOP)
+            wanted = campaign_by(tx, schema.campaign.c.id == lease.campaign_id).wanted
+            return Reply((Outcome.ACCEPTED,), DIRECTIVES[wanted], stop=row.stop)
+
+    def release(self, lease: Lease, *, drained: str | None = None) -> Outcome:
+        """LEASED -> READY for what this holder did not commit; nobody's fault, no budget is touched.
+
+        `drained` says why a worker that has to go gives it back; the journal keeps that.
+        """
+        with self.writing() as tx:
+            locked(tx, lease.campaign_id)
+            row = read_block(tx, lease.block_id)
+            if row is None or row.attempt != lease.attempt:
+                return Outcome.FENCED
+            if drained is not None:
+                left = read_spans_of_block(tx, owner_of(row))
+                write_journal(
+                    tx,
+                    lease.campaign_id,
+                    self.now(tx),
+                    kind="drained",
+                    reason=drained,
+                    input_id=row.input_id,
+                    start=left[0].start,
+                    stop=left[-1].stop,
+                    attempt=row.attempt,
+                    holder=row.holder,
+                )
+            dissolve_blocks(tx, lease.campaign_id, [lease.block_id])
+            return Outcome.ACCEPTED
+
+    def give_back(self, block_id: int) -> bool:
+        """LEASED -> READY for a block that nobody has claimed; false, and nothing is changed, if somebody has."""
+        with self.writing() as tx:
+            row = read_block(tx, block_id)
+            if row is None:
+                return False
+            locked(tx, row.campaign_id)
+            row = read_block(tx, block_id)  # again, now that nobody else can change it
+            if row is None or row.attempt is not None:
+                return False
+            dissolve_blocks(tx, row.campaign_id, [block_id])
+            return True
+
+    def withdraw(self, leadership: Leadership) -> int:
+        """LEASED -> READY for all that this coordinator handed out; returns the number of events."""
+        with self.writing() as tx:
+            locked(tx, leadership.campaign_id)
+            blocks = schema.block
+            mine = sa.select(blocks.c.id).where(
+                blocks.c.campaign_id == leadership.campaign_id,
+                blocks.c.leader_attempt == leadership.attempt,
+            )
+            return dissolve_blocks(tx, leadership.campaign_id, list(tx.execute(mine).scalars()))
+
+    def _check_lead(self, tx: sa.Connection, leadership: Leadership) -> None:
+        table = schema.campaign
+        current = tx.execute(
+            sa.select(table.c.leader_attempt, table.c.leader).where(table.c.id == leadership.campaign_id)
+        ).one()
+        if current.leader_attempt != leadership.attempt:
+            raise CampaignLed(
+                f"another coordinator ({current.leader or 'since gone'}) has taken over this campaign; "
+                "this one stops. Nothing is lost."
+            )
+
+
+def _avoid(span: Span) -> tuple[str, ...]:
+    return () if span.failed_on is None else (span.failed_on,)
+
+
+def _is_refused(
+    tx: sa.Connection, campaign: CampaignRecord, missing: list[Span], holder: str, now: datetime
+) -> bool:
+    """Whether this holder should not have these events, and another one lives that may."""
+    kept_from = holder == missing[0].failed_on and missing[0].refusals < MOST_REFUSALS
+    if not kept_from and not is_quarantined(tx, campaign.id, holder):
+        return False
+    return bool(living(tx, campaign.id, now=now, lease=campaign.rules.lease) - {holder})
+
+
+def _send_away(
+    tx: sa.Connection, campaign: CampaignRecord, row: sa.Row[Any], missing: list[Span], now: datetime
+) -> None:
+    """LEASED -> READY; a suspect range is not handed out again at once."""
+    rested = [
+        replace(s, state=State.READY, block_id=None, rests_until=now + REST, refusals=s.refusals + 1)
+        if s.failed_on
+        else replace(s, state=State.READY, block_id=None)
+        for s in missing
+    ]
+    settle(tx, "release", campaign.id, old=missing, new=rested)
+    drop_block(tx, row.id)

@@ -1,0 +1,106 @@
+"""Verbs of whoever carries a merge out: claim, renew, release; and who is at which."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timedelta
+
+import sqlalchemy as sa
+
+from eventmill.core.model import CommittedOutput, EventRange, Merge, MergeLease, Merger, Outcome
+from eventmill.ledger.commands.campaigns import input_from, locked
+from eventmill.ledger.commands.merges import read_merge
+from eventmill.ledger.database import schema
+from eventmill.ledger.database.journal import write_journal
+from eventmill.ledger.database.transactions import Database
+
+MERGER_LOST = "merger lost"
+"""Kind of journal lines: a merge was claimed, and nothing more was heard."""
+
+
+class MergerVerbs(Database):
+    """How merges are held, and who holds them."""
+
+    def claim_merge(self, merge_id: int, *, holder: str, length: timedelta) -> tuple[Merge, MergeLease] | None:
+        """Start (or start again) a merge under a new attempt that fences every earlier one.
+
+        None when it is completed or was dissolved. A claim over one that was not released is the loss of that one.
+        """
+        with self.writing() as tx:
+            row = read_merge(tx, merge_id)
+            if row is None:
+                return None
+            campaign = locked(tx, row.campaign_id)
+            row = read_merge(tx, merge_id)
+            if row is None or row.completed_at is not None:
+                return None
+            now = self.now(tx)
+            if row.expires_at is not None:
+                reason = f"merge was started again by {holder}"
+                who = {"attempt": row.attempt, "holder": row.holder}
+                write_journal(tx, campaign.id, now, kind=MERGER_LOST, reason=reason, detail=row.key, **who)
+            lease = MergeLease(merge_id, self.next_attempt(tx), holder, now + length)
+            tx.execute(
+                sa.update(schema.merge)
+                .where(schema.merge.c.id == merge_id)
+                .values(attempt=lease.attempt, holder=holder, expires_at=lease.expires_at)
+            )
+            outputs = _outputs(tx, merge_id)
+            return Merge(merge_id, campaign.id, row.key, outputs, campaign.schema), lease
+
+    def renew_merge(self, lease: MergeLease, *, length: timedelta) -> Outcome:
+        """Push the end of a merge's lease further away. Fenced by the attempt, then nothing changes."""
+        return self._set_end(lease, length)
+
+    def release_merge(self, lease: MergeLease) -> Outcome:
+        """Its merger is at it no more: whoever begins it next need not wait. Harmless twice."""
+        return self._set_end(lease, None)
+
+    def mergers(self, campaign_id: int) -> dict[int, Merger]:
+        """Who is at the merges that are begun and not shown, or was when it was heard of last; by merge.
+
+        Not in it is what was never claimed, or released.
+        """
+        m = schema.merge.c
+        held = sa.and_(m.campaign_id == campaign_id, m.published_at.is_(None), m.expires_at.is_not(None))
+        with self.reading() as tx:
+            now = self.now(tx)
+            rows = tx.execute(sa.select(m.id, m.attempt, m.holder, m.expires_at).where(held).order_by(m.id))
+            return {row.id: Merger(row.attempt, row.holder, lasts=row.expires_at > now) for row in rows}
+
+    def mergers_lost(self, campaign_id: int) -> Counter[str]:
+        """How many mergers were heard of no more while they were at a merge, by the key of its file."""
+        j = schema.journal.c
+        lost = (j.campaign_id == campaign_id) & (j.kind == MERGER_LOST)
+        with self.reading() as tx:
+            rows = tx.execute(sa.select(j.detail, sa.func.count()).where(lost).group_by(j.detail))
+            return Counter({key: int(times) for key, times in rows})
+
+    def _set_end(self, lease: MergeLease, length: timedelta | None) -> Outcome:
+        m = schema.merge.c
+        with self.writing() as tx:
+            until = None if length is None else self.now(tx) + length
+            statement = (
+                sa.update(schema.merge)
+                .where(m.id == lease.merge_id, m.attempt == lease.attempt)
+                .values(expires_at=until)
+            )
+            return Outcome.ACCEPTED if tx.execute(statement).rowcount else Outcome.FENCED
+
+
+def _outputs(tx: sa.Connection, merge_id: int) -> tuple[CommittedOutput, ...]:
+    s, i, o = schema.span, schema.input_, schema.output
+    rows = tx.execute(sa.select(i).where(i.c.id.in_(sa.select(s.c.input_id).where(s.c.merge_id == merge_id))))
+    inputs = {row.id: input_from(row) for row in rows}
+    statement = (
+        sa.select(s.c.input_id, s.c.start, s.c.stop, o.c.id, o.c.key, o.c.bytes, o.c.sha256, o.c.rows)
+        .select_from(s.join(o, s.c.output_id == o.c.id))
+        .where(s.c.merge_id == merge_id)
+        .order_by(s.c.input_id, s.c.start)
+    )
+    return tuple(
+        CommittedOutput(
+            row.id, inputs[row.input_id], EventRange(row.start, row.stop), row.key, row.bytes, row.sha256, row.rows
+        )
+        for row in tx.execute(statement)
+    )

@@ -1,0 +1,152 @@
+"""Verbs over the end of a campaign: hand on what a slow holder has not begun, and let another one try the rest."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import sqlalchemy as sa
+
+from eventmill.core.model import Block, CampaignRecord, EventRange, Input, Leadership, Leased, Span, Wanted
+from eventmill.core.states import State
+from eventmill.ledger.commands.campaigns import input_from, locked, settle
+from eventmill.ledger.commands.expiry import in_flight
+from eventmill.ledger.commands.leases import LeaseVerbs
+from eventmill.ledger.database import schema
+from eventmill.ledger.database.blocks import read_block
+from eventmill.ledger.database.transactions import read_spans_of_block
+from eventmill.rules import cutting
+
+
+class TailVerbs(LeaseVerbs):
+    """What a coordinator does about leases that everybody waits for."""
+
+    def shorten(self, leadership: Leadership, block_id: int, *, at: int) -> int:
+        """LEASED -> READY for the events of a claimed block behind `at`; its holder learns it with its next reply.
+
+        Never what the holder has begun, as far as it said, and never part of one of its ranges: `at` moves to
+        the end of one. Returns how many events were freed, 0 for a block that is over or claimed twice.
+        Raises `CampaignLed` when another coordinator has taken over.
+        """
+        with self.writing() as tx:
+            campaign = locked(tx, leadership.campaign_id)
+            self._check_lead(tx, leadership)
+            row = _claimed_once(tx, block_id)
+            if row is None:
+                return 0
+            item = input_from(tx.execute(sa.select(schema.input_).where(schema.input_.c.id == row.input_id)).one())
+            leased = read_spans_of_block(tx, block_id)
+            floor = max(at, row.begun, in_flight(leased[0], item, row, campaign).stop)
+            end = _end_of_range(leased, floor, item, row, campaign)
+            beyond = [span for span in leased if span.stop > end]
+            if not beyond:
+                return 0
+            freed = [replace(s, start=max(s.start, end), state=State.READY, block_id=None) for s in beyond]
+            kept = [replace(s, stop=end) for s in beyond if s.start < end]
+            settle(tx, "shorten", campaign.id, old=beyond, new=[*kept, *freed])
+            tx.execute(sa.update(schema.block).where(schema.block.c.id == block_id).values(stop=end))
+            return sum(map(len, freed))
+
+    def copy(self, leadership: Leadership, block_id: int) -> Block | None:
+        """Reserve a second claim, at most one, on all that a claimed block still holds.
+
+        The first to commit a range wins it; a loss or failure of one leaves the other. None when the block is
+        over, has a copy, or holds a suspect range: were there always another one at it, it would never be halved.
+        Raises `CampaignLed` when another coordinator has taken over.
+        """
+        with self.writing() as tx:
+            campaign = locked(tx, leadership.campaign_id)
+            self._check_lead(tx, leadership)
+            row = _claimed_once(tx, block_id)
+            if row is None or campaign.wanted is not Wanted.RUN:
+                return None
+            leased = read_spans_of_block(tx, block_id)
+            if any(span.is_suspect for span in leased):
+                return None
+            values = {
+                "input_id": row.input_id,
+                "start": leased[0].start,
+                "stop": leased[-1].stop,
+                "range_events": row.range_events,
+                "aligned": row.aligned,
+            }
+            number = tx.execute(
+                sa.insert(schema.block)
+                .values(
+                    campaign_id=campaign.id,
+                    reserved_at=self.now(tx),
+                    leader_attempt=leadership.attempt,
+                    copy_of=block_id,
+                    **values,
+                )
+                .returning(schema.block.c.id)
+            ).scalar_one()
+            ordinal = tx.execute(
+                sa.select(schema.input_.c.ordinal).where(schema.input_.c.id == row.input_id)
+            ).scalar_one()
+            return Block(id=number, input_ordinal=ordinal, avoid=(row.holder,), **values)
+
+    def leased(self, campaign_id: int) -> tuple[Leased, ...]:
+        """Every claimed block, without copies: how far it is, and for how long it has been at it."""
+        b, s = schema.block.c, schema.span.c
+        copies = schema.block.alias("copies")
+        statement = (
+            sa.select(
+                b.id,
+                b.start,
+                b.begun,
+                b.range_events,
+                b.claimed_at,
+                sa.func.min(s.start).label("next"),
+                sa.func.sum(s.stop - s.start).label("missing"),
+                sa.func.max(s.stop).label("stop"),
+                sa.func.count(copies.c.id).label("copies"),
+                sa.func.sum(s.failures + s.losses).label("blows"),
+            )
+            .select_from(
+                schema.block.join(schema.span, s.block_id == b.id).outerjoin(copies, copies.c.copy_of == b.id)
+            )
+            .where(b.campaign_id == campaign_id, b.claimed_at.is_not(None))
+            .group_by(b.id)
+            .order_by(b.id)
+        )
+        with self.reading() as tx:
+            now = self.now(tx)
+            return tuple(
+                Leased(
+                    block_id=row.id,
+                    missing=int(row.missing),
+                    done=row.next - row.start,
+                    begun=max(row.begun, row.next),
+                    stop=row.stop,
+                    range_events=row.range_events,
+                    seconds=(now - row.claimed_at).total_seconds(),
+                    copied=bool(row.copies),
+                    suspect=bool(row.blows),
+                )
+                for row in tx.execute(statement)
+            )
+
+
+def _claimed_once(tx: sa.Connection, block_id: int) -> sa.Row[Any] | None:
+    """The row of a block that somebody has claimed, and nobody else was given."""
+    row = read_block(tx, block_id)
+    if row is None or row.attempt is None or row.copy_of is not None:
+        return None
+    copy = tx.execute(sa.select(schema.block.c.id).where(schema.block.c.copy_of == block_id)).first()
+    return row if copy is None else None
+
+
+def _end_of_range(leased: list[Span], floor: int, item: Input, row: sa.Row[Any], campaign: CampaignRecord) -> int:
+    """The first end of a range of the holder's at `floor` or behind it."""
+    span = next((span for span in leased if span.stop >= floor), leased[-1])
+    if floor <= span.start or span.stop <= floor or span.is_suspect:
+        return max(floor, span.stop) if floor > span.start else floor
+    cuts = cutting.Cuts(
+        first=item.first,
+        merge_events=campaign.rules.merge_events,
+        boundaries=item.boundaries,
+        aligned=row.aligned,
+    )
+    pieces = cutting.cut(EventRange(span.start, span.stop), size=row.range_events, cuts=cuts)
+    return next(piece.stop for piece in pieces if piece.stop >= floor)

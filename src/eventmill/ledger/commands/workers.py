@@ -1,0 +1,195 @@
+"""Who works for a campaign, who of them lives, and who is sick: what the ledger knows of holders."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from eventmill.core.model import EventRange, Lease, Span
+from eventmill.ledger.commands.campaigns import campaign_by
+from eventmill.ledger.database import schema
+from eventmill.ledger.database.journal import write_journal
+from eventmill.ledger.database.transactions import Database
+from eventmill.rules.quarantine import SICK_RANGES, Evidence, is_sick
+
+SICK, QUARANTINED = "sick", "quarantine"
+"""Kinds of journal lines: a range failed here and succeeded elsewhere; a holder gets no more work."""
+
+_HOLDER = schema.holder.c
+_SEEN = (
+    sa.update(schema.holder)
+    .where(_HOLDER.campaign_id == sa.bindparam("b_campaign"), _HOLDER.name == sa.bindparam("b_name"))
+    .values(seen_at=sa.bindparam("b_at"))
+)
+
+
+class HolderVerbs(Database):
+    """What is known of holders."""
+
+    def see(self, campaign_id: int, holders: Collection[str]) -> None:
+        """Write down that these live, though they may hold nothing now."""
+        with self.writing() as tx:
+            note_seen(tx, campaign_id, holders, self.now(tx))
+
+    def living(self, campaign_id: int) -> frozenset[str]:
+        """Holders that were seen lately, and are not quarantined."""
+        with self.reading() as tx:
+            return living(tx, campaign_id, now=self.now(tx), lease=_lease_length(tx, campaign_id))
+
+    def holding(self, campaign_id: int) -> frozenset[str]:
+        """Holders of a block whose lease lasts: it was renewed lately."""
+        with self.reading() as tx:
+            return frozenset(tx.execute(_holding(campaign_id, now=self.now(tx))).scalars())
+
+    def replaceable(self, campaign_id: int) -> frozenset[str]:
+        """Quarantined holders in whose places others may do better.
+
+        Not those on whom the payload could not be set up: another one there would only take its turn to fail.
+        """
+        with self.reading() as tx:
+            return _quarantined(tx, campaign_id) - _not_set_up(tx, campaign_id)
+
+    def quarantined(self, campaign_id: int) -> frozenset[str]:
+        """Holders that get no more work of this campaign while others live."""
+        with self.reading() as tx:
+            return _quarantined(tx, campaign_id)
+
+
+def _quarantined(tx: sa.Connection, campaign_id: int) -> frozenset[str]:
+    statement = sa.select(_HOLDER.name).where(
+        _HOLDER.campaign_id == campaign_id, _HOLDER.quarantined_at.is_not(None)
+    )
+    return frozenset(tx.execute(statement).scalars())
+
+
+def _lease_length(tx: sa.Connection, campaign_id: int) -> timedelta:
+    return campaign_by(tx, schema.campaign.c.id == campaign_id).rules.lease
+
+
+def _holding(campaign_id: int, *, now: datetime) -> sa.Select[Any]:
+    block = schema.block.c
+    return sa.select(block.holder).where(block.campaign_id == campaign_id, block.expires_at > now)
+
+
+def note_seen(tx: sa.Connection, campaign_id: int, holders: Collection[str], at: datetime) -> None:
+    """These live."""
+    for name in holders:
+        which = {"b_campaign": campaign_id, "b_name": name, "b_at": at}
+        if not tx.execute(_SEEN, which).rowcount:
+            tx.execute(sa.insert(schema.holder).values(campaign_id=campaign_id, name=name, seen_at=at))
+
+
+def note_gone(tx: sa.Connection, campaign_id: int, holder: str) -> None:
+    """It vanished; it may come back."""
+    tx.execute(_SEEN, {"b_campaign": campaign_id, "b_name": holder, "b_at": None})
+
+
+def living(tx: sa.Connection, campaign_id: int, *, now: datetime, lease: timedelta) -> frozenset[str]:
+    """Holders that hold a live lease, or were seen within one `lease`, and are not quarantined."""
+    statement = sa.select(_HOLDER.name).where(
+        _HOLDER.campaign_id == campaign_id,
+        _HOLDER.quarantined_at.is_(None),
+        sa.or_(_HOLDER.seen_at > now - lease, _HOLDER.name.in_(_holding(campaign_id, now=now))),
+    )
+    return frozenset(tx.execute(statement).scalars())
+
+
+def is_quarantined(tx: sa.Connection, campaign_id: int, holder: str) -> bool:
+    """Whether it gets no more work while others live."""
+    statement = sa.select(_HOLDER.quarantined_at).where(_HOLDER.campaign_id == campaign_id, _HOLDER.name == holder)
+    return tx.execute(statement).scalar() is not None
+
+
+def note_success(
+    tx: sa.Connection, lease: Lease, suspect: Span, *, now: datetime, lease_length: timedelta
+) -> None:
+    """`suspect` failed before and was committed under `lease`: who it failed on may be sick.
+
+    Whoever is, is quarantined, unless no other would be left.
+    """
+    for holder in _failed_on(tx, lease.campaign_id, suspect):
+        if holder == lease.holder:
+            continue
+        write_journal(
+            tx,
+            lease.campaign_id,
+            now,
+            kind=SICK,
+            reason=f"a range failed here and succeeded on {lease.holder}",
+            input_id=suspect.input_id,
+            start=suspect.start,
+            stop=suspect.stop,
+            attempt=lease.attempt,
+            holder=holder,
+        )
+        alive = living(tx, lease.campaign_id, now=now, lease=lease_length) - {holder}
+        evidence = _evidence(tx, lease.campaign_id)
+        others = {name: evidence.get(name, frozenset()) for name in alive}
+        if not alive or not is_sick(evidence[holder], others=list(others.values())):
+            continue
+        reason = f"{len(evidence[holder])} ranges failed on it and succeeded elsewhere"
+        _quarantine(tx, lease.campaign_id, holder, now, reason)
+
+
+def note_not_set_up(tx: sa.Connection, lease: Lease, *, now: datetime, lease_length: timedelta) -> None:
+    """The payload could not be set up under `lease`: its holder may be sick, if others could, or may yet.
+
+    Whoever is, is quarantined, unless no other would be left: while nothing was ever committed, no other on whom
+    it did not fail as well.
+    """
+    u, j = schema.usage.c, schema.journal.c
+    useful = sa.select(u.last_at).where(u.campaign_id == lease.campaign_id, u.cause == "useful")
+    here = sa.select(sa.func.count()).where(
+        j.campaign_id == lease.campaign_id, j.kind == "setup", j.holder == lease.holder
+    )
+    times = int(tx.execute(here).scalar_one())
+    others = living(tx, lease.campaign_id, now=now, lease=lease_length) - {lease.holder}
+    if tx.execute(useful).first() is None:
+        others -= _not_set_up(tx, lease.campaign_id)
+    if times >= SICK_RANGES and others:
+        reason = f"the payload could not be set up on it, {times} times"
+        _quarantine(tx, lease.campaign_id, lease.holder, now, reason)
+
+
+def _not_set_up(tx: sa.Connection, campaign_id: int) -> frozenset[str]:
+    """Holders on whom the payload could not be set up, once or more."""
+    j = schema.journal.c
+    statement = sa.select(j.holder).where(j.campaign_id == campaign_id, j.kind == "setup", j.holder.is_not(None))
+    return frozenset(tx.execute(statement).scalars())
+
+
+def _quarantine(tx: sa.Connection, campaign_id: int, holder: str, now: datetime, reason: str) -> None:
+    changed = tx.execute(
+        sa.update(schema.holder)
+        .where(_HOLDER.campaign_id == campaign_id, _HOLDER.name == holder, _HOLDER.quarantined_at.is_(None))
+        .values(quarantined_at=now)
+    ).rowcount
+    if changed:
+        write_journal(tx, campaign_id, now, kind=QUARANTINED, reason=reason, holder=holder)
+
+
+def _failed_on(tx: sa.Connection, campaign_id: int, suspect: Span) -> Sequence[str]:
+    """Holders on which exactly this range failed: a half says nothing of who failed on the whole."""
+    j = schema.journal.c
+    statement = sa.select(j.holder).where(
+        j.campaign_id == campaign_id,
+        j.kind == "failure",
+        j.input_id == suspect.input_id,
+        j.start == suspect.start,
+        j.stop == suspect.stop,
+    )
+    return sorted(set(tx.execute(statement).scalars()))
+
+
+def _evidence(tx: sa.Connection, campaign_id: int) -> dict[str, Evidence]:
+    j = schema.journal.c
+    statement = sa.select(j.holder, j.input_id, j.start, j.stop).where(
+        j.campaign_id == campaign_id, j.kind == SICK
+    )
+    found: dict[str, set[tuple[int, EventRange]]] = {}
+    for row in tx.execute(statement):
+        found.setdefault(row.holder, set()).add((row.input_id, EventRange(row.start, row.stop)))
+    return {name: frozenset(ranges) for name, ranges in found.items()}

@@ -1,0 +1,1 @@
+"""Where the ledger's rows lie: tables, transactions, and what verbs share inside a transaction."""

@@ -1,0 +1,216 @@
+"""Where a payload's code is and what identifies it. Reads source text; never imports the user's code."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib.machinery
+import importlib.util
+import socket
+import sys
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+from eventmill.core.model import PayloadCode
+from eventmill.errors import PayloadError
+from eventmill.payloads import bundles
+from eventmill.payloads.needed_modules import needed
+
+_FORM = "write 'path/to/file.py:Name' or 'package.module:Name'"
+
+
+def find_payload(callable: str, *, folder: Path) -> PayloadCode:
+    """Find the class or function that `callable` names; a file's path is relative to `folder`.
+
+    The digest changes when the code does, and is another one for each name in it. The bundle holds the file's
+    neighbouring modules too; it is None for a package, which workers must have installed. Raises `PayloadError`
+    with one line: bad form, no such file, module or name, a syntax error with its line.
+    """
+    place, colon, name = callable.rpartition(":")
+    if not colon or not place or not name:
+        raise PayloadError(f"'{callable}' does not name a payload; {_FORM}.")
+    if not name.isidentifier():
+        raise PayloadError(f"'{name}' in '{callable}' is no top-level class or function; {_FORM}.")
+    if place.endswith(".py"):
+        return _in_file(callable, folder / place, name)
+    if not all(part.isidentifier() for part in place.split(".")):
+        raise PayloadError(f"'{place}' in '{callable}' is neither a .py file nor a module; {_FORM}.")
+    return _in_module(callable, place, name, folder)
+
+
+def _in_file(callable: str, path: Path, name: str) -> PayloadCode:
+    module = path.stem
+    if not path.is_file():
+        others = sorted(p.name for p in path.parent.glob("*.py")) if path.parent.is_dir() else []
+        raise PayloadError(f"payload file {path} does not exist{_close(path.name, others)}.")
+    if "." in module:
+        raise PayloadError(f"payload file {path} cannot be imported; rename it without the dot.")
+    if module in sys.stdlib_module_names:
+        raise PayloadError(f"payload file {path} has the name of Python's own module '{module}'; rename it.")
+    tree = _parse(path)
+    _check_name(tree, path, name)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            raise PayloadError(
+                f"{path}, line {node.lineno}: a payload file cannot use relative imports; import it "
+                "by its plain name, or install the package and name 'package.module:Name'."
+            )
+    files = bundles.neighbours(path.parent)
+    files.setdefault(path.name, path.read_bytes())  # also a payload whose name looks like a test's
+    files = needed(files, start=path.name)
+    entry = f"{module}:{name}"
+    return PayloadCode(callable, entry, bundles.digest(files, entry=entry), bundles.pack(files))
+
+
+def _in_module(callable: str, module: str, name: str, folder: Path) -> PayloadCode:
+    origin, package = _locate(module)
+    if origin is None:
+        file = Path(*module.split(".")).with_suffix(".py")
+        hint = "install it, or name a .py file."
+        if (folder / file).is_file():
+            hint = f"did you mean '{file}:{name}'?"
+        raise PayloadError(f"there is no module '{module}' for the payload '{callable}'; {hint}")
+    if origin.suffix != ".py":
+        raise PayloadError(f"module '{module}' of the payload '{callable}' has no Python source to look at.")
+    _check_name(_parse(origin), origin, name)
+    entry = f"{module}:{name}"
+    return PayloadCode(callable, entry, _installed_digest(entry, origin, package), None)
+
+
+def check_installed(code: PayloadCode) -> None:
+    """Raise `PayloadError` unless the package of `code`, which is not shipped, is here what it was when found."""
+    module = code.entry.partition(":")[0]
+    origin, package = _locate(module)
+    if origin is None:
+        raise PayloadError(f"there is no module '{module}' on {socket.gethostname()} for the payload; install it.")
+    found = _installed_digest(code.entry, origin, package)
+    if found != code.digest:
+        raise PayloadError(
+            f"the installed code of payload {code.callable} in {package or origin} is {found}, and not "
+            f"{code.digest} as when the campaign was begun: put that version back, or choose with "
+            "'eventmill run --changed'."
+        )
+
+
+def _installed_digest(entry: str, origin: Path, package: Path | None) -> str:
+    """Of the module's file, or of all modules of its package, compiled ones too."""
+    paths = [origin] if package is None else sorted(_modules_of(package))
+    top = origin.parent if package is None else package
+    try:
+        found = [(path, path.stat()) for path in paths]
+    except OSError as error:
+        raise _unreadable(error) from error
+    return _digest_of(entry, top, tuple((path, s.st_mtime_ns, s.st_size, s.st_ino) for path, s in found))
+
+
+def _modules_of(package: Path) -> Iterator[Path]:
+    suffixes = (".py", *importlib.machinery.EXTENSION_SUFFIXES)
+    return (path for path in package.rglob("*") if path.name.endswith(suffixes) and path.is_file())
+
+
+@lru_cache(maxsize=16)
+def _digest_of(entry: str, top: Path, stats: tuple[tuple[Path, int, int, int], ...]) -> str:
+    """Reads everything; workers ask before each block, so what has not been touched is not read again."""
+    try:
+        files = {path.relative_to(top).as_posix(): path.read_bytes() for path, *_ in stats}
+    except OSError as error:
+        raise _unreadable(error) from error
+    return bundles.digest(files, entry=entry)
+
+
+def _unreadable(error: OSError) -> PayloadError:
+    return PayloadError(f"{error.filename}, of the payload's package, cannot be read: {error.strerror}.")
+
+
+def _locate(module: str) -> tuple[Path | None, Path | None]:
+    """The module's file, if there is one, and the folder of its outermost regular package, if it is in one.
+
+    `importlib.util.find_spec("a.b")` would import `a`, so it is only asked for the first part.
+    """
+    first, *rest = module.split(".")
+    try:
+        spec = importlib.util.find_spec(first)
+    except (ImportError, ValueError):  # a broken finder, or a module without a spec such as __main__
+        spec = None
+    if spec is None:
+        return None, None
+    origin = None if spec.origin is None else Path(spec.origin)
+    folders = [Path(location) for location in spec.submodule_search_locations or ()]
+    package = _regular(folders)
+    for part in rest:
+        files = [path for folder in folders for path in (folder / part / "__init__.py", folder / f"{part}.py")]
+        origin = next((path for path in files if path.is_file()), None)
+        folders = [folder / part for folder in folders if (folder / part).is_dir()]
+        package = package or _regular(folders)
+    return origin, package
+
+
+def _regular(folders: list[Path]) -> Path | None:
+    return next((folder for folder in folders if (folder / "__init__.py").is_file()), None)
+
+
+def _parse(path: Path) -> ast.Module:
+    try:
+        return ast.parse(path.read_bytes(), filename=str(path))
+    except SyntaxError as error:
+        where = f", line {error.lineno}" if error.lineno else ""
+        raise PayloadError(f"{path}{where}: {error.msg}; correct it and try again.") from error
+    except ValueError as error:  # null bytes
+        raise PayloadError(f"{path} is not Python source: {error}.") from error
+    except OSError as error:
+        raise PayloadError(f"payload file {path} cannot be read: {error.strerror}.") from error
+
+
+def _check_name(tree: ast.Module, path: Path, name: str) -> None:
+    """Raise `PayloadError` unless `name` is, for all that the text shows, a class or function at the top."""
+    known = dict(_definitions(tree.body))
+    if name in known:
+        if complaint := known[name]:
+            raise PayloadError(f"'{name}' in {path} is {complaint}, not a class or function.")
+        return
+    if "*" in known:  # it may come from there; the child will tell
+        return
+    useful = [other for other, complaint in known.items() if not complaint]
+    raise PayloadError(f"{path} has no top-level class or function '{name}'{_close(name, useful)}.")
+
+
+def _definitions(body: list[ast.stmt]) -> Iterator[tuple[str, str]]:
+    """Name -> what speaks against its being a payload (nothing, mostly), for all that a module defines."""
+    for node in body:
+        match node:
+            case ast.ClassDef() | ast.FunctionDef():
+                yield node.name, ""
+            case ast.AsyncFunctionDef():
+                yield node.name, "an async function"
+            case ast.Import():
+                for alias in node.names:
+                    yield alias.asname or alias.name.partition(".")[0], "a module"
+            case ast.ImportFrom():
+                for alias in node.names:
+                    yield alias.asname or alias.name, ""
+            case ast.Assign(targets=targets, value=value):
+                for target in targets:
+                    if isinstance(target, ast.Name):
+                        yield target.id, _constant(value)
+            case ast.AnnAssign(target=ast.Name(id=name), value=value) if value is not None:
+                yield name, _constant(value)
+            case ast.If() | ast.For() | ast.While():
+                yield from _definitions([*node.body, *node.orelse])
+            case ast.With():
+                yield from _definitions(node.body)
+            case ast.Try():
+                handlers = [statement for handler in node.handlers for statement in handler.body]
+                yield from _definitions([*handlers, *node.body, *node.orelse, *node.finalbody])
+
+
+def _constant(value: ast.expr) -> str:
+    if isinstance(value, ast.Constant):
+        return f"the value {value.value!r}"
+    literals = (ast.List, ast.Tuple, ast.Dict, ast.Set, ast.JoinedStr, ast.ListComp, ast.DictComp)
+    return f"a {type(value).__name__.lower()}" if isinstance(value, literals) else ""
+
+
+def _close(name: str, others: list[str]) -> str:
+    close = difflib.get_close_matches(name, others, n=3, cutoff=0.5) or others[:5]
+    return f"; there is {', '.join(close)}" if close else ""

@@ -1,0 +1,196 @@
+"""A payload that is set up once, in a process of its own, and then called per range. Failures are values."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+import threading
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from eventmill.core.model import FailureKind, FailureReport
+from eventmill.payloads.calls import Answer, PayloadEntry, RangeCall, RangeResult, Refusal, SetUp
+from eventmill.payloads.memory import told_limit
+from eventmill.payloads.process import ChildProcess, Ending
+from eventmill.payloads.standby import take_spare
+from eventmill.text import words_of
+
+_PATIENCE_SECONDS = 2.0  # for a payload's exit handlers
+
+
+class WarmPayload:
+    """One payload process, started when it is needed and started again after it died.
+
+    It serves one call at a time; `run` and `start` of other threads wait. `stop` may come from any thread.
+    """
+
+    def __init__(
+        self,
+        *,
+        code: PayloadEntry,
+        parameters: Mapping[str, Any],
+        columns: Mapping[str, str] | None,
+        memory_bytes: int | None = None,
+        setup_seconds: float | None = None,
+    ) -> None:
+        """`memory_bytes` is what its process may ask for (`payloads.memory`); `setup_seconds` limits set-up."""
+        self.code = code
+        self._patience = setup_seconds
+        self._memory_bytes = memory_bytes
+        self._parameters = dict(parameters)
+        self._columns = None if columns is None else dict(columns)
+        self._turn = threading.Lock()  # one call at a time
+        self._guard = threading.Lock()  # around `_process`
+        self._process: ChildProcess | None = None
+        self._cpu_seconds = 0.0  # of the process, up to its last answer
+        self._setup_seconds = 0.0  # CPU of set-ups that nobody was told of
+
+    @property
+    def alive(self) -> bool:
+        """Whether a process is there."""
+        process = self._process
+        return process is not None and process.alive
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of the payload, None while there is none."""
+        process = self._process
+        return None if process is None else process.pid
+
+    def take_setup_seconds(self) -> float:
+        """CPU of set-ups that went well since this was asked last."""
+        seconds, self._setup_seconds = self._setup_seconds, 0.0
+        return seconds
+
+    def start(self) -> FailureReport | None:
+        """Start and set up, which may take minutes; None when it is ready, else a report of kind SETUP."""
+        with self._turn:
+            return self._start()
+
+    def run(self, call: RangeCall, timeout: float | None = None) -> RangeResult | FailureReport:
+        """Work one range, after a set-up where that is needed. After a failure there is no output file.
+
+        Without an answer for `timeout` seconds (of the call, not of the set-up) the process is ended and the
+        report is of kind TIMEOUT, after any other death of the process of kind CRASH. One that ran out of memory
+        is not trusted with another range. Harmless when done twice: the output is replaced.
+        """
+        with self._turn:
+            outcome = self._start() or self._call(call, timeout)
+            if isinstance(outcome, FailureReport):
+                call.output_path.unlink(missing_ok=True)
+            return outcome
+
+    def stop(self) -> None:
+        """End the process. An idle one may run its exit handlers (2 s); a call that is on ends at once."""
+        if self._turn.acquire(blocking=False):
+            try:
+                self._close()
+            finally:
+                self._turn.release()
+            return
+        with self._guard:
+            if self._process is not None:
+                self._process.kill("payload was stopped by its worker")
+
+    def _start(self) -> FailureReport | None:
+        if self.alive:
+            return None
+        self._close()
+        try:
+            parameters = pickle.dumps(self._parameters)
+        except Exception as error:  # whatever a parameter's __reduce__ raises
+            return FailureReport(
+                FailureKind.SETUP, f"the payload's parameters cannot be pickled: {words_of(error)}"
+            )
+        try:
+            with self._guard:
+                process = self._process = take_spare()
+        except OSError as error:
+            return FailureReport(FailureKind.SETUP, f"no process for the payload could be started: {error}")
+        self._cpu_seconds = 0.0
+        folder = self.code.bundle_folder
+        process.send(
+            SetUp(
+                entry=self.code.entry,
+                bundle_folder=None if folder is None else folder.absolute(),
+                parameters=parameters,
+                columns=self._columns,
+                path=tuple(sys.path),
+                memory_bytes=self._memory_bytes,
+            )
+        )
+        outcome = self._outcome(process, process.receive(self._patience))
+        if isinstance(outcome, FailureReport):
+            self._close()
+            if outcome.kind is not FailureKind.SETUP:  # it did not say no: it died, or said nothing for too long
+                summary = f"{outcome.summary} while it was set up"
+                if outcome.kind is FailureKind.TIMEOUT:
+                    summary += " (limits.setup_patience)"
+                return replace(outcome, kind=FailureKind.SETUP, summary=summary)
+            return outcome
+        self._setup_seconds += self._cpu_seconds
+        return None
+
+    def _call(self, call: RangeCall, timeout: float | None) -> RangeResult | FailureReport:
+        process = self._process
+        assert process is not None  # set up just now, under the same turn
+        process.send(call)
+        outcome = self._outcome(process, process.receive(timeout))
+        if outcome is None:  # only a set-up is answered with nothing
+            self._close()
+            return FailureReport(
+                FailureKind.CRASH, "the payload's process answered with nothing", "", process.printed()
+            )
+        if isinstance(outcome, FailureReport):
+            if outcome.kind is FailureKind.MEMORY:
+                self._close()
+        elif (found := _size_of(call.output_path)) != outcome.bytes:
+            self._close()
+            there = "it is not there" if found is None else f"there are {found:,}"
+            summary = f"the payload's process claims an output of {outcome.bytes:,} bytes, and {there}"
+            return FailureReport(FailureKind.CRASH, summary, "", outcome.printed, outcome.cpu_seconds)
+        return outcome
+
+    def _outcome(self, process: ChildProcess, answer: Answer | None) -> RangeResult | FailureReport | None:
+        """The answer with what was printed, or the report of a death, charged with what this call used."""
+        if answer is None:
+            ending = process.ending()
+            total = ending.cpu_total_seconds if ending else 0.0
+            summary = process.kill_reason or str(ending)
+            if self._memory_bytes is not None and process.kill_reason is None and ending is not None:
+                summary += f", after a peak of {ending.peak_bytes / 1e6:,.0f} MB; {told_limit(self._memory_bytes)}"
+            return FailureReport(
+                kind=FailureKind.TIMEOUT if process.timed_out else FailureKind.CRASH,
+                summary=summary,
+                printed=process.printed(),
+                cpu_seconds=max(0.0, total - self._cpu_seconds),
+                signal=_signal_of(ending) if process.kill_reason is None else None,
+            )
+        self._cpu_seconds = answer.cpu_total_seconds
+        match answer.value:
+            case Refusal(kind, summary, traceback, cpu_seconds):
+                return FailureReport(kind, summary, traceback, process.printed(), cpu_seconds)
+            case RangeResult() as result:
+                return replace(result, printed=process.printed())
+            case None:
+                return None
+
+    def _close(self) -> None:
+        with self._guard:
+            process, self._process = self._process, None
+        if process is not None:
+            process.close(_PATIENCE_SECONDS)
+
+
+def _size_of(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
+
+
+def _signal_of(ending: Ending | None) -> int | None:
+    code = None if ending is None else ending.exit_code
+    return None if code is None or code >= 0 else -code

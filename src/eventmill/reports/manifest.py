@@ -1,0 +1,77 @@
+"""`_<campaign>-manifest.json`: each merged file with its events and checksum, each abandoned event with why."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from eventmill.core.keys import companion_key
+from eventmill.core.model import CampaignRecord
+from eventmill.core.states import State
+from eventmill.ledger import Ledger
+from eventmill.store import Store
+from eventmill.store.overwrite import replace
+
+
+def manifest_key(campaign: str) -> str:
+    """Where the manifest stands in the store. Tools that read a folder of Parquet skip names with a '_'."""
+    return companion_key(campaign, "manifest.json")
+
+
+def manifest(ledger: Ledger, record: CampaignRecord) -> dict[str, Any]:
+    """The campaign's result as plain data.
+
+    Every event of every input is in `merged` or `abandoned`; or `unfinished`, before the campaign's end.
+    """
+    merged = ledger.merged_outputs(record.id)
+    counts = ledger.counts(record.id)
+    inputs = ledger.inputs(record.id)
+    taken_up = tuple(f"{item.url}:" for item in inputs)  # some of them later, when they were mended
+    codes = sorted({s.payload for _, s in ledger.spans(record.id, State.MERGED) if s.payload})
+    return {
+        "campaign": record.name,
+        "target": record.rules.target,
+        "close_reason": record.close_reason,
+        "payload": record.payload,
+        "payloads_used": codes,
+        "events": {
+            "total": counts.total,
+            "merged": counts.merged,
+            "abandoned": counts.abandoned,
+            "unfinished": counts.open + counts.committed,
+        },
+        "inputs": [{"url": item.url, "events": item.events, "identity": item.identity} for item in inputs],
+        "left_out": [
+            incident.reason
+            for incident in ledger.journal(record.id, "left out")
+            if not incident.reason.startswith(taken_up)
+        ],
+        "merged": [
+            {
+                "key": file.key,
+                "bytes": file.bytes,
+                "sha256": file.sha256,
+                "rows": file.rows,
+                "events": file.events,
+                "spans": [list(span) for span in file.spans],
+            }
+            for file in merged
+        ],
+        "abandoned": [
+            {"input": item.url, "start": span.start, "stop": span.stop, "reason": span.reason}
+            for item, span in ledger.spans(record.id, State.ABANDONED)
+        ],
+    }
+
+
+def write_manifest(ledger: Ledger, store: Store, record: CampaignRecord) -> str:
+    """Write the manifest anew and return its key. Harmless when two processes do it at once."""
+    key = manifest_key(record.name)
+
+    def write(path: Path) -> None:
+        text = json.dumps(manifest(ledger, ledger.campaign(record.name)), indent=2) + "\n"
+        path.write_text(text, encoding="utf-8")
+
+    replace(store, key, write)
+    return key

@@ -1,0 +1,141 @@
+"""A remote input as a file: few round trips, pieces fetched side by side, and kept while they are needed.
+
+Knows no protocol and no format.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from eventmill.sources.remote_objects import Place, Seen, Span
+
+WHOLE_BYTES = 1 << 20
+"""Inputs up to this size are fetched whole when they are opened."""
+
+HEAD_BYTES, TAIL_BYTES = 64 << 10, 256 << 10
+"""Fetched when an input is opened: formats say at these ends what is where."""
+
+AHEAD_BYTES = 256 << 10
+"""Fetched at least, where one small piece is asked for by itself: the next one is likely to be beside it."""
+
+GAP_BYTES = 64 << 10
+"""Pieces that lie closer are fetched as one: 64 kB come faster than another answer."""
+
+REQUEST_BYTES = 8 << 20
+"""Of one request; longer pieces are divided, and fetched side by side."""
+
+HELD_BYTES = 256 << 20
+"""Of one input, kept between reads for ranges shorter than a cluster."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    start: int
+    data: bytes
+
+    @property
+    def stop(self) -> int:
+        return self.start + len(self.data)
+
+
+class RemoteFile(io.RawIOBase):
+    """Seekable, not for several threads at once. `hold` says what will be read; reads then ask nobody."""
+
+    def __init__(self, place: Place, seen: Seen) -> None:
+        self.name = place.url
+        self.size = seen.size
+        self._place = place
+        self._seen = seen
+        self._position = 0
+        self._held: list[_Part] = []
+        self._last: list[_Part] = []
+        ends = [(0, min(HEAD_BYTES, self.size)), (max(0, self.size - TAIL_BYTES), self.size)]
+        self._ends = self._fetch([(0, self.size)] if self.size <= WHOLE_BYTES else ends)
+
+    def hold(self, spans: Iterable[Span]) -> None:
+        """Fetch these spans in as few round trips as there can be, and let go of what was held for others."""
+        wanted = joined(spans)
+        self._held = [part for part in self._held if any(_overlap(part, span) for span in wanted)]
+        missing = [span for span in wanted if self._found(*span) is None]
+        self._held += self._fetch(missing)
+
+    def drop(self) -> None:
+        """Let go of what is held."""
+        self._held, self._last = [], []
+
+    def drop_if_large(self) -> None:
+        """Let go of what is held if it is more than may be kept for the next read."""
+        if sum(len(part.data) for part in self._held) > HELD_BYTES:
+            self.drop()
+
+    def piece(self, start: int, stop: int) -> bytes:
+        """The bytes `[start, stop)`, fewer behind the end."""
+        stop = min(stop, self.size)
+        if start >= stop:
+            return b""
+        found = self._found(start, stop)
+        if found is None:
+            self._last = self._fetch([(start, min(self.size, max(stop, start + AHEAD_BYTES)))])
+            found = self._last[0]
+        return found.data[start - found.start : stop - found.start]
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def seekable(self) -> bool:
+        """It is."""
+        return True
+
+    def tell(self) -> int:
+        """The position of the next byte to be read."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """As with any file."""
+        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size}[whence]
+        self._position = max(0, origin + offset)
+        return self._position
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        """As with any file; never less than there is."""
+        data = self.piece(self._position, self._position + len(buffer))
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+    def _found(self, start: int, stop: int) -> _Part | None:
+        for parts in (self._held, self._ends, self._last):
+            for part in parts:
+                if part.start <= start and stop <= part.stop:
+                    return part
+        return None
+
+    def _fetch(self, spans: Sequence[Span]) -> list[_Part]:
+        requests = [
+            [(first, min(first + REQUEST_BYTES, stop)) for first in range(start, stop, REQUEST_BYTES)]
+            for start, stop in spans
+        ]
+        flat = [request for each in requests for request in each]
+        answers = iter(self._place.fetch(flat, self._seen) if flat else ())
+        return [
+            _Part(start, b"".join(next(answers) for _ in each))
+            for (start, _), each in zip(spans, requests, strict=True)
+        ]
+
+
+def joined(spans: Iterable[Span]) -> list[Span]:
+    """The same bytes, sorted, with spans that overlap or lie close made one."""
+    whole: list[Span] = []
+    for start, stop in sorted(span for span in spans if span[0] < span[1]):
+        if whole and start - whole[-1][1] <= GAP_BYTES:
+            whole[-1] = (whole[-1][0], max(stop, whole[-1][1]))
+        else:
+            whole.append((start, stop))
+    return whole
+
+
+def _overlap(part: _Part, span: Span) -> bool:
+    return part.start < span[1] and span[0] < part.stop

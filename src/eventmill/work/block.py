@@ -1,0 +1,460 @@
+"""The worker's loop over one claimed block: read ahead, compute, store and commit behind; obey the ledger.
+
+At any moment one range is being computed, the next is being read, and the one before is being stored and
+committed: a death costs these two computed ranges at most, and memory holds three.
+"""
+
+from __future__ import annotations
+
+import secrets
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+from eventmill.core.keys import RANGES
+from eventmill.core.model import (
+    BlockReport,
+    Claim,
+    Directive,
+    EventRange,
+    FailureKind,
+    FailureReport,
+    Outcome,
+    PayloadCode,
+    RangeOutput,
+    Reply,
+    WorkOrder,
+)
+from eventmill.errors import CampaignError, EventmillError, InputError, PayloadError, ScratchError
+from eventmill.formats import open_format
+from eventmill.ledger import Ledger, shared_ledger
+from eventmill.payloads import bundles
+from eventmill.payloads.calls import PayloadEntry, RangeCall, RangeResult
+from eventmill.payloads.keeper import POLITE
+from eventmill.payloads.locate import check_installed
+from eventmill.payloads.pool import borrow, prepare
+from eventmill.payloads.runner import WarmPayload
+from eventmill.payloads.unpack import put_code
+from eventmill.rules import cutting
+from eventmill.runtime import drain
+from eventmill.runtime.daemon_executor import Reader
+from eventmill.runtime.heartbeat import renewing
+from eventmill.runtime.scratch import code_folder, open_scratch, stage
+from eventmill.sources import Source, open_source
+from eventmill.store import Store, open_store
+
+RENEWALS_PER_LEASE = 3
+
+LONG_SECONDS = 0.5
+"""Where ranges take so long, the ledger is asked whether the next is still wanted: that costs a millisecond."""
+
+LOOK_SECONDS = 0.25
+"""How often a worker that waits for its events looks whether they are still wanted."""
+
+SENT = frozenset(map(int, (signal.SIGKILL, *POLITE)))
+"""Signals that come from outside: whoever sends one to a payload may have sent it to its worker, too."""
+
+WORD_SECONDS = 2.0
+"""So long may pass between the end of a payload by such a signal and the word that its worker is to go."""
+
+QUARANTINE_SECONDS = 1.0
+"""A worker that gets no work, or can do none, must not be the quickest to take the next block."""
+
+
+def run_block(order: WorkOrder, block_id: int, *, holder: str) -> BlockReport:
+    """Claim a block and process what is still missing of it. Harmless when run twice, also at once.
+
+    Raises `EventmillError` when the worker itself cannot work (store, ledger, an input that changed); then
+    what was not committed is given back first.
+    """
+    try:
+        return _claim_and_run(order, block_id, holder=holder)
+    except EventmillError:
+        time.sleep(QUARANTINE_SECONDS)
+        raise
+
+
+def _claim_and_run(order: WorkOrder, block_id: int, *, holder: str) -> BlockReport:
+    ledger, end = shared_ledger(order.ledger_url), drain.here()
+    if end.why is not None:
+        ledger.give_back(block_id)
+        return BlockReport(note=f"given back: {end.why}")
+    claim = ledger.claim(block_id, holder=holder)
+    if claim is None:
+        if holder in ledger.quarantined(order.campaign_id):
+            time.sleep(QUARANTINE_SECONDS)
+            return BlockReport(note="this worker is in quarantine")
+        return BlockReport(note="nothing of this block was left to do for this worker")
+    with ExitStack() as stack:
+        try:
+            work = stack.enter_context(_prepared(order, claim, ledger))
+        except (ScratchError, CampaignError, PayloadError) as error:  # of this machine: no event's fault
+            ledger.setup_failed(claim.lease, FailureReport(FailureKind.SETUP, str(error)))
+            time.sleep(QUARANTINE_SECONDS)
+            return BlockReport(note=f"this worker cannot work: {error}")
+        except BaseException:
+            ledger.release(claim.lease)
+            raise
+        try:
+            with end.in_hand(work.end):
+                return work.run()
+        finally:
+            ledger.release(claim.lease, drained=work.drained)  # what is left, if anything is
+
+
+@contextmanager
+def _prepared(order: WorkOrder, claim: Claim, ledger: Ledger) -> Iterator[_BlockWork]:
+    with borrow(**_payload_of(order)) as payload, open_scratch() as scratch:
+        yield _BlockWork(order, claim, ledger, payload, scratch)
+
+
+def warm_up(order: WorkOrder, *, slots: int) -> None:
+    """Set up the payloads that the first blocks on this worker will want; returns when they are, or cannot be.
+
+    What is wrong, the first block finds out, too.
+    """
+    with suppress(EventmillError):
+        if drain.here().why is None:
+            prepare(**_payload_of(order), number=slots)
+
+
+def _payload_of(order: WorkOrder) -> dict[str, Any]:
+    return {
+        "code": payload_entry(order.ledger_url, order.payload.digest),
+        "parameters": order.payload.parameters,
+        "columns": order.columns,
+        "memory_bytes": order.memory_bytes,
+        "setup_seconds": order.setup_seconds,
+    }
+
+
+def payload_entry(ledger_url: str, digest: str) -> PayloadEntry:
+    """The payload's code, fetched from the ledger once in this process, and looked at here each time.
+
+    Raises `PayloadError` when it is not the code of that digest, `ScratchError` when it cannot be unpacked.
+    """
+    code, files = _code(ledger_url, digest)
+    if files is None:
+        check_installed(code)
+        return PayloadEntry(code.entry, code.digest, None)
+    return PayloadEntry(code.entry, code.digest, put_code(files, code.digest, code_folder()))
+
+
+@lru_cache(maxsize=8)
+def _code(ledger_url: str, digest: str) -> tuple[PayloadCode, dict[str, bytes] | None]:
+    code = shared_ledger(ledger_url).code(digest)
+    if code.bundle is None:
+        return code, None
+    return code, bundles.unpack(code.bundle, entry=code.entry, digest=code.digest)
+
+
+@dataclass(frozen=True, slots=True)
+class _Staged:
+    """A range whose events wait in scratch, or could not be brought there."""
+
+    range: EventRange
+    path: Path
+    failure: FailureReport | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """A range on its way to scratch."""
+
+    range: EventRange
+    staged: Future[_Staged]
+
+
+@dataclass(frozen=True, slots=True)
+class _Computed:
+    """What the payload made of a range, when it began, how long it was at it, and how long it had waited."""
+
+    result: RangeResult
+    begun: float
+    wall_seconds: float
+    overhead_seconds: float
+
+
+class _BlockWork:
+    """One claim being worked. The reader, the storer and the renewer each have one thread."""
+
+    def __init__(
+        self, order: WorkOrder, claim: Claim, ledger: Ledger, payload: WarmPayload, scratch: Path
+    ) -> None:
+        self.order = order
+        self.claim = claim
+        self.ledger = ledger
+        self.payload = payload
+        self.scratch = scratch
+        self.store: Store = open_store(order.store_url, credentials=order.credentials)
+        self.schema = claim.schema
+        self.suffix = open_format(order.format).range_suffix
+        self.report = BlockReport()
+        self.directive = Directive.CONTINUE
+        self.begun: int | None = None  # the end of the last range that was given to the payload
+        self.stop = claim.block.stop  # the ledger may hand the far part on to others
+        self._computed_at: float | None = None
+        self._computed_seconds = 0.0
+        self._directive_lock = threading.Lock()
+        self.drained: str | None = None
+
+    def run(self) -> BlockReport:
+        """The whole block, or as far as the ledger lets it."""
+        lease_seconds = self.claim.lease_length.total_seconds()
+        with renewing(self._renew, seconds=lease_seconds / RENEWALS_PER_LEASE):
+            reader, storer = Reader(), ThreadPoolExecutor(1, thread_name_prefix="storer")
+            try:
+                # A far input is opened, and its first range read, while the payload is set up.
+                opening = reader.submit(lambda: self._open_source(expected=self.claim.input.identity))
+                reads = self._reads(opening, reader)
+                first = next(reads, None)
+                if not self._set_up():
+                    return replace(self.report, note="the payload could not be set up")
+                self._work_through(first, reads, storer)
+            finally:
+                storer.shutdown(wait=True)
+                reader.close()
+        return self.report
+
+    def obey(self, reply: Reply) -> None:
+        """Remember the strictest directive and the nearest end; STOP also ends the call that is being computed."""
+        with self._directive_lock:
+            if reply.stop is not None:
+                self.stop = min(self.stop, reply.stop)
+            if self.directive is not Directive.STOP:
+                self.directive = reply.directive if reply.directive is not Directive.CONTINUE else self.directive
+        if reply.directive is Directive.STOP:
+            self.payload.stop()
+
+    def end(self) -> None:
+        """Drop what is being computed: this process is at its end. What is computed is still handed in."""
+        self.drained = drain.here().why
+        self.obey(Reply((), Directive.STOP))
+
+    def _renew(self, done: threading.Event) -> bool:
+        reply = self.ledger.renew(self.claim.lease, begun=self.begun)
+        if not done.is_set():
+            self.obey(reply)
+        return True
+
+    def _ask(self) -> None:
+        """Whether all of this is still ours: the reply to the last commit may be old, or on its way."""
+        with suppress(EventmillError):  # a ledger out of reach: what is committed next will tell
+            self.obey(self.ledger.ask(self.claim.lease))
+
+    def _may_begin(self, piece: EventRange) -> bool:
+        if drain.here().may_begin(self.order.payload.digest, len(piece)):
+            return True
+        self.drained = drain.here().why
+        return False
+
+    def _is_stopped(self) -> bool:
+        return self.directive is Directive.STOP
+
+    def _set_up(self) -> bool:
+        failure = self.payload.start()
+        if failure is not None:
+            if not self._is_stopped() and not self._ends_with_us(failure):
+                self.obey(self.ledger.setup_failed(self.claim.lease, failure))
+            return False
+        if seconds := self.payload.take_setup_seconds():
+            self.ledger.account_setup(self.claim.lease.campaign_id, seconds)
+        return True
+
+    def _ends_with_us(self, failure: FailureReport) -> bool:
+        """Whether a payload that died did so because all of this machine's, or this job's, processes are to go.
+
+        Batch systems signal each process of a job, the payload's often first. Then nobody is charged: whatever
+        is the events' fault will show on another worker.
+        """
+        if failure.signal is None:
+            return False
+        why = drain.here().told_within(WORD_SECONDS if failure.signal in SENT else 0.0)
+        if why is not None:
+            self.drained = f"{why}; {failure.summary}"
+        return why is not None
+
+    def _open_source(self, *, expected: str | None = None) -> Source:
+        item = self.claim.input
+        url = locate(item.url, folder=self.order.folder)
+        source = open_source(url, self.order.source, expected=expected)
+        if (source.identity, source.events) != (item.identity, item.events):
+            raise InputError(
+                f"{item.url} has changed since it was split: it had {item.events} events, now {source.events}. "
+                "Put the old file back, or begin anew with 'eventmill run --changed restart'."
+            )
+        return source
+
+    def _work_through(
+        self, reading: _Reading | None, reads: Iterator[_Reading], storer: ThreadPoolExecutor
+    ) -> None:
+        uncommitted: deque[Future[BlockReport]] = deque()
+        while reading is not None and self.directive is Directive.CONTINUE:
+            staged = self._wait_for(reading)
+            if staged is None:
+                break
+            if self._computed_seconds >= LONG_SECONDS:
+                self._ask()
+            if not self._may_begin(staged.range):
+                break
+            reading = next(reads, None)
+            while len(uncommitted) > 1:
+                self._add(uncommitted.popleft().result())
+            if staged.range.start >= self.stop or self.directive is not Directive.CONTINUE:
+                break
+            outcome = staged.failure or self._compute(staged)
+            staged.path.unlink(missing_ok=True)
+            if self._is_stopped():
+                break
+            if isinstance(outcome, FailureReport):
+                if self._ends_with_us(outcome):
+                    break
+                self._fail(staged.range, outcome)
+            else:
+                uncommitted.append(storer.submit(self._store, staged.range, outcome))
+        for future in uncommitted:
+            self._add(future.result())
+
+    def _reads(self, opening: Future[Source], reader: Reader) -> Iterator[_Reading]:
+        """Range by range, a read that begins when it is asked for."""
+        for piece in self._ranges():
+            yield _Reading(piece, reader.submit(partial(self._read, opening, piece)))
+
+    def _wait_for(self, reading: _Reading) -> _Staged | None:
+        """What was read; None when it is not wanted any more, or was reported as taking too long."""
+        begun, patience = time.monotonic(), self.order.input_seconds
+        while not wait([reading.staged], LOOK_SECONDS).done:
+            if self.directive is not Directive.CONTINUE:
+                return None
+            if (why := drain.here().why) is not None:
+                self.drained = why
+                return None
+            if patience is not None and time.monotonic() - begun > patience:
+                failure = FailureReport(
+                    FailureKind.INPUT,
+                    f"{self.claim.input.url} could not be read within {patience:g} s (limits.input_patience)",
+                )
+                # Not by way of `_fail`, which looks at the input once more: that would hang, too.
+                self.obey(self.ledger.fail(self.claim.lease, reading.range, failure))
+                self._add(BlockReport(failed=len(reading.range)))
+                return None
+        return reading.staged.result()
+
+    def _ranges(self) -> Iterator[EventRange]:
+        item, block = self.claim.input, self.claim.block
+        cuts = cutting.Cuts(
+            first=item.first,
+            merge_events=self.order.merge_events,
+            boundaries=item.boundaries,
+            aligned=block.aligned,
+        )
+        for missing in self.claim.missing:
+            for piece in cutting.cut(missing, size=block.range_events, cuts=cuts):
+                if piece.start >= self.stop:
+                    return
+                yield piece
+
+    def _read(self, opening: Future[Source], piece: EventRange) -> _Staged:
+        source = opening.result()  # what is not what was split ends the block, and no event is at fault
+        path = self.scratch / f"{piece.start}.events"
+        try:
+            events = source.read(piece.start, piece.stop)
+        except InputError as error:
+            return _Staged(piece, path, FailureReport(FailureKind.INPUT, str(error)))
+        return _Staged(piece, path, stage(events, path))
+
+    def _compute(self, staged: _Staged) -> _Computed | FailureReport:
+        call = RangeCall(
+            range=staged.range,
+            url=self.claim.input.url,
+            events_path=staged.path,
+            output_path=self._output_path(staged.range),
+            schema=self.schema,
+            format=self.order.format,
+        )
+        self.begun = staged.range.stop
+        begun, before = time.monotonic(), self._computed_at
+        outcome = self._run(call)
+        if isinstance(outcome, RangeResult) and self.schema is None and outcome.infers:
+            self.schema = self.ledger.infer_schema(self.claim.lease, outcome.schema)
+            if self.schema is None:  # nobody waits for this range any more
+                self.obey(Reply((Outcome.FENCED,), Directive.STOP))
+            elif self.schema != outcome.schema:  # another worker was first, with other columns: the child says so
+                outcome = self._run(replace(call, schema=self.schema))
+        self._computed_at = time.monotonic()
+        self._computed_seconds = self._computed_at - begun
+        if isinstance(outcome, FailureReport):
+            return outcome
+        return _Computed(outcome, begun, self._computed_seconds, 0.0 if before is None else begun - before)
+
+    def _run(self, call: RangeCall) -> RangeResult | FailureReport:
+        """One call, which may take `limits.event_seconds` for each event."""
+        limit = self.order.event_seconds
+        outcome = self.payload.run(call, None if limit is None else limit * len(call.range))
+        if isinstance(outcome, FailureReport) and outcome.kind is FailureKind.TIMEOUT:
+            told = (
+                f"{outcome.summary}: limits.event_seconds allows {limit:g} s for each of {len(call.range)} events"
+            )
+            return replace(outcome, summary=told)
+        return outcome
+
+    def _output_path(self, piece: EventRange) -> Path:
+        return self.scratch / f"{piece.start}.output"
+
+    def _fail(self, piece: EventRange, failure: FailureReport) -> None:
+        """Report a failure as what it is: of the range, of the set-up, or of the whole input."""
+        if failure.kind is FailureKind.SETUP:
+            self.obey(self.ledger.setup_failed(self.claim.lease, failure))
+            return
+        if failure.kind is FailureKind.INPUT:
+            self._open_source()  # raises if the file is gone or another one: then no event is at fault
+        self.obey(self.ledger.fail(self.claim.lease, piece, failure))
+        self._add(BlockReport(failed=len(piece)))
+
+    def _add(self, part: BlockReport) -> None:
+        mine = self.report
+        self.report = BlockReport(
+            committed=mine.committed + part.committed,
+            failed=mine.failed + part.failed,
+            fenced=mine.fenced + part.fenced,
+            ranges=mine.ranges + part.ranges,
+            cpu_seconds=mine.cpu_seconds + part.cpu_seconds,
+        )
+
+    def _store(self, piece: EventRange, computed: _Computed) -> BlockReport:
+        """Upload, then commit. There is never a moment when an output is counted and its object is not there."""
+        lease = self.claim.lease
+        name = f"{self.claim.input.ordinal}-{piece.start}-{piece.stop}-{secrets.token_hex(4)}.{self.suffix}"
+        stored = self.store.put(f"{RANGES}/{self.order.campaign}/{lease.attempt}/{name}", self._output_path(piece))
+        self._output_path(piece).unlink(missing_ok=True)
+        output = RangeOutput(
+            range=piece,
+            key=stored.key,
+            bytes=stored.bytes,
+            sha256=stored.sha256,
+            rows=computed.result.rows,
+            cpu_seconds=computed.result.cpu_seconds,
+            wall_seconds=computed.wall_seconds,
+            overhead_seconds=computed.overhead_seconds,
+        )
+        reply = self.ledger.commit(lease, [output], payload=self.order.payload.digest, begun=self.begun)
+        self.obey(reply)
+        drain.here().took(self.order.payload.digest, len(piece), seconds=time.monotonic() - computed.begun)
+        if reply.outcomes == (Outcome.FENCED,):
+            with suppress(EventmillError):  # an orphan; the sweep at the end finds it too
+                self.store.delete([stored.key])
+            return BlockReport(fenced=len(piece))
+        return BlockReport(committed=len(piece), ranges=1, cpu_seconds=output.cpu_seconds)
+
+
+def locate(url: str, *, folder: str) -> str:
+    """An input's address for this process, whose working directory may be another than the coordinator's."""
+    return url if "://" in url or url.startswith("generated:") else str(Path(folder) / url)

@@ -1,0 +1,150 @@
+"""One merge, carried out: read the group's outputs, write one file, move the ledger, show the file, tidy up.
+
+The order matters. The merged file is staged out of sight; then the ledger says that it counts; then it
+appears under its name; only then are the range outputs deleted. Whoever dies in between leaves something
+that the next one finishes, and at no moment does a glob over the folder see an event twice.
+"""
+
+from __future__ import annotations
+
+import functools
+import secrets
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
+
+from eventmill.core.keys import STAGED
+from eventmill.core.model import CommittedOutput, Merge, MergeLease, Outcome, WorkOrder
+from eventmill.errors import CorruptOutput, EventmillError, StoreError
+from eventmill.formats import Part, open_format
+from eventmill.ledger import Ledger, shared_ledger
+from eventmill.runtime.heartbeat import renewing
+from eventmill.runtime.scratch import open_scratch
+from eventmill.store import Store, open_store
+from eventmill.work.store_mark import hold_store
+
+MERGE_LEASE = timedelta(seconds=60)
+"""How long a merger may be silent before others take it for dead. It is renewed while the merge runs."""
+
+RENEWALS_PER_LEASE = 3
+
+
+def run_merge(order: WorkOrder, merge_id: int, *, holder: str) -> str:
+    """Carry out one merge; returns a line for people. Harmless when run twice, also at once.
+
+    A damaged range output sends its events back to READY and dissolves the group; that is no error.
+    Raises `StoreError` when the store itself fails; the group then stays for another try.
+    """
+    ledger, store = shared_ledger(order.ledger_url), open_store(order.store_url, credentials=order.credentials)
+    claimed = ledger.claim_merge(merge_id, holder=holder, length=MERGE_LEASE)
+    if claimed is None:
+        publish_merges(ledger, store, order.campaign_id)
+        return "was done already"
+    merge, lease = claimed
+    with _holding(ledger, lease):
+        with open_scratch(Path(tempfile.gettempdir())) as scratch:  # on disk: a merged file may be large
+            try:
+                outcome = _merge(ledger, store, order, merge=merge, lease=lease, scratch=scratch)
+            except CorruptOutput as error:
+                return _dissolve(ledger, store, merge, lease, error)
+        publish_merges(ledger, store, order.campaign_id)
+    return f"{merge.key}: {merge.rows} rows, {outcome}"
+
+
+@contextmanager
+def _holding(ledger: Ledger, lease: MergeLease) -> Iterator[None]:
+    """Renews a merge's lease, and releases it however the merge ends."""
+
+    def renew(_: object) -> bool:
+        return ledger.renew_merge(lease, length=MERGE_LEASE) is not Outcome.FENCED
+
+    try:
+        with renewing(renew, seconds=MERGE_LEASE.total_seconds() / RENEWALS_PER_LEASE):
+            yield
+    finally:
+        with suppress(EventmillError):  # a ledger out of reach: the lease ends by itself
+            ledger.release_merge(lease)
+
+
+def _merge(
+    ledger: Ledger, store: Store, order: WorkOrder, *, merge: Merge, lease: MergeLease, scratch: Path
+) -> Outcome:
+    format, path = open_format(order.format), scratch / "merged"
+    parts = [_part(store, output) for output in merge.outputs]
+    schema = format.read_schema(parts[0]) if merge.schema is None else merge.schema
+    try:
+        rows = format.merge(parts, schema=schema, path=path)
+    except CorruptOutput:
+        # Where no range had said what the columns are, these are now: one that keeps differing then fails by
+        # name, and is not made again for ever. Where they were fixed, nothing changes.
+        ledger.fix_schema(order.campaign_id, schema)
+        raise
+    staged = f"{STAGED}/{order.campaign}/{lease.attempt}-{secrets.token_hex(4)}.{format.suffix}"
+    stored = store.put(staged, path)
+    outcome = ledger.complete_merge(lease, staged=stored.key, bytes=stored.bytes, sha256=stored.sha256, rows=rows)
+    if outcome is Outcome.FENCED:
+        store.delete([stored.key])
+    return outcome
+
+
+def publish_merges(ledger: Ledger, store: Store, campaign_id: int) -> None:
+    """Show every merged file that counts, then delete the range outputs that nobody needs. Harmless twice.
+
+    The events of one that is gone before it was shown go back to READY. Raises `StoreTaken`, and shows nothing,
+    if the store is not this campaign's any more.
+    """
+    waiting = ledger.unpublished(campaign_id)
+    if waiting:
+        hold_store(ledger, store, ledger.campaign_numbered(campaign_id))
+    for merge_id, staged, key in waiting:
+        try:
+            store.publish(staged, key)
+        except StoreError:
+            # Asked in this order: publishing moves one to the other, so whoever is at it just now is seen.
+            if store.size(staged) is not None or store.size(key) is not None:
+                raise
+            ledger.invalidate_unseen(merge_id, reason=f"neither {staged} nor {key} was in the store")
+        else:
+            ledger.published(merge_id)
+    dropped = ledger.dropped_outputs(campaign_id)
+    store.delete(key for _, key in dropped)
+    ledger.forget_outputs([number for number, _ in dropped])
+
+
+def _part(store: Store, output: CommittedOutput) -> Part:
+    return Part(
+        open=functools.partial(store.open, output.key),
+        name=output.key,
+        bytes=output.bytes,
+        sha256=output.sha256,
+        rows=output.rows,
+        file=output.input.url,
+        start=output.range.start,
+        stop=output.range.stop,
+        first=output.input.first + output.range.start,
+    )
+
+
+def _dissolve(ledger: Ledger, store: Store, merge: Merge, lease: MergeLease, error: CorruptOutput) -> str:
+    """Send back what is damaged, all of it at once: the merge came no further than the first."""
+    damaged = _damaged(store, merge.outputs)
+    if damaged:
+        ledger.abort_merge(lease, corrupt=list(damaged), reason="; ".join(damaged.values()))
+        return f"{len(damaged)} of {len(merge.outputs)} range outputs were damaged and are made again"
+    # Whole by its checksum, yet not what a merge can use: name it and have it made again.
+    guilty = [output.output_id for output in merge.outputs if output.key in str(error)]
+    everyone = [output.output_id for output in merge.outputs]
+    ledger.abort_merge(lease, corrupt=guilty or everyone, reason=str(error))
+    return f"dissolved: {error}"
+
+
+def _damaged(store: Store, outputs: Sequence[CommittedOutput]) -> dict[int, str]:
+    damaged = {}
+    for output in outputs:
+        try:
+            store.verify(output.key, bytes=output.bytes, sha256=output.sha256)
+        except CorruptOutput as error:
+            damaged[output.output_id] = str(error)
+    return damaged
