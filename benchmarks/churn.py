@@ -37,7 +37,7 @@ START_SECONDS = 240.0
 LOOK_SECONDS = 0.2
 
 
-PRELOADED = {"eventmill": "eventmill.flows.preload", "prefect": "prefect_dask", "dask": "benchmarks.churners"}
+PRELOADED = {"eventmill": "eventmill.preload", "prefect": "prefect_dask", "dask": "benchmarks.churners"}
 
 
 @dataclass

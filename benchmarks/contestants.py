@@ -58,7 +58,7 @@ def prefect(task: Task) -> float:
 
 def map_with_prefect(task: Task, work: Work, *, retries: int = 0, **runner: Any) -> float:
     """All ranges as task runs, on the task runner that `runner` describes, with a Prefect server of their own."""
-    from eventmill.flows.server import api_server
+    from eventmill.prefect_api.server import api_server
 
     with api_server(Path(task.folder) / "prefect"):
         from prefect import flow, unmapped

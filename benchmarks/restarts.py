@@ -20,9 +20,9 @@ import distributed
 import httpx
 import sqlalchemy as sa
 
-from eventmill.flows.server import api_server
 from eventmill.ledger import Ledger
 from eventmill.ledger.database import schema
+from eventmill.prefect_api.server import api_server
 from tests.chaos.conftest import Run
 from tests.chaos.elsewhere import Elsewhere
 
@@ -97,7 +97,7 @@ def _joining(folder: Path) -> list[float]:
             with distributed.Client(elsewhere.address, set_as_default=False) as client:
                 for _ in SEEDS:
                     workers, callers = len(client.nthreads()), _callers(run)
-                    elsewhere.start_worker("--preload", "eventmill.flows.preload")
+                    elsewhere.start_worker("--preload", "eventmill.preload")
                     run.until(lambda workers=workers: len(client.nthreads()) > workers)
                     registered = time.monotonic()
                     run.until(lambda callers=callers: len(_callers(run)) > len(callers))
@@ -122,7 +122,7 @@ def _server(folder: Path, seed: int) -> Figures:
         run.write(events=EVENTS, merge=60)
         run.start()
         run.until_done(random.Random(seed).randrange(4, 100))
-        (server,) = [p for p in run.processes() if "eventmill.flows.server_process" in p.cmdline()]
+        (server,) = [p for p in run.processes() if "eventmill.prefect_api.server_process" in p.cmdline()]
         port = server.cmdline()[-1]
         server.kill()
         killed = time.monotonic()

@@ -115,7 +115,7 @@ def _churn(found: Mapping[str, float]) -> list[Row]:
 
 
 def _restarts(found: Mapping[str, float]) -> list[Row]:
-    joining = f"{found['joining seconds']:.2f} s after its registration, with 'eventmill.flows.preload'"
+    joining = f"{found['joining seconds']:.2f} s after its registration, with 'eventmill.preload'"
     lines = [Row("the first event of a worker that joins", joining)]
     for killed in ("flow process", "Dask scheduler", "Prefect server"):
         mine = {name.removeprefix(f"{killed} "): value for name, value in found.items() if name.startswith(killed)}

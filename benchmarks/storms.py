@@ -23,7 +23,7 @@ Storms = dict[str, dict[str, Any]]
 
 def main(seeds: int) -> None:
     """Run what is missing of the first `seeds` storms."""
-    from eventmill.flows.server import api_server
+    from eventmill.prefect_api.server import api_server
     from tests.chaos.storm import LEASE_SECONDS, Storm
 
     known = read()

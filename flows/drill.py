@@ -12,16 +12,16 @@ from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
 from eventmill.campaign.opening import open_campaign
+from eventmill.cluster.fault_injection import OnDask
 from eventmill.drill.known_campaign import LEASE_SECONDS, Size, known_campaign
 from eventmill.drill.render import markdown, one_line
 from eventmill.drill.saboteur import Saboteur
 from eventmill.drill.schedule import write_script
 from eventmill.drill.verdict import as_data, judge
 from eventmill.errors import DrillFailed
-from eventmill.flows.ending import fails_in_one_line
-from eventmill.flows.hands import OnDask
 from eventmill.flows.process import process
-from eventmill.flows.progress import artifact_key
+from eventmill.prefect_api.failed_state import fails_in_one_line
+from eventmill.prefect_api.progress import artifact_key
 
 LOOK_SECONDS = 0.1
 

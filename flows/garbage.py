@@ -10,8 +10,8 @@ from prefect import flow, get_run_logger
 from eventmill.campaign.garbage import collect
 from eventmill.campaign.opening import store_of
 from eventmill.errors import EventmillError
-from eventmill.flows.ending import fails_in_one_line
 from eventmill.ledger import open_ledger
+from eventmill.prefect_api.failed_state import fails_in_one_line
 
 
 @flow(name="gc", flow_run_name="gc", validate_parameters=False)

@@ -14,7 +14,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from eventmill.campaign.finish import finish_if_done
 from eventmill.campaign.merge_queue import begin_due
 from eventmill.campaign.opening import recall
-from eventmill.flows.ending import fails_in_one_line
+from eventmill.prefect_api.failed_state import fails_in_one_line
 from eventmill.tasks.merge import merge_group
 
 ROUNDS = 3

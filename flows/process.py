@@ -14,21 +14,22 @@ from prefect_dask.task_runners import DaskTaskRunner, PrefectDaskFuture
 
 from eventmill.campaign.coordinator import Coordinator
 from eventmill.campaign.opening import Changed, open_campaign, register
+from eventmill.cluster.background_merges import MergeBeside
+from eventmill.cluster.dask_cluster import cluster_runner, let_workers_leave, scheduler_answers, start_cluster
+from eventmill.cluster.dispatcher import InFlight, NotFetched, fetch
+from eventmill.cluster.slots import Slots
+from eventmill.cluster.warm_up import warm_workers
+from eventmill.cluster.workers import Members
 from eventmill.config.campaign_spec import Campaign, take_campaign
 from eventmill.core.model import NewInput
 from eventmill.errors import CampaignRests, EventmillError
-from eventmill.flows.announcing import MergeElsewhere
-from eventmill.flows.beside import MergeBeside
-from eventmill.flows.cluster import cluster_runner, let_workers_leave, scheduler_answers, start_cluster
-from eventmill.flows.dead import sign
-from eventmill.flows.ending import fails_in_one_line
-from eventmill.flows.from_terminal import asked_at
-from eventmill.flows.inflight import InFlight, NotFetched, fetch
-from eventmill.flows.members import Members
-from eventmill.flows.progress import Progress, show_result
-from eventmill.flows.slots import Slots
-from eventmill.flows.warming import warm_workers
-from eventmill.flows.wishes import Wishes
+from eventmill.flows.merge import merge
+from eventmill.prefect_api.failed_state import fails_in_one_line
+from eventmill.prefect_api.merge_events import MergeElsewhere
+from eventmill.prefect_api.progress import Progress, show_result
+from eventmill.prefect_api.stale_runs import sign
+from eventmill.prefect_api.terminal_run import asked_at
+from eventmill.prefect_api.ui_controls import Wishes
 from eventmill.runtime.interrupts import check_interrupted, take_them_again
 from eventmill.runtime.scratch import open_scratch
 from eventmill.tasks.split import split_inputs
@@ -107,7 +108,7 @@ def process(
 def merger(merging: Merging, coordinator: Coordinator, runner: DaskTaskRunner) -> MergeBeside | MergeElsewhere:
     """Who merges: in a `with` block, it is asked to `look` now and then, and whether it `is_at_its_end`."""
     if merging is Merging.BESIDE:
-        return MergeBeside(coordinator, runner)
+        return MergeBeside(coordinator, runner, merge_flow=merge)
     start_cluster(runner)
     return MergeElsewhere(coordinator.opened)
 

@@ -19,11 +19,11 @@ from eventmill.campaign.garbage import take_back
 from eventmill.campaign.opening import Changed, Opened, recall
 from eventmill.campaign.recovery import Need, need_of
 from eventmill.errors import EventmillError
-from eventmill.flows.dead import bury_dead, place_of
-from eventmill.flows.ending import fails_in_one_line
 from eventmill.flows.merge import merge
 from eventmill.flows.process import process
 from eventmill.ledger import open_ledger
+from eventmill.prefect_api.failed_state import fails_in_one_line
+from eventmill.prefect_api.stale_runs import bury_dead, place_of
 
 DEPLOYMENT = "process/process"
 

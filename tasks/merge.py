@@ -12,5 +12,5 @@ from eventmill.work.merge import run_merge
 
 @task(name="merge", cache_policy=NO_CACHE, persist_result=False)
 def merge_group(order: WorkOrder, merge_id: int) -> str:
-    """`merger.run_merge` on whatever worker this is."""
+    """`work.merge.run_merge` on whatever worker this is."""
     return run_merge(order, merge_id, holder=str(this_process()))

@@ -6,8 +6,8 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from eventmill.core.model import BlockReport, WorkOrder
+from eventmill.prefect_api.tls_cache import read_certificates_once
 from eventmill.runtime.process_id import this_process
-from eventmill.tasks.certificates import read_certificates_once
 from eventmill.work.block import run_block
 
 read_certificates_once()
@@ -15,5 +15,5 @@ read_certificates_once()
 
 @task(name="block", cache_policy=NO_CACHE, persist_result=False)
 def process_block(order: WorkOrder, block_id: int) -> BlockReport:
-    """`worker.run_block` on whatever worker this is."""
+    """`work.block.run_block` on whatever worker this is."""
     return run_block(order, block_id, holder=str(this_process()))

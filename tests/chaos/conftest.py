@@ -20,8 +20,8 @@ import yaml
 
 from eventmill.core.model import CampaignRecord
 from eventmill.errors import LedgerError
-from eventmill.flows.server import api_server
 from eventmill.ledger import Ledger, open_ledger
+from eventmill.prefect_api.server import api_server
 from eventmill.runtime.process_id import parse_holder
 from tests.chaos.elsewhere import Elsewhere
 from tests.processes import MARK, marked

@@ -295,7 +295,7 @@ class Storm:
             command = " ".join(process.cmdline())
             if process.pid == self.run.process.pid:
                 return Kind.RUN
-            if "eventmill.flows.server_process" in command:
+            if "eventmill.prefect_api.server_process" in command:
                 return Kind.SERVER
             if "eventmill.payloads.child" in command:
                 return Kind.PAYLOAD

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from eventmill.flows.dead import tags_of
+from eventmill.prefect_api.stale_runs import tags_of
 from tests.chaos.conftest import COPIED, Run, computed_again
 from tests.chaos.elsewhere import Elsewhere
 from tests.processes import command_of
@@ -98,7 +98,7 @@ def test_a_run_outlives_its_prefect_server(a_run: RunMaker) -> None:
     run.write(events=EVENTS, merge=40)
     run.start()
     run.until_done(random.Random(4).randrange(4, 60))
-    (server,) = [p for p in run.processes() if "eventmill.flows.server_process" in command_of(p)]
+    (server,) = [p for p in run.processes() if "eventmill.prefect_api.server_process" in command_of(p)]
     os.kill(server.pid, signal.SIGKILL)
     assert run.wait() == 0, run.said
     assert "Traceback" not in run.said
@@ -122,7 +122,7 @@ class Team:
         self.start()
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "eventmill.flows.server_process", str(self._port)]
+        command = [sys.executable, "-m", "eventmill.prefect_api.server_process", str(self._port)]
         environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
         self._process = subprocess.Popen(
             command,

@@ -11,8 +11,8 @@ from typing import Any
 import distributed
 import pytest
 
+from eventmill.cluster.workers import METRIC
 from eventmill.drill.saboteur import can_be_written
-from eventmill.flows.members import METRIC
 from tests.chaos.conftest import Run
 from tests.chaos.elsewhere import Elsewhere
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from eventmill.flows.server import api_server
+from eventmill.prefect_api.server import api_server
 from tests.chaos.storm import Blow, Kind, Storm, write_storm
 
 pytestmark = pytest.mark.system

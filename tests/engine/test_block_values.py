@@ -10,7 +10,7 @@ from prefect.blocks.system import Secret
 from pydantic import SecretStr
 
 from eventmill.errors import AccessError
-from eventmill.tasks.credentials import values_of
+from eventmill.prefect_api.credentials import values_of
 
 HELD = {"key": "k", "secret": "s", "endpoint_url": "http://host", "region": "x"}
 

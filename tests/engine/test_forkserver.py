@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from eventmill.flows.forkserver import LONGEST_PLACE, place_for_sockets
+from eventmill.cluster.forkserver import LONGEST_PLACE, place_for_sockets
 
 
 def test_a_temporary_folder_with_a_long_name_is_no_place_for_sockets(

@@ -26,8 +26,8 @@ from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, te
 from eventmill.campaign.coordinator import Coordinator
 from eventmill.campaign.opening import Opened, open_campaign, register, split
 from eventmill.config.campaign_spec import Campaign
-from eventmill.flows.server import api_server
 from eventmill.payloads.pool import stop_all
+from eventmill.prefect_api.server import api_server
 from eventmill.runtime.process_id import this_process
 from eventmill.work.block import run_block
 from tests.processes import MARK, marked

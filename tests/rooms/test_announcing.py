@@ -13,8 +13,8 @@ from prefect.client.orchestration import SyncPrefectClient
 from eventmill.campaign.merge_queue import begin_due
 from eventmill.campaign.opening import Opened
 from eventmill.errors import MergesWait
-from eventmill.flows.announcing import MERGES_DUE, TARGET_REACHED, MergeElsewhere
 from eventmill.flows.merge import merge
+from eventmill.prefect_api.merge_events import MERGES_DUE, TARGET_REACHED, MergeElsewhere
 
 DEADLINE_SECONDS = 60.0
 

@@ -18,10 +18,11 @@ from prefect_dask.task_runners import DaskTaskRunner
 from eventmill.campaign.coordinator import Coordinator
 from eventmill.campaign.merge_queue import Losses, begin_due
 from eventmill.campaign.opening import Opened
+from eventmill.cluster.background_merges import TRIES, MergeBeside
+from eventmill.cluster.dask_cluster import set_scheduler_up
 from eventmill.config.campaign_spec import Campaign
 from eventmill.errors import CampaignBroken, StoreError
-from eventmill.flows.beside import TRIES, MergeBeside
-from eventmill.flows.cluster import set_scheduler_up
+from eventmill.flows.merge import merge as merge_flow
 from eventmill.runtime.outage import Outage
 from eventmill.runtime.process_id import this_process
 from eventmill.store import FolderStore
@@ -46,7 +47,7 @@ def merges(client: SyncPrefectClient, coordinator: Coordinator) -> Iterator[Merg
     )
     with cluster:
         runner = DaskTaskRunner(address=cluster.scheduler_address)
-        with runner.client, MergeBeside(coordinator, runner) as merges:
+        with runner.client, MergeBeside(coordinator, runner, merge_flow=merge_flow) as merges:
             yield merges
 
 
@@ -141,7 +142,10 @@ def test_a_merge_that_ends_its_workers_ends_the_run(
             set_scheduler_up(runner)
             dask.register_plugin(Deadly())
             told = r"merging squares-\S+ was begun 2 times.*run again"
-            with pytest.raises(CampaignBroken, match=told), MergeBeside(coordinator, runner) as merges:
+            with (
+                pytest.raises(CampaignBroken, match=told),
+                MergeBeside(coordinator, runner, merge_flow=merge_flow) as merges,
+            ):
                 merge_until(merges, lambda: False)
     Losses(coordinator.opened).check()  # of the next run: what befell this one is forgiven
     assert coordinator.opened.ledger.counts(coordinator.opened.record.id).committed == 40

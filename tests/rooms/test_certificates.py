@@ -9,7 +9,7 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_TLS_INSECURE_SKIP_VERIFY, PREFECT_API_URL, temporary_settings
 
-from eventmill.tasks import certificates
+from eventmill.prefect_api import tls_cache
 
 HERE = "https://127.0.0.1:9/api"
 
@@ -25,8 +25,8 @@ def test_certificates_are_read_once_and_one_that_checks_nothing_is_nobody_elses(
         made.append(real(**wanted))
         return made[-1]
 
-    certificates.read_certificates_once()
-    certificates._context_of.cache_clear()
+    tls_cache.read_certificates_once()
+    tls_cache._context_of.cache_clear()
     monkeypatch.setattr(ssl, "create_default_context", counted)
     for insecure in (False, False, True, False):
         with temporary_settings({PREFECT_API_URL: HERE, PREFECT_API_TLS_INSECURE_SKIP_VERIFY: insecure}):

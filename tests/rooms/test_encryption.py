@@ -11,10 +11,10 @@ import yaml
 from distributed.security import Security
 from prefect_dask.task_runners import DaskTaskRunner
 
+from eventmill.cluster.encryption import same_cluster, security_of
 from eventmill.config.campaign_spec import Cluster
 from eventmill.config.cluster_profiles import read_profile
 from eventmill.errors import ClusterError
-from eventmill.flows.encryption import same_cluster, security_of
 
 ROLES = ("client", "scheduler", "worker")
 

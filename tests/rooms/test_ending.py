@@ -18,9 +18,9 @@ from eventmill.campaign.merge_queue import begin_due
 from eventmill.campaign.opening import Opened, open_campaign, store_of
 from eventmill.config.campaign_spec import Campaign
 from eventmill.errors import CampaignError, CampaignLed, EventmillError, LedgerError
-from eventmill.flows.ending import fails_in_one_line
 from eventmill.flows.merge import merge
 from eventmill.flows.process import process
+from eventmill.prefect_api.failed_state import fails_in_one_line
 from eventmill.work.merge import run_merge
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from eventmill.cluster.dispatcher import NotFetched, fetch
 from eventmill.errors import ClusterError
-from eventmill.flows.inflight import NotFetched, fetch
 
 
 @dataclass

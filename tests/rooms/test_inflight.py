@@ -23,13 +23,13 @@ from prefect_dask.task_runners import DaskTaskRunner
 
 from eventmill.campaign.coordinator import Coordinator
 from eventmill.campaign.opening import open_campaign, register, split
+from eventmill.cluster import dispatcher
+from eventmill.cluster.dispatcher import InFlight
+from eventmill.cluster.slots import Slots
+from eventmill.cluster.workers import Members
 from eventmill.config.campaign_spec import Campaign
 from eventmill.errors import ClusterError, EventmillError, LedgerError, PrefectAway
-from eventmill.flows import inflight
-from eventmill.flows.inflight import InFlight
-from eventmill.flows.members import Members
 from eventmill.flows.process import look_around
-from eventmill.flows.slots import Slots
 from eventmill.ledger import create_ledger
 from eventmill.payloads.pool import stop_all
 
@@ -150,7 +150,7 @@ def test_a_worker_out_of_prefects_reach_keeps_no_block(
     mill: Callable[..., None], unwilling: type[Unwilling], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is no error of the campaign: after a rest the block is submitted again, and no sooner."""
-    monkeypatch.setattr(inflight, "FIRST_REST_SECONDS", 0.1)
+    monkeypatch.setattr(dispatcher, "FIRST_REST_SECONDS", 0.1)
 
     def story(mill: Mill) -> None:
         with InFlight(mill.coordinator, mill.runner, mill.members) as flying:
@@ -169,9 +169,9 @@ def test_a_prefect_server_that_stays_away_ends_the_run(
     mill: Callable[..., None], unwilling: type[Unwilling], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where no worker can begin anything, patience ends, and no block is left behind."""
-    monkeypatch.setattr(inflight, "FIRST_REST_SECONDS", 0.01)
-    monkeypatch.setattr(inflight, "LONGEST_REST_SECONDS", 0.05)
-    monkeypatch.setattr(inflight, "PREFECT_PATIENCE_SECONDS", 5.0)
+    monkeypatch.setattr(dispatcher, "FIRST_REST_SECONDS", 0.01)
+    monkeypatch.setattr(dispatcher, "LONGEST_REST_SECONDS", 0.05)
+    monkeypatch.setattr(dispatcher, "PREFECT_PATIENCE_SECONDS", 5.0)
     unwilling.errors += [RuntimeError("Failed to reach API at http://nowhere/api/")] * 1000
 
     def story(mill: Mill) -> None:

@@ -19,9 +19,9 @@ from prefect_dask.task_runners import DaskTaskRunner
 
 from eventmill.campaign.coordinator import Coordinator
 from eventmill.campaign.opening import open_campaign
+from eventmill.cluster.dask_cluster import cluster_runner, start_cluster
+from eventmill.cluster.workers import Members
 from eventmill.config.campaign_spec import Campaign
-from eventmill.flows.cluster import cluster_runner, start_cluster
-from eventmill.flows.members import Members
 from eventmill.runtime.process_id import parse_holder
 
 DEADLINE_SECONDS = 240.0

@@ -24,10 +24,10 @@ from eventmill.campaign.opening import Changed, Opened, open_campaign
 from eventmill.campaign.recovery import Need, need_of
 from eventmill.config.campaign_spec import Campaign, take_campaign
 from eventmill.core.model import Wanted
-from eventmill.flows.dead import bury_dead
 from eventmill.flows.garbage import gc
 from eventmill.flows.process import process
 from eventmill.flows.rescue import rescue
+from eventmill.prefect_api.stale_runs import bury_dead
 
 LEDGER = ".eventmill/ledger.sqlite"
 
@@ -155,7 +155,7 @@ def a_run_that(client: SyncPrefectClient) -> Iterator[Callable[..., FlowRun]]:
     made: list[UUID] = []
 
     def run(*, leads: Opened, lead: int, name: str | None = None) -> FlowRun:
-        from eventmill.flows.dead import tags_of
+        from eventmill.prefect_api.stale_runs import tags_of
 
         tags = tags_of(leads.ledger, name or leads.record.name)
         run = client.create_flow_run(process, parameters={"campaign": "c"}, tags=[*tags, f"lead:{lead}"])

@@ -15,9 +15,9 @@ from prefect_dask.task_runners import DaskTaskRunner
 
 from eventmill.campaign.merge_queue import begin_due
 from eventmill.campaign.opening import Opened
-from eventmill.flows import silent
-from eventmill.flows.members import METRIC, NamesHolder
-from eventmill.flows.silent import Silent
+from eventmill.cluster import silent_merges
+from eventmill.cluster.silent_merges import Silent
+from eventmill.cluster.workers import METRIC, NamesHolder
 from eventmill.runtime.process_id import parse_holder
 
 DEADLINE_SECONDS = 60.0
@@ -42,8 +42,8 @@ def test_what_a_worker_held_that_is_silent_about_its_merge_goes_to_others(
     committed: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One is frozen and its lease on a merge has ended, the other lives: Dask runs its tasks again elsewhere."""
-    monkeypatch.setattr(silent, "LOOK_SECONDS", 0.0)
-    monkeypatch.setattr(silent, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(silent_merges, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(silent_merges, "PATIENCE_SECONDS", 0.0)
     first, second = begin_due(committed)
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
         runner = DaskTaskRunner(address=cluster.scheduler_address)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from eventmill.flows.leaving import WARNINGS, _take_warnings
+from eventmill.cluster.graceful_exit import WARNINGS, _take_warnings
 from eventmill.runtime.drain import Draining
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from rich.text import Text
 
-from eventmill.cli.named import AsJson, InLedger, Named, find_campaign
-from eventmill.cli.screen import print_json, screen, table
+from eventmill.cli.arguments import AsJson, InLedger, Named, find_campaign
+from eventmill.cli.output import print_json, screen, table
 from eventmill.core.model import CampaignRecord, Incident, Span
 from eventmill.core.states import State
 from eventmill.core.units import counted

@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from eventmill.cli.named import AsJson
-from eventmill.cli.screen import facts, print_json, screen, table
+from eventmill.cli.arguments import AsJson
+from eventmill.cli.output import facts, print_json, screen, table
 from eventmill.config.campaign_spec import Cluster
 from eventmill.config.cluster_profiles import read_profile
 from eventmill.drill.known_campaign import LEASE_SECONDS
@@ -38,7 +38,7 @@ def drill(
     for deed in write_script(seed, deeds=deeds, lease_seconds=LEASE_SECONDS):
         console.print(f"  {deed}", highlight=False)
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")  # what matters is said by us
-    server = importlib.import_module("eventmill.flows.server")
+    server = importlib.import_module("eventmill.prefect_api.server")
     with server.api_server(Path(".eventmill/prefect"), password=server.new_password()) as url:
         console.print(
             f"[dim]Watch it in the Prefect UI: {server.ui_link(url)}[/dim]", highlight=False, soft_wrap=True

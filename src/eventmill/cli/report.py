@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from eventmill.cli.named import AsJson, InLedger, Named, find_campaign
-from eventmill.cli.screen import facts, print_json, screen, table
+from eventmill.cli.arguments import AsJson, InLedger, Named, find_campaign
+from eventmill.cli.output import facts, print_json, screen, table
 from eventmill.reports.render import account_rows, facts_of
 from eventmill.reports.report import as_data
 from eventmill.reports.report import report as make_report

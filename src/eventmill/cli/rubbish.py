@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from eventmill.campaign.garbage import collect
 from eventmill.campaign.opening import store_of
-from eventmill.cli.named import InLedger, Named, find_campaign
-from eventmill.cli.screen import screen
+from eventmill.cli.arguments import InLedger, Named, find_campaign
+from eventmill.cli.output import screen
 from eventmill.core.units import counted
 
 

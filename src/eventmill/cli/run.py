@@ -18,8 +18,8 @@ from rich.text import Text
 from eventmill.campaign.leadership import leading
 from eventmill.campaign.opening import WARNING, Changed, Opened, open_campaign
 from eventmill.campaign.opening import reopen as reopen_campaign
-from eventmill.cli.asked import asked_at
-from eventmill.cli.checking import check_store
+from eventmill.cli.command_time import asked_at
+from eventmill.cli.validate import check_store
 from eventmill.config.campaign_spec import Campaign, read_campaign
 from eventmill.config.cluster_profiles import read_profile
 from eventmill.core.model import Wanted
@@ -100,8 +100,8 @@ def run_embedded(
     changed: Changed = Changed.STOP,
 ) -> dict[str, Any]:
     """Run the process flow in this process, with a Prefect API server of its own unless there is one."""
-    from eventmill.cli.bar import ProgressBar
-    from eventmill.flows.server import api_server, new_password, ui_link
+    from eventmill.cli.progress_bar import ProgressBar
+    from eventmill.prefect_api.server import api_server, new_password, ui_link
 
     # Prefect would print a traceback for every way a campaign can end; what matters is said by us.
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
@@ -114,9 +114,9 @@ def run_embedded(
     ):
         from prefect.exceptions import CancelledRun, Pause
 
-        from eventmill.flows.from_terminal import run_from_terminal
         from eventmill.flows.process import process
-        from eventmill.flows.reaching import NO_ANSWER, is_no_answer
+        from eventmill.prefect_api.availability import NO_ANSWER, is_no_answer
+        from eventmill.prefect_api.terminal_run import run_from_terminal
 
         console.print(f"[dim]Watch it in the Prefect UI: {ui_link(url)}[/dim]", highlight=False, soft_wrap=True)
         try:
@@ -128,7 +128,7 @@ def run_embedded(
             )
             return result
         except (CancelledRun, Pause):  # in the UI, or suspended there; what the ledger says is told below
-            from eventmill.flows.progress import plain_result
+            from eventmill.prefect_api.progress import plain_result
 
             return plain_result(opened, manifest=None)
         except NO_ANSWER as error:
@@ -142,7 +142,7 @@ def run_embedded(
 
 def _prepare(campaign: Campaign) -> None:
     """Imports, here and in the process that workers are forked from: seconds each, so let them pass together."""
-    from eventmill.flows.cluster import prepare_cluster
+    from eventmill.cluster.dask_cluster import prepare_cluster
 
     prepare_cluster(campaign)
     importlib.import_module("eventmill.flows.process")

@@ -9,8 +9,8 @@ from rich.text import Text
 
 from eventmill.campaign.audit import audit as audit_campaign
 from eventmill.campaign.opening import store_of
-from eventmill.cli.named import AsJson, InLedger, Named, find_campaign
-from eventmill.cli.screen import facts, print_json, screen, table
+from eventmill.cli.arguments import AsJson, InLedger, Named, find_campaign
+from eventmill.cli.output import facts, print_json, screen, table
 from eventmill.core.model import CampaignRecord, Counts
 from eventmill.core.states import State
 from eventmill.core.units import counted

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from eventmill.cli.named import InLedger, Named, find_campaign
-from eventmill.cli.screen import screen
+from eventmill.cli.arguments import InLedger, Named, find_campaign
+from eventmill.cli.output import screen
 from eventmill.core.model import Wanted
 
 

@@ -130,7 +130,7 @@ def test_a_run_that_was_asked_for_before_does_not_undo_a_wish(
 def test_a_command_is_not_taken_for_older_than_it_is() -> None:
     """A `run` right behind a `pause` is the later word."""
     code = (
-        "from eventmill.cli.asked import asked_at, note_asked\n"
+        "from eventmill.cli.command_time import asked_at, note_asked\n"
         "note_asked(by_process=True)\n"
         "print(asked_at().timestamp())"
     )

@@ -142,7 +142,7 @@ class _Server:
     def _start(self) -> subprocess.Popen[bytes]:
         with os.fdopen(os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "eventmill.flows.server_process", str(self._port)],
+                [sys.executable, "-m", "eventmill.prefect_api.server_process", str(self._port)],
                 stdin=subprocess.PIPE,  # the server ends when this closes, however we end
                 stdout=log,
                 stderr=log,

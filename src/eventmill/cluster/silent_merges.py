@@ -1,6 +1,6 @@
 """Workers that Dask hears of, and that are silent about the merge that they are at: they are restarted.
 
-Who is heard of no more at all, `flows/members.py` finds.
+Who is heard of no more at all, `cluster/workers.py` finds.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from prefect_dask.task_runners import DaskTaskRunner
 
 from eventmill.campaign.merge_queue import LOOK_SECONDS
 from eventmill.campaign.opening import Opened
-from eventmill.flows.members import METRIC
-from eventmill.flows.replacing import restart
+from eventmill.cluster.restarts import restart
+from eventmill.cluster.workers import METRIC
 
 PATIENCE_SECONDS = 30.0
 """After the end of a lease: a machine that slept wakes, and its worker renews before anybody gives it up."""

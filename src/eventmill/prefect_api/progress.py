@@ -18,7 +18,7 @@ from prefect.artifacts import (
 from eventmill.campaign.coordinator import Coordinator
 from eventmill.campaign.opening import Opened, store_of
 from eventmill.core.model import Counts
-from eventmill.flows.reaching import if_it_answers
+from eventmill.prefect_api.availability import if_it_answers
 from eventmill.reports.histogram_plot import picture_key
 from eventmill.reports.render import markdown, report_key
 from eventmill.reports.report import report

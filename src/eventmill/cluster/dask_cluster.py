@@ -15,12 +15,12 @@ import dask
 from distributed.system import MEMORY_LIMIT
 from prefect_dask.task_runners import DaskTaskRunner
 
+from eventmill.cluster.encryption import keys_of, security_of
+from eventmill.cluster.forkserver import start_forkserver
+from eventmill.cluster.graceful_exit import Leaving
 from eventmill.config.campaign_spec import Campaign
 from eventmill.config.cluster_profiles import LOCAL_CLUSTER, Profile, read_profile, worker_count
 from eventmill.errors import ClusterError
-from eventmill.flows.encryption import keys_of, security_of
-from eventmill.flows.forkserver import start_forkserver
-from eventmill.flows.leaving import Leaving
 from eventmill.runtime.interrupts import check_interrupted, out_of_reach_of_ctrl_c
 
 DASK: dict[str, Any] = {

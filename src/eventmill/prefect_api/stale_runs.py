@@ -29,8 +29,8 @@ from prefect.states import Cancelled, Crashed
 
 from eventmill.campaign.coordinator import Coordinator
 from eventmill.core.model import CampaignRecord
-from eventmill.flows.reaching import if_it_answers
 from eventmill.ledger import Ledger
+from eventmill.prefect_api.availability import if_it_answers
 from eventmill.runtime.process_id import is_gone
 
 GOING_ON = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]

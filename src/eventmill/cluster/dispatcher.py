@@ -18,13 +18,13 @@ from prefect.states import Crashed
 from prefect_dask.task_runners import DaskTaskRunner, PrefectDaskFuture
 
 from eventmill.campaign.coordinator import Coordinator
+from eventmill.cluster.background_merges import PREFECT_PATIENCE_SECONDS
+from eventmill.cluster.dask_cluster import set_scheduler_up
+from eventmill.cluster.restarts import replace_silent
+from eventmill.cluster.workers import METRIC, Members
 from eventmill.core.model import Block
 from eventmill.errors import ClusterError, LedgerError, PrefectAway
-from eventmill.flows.beside import PREFECT_PATIENCE_SECONDS
-from eventmill.flows.cluster import set_scheduler_up
-from eventmill.flows.members import METRIC, Members
-from eventmill.flows.reaching import if_it_answers, is_no_answer
-from eventmill.flows.replacing import replace_silent
+from eventmill.prefect_api.availability import if_it_answers, is_no_answer
 from eventmill.tasks.process import process_block
 
 QUEUED_PER_SLOT = 2

@@ -1,7 +1,7 @@
 """Which Dask worker is which holder of the ledger, and the one place that decides who of them lives.
 
 It decides from both: a worker that Dask has not heard of for a lease, and that holds no lease which lasts, is
-silent. From then on it gets no work and counts as no slot, and another takes its place (`flows/replacing.py`).
+silent. From then on it gets no work and counts as no slot, and another takes its place (`cluster/restarts.py`).
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from dask.base import annotate
 from prefect_dask.task_runners import DaskTaskRunner
 
 from eventmill.campaign.coordinator import Coordinator
-from eventmill.flows.frozen import Frozen
-from eventmill.flows.replacing import replace_silent
+from eventmill.cluster.frozen import Frozen
+from eventmill.cluster.restarts import replace_silent
 from eventmill.rules.silence import Hearing
 from eventmill.runtime.process_id import this_process
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import distributed
 
+from eventmill.cluster.dask_cluster import running_cluster
+from eventmill.cluster.workers import METRIC
 from eventmill.drill.signals import OnThisHost
-from eventmill.flows.cluster import running_cluster
-from eventmill.flows.members import METRIC
 from eventmill.runtime.process_id import parse_holder
 
 SECONDS = 5

@@ -1,4 +1,4 @@
-"""For clusters of your own: `dask worker --preload eventmill.flows.preload` makes a worker quick from the start.
+"""For clusters of your own: `dask worker --preload eventmill.preload` makes a worker quick from the start.
 
 Before it registers it has imported what blocks need, and for each of its threads a payload's process waits. And it
 watches itself no more than our own workers do: where payloads use all cores, that is time they do not get.
@@ -20,7 +20,7 @@ _first.start()
 import eventmill.tasks.merge  # noqa: E402
 import eventmill.tasks.process  # noqa: E402
 import eventmill.tasks.split  # noqa: E402, F401
-from eventmill.flows.cluster import DASK  # noqa: E402
+from eventmill.cluster.dask_cluster import DASK  # noqa: E402
 
 dask.config.set(DASK)  # Dask imports this before it makes the worker
 

@@ -20,7 +20,7 @@ from prefect.states import Cancelled
 
 from eventmill.campaign.coordinator import Coordinator
 from eventmill.core.model import Wanted
-from eventmill.flows.reaching import if_it_answers
+from eventmill.prefect_api.availability import if_it_answers
 from eventmill.runtime.interrupts import check_interrupted
 
 LOOK_SECONDS = 5.0

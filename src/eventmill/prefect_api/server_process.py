@@ -1,4 +1,4 @@
-"""The process of a run's own Prefect API server: `python -m eventmill.flows.server_process PORT`.
+"""The process of a run's own Prefect API server: `python -m eventmill.prefect_api.server_process PORT`.
 
 It ends when its standard input closes, which the kernel does for a parent that dies in whatever way.
 """
@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 
-from eventmill.flows.server import OPEN
+from eventmill.prefect_api.server import OPEN
 
 HAND_OVER = """<!doctype html><title>Prefect</title><script>
 const password = location.hash.slice(1);

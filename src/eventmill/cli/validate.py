@@ -10,8 +10,8 @@ from rich.text import Text
 
 from eventmill.access.retries import hastily
 from eventmill.campaign.opening import check_alike, find_record, list_inputs, same_content, source_spec, split
-from eventmill.cli.named import CampaignFile
-from eventmill.cli.screen import facts, screen
+from eventmill.cli.arguments import CampaignFile
+from eventmill.cli.output import facts, screen
 from eventmill.config.campaign_spec import Campaign, Duplicates, Unreadable, merged_suffix, read_campaign
 from eventmill.config.cluster_profiles import read_profile
 from eventmill.core.model import NewInput

@@ -6,9 +6,9 @@ import time
 
 from prefect_dask.task_runners import DaskTaskRunner
 
+from eventmill.cluster.workers import Members
 from eventmill.config.campaign_spec import Campaign
 from eventmill.errors import ClusterError
-from eventmill.flows.members import Members
 
 
 class Slots:

@@ -22,8 +22,8 @@ from rich.console import Console
 
 import eventmill
 from eventmill.campaign.opening import list_inputs, source_spec
-from eventmill.cli.named import CampaignFile
-from eventmill.cli.screen import screen, table
+from eventmill.cli.arguments import CampaignFile
+from eventmill.cli.output import screen, table
 from eventmill.config.campaign_spec import Campaign, read_campaign
 from eventmill.core.units import counted, write_duration
 from eventmill.errors import InputError, PayloadError

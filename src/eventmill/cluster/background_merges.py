@@ -1,4 +1,4 @@
-"""The merge flow beside processing, in the same command: one at a time, on the same cluster."""
+"""A merge flow beside processing, in the same command: one at a time, on the same cluster."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from typing import Any, Self
 
 import distributed
 from dask.base import annotate
+from prefect import Flow
 from prefect_dask.task_runners import DaskTaskRunner
 
 from eventmill.campaign.coordinator import Coordinator
 from eventmill.campaign.merge_queue import LOOK_SECONDS, Losses, is_due, waits_for_a_merger
+from eventmill.cluster.dask_cluster import start_cluster
+from eventmill.cluster.encryption import same_cluster
+from eventmill.cluster.silent_merges import Silent
 from eventmill.errors import CorruptOutput, PrefectAway, StoreError
-from eventmill.flows.cluster import start_cluster
-from eventmill.flows.encryption import same_cluster
-from eventmill.flows.merge import merge
-from eventmill.flows.reaching import NO_ANSWER, is_no_answer
-from eventmill.flows.silent import Silent
+from eventmill.prefect_api.availability import NO_ANSWER, is_no_answer
 
 AHEAD_OF_BLOCKS = 10
 """Dask priority: a merge goes before blocks that wait."""
@@ -40,7 +40,8 @@ PREFECT_PATIENCE_SECONDS = 300.0
 class MergeBeside:
     """Starts the merge flow whenever something is due and none is running; use it in a `with` block."""
 
-    def __init__(self, coordinator: Coordinator, runner: DaskTaskRunner) -> None:
+    def __init__(self, coordinator: Coordinator, runner: DaskTaskRunner, *, merge_flow: Flow[..., Any]) -> None:
+        self._merge_flow = merge_flow
         self._store = coordinator.store
         self._opened = coordinator.opened
         start_cluster(runner)
@@ -171,6 +172,6 @@ class MergeBeside:
         runner: Any = DaskTaskRunner(**self._cluster)
         self._merging = runner
         with annotate(priority=AHEAD_OF_BLOCKS):
-            merge.with_options(task_runner=runner)(
+            self._merge_flow.with_options(task_runner=runner)(
                 campaign=self._opened.record.name, ledger=self._opened.order.ledger_url
             )
