@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 
 from eventmill.campaign.coordinator import Coordinator
-from eventmill.campaign.opening import open_campaign, register, split
+from eventmill.campaign.open import open_campaign
+from eventmill.campaign.splitting import register, split
 from eventmill.config.campaign_spec import parse_campaign
 from tests.story.billion import peak_bytes
 

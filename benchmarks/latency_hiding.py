@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eventmill.campaign.coordinator import Coordinator
-from eventmill.campaign.opening import open_campaign, register, split
+from eventmill.campaign.open import open_campaign
+from eventmill.campaign.splitting import register, split
 from eventmill.config.campaign_spec import parse_campaign
 from eventmill.payloads.pool import stop_all
 from eventmill.runtime.process_id import this_process

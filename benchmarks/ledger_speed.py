@@ -11,7 +11,11 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
-from eventmill.core.model import Claim, EventRange, NewInput, PayloadCode, RangeOutput, Rules
+from eventmill.core.leases import Claim
+from eventmill.core.outputs import RangeOutput
+from eventmill.core.ranges import EventRange, NewInput
+from eventmill.core.records import Rules
+from eventmill.core.work_order import PayloadCode
 from eventmill.ledger import create_ledger, open_ledger
 
 RANGES = 4000

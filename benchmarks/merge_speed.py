@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from eventmill.core.model import FormatSpec
+from eventmill.core.work_order import FormatSpec
 from eventmill.formats import Part, open_format
 from eventmill.store import open_store
 

@@ -11,7 +11,7 @@ from typing import Any, Self
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
-from eventmill.campaign.opening import open_campaign
+from eventmill.campaign.open import open_campaign
 from eventmill.cluster.fault_injection import OnDask
 from eventmill.drill.known_campaign import LEASE_SECONDS, Size, known_campaign
 from eventmill.drill.render import markdown, one_line

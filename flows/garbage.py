@@ -8,7 +8,7 @@ from __future__ import annotations
 from prefect import flow, get_run_logger
 
 from eventmill.campaign.garbage import collect
-from eventmill.campaign.opening import store_of
+from eventmill.campaign.handle import store_of
 from eventmill.errors import EventmillError
 from eventmill.ledger import open_ledger
 from eventmill.prefect_api.failed_state import fails_in_one_line

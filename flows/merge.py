@@ -12,8 +12,8 @@ from prefect import flow, get_run_logger, unmapped
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from eventmill.campaign.finish import finish_if_done
+from eventmill.campaign.handle import recall
 from eventmill.campaign.merge_queue import begin_due
-from eventmill.campaign.opening import recall
 from eventmill.prefect_api.failed_state import fails_in_one_line
 from eventmill.tasks.merge import merge_group
 

@@ -12,8 +12,10 @@ from prefect import flow
 from prefect.runtime import flow_run
 from prefect_dask.task_runners import DaskTaskRunner, PrefectDaskFuture
 
+from eventmill.campaign.changes import Changed
 from eventmill.campaign.coordinator import Coordinator
-from eventmill.campaign.opening import Changed, open_campaign, register
+from eventmill.campaign.open import open_campaign
+from eventmill.campaign.splitting import register
 from eventmill.cluster.background_merges import MergeBeside
 from eventmill.cluster.dask_cluster import cluster_runner, let_workers_leave, scheduler_answers, start_cluster
 from eventmill.cluster.dispatcher import InFlight, NotFetched, fetch
@@ -21,7 +23,7 @@ from eventmill.cluster.slots import Slots
 from eventmill.cluster.warm_up import warm_workers
 from eventmill.cluster.workers import Members
 from eventmill.config.campaign_spec import Campaign, take_campaign
-from eventmill.core.model import NewInput
+from eventmill.core.ranges import NewInput
 from eventmill.errors import CampaignRests, EventmillError
 from eventmill.flows.merge import merge
 from eventmill.prefect_api.failed_state import fails_in_one_line

@@ -15,8 +15,9 @@ from prefect.client.schemas.objects import StateType
 from prefect.deployments import run_deployment
 from prefect.exceptions import CancelledRun, ObjectNotFound
 
+from eventmill.campaign.changes import Changed
 from eventmill.campaign.garbage import take_back
-from eventmill.campaign.opening import Changed, Opened, recall
+from eventmill.campaign.handle import Opened, recall
 from eventmill.campaign.recovery import Need, need_of
 from eventmill.errors import EventmillError
 from eventmill.flows.merge import merge

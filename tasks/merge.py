@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from eventmill.core.model import WorkOrder
+from eventmill.core.work_order import WorkOrder
 from eventmill.runtime.process_id import this_process
 from eventmill.work.merge import run_merge
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from eventmill.core.model import BlockReport, WorkOrder
+from eventmill.core.leases import BlockReport
+from eventmill.core.work_order import WorkOrder
 from eventmill.prefect_api.tls_cache import read_certificates_once
 from eventmill.runtime.process_id import this_process
 from eventmill.work.block import run_block

@@ -5,8 +5,9 @@ from __future__ import annotations
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from eventmill.campaign.opening import split
-from eventmill.core.model import NewInput, SourceSpec
+from eventmill.campaign.splitting import split
+from eventmill.core.ranges import NewInput
+from eventmill.core.work_order import SourceSpec
 
 Learned = tuple[tuple[NewInput, ...], tuple[str, ...]]
 

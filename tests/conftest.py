@@ -12,7 +12,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from eventmill.access.s3 import Bucket
-from eventmill.core.model import CampaignRecord, NewInput, PayloadCode, Rules
+from eventmill.core.ranges import NewInput
+from eventmill.core.records import CampaignRecord, Rules
+from eventmill.core.work_order import PayloadCode
 from eventmill.ledger import Ledger, create_ledger
 from tests.servers import S3Server, environment, serve_moto, serve_rclone
 

@@ -12,11 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eventmill.campaign.audit import Audit, audit
+from eventmill.campaign.changes import Changed
 from eventmill.campaign.coordinator import Coordinator
 from eventmill.campaign.merge_queue import begin_due
-from eventmill.campaign.opening import Changed, open_campaign, register, split
+from eventmill.campaign.open import open_campaign
+from eventmill.campaign.splitting import register, split
 from eventmill.config.campaign_spec import Campaign
-from eventmill.core.model import Counts, Incident
+from eventmill.core.records import Counts, Incident
 from eventmill.errors import EventmillError
 from eventmill.runtime.process_id import parse_holder
 from eventmill.store import open_store

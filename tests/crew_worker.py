@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from eventmill.core.model import WorkOrder
+from eventmill.core.work_order import WorkOrder
 from eventmill.payloads.pool import stop_all
 from eventmill.runtime.process_id import this_process
 from eventmill.work.block import run_block

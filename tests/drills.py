@@ -6,7 +6,7 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
-from eventmill.core.model import Counts
+from eventmill.core.records import Counts
 from eventmill.drill.known_campaign import Size, known_campaign
 from eventmill.drill.saboteur import Saboteur
 from eventmill.drill.schedule import write_script

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from eventmill.core.model import CampaignRecord
+from eventmill.core.records import CampaignRecord
 from eventmill.errors import LedgerError
 from eventmill.ledger import Ledger, open_ledger
 from eventmill.prefect_api.server import api_server

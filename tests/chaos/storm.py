@@ -22,7 +22,7 @@ from pathlib import Path
 
 import psutil
 
-from eventmill.core.model import Counts
+from eventmill.core.records import Counts
 from eventmill.errors import LedgerError
 from eventmill.ledger import Ledger, open_ledger
 from tests.chaos.conftest import Run

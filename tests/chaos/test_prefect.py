@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from eventmill.core.model import Wanted
+from eventmill.core.records import Wanted
 from tests.chaos.conftest import COPIED, Run, computed_again
 
 pytestmark = pytest.mark.system

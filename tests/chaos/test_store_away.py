@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from eventmill.campaign.opening import store_of
+from eventmill.campaign.handle import store_of
 from eventmill.errors import StoreError
 from tests.crew import Crew
 from tests.servers import Rclone, environment

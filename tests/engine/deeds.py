@@ -6,17 +6,10 @@ import os
 from collections.abc import Iterator
 from itertools import count
 
-from eventmill.core.model import (
-    CampaignRecord,
-    Claim,
-    EventRange,
-    FailureKind,
-    FailureReport,
-    Leadership,
-    Outcome,
-    RangeOutput,
-    Reply,
-)
+from eventmill.core.leases import Claim, FailureKind, FailureReport, Leadership, Outcome, Reply
+from eventmill.core.outputs import RangeOutput
+from eventmill.core.ranges import EventRange
+from eventmill.core.records import CampaignRecord
 from eventmill.ledger import Ledger
 from eventmill.rules.cutting import Cuts, cut
 

@@ -9,7 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from eventmill.core.model import Claim, EventRange, Incident, Merge, MergedOutput, MergeLease, Outcome, RangeOutput
+from eventmill.core.leases import Claim, Outcome
+from eventmill.core.outputs import Merge, MergedOutput, MergeLease, RangeOutput
+from eventmill.core.ranges import EventRange
+from eventmill.core.records import Incident
 from eventmill.core.states import State
 from eventmill.ledger import Ledger
 

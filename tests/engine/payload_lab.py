@@ -16,7 +16,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from eventmill.core.model import EventRange, FailureReport
+from eventmill.core.leases import FailureReport
+from eventmill.core.ranges import EventRange
 from eventmill.formats.schemas import schema_to_bytes
 from eventmill.payloads.bundles import unpack
 from eventmill.payloads.calls import PayloadEntry, RangeCall, RangeResult

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from eventmill import access
 from eventmill.campaign.opening import locate
-from eventmill.core.model import SourceSpec
+from eventmill.core.work_order import SourceSpec
 from eventmill.errors import InputError
 from eventmill.sources import find_inputs, object_of, open_source, partition_types
 from eventmill.sources.addresses import canonical, path_of

@@ -10,7 +10,7 @@ import uproot
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eventmill.core.model import SourceSpec
+from eventmill.core.work_order import SourceSpec
 from eventmill.errors import InputError
 from eventmill.sources import look, open_source
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventmill.config.campaign_spec import Campaign, InputFormat, Unreadable, parse_campaign, read_campaign
-from eventmill.core.model import Rules
+from eventmill.core.records import Rules
 from eventmill.core.units import parse_bytes, parse_duration, parse_fraction, write_duration
 from eventmill.errors import CampaignError
 

@@ -18,7 +18,7 @@ import uproot
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from eventmill.core.model import FormatSpec, SourceSpec
+from eventmill.core.work_order import FormatSpec, SourceSpec
 from eventmill.errors import InputError, PayloadError
 from eventmill.formats import Part, open_format
 from eventmill.sources import look, open_source

@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from eventmill.config.campaign_spec import Output
-from eventmill.core.model import FormatSpec
+from eventmill.core.work_order import FormatSpec
 from eventmill.errors import CampaignError, PayloadError
 from eventmill.formats import Part, open_format
 from eventmill.formats.schemas import declaration, schema_from_columns, type_name

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eventmill.core.model import EventRange
+from eventmill.core.ranges import EventRange
 from eventmill.rules.cutting import Cuts, cut, merge_window
 
 pieces = st.builds(

@@ -25,7 +25,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from eventmill.config.campaign_spec import Output
-from eventmill.core.model import FormatSpec
+from eventmill.core.work_order import FormatSpec
 from eventmill.errors import CampaignError, CorruptOutput, PayloadError, StoreError
 from eventmill.formats import Contents, Format, Part, Written, _added, format_names, open_format
 from eventmill.formats.histograms import read_histograms

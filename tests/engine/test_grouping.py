@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventmill.core.keys import merged_name
-from eventmill.core.model import MergeGroup
+from eventmill.core.outputs import MergeGroup
 from eventmill.core.states import State
 from eventmill.rules.merge_groups import Piece, due_by_bytes, due_by_events
 

@@ -13,7 +13,8 @@ import uproot
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eventmill.core.model import Layout, NewInput, SeenLayout, SourceSpec
+from eventmill.core.ranges import Layout, NewInput, SeenLayout
+from eventmill.core.work_order import SourceSpec
 from eventmill.formats.schemas import type_name
 from eventmill.ledger import Ledger
 from eventmill.sources import look

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from eventmill.campaign import leadership as module
 from eventmill.campaign.leadership import leading
-from eventmill.core.model import CampaignRecord
+from eventmill.core.records import CampaignRecord
 from eventmill.errors import CampaignLed
 from eventmill.ledger import Ledger
 from eventmill.ledger.commands.campaigns import LEADER_SECONDS

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from eventmill.core.model import CampaignRecord
+from eventmill.core.records import CampaignRecord
 from eventmill.ledger import Ledger
 from tests.engine.deeds import begin, commit, lead
 

@@ -7,7 +7,10 @@ from datetime import timedelta
 
 import pytest
 
-from eventmill.core.model import CampaignRecord, EventRange, NewInput, Outcome, PayloadCode, Rules, Wanted
+from eventmill.core.leases import Outcome
+from eventmill.core.ranges import EventRange, NewInput
+from eventmill.core.records import CampaignRecord, Rules, Wanted
+from eventmill.core.work_order import PayloadCode
 from eventmill.errors import CampaignLed, LedgerError
 from eventmill.ledger import Ledger
 from tests.conftest import CODE, SettableClock, new_campaign

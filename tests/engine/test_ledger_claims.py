@@ -7,7 +7,9 @@ from datetime import timedelta
 
 import pytest
 
-from eventmill.core.model import CampaignRecord, Directive, EventRange, NewInput, Outcome, Wanted
+from eventmill.core.leases import Directive, Outcome
+from eventmill.core.ranges import EventRange, NewInput
+from eventmill.core.records import CampaignRecord, Wanted
 from eventmill.ledger import Ledger
 from tests.conftest import SettableClock
 from tests.engine.deeds import (

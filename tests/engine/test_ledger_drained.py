@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from eventmill.core.model import CampaignRecord, Outcome
+from eventmill.core.leases import Outcome
+from eventmill.core.records import CampaignRecord
 from eventmill.ledger import Ledger
 from tests.engine.deeds import begin, commit, layout, lead
 

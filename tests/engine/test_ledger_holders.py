@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from eventmill.core.model import Block, CampaignRecord, Claim, EventRange, Leadership, Outcome
+from eventmill.core.leases import Block, Claim, Leadership, Outcome
+from eventmill.core.ranges import EventRange
+from eventmill.core.records import CampaignRecord
 from eventmill.ledger import Ledger
 from eventmill.ledger.commands.leases import MOST_REFUSALS
 from tests.conftest import SettableClock

@@ -8,7 +8,7 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eventmill.core.model import EventRange
+from eventmill.core.ranges import EventRange
 from eventmill.core.states import State
 from eventmill.ledger import create_ledger
 from tests.conftest import SettableClock, new_campaign

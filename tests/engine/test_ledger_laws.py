@@ -17,7 +17,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 from sqlalchemy import event
 
-from eventmill.core.model import Block, Claim, Directive, EventRange, MergeLease, Outcome, RangeOutput, Wanted
+from eventmill.core.leases import Block, Claim, Directive, Outcome
+from eventmill.core.outputs import MergeLease, RangeOutput
+from eventmill.core.ranges import EventRange
+from eventmill.core.records import Wanted
 from eventmill.core.states import State
 from eventmill.errors import LedgerError
 from eventmill.ledger import create_ledger

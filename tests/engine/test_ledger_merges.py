@@ -9,7 +9,10 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import event
 
-from eventmill.core.model import CampaignRecord, EventRange, Merge, MergeLease, Merger, Outcome
+from eventmill.core.leases import Outcome
+from eventmill.core.outputs import Merge, MergeLease, Merger
+from eventmill.core.ranges import EventRange
+from eventmill.core.records import CampaignRecord
 from eventmill.core.states import State
 from eventmill.errors import LedgerError
 from eventmill.ledger import Ledger

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from eventmill.core.model import CampaignRecord
+from eventmill.core.records import CampaignRecord
 from eventmill.errors import LedgerError
 from eventmill.ledger import Ledger, create_ledger, open_ledger, shared_ledger
 from eventmill.ledger.database import transactions

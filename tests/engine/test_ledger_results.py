@@ -7,7 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from eventmill.core.model import CampaignRecord, Directive, EventRange, Outcome
+from eventmill.core.leases import Directive, Outcome
+from eventmill.core.ranges import EventRange
+from eventmill.core.records import CampaignRecord
 from eventmill.errors import PartitionBroken
 from eventmill.ledger import Ledger
 from tests.conftest import SettableClock

@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from eventmill.core.model import CampaignRecord, Claim, Directive, EventRange, Leadership, Outcome, Reply, Wanted
+from eventmill.core.leases import Claim, Directive, Leadership, Outcome, Reply
+from eventmill.core.ranges import EventRange
+from eventmill.core.records import CampaignRecord, Wanted
 from eventmill.errors import CampaignLed
 from eventmill.ledger import Ledger
 from tests.conftest import SettableClock

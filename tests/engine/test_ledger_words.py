@@ -8,8 +8,11 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, example, given, settings
 
-from eventmill.core.model import FailureKind, FailureReport, NewInput, Outcome, PayloadCode, Rules
+from eventmill.core.leases import FailureKind, FailureReport, Outcome
+from eventmill.core.ranges import NewInput
+from eventmill.core.records import Rules
 from eventmill.core.states import State
+from eventmill.core.work_order import PayloadCode
 from eventmill.ledger import create_ledger
 from tests.engine.deeds import begin, claims_until_nothing_is_left, commit, layout, lead, output
 from tests.engine.test_text import HUGE

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventmill.core.model import EventRange, Span
 from eventmill.core.partition import carve, check_replacement, coalesce, coverage, in_order
+from eventmill.core.ranges import EventRange, Span
 from eventmill.core.states import State
 from eventmill.errors import IllegalMove, PartitionBroken
 

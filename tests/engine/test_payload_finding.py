@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventmill.core.model import PayloadCode
+from eventmill.core.work_order import PayloadCode
 from eventmill.errors import PayloadError
 from eventmill.payloads import bundles
 from eventmill.payloads.locate import check_installed, find_payload

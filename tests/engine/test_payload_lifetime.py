@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from eventmill.core.model import FailureKind, FailureReport
+from eventmill.core.leases import FailureKind, FailureReport
 from eventmill.payloads.calls import PayloadEntry
 from eventmill.payloads.keeper import POLITE
 from eventmill.payloads.runner import WarmPayload

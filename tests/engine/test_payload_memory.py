@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from eventmill.core.model import FailureKind
+from eventmill.core.leases import FailureKind
 from eventmill.payloads.calls import PayloadEntry
 from eventmill.payloads.runner import WarmPayload
 from tests.engine.payload_lab import Bench, needs_linux

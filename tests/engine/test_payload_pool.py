@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from eventmill.core.model import EventRange
+from eventmill.core.ranges import EventRange
 from eventmill.payloads.calls import PayloadEntry, RangeCall, RangeResult
 from eventmill.payloads.pool import Pool
 from eventmill.payloads.runner import WarmPayload

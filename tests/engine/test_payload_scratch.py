@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from eventmill.core.model import FailureKind
+from eventmill.core.leases import FailureKind
 from eventmill.errors import ScratchError
 from eventmill.payloads.unpack import put_code
 from eventmill.runtime import scratch as scratch_module

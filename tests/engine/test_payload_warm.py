@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from eventmill.core.model import FailureKind, FailureReport
+from eventmill.core.leases import FailureKind, FailureReport
 from eventmill.formats.schemas import schema_from_columns, schema_to_bytes
 from eventmill.payloads.calls import PayloadEntry, RangeCall, RangeResult
 from eventmill.payloads.runner import WarmPayload

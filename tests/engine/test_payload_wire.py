@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from eventmill.core.model import EventRange, FailureKind, FailureReport
+from eventmill.core.leases import FailureKind, FailureReport
+from eventmill.core.ranges import EventRange
 from eventmill.payloads import process
 from eventmill.payloads.calls import PayloadEntry, RangeCall, RangeResult
 from eventmill.payloads.runner import WarmPayload

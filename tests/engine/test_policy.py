@@ -9,18 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eventmill.core.model import Counts, FailedRun, FailureKind, FailureReport, Span
+from eventmill.core.leases import FailureKind, FailureReport
+from eventmill.core.ranges import Span
+from eventmill.core.records import Counts, FailedRun
 from eventmill.core.states import State
 from eventmill.errors import IllegalMove
-from eventmill.rules.retries import (
-    Broken,
-    FailureLimits,
-    after_failure,
-    after_loss,
-    cannot_set_up,
-    nothing_succeeds,
-    too_many_abandoned,
-)
+from eventmill.rules.early_stop import Broken, cannot_set_up, nothing_succeeds, too_many_abandoned
+from eventmill.rules.retries import FailureLimits, after_failure, after_loss
 
 REPORT = FailureReport(FailureKind.PAYLOAD, "ZeroDivisionError: division by zero", "Traceback ...")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from eventmill.core.model import SourceSpec
+from eventmill.core.work_order import SourceSpec
 from eventmill.errors import EventmillError, InputError, LedgerError, StoreError
 from eventmill.ledger import create_ledger
 from eventmill.runtime.durable_files import host_prefix, make_private_folder, open_regular, remove_unlocked

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventmill.config.campaign_spec import Campaign
-from eventmill.core.model import CampaignRecord, Counts, Incident, Sample, Used
+from eventmill.core.records import CampaignRecord, Counts, Incident, Sample, Used
 from eventmill.ledger import Ledger
 from eventmill.ledger.commands.samples import MOST
 from eventmill.reports.render import POINTS_TO_DRAW, account_rows, draw, facts_of, markdown, report_key

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eventmill.core.model import EventRange
+from eventmill.core.ranges import EventRange
 from eventmill.rules.quarantine import Evidence, is_sick
 
 

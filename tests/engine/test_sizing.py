@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eventmill.core.model import LossRate
+from eventmill.core.records import LossRate
 from eventmill.rules.sizing import (
     FIRST_BLOCK_RANGES,
     FIRST_RANGE_EVENTS,

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from eventmill.access.s3 import Bucket
-from eventmill.core.model import SourceSpec
+from eventmill.core.work_order import SourceSpec
 from eventmill.errors import InputError
 from eventmill.sources import find_inputs, look, open_source
 from eventmill.sources.remote_file import GAP_BYTES, joined

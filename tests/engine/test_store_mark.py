@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from eventmill.core.keys import is_merged_name, merged_name
-from eventmill.core.model import CampaignRecord, PayloadCode, Rules
+from eventmill.core.records import CampaignRecord, Rules
+from eventmill.core.work_order import PayloadCode
 from eventmill.errors import StoreTaken
 from eventmill.ledger import Ledger, create_ledger
 from eventmill.store import Store

@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventmill.core.model import Leased
+from eventmill.core.leases import Leased
 from eventmill.rules.stragglers import Copy, Shorten, share
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from eventmill.campaign.garbage import collect
-from eventmill.core.model import CampaignRecord, Claim, Outcome
+from eventmill.core.leases import Claim, Outcome
+from eventmill.core.records import CampaignRecord
 from eventmill.ledger import Ledger
 from eventmill.store import Store, open_store
 from tests.conftest import SettableClock

@@ -24,7 +24,9 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
 from eventmill.campaign.coordinator import Coordinator
-from eventmill.campaign.opening import Opened, open_campaign, register, split
+from eventmill.campaign.handle import Opened
+from eventmill.campaign.open import open_campaign
+from eventmill.campaign.splitting import register, split
 from eventmill.config.campaign_spec import Campaign
 from eventmill.payloads.pool import stop_all
 from eventmill.prefect_api.server import api_server

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
 
+from eventmill.campaign.handle import Opened
 from eventmill.campaign.merge_queue import begin_due
-from eventmill.campaign.opening import Opened
 from eventmill.errors import MergesWait
 from eventmill.flows.merge import merge
 from eventmill.prefect_api.merge_events import MERGES_DUE, TARGET_REACHED, MergeElsewhere

@@ -16,8 +16,8 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect_dask.task_runners import DaskTaskRunner
 
 from eventmill.campaign.coordinator import Coordinator
+from eventmill.campaign.handle import Opened
 from eventmill.campaign.merge_queue import Losses, begin_due
-from eventmill.campaign.opening import Opened
 from eventmill.cluster.background_merges import TRIES, MergeBeside
 from eventmill.cluster.dask_cluster import set_scheduler_up
 from eventmill.config.campaign_spec import Campaign

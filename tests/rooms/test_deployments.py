@@ -12,7 +12,7 @@ import yaml
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun, State
 
-from eventmill.core.model import CampaignRecord
+from eventmill.core.records import CampaignRecord
 from eventmill.errors import LedgerError
 from eventmill.ledger import Ledger, open_ledger
 from tests.rooms.conftest import Team

@@ -14,8 +14,9 @@ from prefect.client.orchestration import SyncPrefectClient
 from eventmill.campaign.audit import audit
 from eventmill.campaign.coordinator import Coordinator
 from eventmill.campaign.finish import finish_if_done
+from eventmill.campaign.handle import Opened, store_of
 from eventmill.campaign.merge_queue import begin_due
-from eventmill.campaign.opening import Opened, open_campaign, store_of
+from eventmill.campaign.open import open_campaign
 from eventmill.config.campaign_spec import Campaign
 from eventmill.errors import CampaignError, CampaignLed, EventmillError, LedgerError
 from eventmill.flows.merge import merge

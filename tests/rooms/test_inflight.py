@@ -22,7 +22,8 @@ from prefect.task_engine import run_task_sync
 from prefect_dask.task_runners import DaskTaskRunner
 
 from eventmill.campaign.coordinator import Coordinator
-from eventmill.campaign.opening import open_campaign, register, split
+from eventmill.campaign.open import open_campaign
+from eventmill.campaign.splitting import register, split
 from eventmill.cluster import dispatcher
 from eventmill.cluster.dispatcher import InFlight
 from eventmill.cluster.slots import Slots

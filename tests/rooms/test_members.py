@@ -18,7 +18,7 @@ import pytest
 from prefect_dask.task_runners import DaskTaskRunner
 
 from eventmill.campaign.coordinator import Coordinator
-from eventmill.campaign.opening import open_campaign
+from eventmill.campaign.open import open_campaign
 from eventmill.cluster.dask_cluster import cluster_runner, start_cluster
 from eventmill.cluster.workers import Members
 from eventmill.config.campaign_spec import Campaign

@@ -19,11 +19,13 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Running
 
+from eventmill.campaign.changes import Changed
 from eventmill.campaign.garbage import take_back
-from eventmill.campaign.opening import Changed, Opened, open_campaign
+from eventmill.campaign.handle import Opened
+from eventmill.campaign.open import open_campaign
 from eventmill.campaign.recovery import Need, need_of
 from eventmill.config.campaign_spec import Campaign, take_campaign
-from eventmill.core.model import Wanted
+from eventmill.core.records import Wanted
 from eventmill.flows.garbage import gc
 from eventmill.flows.process import process
 from eventmill.flows.rescue import rescue

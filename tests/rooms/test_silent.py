@@ -13,8 +13,8 @@ import distributed
 import pytest
 from prefect_dask.task_runners import DaskTaskRunner
 
+from eventmill.campaign.handle import Opened
 from eventmill.campaign.merge_queue import begin_due
-from eventmill.campaign.opening import Opened
 from eventmill.cluster import silent_merges
 from eventmill.cluster.silent_merges import Silent
 from eventmill.cluster.workers import METRIC, NamesHolder

@@ -12,7 +12,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from eventmill.core.model import Wanted
+from eventmill.core.records import Wanted
 from tests.crew import Crew
 from tests.story.conftest import new_campaign
 

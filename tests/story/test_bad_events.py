@@ -8,7 +8,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from eventmill.campaign.opening import Changed, Opened, open_campaign, reopen
+from eventmill.campaign.changes import Changed
+from eventmill.campaign.handle import Opened, reopen
+from eventmill.campaign.open import open_campaign
 from eventmill.campaign.recovery import Need, need_of
 from eventmill.config.campaign_spec import Campaign
 from eventmill.core.states import State

@@ -16,9 +16,9 @@ import pytest
 
 from eventmill import formats, sources
 from eventmill.campaign.audit import audit
-from eventmill.campaign.opening import store_of
+from eventmill.campaign.handle import store_of
 from eventmill.config.campaign_spec import Campaign, read_campaign
-from eventmill.core.model import Counts
+from eventmill.core.records import Counts
 from eventmill.payloads.pool import stop_all
 from tests.story.test_readme import run_here
 

@@ -17,7 +17,8 @@ import uproot
 
 from eventmill import access
 from eventmill.access.s3 import Bucket
-from eventmill.campaign.opening import open_campaign, store_of
+from eventmill.campaign.handle import store_of
+from eventmill.campaign.open import open_campaign
 from eventmill.config.campaign_spec import Campaign
 from eventmill.errors import CampaignError, EventmillError
 from eventmill.formats.histograms import read_histograms

@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 
 from eventmill.campaign.coordinator import Coordinator
-from eventmill.campaign.opening import Opened, open_campaign, register, split
+from eventmill.campaign.handle import Opened
+from eventmill.campaign.open import open_campaign
+from eventmill.campaign.splitting import register, split
 from eventmill.config.campaign_spec import Campaign
-from eventmill.core.model import Block, BlockReport, Wanted
+from eventmill.core.leases import Block, BlockReport
+from eventmill.core.records import Wanted
 from eventmill.payloads.pool import stop_all
 from eventmill.runtime import daemon_executor, drain
 from eventmill.runtime.drain import Draining

@@ -12,9 +12,11 @@ import psutil
 import pytest
 
 from eventmill.campaign.coordinator import Coordinator
-from eventmill.campaign.opening import Opened, open_campaign, register, split
+from eventmill.campaign.handle import Opened
+from eventmill.campaign.open import open_campaign
+from eventmill.campaign.splitting import register, split
 from eventmill.config.campaign_spec import Campaign
-from eventmill.core.model import BlockReport
+from eventmill.core.leases import BlockReport
 from eventmill.payloads import pool
 from eventmill.payloads.pool import stop_all
 from eventmill.runtime import drain

@@ -16,10 +16,13 @@ import pytest
 from eventmill.campaign import coordinator as coordinating
 from eventmill.campaign.audit import audit
 from eventmill.campaign.coordinator import Coordinator
+from eventmill.campaign.handle import Opened, store_of
 from eventmill.campaign.merge_queue import begin_due, is_due, is_under_way, waits_for_a_merger
-from eventmill.campaign.opening import Opened, open_campaign, register, split, store_of
+from eventmill.campaign.open import open_campaign
+from eventmill.campaign.splitting import register, split
 from eventmill.config.campaign_spec import Campaign
-from eventmill.core.model import MergeLease, Outcome
+from eventmill.core.leases import Outcome
+from eventmill.core.outputs import MergeLease
 from eventmill.errors import StoreError
 from eventmill.ledger.commands.merge_leases import MergerVerbs
 from eventmill.payloads.pool import stop_all
@@ -27,7 +30,8 @@ from eventmill.runtime.process_id import this_process
 from eventmill.store import FolderStore
 from eventmill.work import merge
 from eventmill.work.block import run_block
-from eventmill.work.merge import publish_merges, run_merge
+from eventmill.work.merge import run_merge
+from eventmill.work.publish import publish_merges
 
 EVENTS, MERGE = 40, 20
 

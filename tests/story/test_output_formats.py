@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 import uproot
 
-from eventmill.campaign.opening import Changed
+from eventmill.campaign.changes import Changed
 from eventmill.config.campaign_spec import Campaign
 from eventmill.errors import CampaignChanged
 from eventmill.formats.histograms import read_histograms

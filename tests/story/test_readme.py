@@ -15,12 +15,14 @@ import typer
 
 from eventmill.campaign.audit import audit
 from eventmill.campaign.coordinator import Coordinator
+from eventmill.campaign.handle import Opened
 from eventmill.campaign.merge_queue import begin_due
-from eventmill.campaign.opening import Opened, open_campaign, register, split
+from eventmill.campaign.open import open_campaign
+from eventmill.campaign.splitting import register, split
 from eventmill.cli import EXIT_CODES, app
 from eventmill.config.campaign_spec import Campaign, read_campaign
 from eventmill.config.reference import describe_keys
-from eventmill.core.model import Counts
+from eventmill.core.records import Counts
 from eventmill.core.states import diagram
 from eventmill.formats.parquet import SPANS_KEY
 from eventmill.payloads.pool import stop_all

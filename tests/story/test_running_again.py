@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from eventmill.campaign import leadership
-from eventmill.campaign.opening import Changed
+from eventmill.campaign.changes import Changed
 from eventmill.config.campaign_spec import Campaign
 from eventmill.core.states import State
 from eventmill.errors import CampaignChanged, CampaignLed

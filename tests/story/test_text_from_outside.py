@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from eventmill.campaign.opening import list_inputs
+from eventmill.campaign.inputs import list_inputs
 from eventmill.config.campaign_spec import Campaign
 from eventmill.core.states import State
 from eventmill.errors import InputError

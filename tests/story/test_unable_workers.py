@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from eventmill.campaign.coordinator import Coordinator
-from eventmill.campaign.opening import Opened, open_campaign, register, split
+from eventmill.campaign.handle import Opened
+from eventmill.campaign.open import open_campaign
+from eventmill.campaign.splitting import register, split
 from eventmill.config.campaign_spec import Campaign
-from eventmill.core.model import WorkOrder
+from eventmill.core.work_order import WorkOrder
 from eventmill.errors import EventmillError, PayloadError
 from eventmill.payloads.pool import stop_all
 from eventmill.runtime import scratch

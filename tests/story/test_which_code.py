@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 
+from eventmill.campaign.changes import Changed
 from eventmill.campaign.coordinator import Coordinator
-from eventmill.campaign.opening import Changed, Opened, open_campaign, register, split
+from eventmill.campaign.handle import Opened
+from eventmill.campaign.open import open_campaign
+from eventmill.campaign.splitting import register, split
 from eventmill.config.campaign_spec import Campaign
-from eventmill.core.model import BlockReport
+from eventmill.core.leases import BlockReport
 from eventmill.errors import CampaignChanged, PayloadError
 from eventmill.payloads.pool import stop_all
 from eventmill.runtime import scratch

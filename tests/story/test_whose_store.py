@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from eventmill.campaign.changes import Changed
 from eventmill.campaign.finish import finish
-from eventmill.campaign.opening import Changed, open_campaign
+from eventmill.campaign.open import open_campaign
 from eventmill.config.campaign_spec import Campaign
-from eventmill.core.model import Counts
+from eventmill.core.records import Counts
 from eventmill.errors import CampaignChanged, StoreError, StoreTaken
 from tests.crew import Crew
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from eventmill.campaign.garbage import sweepable
 from eventmill.config.campaign_spec import format_of, merged_suffix
-from eventmill.core.model import CampaignRecord, Counts, MergedOutput
+from eventmill.core.outputs import MergedOutput
+from eventmill.core.records import CampaignRecord, Counts
 from eventmill.core.states import State
 from eventmill.errors import CorruptOutput, StoreError, StoreTaken
 from eventmill.formats import Format, open_format

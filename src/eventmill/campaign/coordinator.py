@@ -14,17 +14,18 @@ from types import TracebackType
 from typing import Self
 
 from eventmill.campaign.finish import finish, lost_files
+from eventmill.campaign.handle import Opened, store_of
 from eventmill.campaign.leadership import leading
 from eventmill.campaign.merge_queue import is_due
-from eventmill.campaign.opening import Opened, store_of
 from eventmill.config.campaign_spec import Campaign
-from eventmill.core.model import Block, Counts, Incident, Leadership, Wanted
+from eventmill.core.leases import Block, Leadership
+from eventmill.core.records import Counts, Incident, Wanted
 from eventmill.errors import CampaignBroken, CampaignLed, CampaignShort, PayloadError, StoreError
 from eventmill.rules import sizing, stragglers
-from eventmill.rules.retries import Broken, cannot_set_up, nothing_succeeds, too_many_abandoned
+from eventmill.rules.early_stop import Broken, cannot_set_up, nothing_succeeds, too_many_abandoned
 from eventmill.runtime.outage import Outage
 from eventmill.runtime.process_id import is_gone
-from eventmill.work.merge import publish_merges
+from eventmill.work.publish import publish_merges
 from eventmill.work.store_mark import hold_store
 
 ERRORS_IN_A_ROW = 5

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from eventmill.campaign.garbage import sweep
-from eventmill.campaign.opening import Opened, store_of
+from eventmill.campaign.handle import Opened, store_of
 from eventmill.config.campaign_spec import merged_suffix
-from eventmill.core.model import CampaignRecord, MergedOutput
+from eventmill.core.outputs import MergedOutput
+from eventmill.core.records import CampaignRecord
 from eventmill.core.units import counted
 from eventmill.errors import StoreError
 from eventmill.ledger import Ledger
@@ -13,7 +14,7 @@ from eventmill.reports.histogram_plot import write_picture
 from eventmill.reports.manifest import write_manifest
 from eventmill.reports.render import write_report
 from eventmill.store import Store
-from eventmill.work.merge import publish_merges
+from eventmill.work.publish import publish_merges
 from eventmill.work.store_mark import check_store_is_ours, merged_sizes
 
 

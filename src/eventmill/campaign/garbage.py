@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from eventmill.core.keys import attempt_of
-from eventmill.core.model import CampaignRecord, Incident
+from eventmill.core.records import CampaignRecord, Incident
 from eventmill.ledger import Ledger
 from eventmill.runtime.process_id import is_gone
 from eventmill.store import Store
-from eventmill.work.merge import publish_merges
+from eventmill.work.publish import publish_merges
 from eventmill.work.store_mark import hidden_keys, hold_store
 
 

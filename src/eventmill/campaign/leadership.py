@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from eventmill.core.model import Leadership
+from eventmill.core.leases import Leadership
 from eventmill.ledger import Ledger
 from eventmill.runtime.heartbeat import renewing
 from eventmill.runtime.process_id import is_gone, this_process

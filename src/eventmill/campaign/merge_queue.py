@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eventmill.campaign.opening import Opened
+from eventmill.campaign.handle import Opened
 from eventmill.errors import CampaignBroken
 from eventmill.formats import open_format
 from eventmill.runtime.process_id import is_gone

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from eventmill.campaign.handle import Opened, store_of
 from eventmill.campaign.merge_queue import is_due
-from eventmill.campaign.opening import Opened, store_of
 from eventmill.config.campaign_spec import parse_campaign
-from eventmill.core.model import Wanted
+from eventmill.core.records import Wanted
 from eventmill.reports.manifest import manifest_key
-from eventmill.rules.retries import cannot_set_up
+from eventmill.rules.early_stop import cannot_set_up
 from eventmill.runtime.process_id import is_gone
 
 

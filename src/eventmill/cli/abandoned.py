@@ -11,7 +11,8 @@ from rich.text import Text
 
 from eventmill.cli.arguments import AsJson, InLedger, Named, find_campaign
 from eventmill.cli.output import print_json, screen, table
-from eventmill.core.model import CampaignRecord, Incident, Span
+from eventmill.core.ranges import Span
+from eventmill.core.records import CampaignRecord, Incident
 from eventmill.core.states import State
 from eventmill.core.units import counted
 from eventmill.ledger import Ledger

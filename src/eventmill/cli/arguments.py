@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from eventmill.config.campaign_spec import Campaign, read_campaign
-from eventmill.core.model import CampaignRecord
+from eventmill.core.records import CampaignRecord
 from eventmill.ledger import Ledger, open_ledger
 
 DEFAULT_LEDGER: str = Campaign.model_fields["ledger"].default

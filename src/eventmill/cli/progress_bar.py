@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from eventmill.campaign.opening import Opened
+from eventmill.campaign.handle import Opened
 from eventmill.core.units import counted
 from eventmill.errors import LedgerError
 from eventmill.runtime.process_id import is_gone

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from eventmill.campaign.garbage import collect
-from eventmill.campaign.opening import store_of
+from eventmill.campaign.handle import store_of
 from eventmill.cli.arguments import InLedger, Named, find_campaign
 from eventmill.cli.output import screen
 from eventmill.core.units import counted

@@ -15,14 +15,17 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from eventmill.campaign.changes import Changed
+from eventmill.campaign.handle import Opened
+from eventmill.campaign.handle import reopen as reopen_campaign
 from eventmill.campaign.leadership import leading
-from eventmill.campaign.opening import WARNING, Changed, Opened, open_campaign
-from eventmill.campaign.opening import reopen as reopen_campaign
+from eventmill.campaign.open import open_campaign
+from eventmill.campaign.splitting import WARNING
 from eventmill.cli.command_time import asked_at
 from eventmill.cli.validate import check_store
 from eventmill.config.campaign_spec import Campaign, read_campaign
 from eventmill.config.cluster_profiles import read_profile
-from eventmill.core.model import Wanted
+from eventmill.core.records import Wanted
 from eventmill.errors import CampaignRests, EventmillError, Interrupted, PrefectAway
 from eventmill.runtime.interrupts import heard, is_interrupted
 from eventmill.runtime.scratch import choose_scratch, remove_abandoned

@@ -21,7 +21,7 @@ import typer
 from rich.console import Console
 
 import eventmill
-from eventmill.campaign.opening import list_inputs, source_spec
+from eventmill.campaign.inputs import list_inputs, source_spec
 from eventmill.cli.arguments import CampaignFile
 from eventmill.cli.output import screen, table
 from eventmill.config.campaign_spec import Campaign, read_campaign

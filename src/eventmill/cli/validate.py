@@ -9,12 +9,14 @@ from pathlib import Path
 from rich.text import Text
 
 from eventmill.access.retries import hastily
-from eventmill.campaign.opening import check_alike, find_record, list_inputs, same_content, source_spec, split
+from eventmill.campaign.handle import find_record
+from eventmill.campaign.inputs import list_inputs, source_spec
+from eventmill.campaign.splitting import check_alike, same_content, split
 from eventmill.cli.arguments import CampaignFile
 from eventmill.cli.output import facts, screen
 from eventmill.config.campaign_spec import Campaign, Duplicates, Unreadable, merged_suffix, read_campaign
 from eventmill.config.cluster_profiles import read_profile
-from eventmill.core.model import NewInput
+from eventmill.core.ranges import NewInput
 from eventmill.core.units import counted
 from eventmill.errors import InputError, LedgerError
 from eventmill.formats.schemas import schema_from_columns

@@ -8,10 +8,10 @@ from typing import Any
 from rich.text import Text
 
 from eventmill.campaign.audit import audit as audit_campaign
-from eventmill.campaign.opening import store_of
+from eventmill.campaign.handle import store_of
 from eventmill.cli.arguments import AsJson, InLedger, Named, find_campaign
 from eventmill.cli.output import facts, print_json, screen, table
-from eventmill.core.model import CampaignRecord, Counts
+from eventmill.core.records import CampaignRecord, Counts
 from eventmill.core.states import State
 from eventmill.core.units import counted
 from eventmill.errors import AuditFailed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from eventmill.cli.arguments import InLedger, Named, find_campaign
 from eventmill.cli.output import screen
-from eventmill.core.model import Wanted
+from eventmill.core.records import Wanted
 
 
 def pause(campaign: Named, ledger: InLedger = None) -> None:

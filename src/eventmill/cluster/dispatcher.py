@@ -22,7 +22,7 @@ from eventmill.cluster.background_merges import PREFECT_PATIENCE_SECONDS
 from eventmill.cluster.dask_cluster import set_scheduler_up
 from eventmill.cluster.restarts import replace_silent
 from eventmill.cluster.workers import METRIC, Members
-from eventmill.core.model import Block
+from eventmill.core.leases import Block
 from eventmill.errors import ClusterError, LedgerError, PrefectAway
 from eventmill.prefect_api.availability import if_it_answers, is_no_answer
 from eventmill.tasks.process import process_block

@@ -11,8 +11,8 @@ from typing import Any
 
 from prefect_dask.task_runners import DaskTaskRunner
 
+from eventmill.campaign.handle import Opened
 from eventmill.campaign.merge_queue import LOOK_SECONDS
-from eventmill.campaign.opening import Opened
 from eventmill.cluster.restarts import restart
 from eventmill.cluster.workers import METRIC
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 import distributed
 from prefect_dask.task_runners import DaskTaskRunner
 
-from eventmill.core.model import WorkOrder
+from eventmill.core.work_order import WorkOrder
 from eventmill.work.block import warm_up
 
 

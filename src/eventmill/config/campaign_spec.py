@@ -20,8 +20,9 @@ from pydantic import (
 
 from eventmill.access import holds_secret
 from eventmill.config.yaml_file import YamlError, read_yaml
-from eventmill.core.model import FormatSpec, Rules
+from eventmill.core.records import Rules
 from eventmill.core.units import Duration, Fraction, Size, parse_bytes
+from eventmill.core.work_order import FormatSpec
 from eventmill.errors import CampaignError
 from eventmill.formats import BUILT_IN, format_names, open_format
 from eventmill.runtime.preemption import notice_names

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from eventmill.core.model import EventRange, Span
+from eventmill.core.ranges import EventRange, Span
 from eventmill.core.states import State, check_move
 from eventmill.errors import PartitionBroken
 

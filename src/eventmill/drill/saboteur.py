@@ -11,8 +11,8 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from eventmill.campaign.opening import Opened, store_of
-from eventmill.core.model import Outcome
+from eventmill.campaign.handle import Opened, store_of
+from eventmill.core.leases import Outcome
 from eventmill.drill.schedule import HARMS_WORKERS, Deed, DeedKind
 from eventmill.drill.signals import Hands
 from eventmill.errors import EventmillError

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from eventmill.campaign.opening import Opened, store_of
+from eventmill.campaign.handle import Opened, store_of
 from eventmill.drill.payload import check_values, events_begun
 from eventmill.drill.saboteur import Done, Saboteur, harmed
 from eventmill.reports.report import Report, report

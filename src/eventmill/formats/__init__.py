@@ -12,7 +12,7 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
 
-from eventmill.core.model import FormatSpec
+from eventmill.core.work_order import FormatSpec
 from eventmill.errors import CampaignError
 from eventmill.formats.protocol import Contents, Format, Written
 from eventmill.formats.range_outputs import Part, Spans

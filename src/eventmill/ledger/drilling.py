@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from eventmill.core.model import EventRange, Lease, RangeOutput
+from eventmill.core.leases import Lease
+from eventmill.core.outputs import RangeOutput
+from eventmill.core.ranges import EventRange
 from eventmill.core.states import State
 from eventmill.ledger.database import schema
 from eventmill.ledger.database.transactions import Database

@@ -7,18 +7,10 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from eventmill.core.model import (
-    CommittedOutput,
-    Counts,
-    EventRange,
-    FailedRun,
-    Holder,
-    Incident,
-    Input,
-    LossRate,
-    Span,
-)
+from eventmill.core.outputs import CommittedOutput
 from eventmill.core.partition import coverage
+from eventmill.core.ranges import EventRange, Input, Span
+from eventmill.core.records import Counts, FailedRun, Holder, Incident, LossRate
 from eventmill.core.states import State
 from eventmill.errors import PartitionBroken
 from eventmill.ledger.commands.campaigns import BROKEN, NOTHING_LEFT, TARGET_REACHED, read_counts, read_inputs

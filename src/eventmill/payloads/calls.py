@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eventmill.core.model import EventRange, FailureKind, FormatSpec
+from eventmill.core.leases import FailureKind
+from eventmill.core.ranges import EventRange
+from eventmill.core.work_order import FormatSpec
 
 if TYPE_CHECKING:
     import numpy as np

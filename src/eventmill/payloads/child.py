@@ -24,7 +24,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
-from eventmill.core.model import FailureKind
+from eventmill.core.leases import FailureKind
 from eventmill.errors import CampaignError, PayloadError
 from eventmill.payloads.calls import Answer, Imports, RangeCall, RangeResult, Refusal, SetUp, Where
 from eventmill.payloads.import_shipped import import_from

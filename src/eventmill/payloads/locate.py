@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from eventmill.core.model import PayloadCode
+from eventmill.core.work_order import PayloadCode
 from eventmill.errors import PayloadError
 from eventmill.payloads import bundles
 from eventmill.payloads.needed_modules import needed

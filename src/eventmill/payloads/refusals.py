@@ -8,7 +8,7 @@ import traceback
 from pathlib import Path
 
 from eventmill import text
-from eventmill.core.model import FailureKind
+from eventmill.core.leases import FailureKind
 from eventmill.errors import CampaignError, PayloadError
 from eventmill.payloads.calls import Refusal
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from eventmill.core.model import FailureKind, FailureReport
+from eventmill.core.leases import FailureKind, FailureReport
 from eventmill.payloads.calls import Answer, PayloadEntry, RangeCall, RangeResult, Refusal, SetUp
 from eventmill.payloads.memory import told_limit
 from eventmill.payloads.process import ChildProcess, Ending

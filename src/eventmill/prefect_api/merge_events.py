@@ -13,8 +13,8 @@ from typing import Self
 
 from prefect.events import emit_event
 
+from eventmill.campaign.handle import Opened
 from eventmill.campaign.merge_queue import LOOK_SECONDS, Losses, is_due, is_under_way
-from eventmill.campaign.opening import Opened
 from eventmill.errors import MergesWait
 
 MERGES_DUE = "eventmill.merges-due"

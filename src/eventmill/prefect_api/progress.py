@@ -16,8 +16,8 @@ from prefect.artifacts import (
 )
 
 from eventmill.campaign.coordinator import Coordinator
-from eventmill.campaign.opening import Opened, store_of
-from eventmill.core.model import Counts
+from eventmill.campaign.handle import Opened, store_of
+from eventmill.core.records import Counts
 from eventmill.prefect_api.availability import if_it_answers
 from eventmill.reports.histogram_plot import picture_key
 from eventmill.reports.render import markdown, report_key

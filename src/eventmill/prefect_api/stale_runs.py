@@ -28,7 +28,7 @@ from prefect.runtime import flow_run
 from prefect.states import Cancelled, Crashed
 
 from eventmill.campaign.coordinator import Coordinator
-from eventmill.core.model import CampaignRecord
+from eventmill.core.records import CampaignRecord
 from eventmill.ledger import Ledger
 from eventmill.prefect_api.availability import if_it_answers
 from eventmill.runtime.process_id import is_gone

@@ -19,7 +19,7 @@ from prefect.runtime import flow_run
 from prefect.states import Cancelled
 
 from eventmill.campaign.coordinator import Coordinator
-from eventmill.core.model import Wanted
+from eventmill.core.records import Wanted
 from eventmill.prefect_api.availability import if_it_answers
 from eventmill.runtime.interrupts import check_interrupted
 

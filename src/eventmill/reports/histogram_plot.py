@@ -11,7 +11,7 @@ from typing import Any
 
 from eventmill.config.campaign_spec import format_of
 from eventmill.core.keys import companion_key
-from eventmill.core.model import CampaignRecord
+from eventmill.core.records import CampaignRecord
 from eventmill.formats import histograms
 from eventmill.ledger import Ledger
 from eventmill.store import Store

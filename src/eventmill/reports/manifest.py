@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from eventmill.core.keys import companion_key
-from eventmill.core.model import CampaignRecord
+from eventmill.core.records import CampaignRecord
 from eventmill.core.states import State
 from eventmill.ledger import Ledger
 from eventmill.store import Store

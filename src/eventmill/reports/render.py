@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from eventmill.core.keys import companion_key
-from eventmill.core.model import CampaignRecord
+from eventmill.core.records import CampaignRecord
 from eventmill.core.units import counted
 from eventmill.ledger import Ledger
 from eventmill.reports.report import Report, as_data, report

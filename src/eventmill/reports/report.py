@@ -8,7 +8,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
-from eventmill.core.model import CampaignRecord, Counts, Incident, Sample, Used
+from eventmill.core.records import CampaignRecord, Counts, Incident, Sample, Used
 from eventmill.ledger import Ledger
 
 RANGES_PER_LOSS = 2

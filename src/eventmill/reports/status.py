@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from eventmill.core.model import Counts, Wanted
+from eventmill.core.records import Counts, Wanted
 
 
 class Standing(StrEnum):

@@ -15,7 +15,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from eventmill.core.model import EventRange
+from eventmill.core.ranges import EventRange
 
 
 @dataclass(frozen=True, slots=True)

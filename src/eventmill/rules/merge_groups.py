@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from eventmill.core.model import MergeGroup
+from eventmill.core.outputs import MergeGroup
 from eventmill.core.states import State
 
 

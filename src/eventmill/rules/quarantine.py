@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
-from eventmill.core.model import EventRange
+from eventmill.core.ranges import EventRange
 
 Evidence = frozenset[tuple[int, EventRange]]
 """Ranges, with the number of their input, that failed on a worker and succeeded elsewhere."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from eventmill.core.model import LossRate
+from eventmill.core.records import LossRate
 
 FIRST_RANGE_EVENTS = 10
 """The size of a range before anything was measured.

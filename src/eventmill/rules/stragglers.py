@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from eventmill.core.model import Leased
+from eventmill.core.leases import Leased
 
 WORTH_SECONDS = 1.0
 """Handing on must save this much: a block costs a task run, a reader and perhaps a set-up of its own."""

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from eventmill.core.model import FailureKind, FailureReport
+from eventmill.core.leases import FailureKind, FailureReport
 from eventmill.errors import PayloadError, ScratchError
 from eventmill.runtime.durable_files import open_regular
 from eventmill.text import words_of

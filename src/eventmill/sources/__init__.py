@@ -14,7 +14,8 @@ from functools import cache, lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Protocol, TypeVar
 
-from eventmill.core.model import Layout, NewInput, SourceSpec
+from eventmill.core.ranges import Layout, NewInput
+from eventmill.core.work_order import SourceSpec
 from eventmill.errors import InputError
 from eventmill.sources.addresses import is_local, local_path, object_of
 from eventmill.sources.file_source import FileSource, input_identity

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from eventmill.core.model import Layout
+from eventmill.core.ranges import Layout
 from eventmill.errors import InputError
 from eventmill.runtime.durable_files import open_regular
 from eventmill.sources.addresses import is_local, local_path

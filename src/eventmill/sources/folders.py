@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from eventmill.core.model import SourceSpec
+from eventmill.core.work_order import SourceSpec
 from eventmill.errors import InputError
 from eventmill.sources.partitions import named_in_folders
 

@@ -8,7 +8,8 @@ import re
 import numpy as np
 import numpy.typing as npt
 
-from eventmill.core.model import Layout, SourceSpec
+from eventmill.core.ranges import Layout
+from eventmill.core.work_order import SourceSpec
 from eventmill.errors import InputError
 from eventmill.sources.file_source import check_bounds
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import pyarrow as pa
 
-from eventmill.core.model import Layout, NewInput, SeenLayout
+from eventmill.core.ranges import Layout, NewInput, SeenLayout
 from eventmill.formats.schemas import declaration, type_from_words, type_name
 
 UNREADABLE = "columns that no array can hold"

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 
-from eventmill.core.model import SourceSpec
+from eventmill.core.work_order import SourceSpec
 from eventmill.errors import InputError
 from eventmill.sources.addresses import path_of
 

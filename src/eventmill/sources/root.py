@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from types import ModuleType
 from typing import Any, BinaryIO
 
-from eventmill.core.model import SourceSpec
+from eventmill.core.work_order import SourceSpec
 from eventmill.errors import InputError
 from eventmill.sources.branches import Branches, Group, Leaf
 from eventmill.sources.file_source import Content, FileSource, open_input, some

@@ -20,19 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from eventmill.core.keys import RANGES
-from eventmill.core.model import (
-    BlockReport,
-    Claim,
-    Directive,
-    EventRange,
-    FailureKind,
-    FailureReport,
-    Outcome,
-    PayloadCode,
-    RangeOutput,
-    Reply,
-    WorkOrder,
-)
+from eventmill.core.leases import BlockReport, Claim, Directive, FailureKind, FailureReport, Outcome, Reply
+from eventmill.core.outputs import RangeOutput
+from eventmill.core.ranges import EventRange
+from eventmill.core.work_order import PayloadCode, WorkOrder
 from eventmill.errors import CampaignError, EventmillError, InputError, PayloadError, ScratchError
 from eventmill.formats import open_format
 from eventmill.ledger import Ledger, shared_ledger

@@ -16,17 +16,20 @@ from datetime import timedelta
 from pathlib import Path
 
 from eventmill.core.keys import STAGED
-from eventmill.core.model import CommittedOutput, Merge, MergeLease, Outcome, WorkOrder
-from eventmill.errors import CorruptOutput, EventmillError, StoreError
+from eventmill.core.leases import Outcome
+from eventmill.core.outputs import CommittedOutput, Merge, MergeLease
+from eventmill.core.work_order import WorkOrder
+from eventmill.errors import CorruptOutput, EventmillError
 from eventmill.formats import Part, open_format
 from eventmill.ledger import Ledger, shared_ledger
 from eventmill.runtime.heartbeat import renewing
 from eventmill.runtime.scratch import open_scratch
 from eventmill.store import Store, open_store
-from eventmill.work.store_mark import hold_store
+from eventmill.work.publish import publish_merges
 
 MERGE_LEASE = timedelta(seconds=60)
 """How long a merger may be silent before others take it for dead. It is renewed while the merge runs."""
+
 
 RENEWALS_PER_LEASE = 3
 
@@ -87,30 +90,6 @@ def _merge(
     if outcome is Outcome.FENCED:
         store.delete([stored.key])
     return outcome
-
-
-def publish_merges(ledger: Ledger, store: Store, campaign_id: int) -> None:
-    """Show every merged file that counts, then delete the range outputs that nobody needs. Harmless twice.
-
-    The events of one that is gone before it was shown go back to READY. Raises `StoreTaken`, and shows nothing,
-    if the store is not this campaign's any more.
-    """
-    waiting = ledger.unpublished(campaign_id)
-    if waiting:
-        hold_store(ledger, store, ledger.campaign_numbered(campaign_id))
-    for merge_id, staged, key in waiting:
-        try:
-            store.publish(staged, key)
-        except StoreError:
-            # Asked in this order: publishing moves one to the other, so whoever is at it just now is seen.
-            if store.size(staged) is not None or store.size(key) is not None:
-                raise
-            ledger.invalidate_unseen(merge_id, reason=f"neither {staged} nor {key} was in the store")
-        else:
-            ledger.published(merge_id)
-    dropped = ledger.dropped_outputs(campaign_id)
-    store.delete(key for _, key in dropped)
-    ledger.forget_outputs([number for number, _ in dropped])
 
 
 def _part(store: Store, output: CommittedOutput) -> Part:

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from eventmill.core.keys import COMPANIONS, HIDDEN_FOLDERS, attempt_of, companion_key, is_merged_name
-from eventmill.core.model import CampaignRecord
+from eventmill.core.records import CampaignRecord
 from eventmill.core.units import counted
 from eventmill.errors import CorruptOutput, StoreError, StoreTaken
 from eventmill.ledger import Ledger

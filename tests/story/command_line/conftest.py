@@ -14,11 +14,13 @@ import pytest
 import yaml
 
 from eventmill.campaign.coordinator import Coordinator
+from eventmill.campaign.handle import Opened
 from eventmill.campaign.merge_queue import begin_due
-from eventmill.campaign.opening import Opened, open_campaign, register, split
+from eventmill.campaign.open import open_campaign
+from eventmill.campaign.splitting import register, split
 from eventmill.cli import main
 from eventmill.config.campaign_spec import Campaign, read_campaign
-from eventmill.core.model import Block
+from eventmill.core.leases import Block
 from eventmill.runtime.process_id import this_process
 from eventmill.work.block import run_block
 from eventmill.work.merge import run_merge

@@ -12,9 +12,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from eventmill.campaign.opening import open_campaign
+from eventmill.campaign.open import open_campaign
 from eventmill.config.campaign_spec import read_campaign
-from eventmill.core.model import Wanted
+from eventmill.core.records import Wanted
 from eventmill.errors import EventmillError
 from eventmill.runtime.process_id import this_process
 from tests.story.command_line.conftest import CAMPAIGN, CommandLine, Ended, Mill, write_campaign

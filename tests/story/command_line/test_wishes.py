@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 
-from eventmill.campaign.opening import open_campaign, store_of
+from eventmill.campaign.handle import store_of
+from eventmill.campaign.open import open_campaign
 from eventmill.config.campaign_spec import read_campaign
-from eventmill.core.model import Directive, Wanted
+from eventmill.core.leases import Directive
+from eventmill.core.records import Wanted
 from eventmill.errors import CampaignRests
 from eventmill.runtime.process_id import this_process
 from eventmill.work.store_mark import check_store_is_free

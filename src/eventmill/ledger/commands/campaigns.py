@@ -11,22 +11,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from eventmill import text
-from eventmill.core.model import (
-    CampaignRecord,
-    Counts,
-    Input,
-    Layout,
-    Leadership,
-    Lease,
-    NewInput,
-    PayloadCode,
-    Rules,
-    SeenLayout,
-    Span,
-    Wanted,
-)
+from eventmill.core.leases import Leadership, Lease
 from eventmill.core.partition import coalesce
+from eventmill.core.ranges import Input, Layout, NewInput, SeenLayout, Span
+from eventmill.core.records import CampaignRecord, Counts, Rules, Wanted
 from eventmill.core.states import State
+from eventmill.core.work_order import PayloadCode
 from eventmill.errors import CampaignLed, LedgerError, NameTaken
 from eventmill.ledger.database import schema
 from eventmill.ledger.database.blocks import leave_to_twin, read_block, twin_of

@@ -8,8 +8,10 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from eventmill import text
-from eventmill.core.model import Directive, EventRange, FailureReport, Lease, Outcome, RangeOutput, Reply, Span
+from eventmill.core.leases import Directive, FailureReport, Lease, Outcome, Reply
+from eventmill.core.outputs import RangeOutput
 from eventmill.core.partition import carve
+from eventmill.core.ranges import EventRange, Span
 from eventmill.core.states import State
 from eventmill.errors import PartitionBroken
 from eventmill.ledger.commands.campaigns import dissolve_blocks, locked, settle

@@ -9,7 +9,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from eventmill.core.model import CampaignRecord, Incident, Input, Span
+from eventmill.core.ranges import Input, Span
+from eventmill.core.records import CampaignRecord, Incident
 from eventmill.core.states import State
 from eventmill.ledger.commands.campaigns import input_from, locked, settle
 from eventmill.ledger.commands.workers import note_gone

@@ -9,18 +9,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from eventmill import text
-from eventmill.core.model import (
-    Block,
-    CampaignRecord,
-    Claim,
-    Directive,
-    Leadership,
-    Lease,
-    Outcome,
-    Reply,
-    Span,
-    Wanted,
-)
+from eventmill.core.leases import Block, Claim, Directive, Leadership, Lease, Outcome, Reply
+from eventmill.core.ranges import Span
+from eventmill.core.records import CampaignRecord, Wanted
 from eventmill.core.states import State
 from eventmill.errors import CampaignLed
 from eventmill.ledger.commands.campaigns import campaign_by, dissolve_blocks, input_from, locked, settle

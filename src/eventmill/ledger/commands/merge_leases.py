@@ -7,7 +7,9 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 
-from eventmill.core.model import CommittedOutput, EventRange, Merge, MergeLease, Merger, Outcome
+from eventmill.core.leases import Outcome
+from eventmill.core.outputs import CommittedOutput, Merge, MergeLease, Merger
+from eventmill.core.ranges import EventRange
 from eventmill.ledger.commands.campaigns import input_from, locked
 from eventmill.ledger.commands.merges import read_merge
 from eventmill.ledger.database import schema

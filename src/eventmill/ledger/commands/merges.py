@@ -9,8 +9,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from eventmill.core.keys import merged_name
-from eventmill.core.model import MergedOutput, MergeGroup, MergeLease, Outcome, Span
+from eventmill.core.leases import Outcome
+from eventmill.core.outputs import MergedOutput, MergeGroup, MergeLease
 from eventmill.core.partition import coalesce
+from eventmill.core.ranges import Span
 from eventmill.core.states import State
 from eventmill.errors import LedgerError
 from eventmill.ledger.commands.campaigns import locked, open_again, settle

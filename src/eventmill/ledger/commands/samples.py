@@ -7,7 +7,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from eventmill.core.model import Leadership, Sample, Used
+from eventmill.core.leases import Leadership
+from eventmill.core.records import Sample, Used
 from eventmill.ledger.commands.campaigns import campaign_by, read_counts
 from eventmill.ledger.commands.workers import living
 from eventmill.ledger.database import schema

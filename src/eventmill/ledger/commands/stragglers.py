@@ -7,7 +7,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from eventmill.core.model import Block, CampaignRecord, EventRange, Input, Leadership, Leased, Span, Wanted
+from eventmill.core.leases import Block, Leadership, Leased
+from eventmill.core.ranges import EventRange, Input, Span
+from eventmill.core.records import CampaignRecord, Wanted
 from eventmill.core.states import State
 from eventmill.ledger.commands.campaigns import input_from, locked, settle
 from eventmill.ledger.commands.expiry import in_flight

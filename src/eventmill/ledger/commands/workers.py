@@ -8,7 +8,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from eventmill.core.model import EventRange, Lease, Span
+from eventmill.core.leases import Lease
+from eventmill.core.ranges import EventRange, Span
 from eventmill.ledger.commands.campaigns import campaign_by
 from eventmill.ledger.database import schema
 from eventmill.ledger.database.journal import write_journal

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.types import TypeDecorator
 
 from eventmill import text
-from eventmill.core.model import Wanted
+from eventmill.core.records import Wanted
 from eventmill.core.states import State
 
 VERSION = 3

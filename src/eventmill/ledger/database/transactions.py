@@ -16,8 +16,8 @@ import sqlalchemy as sa
 import stamina
 from sqlalchemy import event, exc
 
-from eventmill.core.model import Span
 from eventmill.core.partition import check_replacement, in_order
+from eventmill.core.ranges import Span
 from eventmill.core.states import State
 from eventmill.errors import LedgerError
 from eventmill.ledger.database import schema

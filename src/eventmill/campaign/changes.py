@@ -1,0 +1,162 @@
+"""How a campaign, its payload and its inputs differ from what was begun, and which changes can be accepted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from eventmill.campaign.leadership import leading
+from eventmill.campaign.splitting import (
+    side_by_side,
+    split,
+)
+from eventmill.config.campaign_spec import (
+    Campaign,
+)
+from eventmill.core.ranges import Input
+from eventmill.core.records import CampaignRecord
+from eventmill.core.work_order import PayloadCode, SourceSpec
+from eventmill.errors import (
+    CampaignChanged,
+    InputError,
+)
+from eventmill.ledger import Ledger
+from eventmill.sources import (
+    identity_of,
+)
+from eventmill.store import Store
+from eventmill.work.block import locate
+from eventmill.work.store_mark import is_marked
+
+
+class Changed(StrEnum):
+    """What to do when the campaign, its payload or an input is not what was begun."""
+
+    STOP = "stop"  # name the differences and do nothing
+    ACCEPT = "accept"  # go on with the new; what is done stays as it is
+    RESTART = "restart"  # throw away what is done and begin anew
+    KEEP = "keep"  # go on with what was begun, as the ledger has it; look at nothing else
+    RESCUE = "rescue"  # the same, but leave it alone if it was paused or cancelled: nobody asks for it now
+
+
+FIXED = (
+    "inputs.tree",
+    "inputs.columns",
+    "inputs.format",
+    "inputs.generated",
+    "output.store",
+    "output.format",
+    "output.options",
+    "output.root",
+    "output.bytes",
+    "output.columns",
+    "output.merge.events",  # ranges that are done may cross the new windows
+)
+"""Keys that cannot change while results made under the old value are kept."""
+
+
+def compare(
+    ledger: Ledger,
+    record: CampaignRecord,
+    campaign: Campaign,
+    code: PayloadCode,
+    *,
+    urls: Sequence[str],
+    spec: SourceSpec,
+    folder: Path,
+) -> tuple[str, ...]:
+    """How the campaign, its payload and its inputs differ from what was begun, one clause each."""
+    differences = [
+        f"{key}: {old!r} -> {new!r}"
+        for key, old, new in _changed_keys(record.spec, campaign.model_dump(mode="json"))
+        if key != "inputs.files"
+    ]
+    if code.digest != record.payload:
+        differences.append(f"the code of payload {code.callable}: {record.payload} -> {code.digest}")
+    known = {item.url: item for item in ledger.inputs(record.id)}
+    differences += [f"input {url} was removed" for url in known if url not in set(urls)]
+    left_out = {incident.reason for incident in ledger.journal(record.id, "left out")}
+    if known:
+        differences += [f"input {url} was added" for url in urls if url not in known and not _named(url, left_out)]
+    looked = side_by_side(
+        lambda url: tuple(_input_changes(known[url], spec, folder)), [url for url in urls if url in known]
+    )
+    differences += [text for texts in looked for text in texts]
+    return tuple(differences)
+
+
+def accept_changes(
+    ledger: Ledger,
+    record: CampaignRecord,
+    campaign: Campaign,
+    code: PayloadCode,
+    *,
+    differences: Sequence[str],
+    changed: Changed,
+    store: Store,
+) -> None:
+    """Write the new campaign over the one that was begun, if the user chose that and it can be done.
+
+    Raises `CampaignChanged`, naming every difference, otherwise.
+    """
+    listed = "; ".join(differences)
+    if changed is Changed.STOP:
+        raise CampaignChanged(
+            f"campaign '{record.name}' differs from what was begun: {listed}. Choose: '--changed accept' goes on "
+            "with the new and keeps what is done, '--changed restart' throws it away and begins anew."
+        )
+    fixed = [text for text in differences if _is_fixed(text)]
+    if is_marked(store, record):  # it was moved, or its address is written in another way
+        fixed = [text for text in fixed if not text.startswith("output.store:")]
+    if fixed:
+        raise CampaignChanged(
+            f"campaign '{record.name}' cannot go on with: {'; '.join(fixed)}. What is done was made under the old "
+            "value: undo the change, give the campaign a new name, or use '--changed restart'."
+        )
+    with leading(ledger, record.id):
+        ledger.change_campaign(
+            record.id,
+            spec=campaign.model_dump(mode="json"),
+            rules=campaign.rules,
+            code=code,
+            store_url=campaign.store_url,
+            reason=listed,
+        )
+
+
+def _is_fixed(difference: str) -> bool:
+    if difference.startswith("input "):
+        return not difference.endswith("was added")
+    return difference.startswith(FIXED)
+
+
+def _changed_keys(
+    old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
+) -> Iterable[tuple[str, Any, Any]]:
+    for key in dict.fromkeys([*old, *new]):
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            yield from _changed_keys(before, after, f"{prefix}{key}.")
+        elif json.dumps(before) != json.dumps(after):  # 1, 1.0 and True are equal to Python, not to a payload
+            yield f"{prefix}{key}", before, after
+
+
+def _input_changes(item: Input, spec: SourceSpec, folder: Path) -> Iterable[str]:
+    if spec.format == "generated":
+        return
+    try:
+        if identity_of(locate(item.url, folder=str(folder)), spec) == item.identity:
+            return
+        (now,), _ = split([item.url], spec, folder=str(folder))
+    except (InputError, ValueError):
+        yield f"input {item.url} cannot be read any more"
+        return
+    if (now.identity, now.events) != (item.identity, item.events):
+        yield f"input {item.url} changed: {item.events} events then, {now.events} now"
+
+
+def _named(url: str, lines: Iterable[str]) -> bool:
+    return any(line.startswith(f"{url}:") for line in lines)

@@ -1,0 +1,88 @@
+"""A campaign that is in the ledger, with all that is needed to work on it."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from eventmill.campaign.inputs import list_inputs, source_spec
+from eventmill.campaign.leadership import leading
+from eventmill.config.campaign_spec import (
+    Campaign,
+    ledger_address,
+    parse_campaign,
+)
+from eventmill.core.records import CampaignRecord
+from eventmill.core.work_order import PayloadSpec, SourceSpec, WorkOrder
+from eventmill.errors import (
+    LedgerError,
+)
+from eventmill.ledger import Ledger, open_ledger
+from eventmill.sources import (
+    Named,
+)
+from eventmill.store import Store, open_store
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A campaign that is in the ledger, with all that is needed to work on it."""
+
+    ledger: Ledger
+    record: CampaignRecord
+    order: WorkOrder
+    urls: tuple[str, ...]
+
+
+def recall(ledger_url: str, name: str, *, folder: Path) -> Opened:
+    """A campaign as the ledger has it, without its file. `LedgerError` if there is none."""
+    ledger = open_ledger(ledger_url)
+    record = ledger.campaign(name)
+    campaign = parse_campaign(dict(record.spec), source=f"campaign '{name}' in the ledger")
+    # As they were found then, also if a list of them is gone meanwhile.
+    known = tuple(item.url for item in ledger.inputs(record.id))
+    named = Named(known, campaign.inputs.tree) if known else list_inputs(campaign)
+    spec, urls = source_spec(campaign, named), named.urls
+    order = work_order(campaign, record, spec=spec, folder=folder)
+    # As it was found now: the path in the campaign starts from where it was begun.
+    return Opened(ledger, record, replace(order, ledger_url=ledger_address(ledger_url)), urls)
+
+
+def reopen(opened: Opened) -> int:
+    """ABANDONED -> READY; returns how many events are tried again. `CampaignLed` while somebody drives it."""
+    with leading(opened.ledger, opened.record.id):
+        return opened.ledger.reopen(opened.record.id)
+
+
+def find_record(ledger: Ledger, name: str) -> CampaignRecord | None:
+    """The campaign of that name, None if it was never begun."""
+    with suppress(LedgerError):
+        return ledger.campaign(name)
+    return None
+
+
+def work_order(campaign: Campaign, record: CampaignRecord, *, spec: SourceSpec, folder: Path) -> WorkOrder:
+    """What travels to the workers."""
+    return WorkOrder(
+        campaign_id=record.id,
+        campaign=record.name,
+        folder=str(folder.absolute()),
+        ledger_url=campaign.ledger_url,
+        store_url=record.store_url,
+        source=spec,
+        payload=PayloadSpec(campaign.payload.callable, campaign.payload.parameters, record.payload),
+        merge_events=record.rules.merge_events,
+        columns=campaign.output.columns,
+        format=campaign.output.spec,
+        credentials=campaign.credentials,
+        event_seconds=campaign.limits.event_seconds,
+        memory_bytes=campaign.limits.memory,
+        input_seconds=campaign.limits.input_patience.total_seconds(),
+        setup_seconds=campaign.limits.setup_patience.total_seconds(),
+    )
+
+
+def store_of(record: CampaignRecord) -> Store:
+    """Where a campaign's outputs are."""
+    return open_store(record.store_url, credentials=record.spec.get("credentials"))

@@ -1,0 +1,69 @@
+"""Which inputs a campaign names, and how they are to be opened. Opens none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from eventmill.config.campaign_spec import (
+    Campaign,
+    Duplicates,
+)
+from eventmill.core.records import CampaignRecord
+from eventmill.core.work_order import SourceSpec
+from eventmill.ledger import Ledger
+from eventmill.sources import (
+    Named,
+    find_inputs,
+    generated_urls,
+    object_of,
+    partition_types,
+    source_format,
+)
+from eventmill.work.block import locate
+
+
+def list_inputs(campaign: Campaign) -> Named:
+    """All inputs in campaign order; `InputError` names a pattern that matches nothing, and what is there twice."""
+    inputs = campaign.inputs
+    if inputs.generated is not None:
+        return Named(generated_urls(inputs.generated.events, inputs.generated.files), None)
+    return find_inputs(
+        inputs.files or (),
+        tree=inputs.tree,
+        credentials=input_credentials(campaign),
+        keep_duplicates=inputs.duplicates is Duplicates.KEEP,
+    )
+
+
+def input_credentials(campaign: Campaign) -> str | None:
+    """The name of the credentials for inputs."""
+    return campaign.inputs.credentials or campaign.credentials
+
+
+def source_spec(campaign: Campaign, named: Named) -> SourceSpec:
+    """How to open the inputs of a campaign."""
+    if campaign.inputs.generated is not None:
+        return SourceSpec("generated")
+    columns = tuple(campaign.inputs.columns) if campaign.inputs.columns else None
+    format = source_format(named.urls, campaign.inputs.format)
+    return SourceSpec(
+        format,
+        named.tree,
+        columns,
+        partitions=partition_types(named.urls, columns) if format == "parquet" else (),
+        credentials=input_credentials(campaign),
+    )
+
+
+def settled(campaign: Campaign, spec: SourceSpec) -> Campaign:
+    """The campaign as the ledger keeps it: the tree that was named with a file stands under `tree`."""
+    inputs = campaign.inputs.model_copy(update={"tree": spec.tree})
+    return campaign.model_copy(update={"inputs": inputs})
+
+
+def as_known(ledger: Ledger, record: CampaignRecord, urls: Sequence[str], *, folder: Path) -> tuple[str, ...]:
+    """The same inputs, each by the address under which the ledger knows it, if it knows it by any."""
+    inputs = [item.url for item in ledger.inputs(record.id)]
+    known = {object_of(locate(url, folder=str(folder))): url for url in inputs} | {url: url for url in inputs}
+    return tuple(known.get(url) or known.get(object_of(locate(url, folder=str(folder))), url) for url in urls)

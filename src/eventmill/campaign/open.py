@@ -1,0 +1,164 @@
+"""Beginning a campaign, or going on with it: what is new, what differs, and what the user chose to do about it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+import pyarrow as pa
+
+from eventmill.campaign.changes import (
+    Changed,
+    accept_changes,
+    compare,
+)
+from eventmill.campaign.handle import Opened, find_record, recall, store_of, work_order
+from eventmill.campaign.inputs import as_known, list_inputs, settled, source_spec
+from eventmill.campaign.leadership import leading
+from eventmill.config.campaign_spec import (
+    Campaign,
+    merged_suffix,
+)
+from eventmill.core.records import CampaignRecord, Wanted
+from eventmill.core.work_order import PayloadCode
+from eventmill.errors import (
+    CampaignError,
+    CampaignRests,
+    NameTaken,
+    StoreTaken,
+)
+from eventmill.formats.schemas import schema_from_columns, schema_to_bytes
+from eventmill.ledger import Ledger, create_ledger
+from eventmill.payloads.bundles import in_utf8
+from eventmill.payloads.locate import find_payload
+from eventmill.store import Store, open_store
+from eventmill.work.store_mark import check_store_is_free, check_store_is_ours, clear_store, hold_store, is_marked
+
+
+def open_campaign(
+    campaign: Campaign, *, folder: Path, changed: Changed = Changed.STOP, asked_at: datetime | None = None
+) -> Opened:
+    """Write a new campaign into the ledger, or find the one that was begun under this name.
+
+    `asked_at` is when the user asked for it, now if it is left out: what he has said of it since is his last word.
+
+    Raises `CampaignChanged`, naming every difference, unless `changed` says what to do about it; `StoreTaken` if
+    the store is another campaign's of this name, or shows more than the ledger knows; `CampaignLed` if that, or
+    that it is to run at all, would change what another coordinator drives; `CampaignRests` for a rescue that came
+    too late, or if it was paused or cancelled since it was asked for; and `PayloadError` or `InputError` before
+    anything is written.
+    """
+    if not in_utf8(str(folder.absolute())):
+        raise CampaignError(
+            f"the working folder {folder.absolute()} has a name that is not UTF-8; run in another."
+        )
+    if changed in (Changed.KEEP, Changed.RESCUE):
+        return _as_begun(campaign, folder=folder, changed=changed, asked_at=asked_at)
+    code = find_payload(campaign.payload.callable, folder=folder)
+    named = list_inputs(campaign)
+    spec = source_spec(campaign, named)
+    campaign = settled(campaign, spec)
+    declared = schema_from_columns(campaign.output.columns) if campaign.output.columns else None
+    ledger = create_ledger(campaign.ledger_url)
+    store = open_store(campaign.store_url, credentials=campaign.credentials)
+    record = find_record(ledger, campaign.name)
+    urls = named.urls if record is None else as_known(ledger, record, named.urls, folder=folder)
+    # Folders of another spelling may hold other partition columns than those with which it was begun.
+    spec = source_spec(campaign, replace(named, urls=urls))
+    if record is None:
+        try:
+            _take_place(store, campaign, changed=changed)
+        except StoreTaken:
+            if find_record(ledger, campaign.name) is None:
+                raise
+            # Somebody else began it just now, with this ledger: it is there, as if it had been before.
+            return open_campaign(campaign, folder=folder, changed=changed, asked_at=asked_at)
+    else:
+        taken = why_taken(ledger, record)
+        if taken is not None and changed is not Changed.RESTART:
+            raise taken
+        differences = compare(ledger, record, campaign, code, urls=urls, spec=spec, folder=folder)
+        if (differences or taken) and changed is Changed.RESTART:
+            if record.store_url != campaign.store_url and not is_marked(store, record):
+                _take_place(store, campaign, changed=Changed.STOP)  # nobody was told what is there
+            with leading(ledger, record.id):
+                forget(ledger, record)
+            record = None
+        elif differences:
+            accept_changes(ledger, record, campaign, code, differences=differences, changed=changed, store=store)
+    if record is None:
+        try:
+            record = _begin(ledger, campaign, code, declared=declared)
+        except NameTaken:  # somebody else began it just now: it is there, as if it had been before
+            return open_campaign(campaign, folder=folder, changed=changed, asked_at=asked_at)
+    hold_store(ledger, store, record)
+    _want_to_run(ledger, record, asked_at=asked_at)
+    record = ledger.campaign(campaign.name)
+    return Opened(ledger, record, work_order(campaign, record, spec=spec, folder=folder), urls)
+
+
+def _take_place(store: Store, campaign: Campaign, *, changed: Changed) -> None:
+    """See that the store has room for a campaign that the ledger does not know, or make it."""
+    suffix = merged_suffix(campaign.model_dump(mode="json"))
+    if changed is Changed.RESTART:
+        clear_store(store, campaign.name, suffix=suffix)
+    else:
+        check_store_is_free(store, campaign.name, suffix=suffix)
+
+
+def _begin(ledger: Ledger, campaign: Campaign, code: PayloadCode, *, declared: pa.Schema | None) -> CampaignRecord:
+    record = ledger.open_campaign(
+        campaign.name,
+        spec=campaign.model_dump(mode="json"),
+        rules=campaign.rules,
+        code=code,
+        store_url=campaign.store_url,
+    )
+    if declared is not None:
+        ledger.fix_schema(record.id, schema_to_bytes(declared))
+    return record
+
+
+def _as_begun(campaign: Campaign, *, folder: Path, changed: Changed, asked_at: datetime | None) -> Opened:
+    opened = recall(campaign.ledger, campaign.name, folder=folder)
+    if (taken := why_taken(opened.ledger, opened.record)) is not None:
+        raise taken
+    hold_store(opened.ledger, store_of(opened.record), opened.record)
+    wanted = opened.record.wanted
+    if changed is Changed.RESCUE and wanted is not Wanted.RUN:
+        raise CampaignRests(
+            f"campaign '{campaign.name}' is {wanted} by now, so it is left alone. 'eventmill run' goes on with it."
+        )
+    _want_to_run(opened.ledger, opened.record, asked_at=asked_at)
+    return replace(opened, record=opened.ledger.campaign(campaign.name))
+
+
+def _want_to_run(ledger: Ledger, record: CampaignRecord, *, asked_at: datetime | None) -> None:
+    """To run it is what the user wants now; unless it runs, and was just told to rest."""
+    if record.wanted is not Wanted.RUN:
+        said_at = ledger.wanted_at(record.id)
+        if asked_at is not None and said_at is not None and said_at > asked_at:
+            raise CampaignRests(
+                f"campaign '{record.name}' was {record.wanted} while it was being started, so it is left alone. "
+                "'eventmill run' goes on with it."
+            )
+        with leading(ledger, record.id):
+            ledger.want(record.id, Wanted.RUN)
+
+
+def why_taken(ledger: Ledger, record: CampaignRecord) -> StoreTaken | None:
+    """What `check_store_is_ours` finds of the campaign's store, None if it is this campaign's."""
+    try:
+        check_store_is_ours(ledger, store_of(record), record, suffix=merged_suffix(record.spec))
+    except StoreTaken as error:
+        return error
+    return None
+
+
+def forget(ledger: Ledger, record: CampaignRecord) -> None:
+    """Throw a campaign away: all that the store holds under its name, and all that the ledger knows of it."""
+    store = store_of(record)
+    store.delete(merged.key for merged in ledger.merged_outputs(record.id))
+    clear_store(store, record.name, suffix=merged_suffix(record.spec))
+    ledger.forget_campaign(record.id)

@@ -1,0 +1,138 @@
+"""Splitting inputs: what is in each, and whether they may be worked on together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from eventmill.access import how_to_look_up, look_up_with
+from eventmill.campaign.crashing_inputs import DEATHS, is_suspect, looking
+from eventmill.campaign.crashing_inputs import forget as forget_suspect
+from eventmill.campaign.handle import Opened
+from eventmill.config.campaign_spec import (
+    Campaign,
+    Duplicates,
+    Unreadable,
+)
+from eventmill.core.ranges import Input, NewInput, SeenLayout
+from eventmill.core.work_order import SourceSpec
+from eventmill.errors import (
+    InputError,
+)
+from eventmill.runtime.isolated_call import Ended, run_apart
+from eventmill.sources import (
+    look,
+)
+from eventmill.sources.layouts import disagreement, layouts_of, unreadable_columns
+from eventmill.work.block import locate
+
+LOOKS_AT_ONCE = 8
+
+
+WARNING = "warning"
+"""Kind of journal lines that people should see at the end of a run: nothing is wrong, so far as anybody knows."""
+
+
+Result = TypeVar("Result")
+
+
+def split(urls: Iterable[str], spec: SourceSpec, *, folder: str) -> tuple[tuple[NewInput, ...], tuple[str, ...]]:
+    """Look into these inputs: what was learned, and one line for each that cannot be read.
+
+    One that somebody was at who was ended is looked into in a process apart: only what ends that one, time after
+    time, cannot be read.
+    """
+
+    def learn(url: str) -> NewInput | str:
+        address = locate(url, folder=folder)
+        try:
+            suspect = is_suspect(address)
+            with looking(address):
+                learned = _look_apart(address, spec) if suspect else look(address, spec)
+            return replace(learned, url=url)
+        except InputError as error:
+            return f"{url}: {error}"
+
+    urls = list(urls)
+    suspects = [address for url in urls if is_suspect(address := locate(url, folder=folder))]
+    learned = side_by_side(learn, urls)
+    for address in suspects:  # not before all are through, or two such would end processes in turn for ever
+        forget_suspect(address)
+    found = tuple(item for item in learned if isinstance(item, NewInput))
+    return found, tuple(line for line in learned if isinstance(line, str))
+
+
+def _look_with(
+    look_up: Any, look: Callable[[str, SourceSpec], NewInput], address: str, spec: SourceSpec
+) -> NewInput:
+    """What the process apart does: it asks for credentials as this one does."""
+    if look_up is not None:
+        look_up_with(look_up)
+    return look(address, spec)
+
+
+def _look_apart(address: str, spec: SourceSpec) -> NewInput:
+    endings = []
+    for _ in range(DEATHS):
+        outcome = run_apart(_look_with, how_to_look_up(), look, address, spec)
+        if not isinstance(outcome, Ended):
+            return outcome
+        endings.append(str(outcome))
+    raise InputError(f"{DEATHS} processes ended while they looked into it ({', '.join(dict.fromkeys(endings))}).")
+
+
+def side_by_side(work: Callable[[str], Result], urls: Sequence[str]) -> list[Result]:
+    """`work` for each url, for several remote ones at once: they wait for answers, local ones for the CPU."""
+    remote = any("://" in url for url in urls)
+    with ThreadPoolExecutor(LOOKS_AT_ONCE if remote else 1) as pool:
+        tasks = [pool.submit(copy_context().run, work, url) for url in urls]
+        return [task.result() for task in tasks]
+
+
+def register(
+    opened: Opened, campaign: Campaign, found: Iterable[NewInput], unreadable: Sequence[str]
+) -> tuple[Input, ...]:
+    """Put split inputs into the ledger, in campaign order; by policy refuse or leave out what is unreadable."""
+    if unreadable:
+        listed = "; ".join(unreadable[:5]) + ("; …" if len(unreadable) > 5 else "")
+        if campaign.inputs.unreadable is Unreadable.STOP:
+            raise InputError(
+                f"{len(unreadable)} of {len(opened.urls)} inputs cannot be read: {listed} "
+                "Mend them, or set 'inputs.unreadable: leave_out'."
+            )
+        opened.ledger.leave_out(opened.record.id, unreadable)
+    found = list(found)
+    check_alike(campaign, [*opened.ledger.layouts(opened.record.id), *layouts_of(found)])
+    opened.ledger.leave_out(opened.record.id, unreadable_columns(found))
+    place = {url: number for number, url in enumerate(opened.urls)}
+    if campaign.inputs.duplicates is Duplicates.REFUSE:
+        known = {incident.reason for incident in opened.ledger.journal(opened.record.id, WARNING)}
+        seen = [(item.url, item.identity) for item in opened.ledger.inputs(opened.record.id)]
+        for line in same_content([*seen, *((item.url, item.identity) for item in found)]):
+            if line not in known:
+                opened.ledger.note(opened.record.id, kind=WARNING, reason=line)
+    return opened.ledger.add_inputs(opened.record.id, sorted(found, key=lambda item: place[item.url]))
+
+
+def check_alike(campaign: Campaign, layouts: Sequence[SeenLayout]) -> None:
+    """Raise `InputError` unless inputs with these layouts may be worked on together."""
+    output = campaign.output
+    has_types = output.columns is not None or output.format in ("hist", "bytes")
+    if told := disagreement(layouts, results_have_types=has_types):
+        raise InputError(told)
+
+
+def same_content(inputs: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    """One line for each two `(url, identity)` whose servers say that they hold the same, by size and ETag."""
+    first: dict[str, str] = {}
+    lines = []
+    for url, identity in inputs:
+        if "etag=" in identity and (other := first.setdefault(identity, url)) != url:
+            lines.append(
+                f"{other} and {url} seem to be the same file twice ({identity}), and both are processed. If they "
+                "are, name one of them; if both are meant, set 'inputs.duplicates: keep'."
+            )
+    return tuple(lines)

@@ -1,0 +1,117 @@
+"""Which events: ranges, spans in a state, inputs and their layouts. Frozen, comparable, picklable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from eventmill.core.states import State
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class EventRange:
+    """Half-open, zero-based `[start, stop)` of one input: the unit of processing, commit and loss."""
+
+    start: int
+    stop: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start < self.stop:
+            raise ValueError(f"[{self.start}, {self.stop}) is no event range")
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def __iter__(self) -> Iterator[int]:
+        return iter((self.start, self.stop))
+
+    def __str__(self) -> str:
+        return f"[{self.start}, {self.stop})"
+
+    def covers(self, other: EventRange) -> bool:
+        """Whether every event of `other` is in this range."""
+        return self.start <= other.start and other.stop <= self.stop
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A piece `[start, stop)` of one input in one ledger state.
+
+    `failures` and `losses` count what befell exactly this span since it was last whole. `failed_on` names the
+    holder it is to be kept from, which `refusals` times was tried in vain; READY, it is not handed out before
+    `rests_until`.
+    """
+
+    input_id: int
+    start: int
+    stop: int
+    state: State
+    failures: int = 0
+    losses: int = 0
+    block_id: int | None = None
+    output_id: int | None = None
+    merge_id: int | None = None
+    payload: str | None = None
+    reason: str | None = None
+    failed_on: str | None = None
+    rests_until: datetime | None = None
+    refusals: int = 0
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    @property
+    def range(self) -> EventRange:
+        """The events of this span."""
+        return EventRange(self.start, self.stop)
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether something befell just these events, so that they are to be worked on alone."""
+        return bool(self.failures or self.losses or self.failed_on)
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One input file (or one virtual file of generated events) as the ledger knows it.
+
+    `first` is the campaign-wide position of its event 0; `boundaries` are the natural cluster
+    boundaries inside `(0, events)`, sorted; `identity` changes when the content does.
+    """
+
+    id: int
+    ordinal: int
+    url: str
+    events: int
+    first: int
+    identity: str
+    boundaries: tuple[int, ...] = ()
+
+
+Layout = tuple[tuple[str, str], ...]
+"""The columns of an input that a campaign reads: name and type of each, in the order of the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewInput:
+    """What a split learned of one input, before the ledger gives it an id and a place.
+
+    `layout` is empty where a format does not say it, `left_out` names columns that are there and cannot be read.
+    """
+
+    url: str
+    events: int
+    identity: str
+    boundaries: tuple[int, ...] = ()
+    layout: Layout = ()
+    left_out: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SeenLayout:
+    """A layout, the first input that has it, and how many have."""
+
+    url: str
+    inputs: int
+    layout: Layout
