@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from eventmill import access
-from eventmill.campaign.opening import locate
+from eventmill.work.block import locate
 from eventmill.core.work_order import SourceSpec
 from eventmill.errors import InputError
 from eventmill.sources import find_inputs, object_of, open_source, partition_types

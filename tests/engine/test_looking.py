@@ -17,7 +17,7 @@ from eventmill.campaign.crashing_inputs import forget, is_suspect, looking
 LOOK = """
     import ctypes
     from eventmill.errors import InputError
-    from eventmill.model import NewInput
+    from eventmill.core.ranges import NewInput
 
     def look(address, spec):
         name = address.rsplit("/")[-1]
@@ -31,10 +31,10 @@ LOOK = """
 SPLIT = """
     import sys
     import lookers
-    from eventmill import opening
+    from eventmill.campaign import splitting
 
-    opening.look = lookers.look
-    found, unreadable = opening.split(sys.argv[1:], None, folder=".")
+    splitting.look = lookers.look
+    found, unreadable = splitting.split(sys.argv[1:], None, folder=".")
     print(*(item.url.rsplit("/")[-1] for item in found))
     print(*unreadable, sep=chr(10))
 """

@@ -67,7 +67,7 @@ def test_the_scratch_of_a_killed_worker_is_removed_by_the_next(tmp_path: Path) -
 import sys
 from pathlib import Path
 from typing import Any
-from eventmill.payloads.scratch import open_scratch
+from eventmill.runtime.scratch import open_scratch
 with open_scratch(Path(sys.argv[1])) as scratch:
     print(scratch.name, flush=True)
     sys.stdin.read()

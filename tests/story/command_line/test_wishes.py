@@ -155,7 +155,7 @@ def test_of_two_that_begin_a_campaign_at_once_the_mark_of_one_is_no_strangers_to
         check_store_is_free(*arguments, **more)
 
     with pytest.MonkeyPatch.context() as between:
-        between.setattr("eventmill.campaign.opening.check_store_is_free", after_another_one)
+        between.setattr("eventmill.campaign.open.check_store_is_free", after_another_one)
         opened = open_campaign(campaign, folder=folder)
     assert [other.record.uid for other in others] == [opened.record.uid]
 
