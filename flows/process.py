@@ -19,9 +19,8 @@ from eventmill.campaign.splitting import register
 from eventmill.cluster.background_merges import MergeBeside
 from eventmill.cluster.dask_cluster import cluster_runner, let_workers_leave, scheduler_answers, start_cluster
 from eventmill.cluster.dispatcher import InFlight, NotFetched, fetch
-from eventmill.cluster.slots import Slots
 from eventmill.cluster.warm_up import warm_workers
-from eventmill.cluster.workers import Members
+from eventmill.cluster.workers import Members, Slots
 from eventmill.config.campaign_spec import Campaign, take_campaign
 from eventmill.core.ranges import NewInput
 from eventmill.errors import CampaignRests, EventmillError

@@ -14,12 +14,12 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from eventmill import access
-from eventmill.work.block import locate
 from eventmill.core.work_order import SourceSpec
 from eventmill.errors import InputError
 from eventmill.sources import find_inputs, object_of, open_source, partition_types
 from eventmill.sources.addresses import canonical, path_of
 from eventmill.sources.patterns import told_format
+from eventmill.work.block import locate
 from tests.servers import S3Server, environment
 
 ODD = "ab.?#%[]*!~@ =é+&:;,'\\"

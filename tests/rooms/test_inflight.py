@@ -26,8 +26,7 @@ from eventmill.campaign.open import open_campaign
 from eventmill.campaign.splitting import register, split
 from eventmill.cluster import dispatcher
 from eventmill.cluster.dispatcher import InFlight
-from eventmill.cluster.slots import Slots
-from eventmill.cluster.workers import Members
+from eventmill.cluster.workers import Members, Slots
 from eventmill.config.campaign_spec import Campaign
 from eventmill.errors import ClusterError, EventmillError, LedgerError, PrefectAway
 from eventmill.flows.process import look_around

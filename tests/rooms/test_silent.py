@@ -16,8 +16,7 @@ from prefect_dask.task_runners import DaskTaskRunner
 from eventmill.campaign.handle import Opened
 from eventmill.campaign.merge_queue import begin_due
 from eventmill.cluster import silent_merges
-from eventmill.cluster.silent_merges import Silent
-from eventmill.cluster.workers import METRIC, NamesHolder
+from eventmill.cluster.workers import METRIC, NamesHolder, Silent
 from eventmill.runtime.process_id import parse_holder
 
 DEADLINE_SECONDS = 60.0

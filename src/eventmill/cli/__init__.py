@@ -12,17 +12,13 @@ import typer
 
 from eventmill import __version__
 from eventmill.access import look_up_with
-from eventmill.cli.abandoned import abandoned
 from eventmill.cli.command_time import note_asked
 from eventmill.cli.drill import drill
-from eventmill.cli.report import report
-from eventmill.cli.rescue import rescue
-from eventmill.cli.rubbish import gc
+from eventmill.cli.manage import cancel, gc, pause, rescue
 from eventmill.cli.run import run as run_campaign
+from eventmill.cli.show import abandoned, audit, outputs, report, status
 from eventmill.cli.try_payload import try_payload
 from eventmill.cli.validate import validate
-from eventmill.cli.views import audit, outputs, status
-from eventmill.cli.wanting import cancel, pause
 from eventmill.errors import EventmillError, Interrupted
 from eventmill.prefect_api import load_block
 from eventmill.runtime.interrupts import END_SECONDS, exit_code, is_interrupted, take_interrupts

@@ -1,11 +1,11 @@
-"""Which Dask worker is which holder of the ledger, and the one place that decides who of them lives.
+"""Who lives: which Dask worker is which holder of the ledger, who is silent, and how many slots there are.
 
-It decides from both: a worker that Dask has not heard of for a lease, and that holds no lease which lasts, is
-silent. From then on it gets no work and counts as no slot, and another takes its place (`cluster/restarts.py`).
+The one place that decides it. What becomes of a silent worker, `cluster/restarts.py` says.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Collection, Iterator
@@ -19,8 +19,12 @@ from dask.base import annotate
 from prefect_dask.task_runners import DaskTaskRunner
 
 from eventmill.campaign.coordinator import Coordinator
+from eventmill.campaign.handle import Opened
+from eventmill.campaign.merge_queue import LOOK_SECONDS
 from eventmill.cluster.frozen import Frozen
-from eventmill.cluster.restarts import replace_silent
+from eventmill.cluster.restarts import replace_silent, restart
+from eventmill.config.campaign_spec import Campaign
+from eventmill.errors import ClusterError
 from eventmill.rules.silence import Hearing
 from eventmill.runtime.process_id import this_process
 
@@ -158,3 +162,72 @@ def _members(dask_scheduler: Any) -> list[tuple[str, str | None, int, float]]:
 async def _leave(dask_worker: distributed.Worker) -> None:
     """Leave the cluster; the nanny, if there is one, starts another worker in this one's place."""
     await dask_worker.close_gracefully(restart=True, reason="quarantined by Eventmill")
+
+
+class Slots:
+    """Counts live slots, and loses patience when there has been none for as long as the campaign allows."""
+
+    def __init__(self, campaign: Campaign, runner: DaskTaskRunner, members: Members) -> None:
+        self._campaign = campaign
+        self._runner = runner
+        self._members = members
+        self._seen_at = time.monotonic()
+
+    def count(self) -> int:
+        """Live slots now. Raises `ClusterError`, with the cluster's own last words, when patience ends."""
+        slots, now = self._members.slots(), time.monotonic()
+        self._members.look()
+        if slots:
+            self._seen_at = now
+            return slots
+        patience = self._campaign.limits.no_worker.total_seconds()
+        if now - self._seen_at > patience:
+            raise ClusterError(
+                f"no worker for {patience:.0f} s on cluster '{self._campaign.cluster.profile}'. Its last words: "
+                f"{self._last_words()}. Nothing is lost: mend the cluster and run again."
+            )
+        return 0
+
+    def _last_words(self) -> str:
+        cluster = self._runner._cluster
+        if cluster is None:
+            return "none, it was started elsewhere"
+        logs = "\n".join(str(log) for log in cluster.get_logs().values())
+        return " | ".join(logs.strip().splitlines()[-5:]) or "none"
+
+
+PATIENCE_SECONDS = 30.0
+"""After the end of a lease: a machine that slept wakes, and its worker renews before anybody gives it up."""
+
+
+class Silent:
+    """Has every worker restarted whose lease on a merge ended while it was at it."""
+
+    def __init__(self, opened: Opened, runner: DaskTaskRunner) -> None:
+        self._opened = opened
+        self._runner = runner
+        self._looked_at = -math.inf
+        self._since: dict[int, float] = {}  # by attempt, which no other claim ever has
+
+    def look(self) -> None:
+        """To be called often, while merges are on the cluster."""
+        now = time.monotonic()
+        if now - self._looked_at < LOOK_SECONDS:
+            return
+        self._looked_at = now
+        mergers = self._opened.ledger.mergers(self._opened.record.id).values()
+        silent = {merger.attempt: merger.holder for merger in mergers if not merger.lasts}
+        self._since = {attempt: self._since.get(attempt, now) for attempt in silent}
+        holders = [silent[attempt] for attempt, since in self._since.items() if now - since > PATIENCE_SECONDS]
+        self._since |= {
+            attempt: math.inf for attempt in self._since if silent[attempt] in holders
+        }  # once is enough
+        if holders:
+            self._runner.client.run_on_scheduler(_restart, holders=holders)
+
+
+def _restart(dask_scheduler: Any, holders: list[str]) -> None:
+    workers = dask_scheduler.workers.values()
+    found = [worker.address for worker in workers if worker.metrics.get(METRIC) in holders]
+    if found:
+        restart(dask_scheduler, found)

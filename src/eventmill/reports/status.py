@@ -1,10 +1,14 @@
-"""How a campaign stands, told from what its ledger says. Pure."""
+"""How a campaign stands: its state, its events by state, who works on it. Plain data for people and programs."""
 
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
 
-from eventmill.core.records import Counts, Wanted
+from eventmill.core.records import CampaignRecord, Counts, Wanted
+from eventmill.core.states import State
+from eventmill.ledger import Ledger
+from eventmill.runtime.process_id import is_gone, parse_holder
 
 
 class Standing(StrEnum):
@@ -49,3 +53,54 @@ def standing(
     if wanted is Wanted.CANCELLED:
         return Standing.CANCELLED
     return Standing.INTERRUPTED
+
+
+STATES = (State.MERGED, State.COMMITTED, State.LEASED, State.READY, State.ABANDONED)
+"""As people ask for them: what is done first."""
+
+
+def campaign_status(ledger: Ledger, record: CampaignRecord) -> dict[str, Any]:
+    """A campaign's status as plain data; what `state` means is in `Standing`, and events are counted by state.
+
+    `workers` hold live leases, without those whose process is known to be gone. `failures` counts runs that
+    the payload failed, `losses` those that ended with their worker; `cpu_seconds` is by what became of it.
+    """
+    counts, leader = ledger.counts(record.id), ledger.leader(record.id)
+    incidents, inputs = ledger.count_incidents(record.id), len(ledger.inputs(record.id))
+    alive = [holder for holder in ledger.holders(record.id) if not is_gone(holder.holder)]
+    processes = {holder.holder: parse_holder(holder.holder) for holder in alive}
+    state = standing(
+        counts,
+        target=record.rules.target,
+        wanted=record.wanted,
+        inputs=inputs,
+        open_merges=len(ledger.open_merges(record.id)),
+        leader=None if leader is None or is_gone(leader) else leader,
+    )
+    return {
+        "campaign": record.name,
+        "state": state,
+        "target": record.rules.target,
+        "events": events_by_state(counts),
+        "inputs": inputs,
+        "merged_files": len(ledger.merged_outputs(record.id)),
+        "workers": [
+            {
+                "holder": holder.holder,
+                "host": process.host if process else None,
+                "pid": process.pid if process else None,
+                "blocks": holder.blocks,
+                "events": holder.events,
+            }
+            for holder in alive
+            for process in [processes[holder.holder]]
+        ],
+        "losses": incidents.get("loss", 0),
+        "failures": incidents.get("failure", 0) + incidents.get("abandoned", 0),
+        "cpu_seconds": {cause: round(cpu, 6) for cause, (_, _, cpu) in ledger.usage(record.id).items()},
+    }
+
+
+def events_by_state(counts: Counts) -> dict[str, int]:
+    """`counts` as plain data, with their total."""
+    return {"total": counts.total, **{state: getattr(counts, state) for state in STATES}}

@@ -15,10 +15,9 @@ from eventmill.errors import InputError
 from eventmill.formats.arrow_ranges import plain_type
 from eventmill.formats.schemas import type_name
 from eventmill.sources.file_source import Content, FileSource, InputFile, no_column, open_input, some
-from eventmill.sources.folders import check_folders
 from eventmill.sources.int96 import exact, int96_units
 from eventmill.sources.layouts import alike
-from eventmill.sources.partitions import partition_values, with_partitions
+from eventmill.sources.partitions import check_folders, partition_values, with_partitions
 from eventmill.sources.remote_file import RemoteFile
 
 BATCH_ROWS = 65_536

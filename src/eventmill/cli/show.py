@@ -1,7 +1,9 @@
-"""`status`, `outputs` and `audit`: what the ledger and the store say of a campaign. They change nothing."""
+"""Commands that only show: `status`, `outputs`, `audit`, `report` and `abandoned`. They change nothing."""
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -12,15 +14,17 @@ from eventmill.campaign.handle import store_of
 from eventmill.cli.arguments import AsJson, InLedger, Named, find_campaign
 from eventmill.cli.output import facts, print_json, screen, table
 from eventmill.core.records import CampaignRecord, Counts
-from eventmill.core.states import State
 from eventmill.core.units import counted
 from eventmill.errors import AuditFailed
 from eventmill.ledger import Ledger
-from eventmill.reports.status import WHAT_NEXT, Standing, standing
-from eventmill.runtime.process_id import is_gone, parse_holder
-
-STATES = (State.MERGED, State.COMMITTED, State.LEASED, State.READY, State.ABANDONED)
-"""As people ask for them: what is done first."""
+from eventmill.reports.abandoned import AbandonedSpan, abandoned_spans
+from eventmill.reports.abandoned import as_data as as_abandoned_data
+from eventmill.reports.render import account_rows, facts_of
+from eventmill.reports.report import as_data
+from eventmill.reports.report import report as make_report
+from eventmill.reports.status import STATES, WHAT_NEXT, Standing, campaign_status, events_by_state
+from eventmill.runtime.process_id import is_gone
+from eventmill.text import told
 
 EXACT = "every event is in exactly one merged file, or abandoned with its reason, or still to do"
 
@@ -28,58 +32,11 @@ EXACT = "every event is in exactly one merged file, or abandoned with its reason
 def status(campaign: Named, ledger: InLedger = None, json: AsJson = False) -> None:
     """Show how far a campaign is, who works on it, and what it has cost."""
     found, record = find_campaign(campaign, ledger=ledger)
-    answer = look_at(found, record)
+    answer = campaign_status(found, record)
     if json:
         print_json(answer)
     else:
         _show_status(record, answer)
-
-
-def look_at(ledger: Ledger, record: CampaignRecord) -> dict[str, Any]:
-    """A campaign's status as plain data; what `state` means is in `Standing`, and events are counted by state.
-
-    `workers` hold live leases, without those whose process is known to be gone. `failures` counts runs that
-    the payload failed, `losses` those that ended with their worker; `cpu_seconds` is by what became of it.
-    """
-    counts, leader = ledger.counts(record.id), ledger.leader(record.id)
-    incidents, inputs = ledger.count_incidents(record.id), len(ledger.inputs(record.id))
-    alive = [holder for holder in ledger.holders(record.id) if not is_gone(holder.holder)]
-    processes = {holder.holder: parse_holder(holder.holder) for holder in alive}
-    state = standing(
-        counts,
-        target=record.rules.target,
-        wanted=record.wanted,
-        inputs=inputs,
-        open_merges=len(ledger.open_merges(record.id)),
-        leader=None if leader is None or is_gone(leader) else leader,
-    )
-    return {
-        "campaign": record.name,
-        "state": state,
-        "target": record.rules.target,
-        "events": events_by_state(counts),
-        "inputs": inputs,
-        "merged_files": len(ledger.merged_outputs(record.id)),
-        "workers": [
-            {
-                "holder": holder.holder,
-                "host": process.host if process else None,
-                "pid": process.pid if process else None,
-                "blocks": holder.blocks,
-                "events": holder.events,
-            }
-            for holder in alive
-            for process in [processes[holder.holder]]
-        ],
-        "losses": incidents.get("loss", 0),
-        "failures": incidents.get("failure", 0) + incidents.get("abandoned", 0),
-        "cpu_seconds": {cause: round(cpu, 6) for cause, (_, _, cpu) in ledger.usage(record.id).items()},
-    }
-
-
-def events_by_state(counts: Counts) -> dict[str, int]:
-    """`counts` as plain data, with their total."""
-    return {"total": counts.total, **{state: getattr(counts, state) for state in STATES}}
 
 
 def _show_status(record: CampaignRecord, answer: dict[str, Any]) -> None:
@@ -180,3 +137,46 @@ def _failed(ledger: Ledger, record: CampaignRecord, problems: int) -> str:
     if leader is not None and not is_gone(leader):
         text += f" It is being driven by {leader}, so things moved meanwhile; audit it again when that has ended."
     return text
+
+
+def report(campaign: Named, ledger: InLedger = None, json: AsJson = False) -> None:
+    """Show what a campaign cost: CPU by what became of it, goodput, losses, idle time, range lengths."""
+    made = make_report(*find_campaign(campaign, ledger=ledger))
+    if json:
+        print_json(as_data(made))
+        return
+    out = screen()
+    out.print(facts(facts_of(made)))
+    out.print()
+    out.print(table(["CPU", "seconds", "events", "times", "how it is known"], account_rows(made)))
+
+
+def abandoned(campaign: Named, ledger: InLedger = None, json: AsJson = False) -> None:
+    """List the abandoned events of a campaign with their reasons and tracebacks."""
+    found, record = find_campaign(campaign, ledger=ledger)
+    spans = abandoned_spans(found, record)
+    if json:
+        print_json([as_abandoned_data(span) for span in spans])
+    else:
+        _show(record, spans, total=found.counts(record.id).total)
+
+
+def _show(record: CampaignRecord, spans: Sequence[AbandonedSpan], *, total: int) -> None:
+    out = screen()
+    if not spans:
+        out.print(f"No event of {record.name} is abandoned.")
+        return
+    reasons: dict[str, list[AbandonedSpan]] = defaultdict(list)
+    for span in spans:
+        reasons[span.reason].append(span)
+    out.print(f"{sum(map(len, spans)):,} of {counted(total, 'event')} of {record.name} are abandoned.")
+    for reason, alike in sorted(reasons.items(), key=lambda item: -sum(map(len, item[1]))):
+        out.print()
+        out.print(Text.assemble((counted(sum(map(len, alike)), "event"), "bold"), f": {told(reason)}"))
+        rows = [(f"  {span.input}", f"[{span.start}, {span.stop})") for span in alike]
+        out.print(table(["  input", "events"], rows))
+        newest = max((span.last for span in alike if span.last), key=lambda line: line.at, default=None)
+        if newest and newest.detail:
+            out.print(f"  the newest, at {newest.at:%Y-%m-%d %H:%M:%S} UTC on {newest.holder}:")
+            out.print(Text("\n".join(f"    {line}" for line in told(newest.detail).split("\n"))))
+    out.print("\nMend the cause and try them again with 'eventmill run --reopen'.")

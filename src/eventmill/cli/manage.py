@@ -1,0 +1,58 @@
+"""Commands that change a campaign from outside: `pause`, `cancel`, `gc`, `rescue`. Whoever works on it obeys."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from eventmill.campaign.garbage import collect
+from eventmill.campaign.handle import store_of
+from eventmill.cli.arguments import DEFAULT_LEDGER, InLedger, Named, find_campaign
+from eventmill.cli.output import screen
+from eventmill.core.records import Wanted
+from eventmill.core.units import counted
+from eventmill.ledger import open_ledger
+
+
+def pause(campaign: Named, ledger: InLedger = None) -> None:
+    """Let workers hand in the ranges they are at, and end the run; 'eventmill run' goes on."""
+    _want(campaign, ledger, Wanted.PAUSED, "ranges that are being computed are finished and kept")
+
+
+def cancel(campaign: Named, ledger: InLedger = None) -> None:
+    """Stop at once; what is committed stays, and 'eventmill run' goes on with it all the same."""
+    _want(campaign, ledger, Wanted.CANCELLED, "ranges that are being computed are dropped")
+
+
+def _want(campaign: str, path: str | None, wanted: Wanted, consequence: str) -> None:
+    ledger, record = find_campaign(campaign, ledger=path)
+    ledger.want(record.id, wanted)
+    done = ledger.counts(record.id).done
+    screen().print(
+        f"{record.name} is {wanted}; {consequence}. {done:,} events are safe; 'eventmill run' goes on with it.",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def gc(campaign: Named, ledger: InLedger = None) -> None:
+    """Delete what dead attempts left in the store: first an attempt is dead in the ledger, then its objects go."""
+    found, record = find_campaign(campaign, ledger=ledger)
+    objects = collect(found, store_of(record), record)
+    told = f"{record.name}: {counted(objects, 'object')} removed from {record.store_url}."
+    screen().print(told, highlight=False, soft_wrap=True)
+
+
+def rescue(ledger: InLedger = None) -> None:
+    """End what is dead, and start again what is wanted and nobody drives; paused or cancelled rests."""
+    path = ledger or DEFAULT_LEDGER
+    open_ledger(path)  # a ledger that is not there is told before a server is started for it
+    from eventmill.prefect_api.server import api_server, new_password
+
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+    beside_ledger = Path(path).parent if "://" not in path else Path(".eventmill")
+    with api_server(beside_ledger / "prefect", password=new_password()):
+        from eventmill.flows.rescue import rescue as rescue_flow
+
+        for line in rescue_flow(ledger=path):
+            screen().print(line, highlight=False, soft_wrap=True)
