@@ -21,7 +21,7 @@ from eventmill.cluster.dask_cluster import cluster_runner, let_workers_leave, sc
 from eventmill.cluster.dispatcher import InFlight, NotFetched, fetch
 from eventmill.cluster.warm_up import warm_workers
 from eventmill.cluster.workers import Members, Slots
-from eventmill.config.campaign_spec import Campaign, take_campaign
+from eventmill.config.campaign_spec import CampaignSpec, take_campaign
 from eventmill.core.ranges import NewInput
 from eventmill.errors import CampaignRests, EventmillError
 from eventmill.flows.merge import merge
@@ -61,7 +61,7 @@ class Merging(StrEnum):
 @flow(name="process", flow_run_name=name_run, validate_parameters=False)
 @fails_in_one_line
 def process(
-    campaign: Path | Campaign,
+    campaign: Path | CampaignSpec,
     changed: Changed = Changed.STOP,
     workers: int | None = None,
     merging: Merging = Merging.BESIDE,

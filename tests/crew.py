@@ -17,7 +17,7 @@ from eventmill.campaign.coordinator import Coordinator
 from eventmill.campaign.merge_queue import begin_due
 from eventmill.campaign.open import open_campaign
 from eventmill.campaign.splitting import register, split
-from eventmill.config.campaign_spec import Campaign
+from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.core.records import Counts, Incident
 from eventmill.errors import EventmillError
 from eventmill.runtime.process_id import parse_holder
@@ -31,7 +31,7 @@ class Crew:
     """A campaign, its coordinator, and the workers that carry it out; use it in a `with` block."""
 
     def __init__(
-        self, campaign: Campaign, folder: Path, workers: int = 2, *, changed: Changed = Changed.STOP
+        self, campaign: CampaignSpec, folder: Path, workers: int = 2, *, changed: Changed = Changed.STOP
     ) -> None:
         self.opened = open_campaign(campaign, folder=folder, changed=changed)
         self.coordinator = Coordinator(self.opened, campaign)

@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventmill.config.campaign_spec import Campaign, InputFormat, Unreadable, parse_campaign, read_campaign
+from eventmill.config.campaign_spec import CampaignSpec, InputFormat, Unreadable, parse_campaign, read_campaign
 from eventmill.core.records import Rules
 from eventmill.core.units import parse_bytes, parse_duration, parse_fraction, write_duration
 from eventmill.errors import CampaignError
@@ -71,7 +71,7 @@ def test_a_campaign_survives_the_way_through_json(text: str) -> None:
     """What the ledger keeps and the Prefect form sends is the same campaign again."""
     campaign = parse_campaign(yaml.safe_load(text), source="c.yaml")
     assert parse_campaign(campaign.model_dump(mode="json"), source="ledger") == campaign
-    assert Campaign.model_validate_json(campaign.model_dump_json()) == campaign
+    assert CampaignSpec.model_validate_json(campaign.model_dump_json()) == campaign
 
 
 def test_addresses_are_absolute_unless_they_are_urls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventmill.config.campaign_spec import Campaign
+from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.core.records import CampaignRecord, Counts, Incident, Sample, Used
 from eventmill.ledger import Ledger
 from eventmill.ledger.commands.samples import MOST
@@ -149,7 +149,7 @@ def test_a_sample_says_how_the_campaign_stands(
 
 def test_a_finished_campaign_has_its_report_in_the_store(tmp_path: Path) -> None:
     """Numbers and picture beside the merged files; what they say is what befell it."""
-    campaign: Campaign = new_campaign(tmp_path, "number", events=400, ranges={"events": 20})
+    campaign: CampaignSpec = new_campaign(tmp_path, "number", events=400, ranges={"events": 20})
     with Crew(campaign, tmp_path) as crew:
         crew.run(kills=2)
         made = report(crew.ledger, crew.record)

@@ -27,7 +27,7 @@ from eventmill.campaign.coordinator import Coordinator
 from eventmill.campaign.handle import Opened
 from eventmill.campaign.open import open_campaign
 from eventmill.campaign.splitting import register, split
-from eventmill.config.campaign_spec import Campaign
+from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.payloads.pool import stop_all
 from eventmill.prefect_api.server import api_server
 from eventmill.runtime.process_id import this_process
@@ -151,11 +151,11 @@ def client(server: str) -> Iterator[SyncPrefectClient]:
 
 
 @pytest.fixture
-def campaign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Campaign:
+def campaign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CampaignSpec:
     """A campaign of 40 events in the working directory, which is the test's own."""
     monkeypatch.chdir(tmp_path)
     Path("payload.py").write_text(PAYLOAD)
-    return Campaign.model_validate(
+    return CampaignSpec.model_validate(
         {
             "name": "squares",
             "inputs": {"generated": {"events": 40}},
@@ -167,7 +167,7 @@ def campaign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Campaign:
 
 
 @pytest.fixture
-def committed(campaign: Campaign) -> Iterator[Opened]:
+def committed(campaign: CampaignSpec) -> Iterator[Opened]:
     """The campaign with all its events committed, and nothing merged. Its coordinator is gone."""
     opened = open_campaign(campaign, folder=Path.cwd())
     with Coordinator(opened, campaign) as coordinator:

@@ -20,7 +20,7 @@ from eventmill.campaign.handle import Opened
 from eventmill.campaign.merge_queue import Losses, begin_due
 from eventmill.cluster.background_merges import TRIES, MergeBeside
 from eventmill.cluster.dask_cluster import set_scheduler_up
-from eventmill.config.campaign_spec import Campaign
+from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.errors import CampaignBroken, StoreError
 from eventmill.flows.merge import merge as merge_flow
 from eventmill.runtime.outage import Outage
@@ -33,7 +33,7 @@ DEADLINE_SECONDS = 120.0
 
 
 @pytest.fixture
-def coordinator(committed: Opened, campaign: Campaign) -> Iterator[Coordinator]:
+def coordinator(committed: Opened, campaign: CampaignSpec) -> Iterator[Coordinator]:
     """Of a campaign that has only to be merged, into two files."""
     with Coordinator(committed, campaign) as coordinator:
         yield coordinator

@@ -17,7 +17,7 @@ from eventmill.campaign.finish import finish_if_done
 from eventmill.campaign.handle import Opened, store_of
 from eventmill.campaign.merge_queue import begin_due
 from eventmill.campaign.open import open_campaign
-from eventmill.config.campaign_spec import Campaign
+from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.errors import CampaignError, CampaignLed, EventmillError, LedgerError
 from eventmill.flows.merge import merge
 from eventmill.flows.process import process
@@ -57,7 +57,7 @@ def test_a_campaign_that_cannot_be_read_fails_the_run_with_what_is_wrong(
     assert state.is_failed() and state.message and state.message.startswith(said)
 
 
-def test_the_second_of_two_runs_says_who_leads(client: SyncPrefectClient, campaign: Campaign) -> None:
+def test_the_second_of_two_runs_says_who_leads(client: SyncPrefectClient, campaign: CampaignSpec) -> None:
     """It ends at once; the first goes on."""
     with Coordinator(open_campaign(campaign, folder=Path.cwd()), campaign) as first:
         state = process(campaign, return_state=True)
@@ -67,7 +67,7 @@ def test_the_second_of_two_runs_says_who_leads(client: SyncPrefectClient, campai
         assert first.opened.ledger.keep_lead(first.lead)
 
 
-def test_merging_an_unknown_campaign_is_named(client: SyncPrefectClient, campaign: Campaign) -> None:
+def test_merging_an_unknown_campaign_is_named(client: SyncPrefectClient, campaign: CampaignSpec) -> None:
     """An event may come from a campaign that was forgotten since."""
     open_campaign(campaign, folder=Path.cwd())
     with pytest.raises(LedgerError, match="other"):
@@ -75,7 +75,7 @@ def test_merging_an_unknown_campaign_is_named(client: SyncPrefectClient, campaig
 
 
 def test_the_merge_flow_finishes_a_campaign_whose_coordinator_died(
-    client: SyncPrefectClient, campaign: Campaign, committed: Opened
+    client: SyncPrefectClient, campaign: CampaignSpec, committed: Opened
 ) -> None:
     """All was committed and nothing announced: it merges all, closes, writes the manifest; again is harmless."""
     for _ in range(2):

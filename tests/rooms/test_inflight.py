@@ -27,7 +27,7 @@ from eventmill.campaign.splitting import register, split
 from eventmill.cluster import dispatcher
 from eventmill.cluster.dispatcher import InFlight
 from eventmill.cluster.workers import Members, Slots
-from eventmill.config.campaign_spec import Campaign
+from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.errors import ClusterError, EventmillError, LedgerError, PrefectAway
 from eventmill.flows.process import look_around
 from eventmill.ledger import create_ledger
@@ -109,7 +109,7 @@ def occupy() -> None:
 
 
 @pytest.fixture
-def mill(client: SyncPrefectClient, campaign: Campaign) -> Iterator[Callable[..., None]]:
+def mill(client: SyncPrefectClient, campaign: CampaignSpec) -> Iterator[Callable[..., None]]:
     """Runs a story in a flow, on a cluster in this process, or with a worker process of its own."""
     cluster = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": ":0", "silence_logs": 50}
 

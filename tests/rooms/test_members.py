@@ -21,7 +21,7 @@ from eventmill.campaign.coordinator import Coordinator
 from eventmill.campaign.open import open_campaign
 from eventmill.cluster.dask_cluster import cluster_runner, start_cluster
 from eventmill.cluster.workers import Members
-from eventmill.config.campaign_spec import Campaign
+from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.runtime.process_id import parse_holder
 
 DEADLINE_SECONDS = 240.0
@@ -39,14 +39,14 @@ def until(found: Callable[[], Any]) -> Any:
 
 
 @pytest.fixture
-def hasty(campaign: Campaign) -> Campaign:
+def hasty(campaign: CampaignSpec) -> CampaignSpec:
     """The campaign with a short lease, on two workers of this machine."""
     limits = campaign.limits.model_copy(update={"lease": LEASE})
     return campaign.model_copy(update={"limits": limits})
 
 
 @contextmanager
-def listening(campaign: Campaign, runner: DaskTaskRunner) -> Iterator[Members]:
+def listening(campaign: CampaignSpec, runner: DaskTaskRunner) -> Iterator[Members]:
     """What the process flow listens to, without the flow."""
     opened = open_campaign(campaign, folder=Path.cwd())
     with Coordinator(opened, campaign) as coordinator, runner, Members(coordinator, runner) as members:
@@ -72,7 +72,7 @@ def is_over(pid: int) -> bool:
         return True
 
 
-def test_a_worker_that_is_frozen_while_it_idles_is_replaced(hasty: Campaign, tmp_path: Path) -> None:
+def test_a_worker_that_is_frozen_while_it_idles_is_replaced(hasty: CampaignSpec, tmp_path: Path) -> None:
     """It holds no lease that could end, and Dask would notice after five minutes."""
     with listening(hasty, cluster_runner(hasty, workers=2, folder=tmp_path)) as members:
         frozen, _ = two_of(members)
@@ -81,7 +81,7 @@ def test_a_worker_that_is_frozen_while_it_idles_is_replaced(hasty: Campaign, tmp
         until(lambda: frozen not in pids(members) and members.slots() == 2)
 
 
-def test_who_renews_its_lease_lives_whatever_dask_heard(hasty: Campaign, tmp_path: Path) -> None:
+def test_who_renews_its_lease_lives_whatever_dask_heard(hasty: CampaignSpec, tmp_path: Path) -> None:
     """A worker whose event loop is held up computes on, and says so in the ledger: nobody ends it."""
     with listening(hasty, cluster_runner(hasty, workers=2, folder=tmp_path)) as members:
         held_up, other = two_of(members)
@@ -97,7 +97,7 @@ def test_who_renews_its_lease_lives_whatever_dask_heard(hasty: Campaign, tmp_pat
         until(lambda: is_over(held_up))
 
 
-def test_processes_that_are_frozen_while_workers_start_are_ended(hasty: Campaign, tmp_path: Path) -> None:
+def test_processes_that_are_frozen_while_workers_start_are_ended(hasty: CampaignSpec, tmp_path: Path) -> None:
     """The one that workers are forked from is stopped, and a worker dies: the next one comes all the same."""
     with listening(hasty, cluster_runner(hasty, workers=1, folder=tmp_path)) as members:
         (before,) = until(lambda: pids(members))
@@ -108,7 +108,7 @@ def test_processes_that_are_frozen_while_workers_start_are_ended(hasty: Campaign
         assert after != before and is_over(origin)
 
 
-def test_the_place_of_a_nanny_that_is_over_is_filled_again(hasty: Campaign, tmp_path: Path) -> None:
+def test_the_place_of_a_nanny_that_is_over_is_filled_again(hasty: CampaignSpec, tmp_path: Path) -> None:
     """As when its worker was killed while it started."""
     runner = cluster_runner(hasty, workers=2, folder=tmp_path)
     with listening(hasty, runner) as members:
@@ -125,7 +125,7 @@ def task_of(dask_scheduler: distributed.Scheduler, key: str) -> str | None:
     return task.processing_on.address if task.processing_on else None
 
 
-def test_on_a_cluster_of_others_a_silent_worker_is_set_aside_until_it_is_heard(hasty: Campaign) -> None:
+def test_on_a_cluster_of_others_a_silent_worker_is_set_aside_until_it_is_heard(hasty: CampaignSpec) -> None:
     """It is not ours to end: others do what it was sent, nothing new is sent to it, and it may come back."""
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50

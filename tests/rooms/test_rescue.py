@@ -24,7 +24,7 @@ from eventmill.campaign.garbage import take_back
 from eventmill.campaign.handle import Opened
 from eventmill.campaign.open import open_campaign
 from eventmill.campaign.recovery import Need, need_of
-from eventmill.config.campaign_spec import Campaign, take_campaign
+from eventmill.config.campaign_spec import CampaignSpec, take_campaign
 from eventmill.core.records import Wanted
 from eventmill.flows.garbage import gc
 from eventmill.flows.process import process
@@ -35,7 +35,7 @@ LEDGER = ".eventmill/ledger.sqlite"
 
 
 @pytest.fixture
-def begun(campaign: Campaign) -> Opened:
+def begun(campaign: CampaignSpec) -> Opened:
     """A campaign that is in the ledger, and whose coordinator died before it did anything."""
     opened = open_campaign(campaign, folder=Path.cwd())
     opened.ledger.lead(opened.record.id, f"{os.uname().nodename}:999999:1", is_gone=lambda holder: False)

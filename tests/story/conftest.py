@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from eventmill.config.campaign_spec import Campaign, parse_campaign
+from eventmill.config.campaign_spec import CampaignSpec, parse_campaign
 
 LAB = Path(__file__).parent / "lab"
 
 
-def new_campaign(folder: Path, payload: str, **keys: Any) -> Campaign:
+def new_campaign(folder: Path, payload: str, **keys: Any) -> CampaignSpec:
     """A campaign that writes into `folder`. `keys` are those of a campaign file, and some are shorter:
 
     `events` (generated, in two inputs), `parameters` (of the payload), `merge` and `columns` (of the output), and
@@ -37,10 +37,10 @@ def new_campaign(folder: Path, payload: str, **keys: Any) -> Campaign:
 
 
 @pytest.fixture
-def campaign(tmp_path: Path) -> Callable[..., Campaign]:
+def campaign(tmp_path: Path) -> Callable[..., CampaignSpec]:
     """Makes campaigns in this test's folder."""
 
-    def made(payload: str, **keys: Any) -> Campaign:
+    def made(payload: str, **keys: Any) -> CampaignSpec:
         return new_campaign(tmp_path, payload, **keys)
 
     return made

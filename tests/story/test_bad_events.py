@@ -12,7 +12,7 @@ from eventmill.campaign.changes import Changed
 from eventmill.campaign.handle import Opened, reopen
 from eventmill.campaign.open import open_campaign
 from eventmill.campaign.recovery import Need, need_of
-from eventmill.config.campaign_spec import Campaign
+from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.core.states import State
 from eventmill.errors import CampaignBroken, CampaignShort, PayloadError
 from tests.crew import Crew
@@ -20,7 +20,7 @@ from tests.crew import Crew
 
 @pytest.mark.parametrize("kills", [0, 3])
 def test_exactly_the_poisonous_events_are_abandoned(
-    kills: int, campaign: Callable[..., Campaign], tmp_path: Path
+    kills: int, campaign: Callable[..., CampaignSpec], tmp_path: Path
 ) -> None:
     """Three of 2,000 events make the payload fail: they are given up with their tracebacks, and only they."""
     poison = [77, 1000, 1999]
@@ -44,7 +44,7 @@ def test_exactly_the_poisonous_events_are_abandoned(
             crew.coordinator.check_target()
 
 
-def test_six_bad_events_of_ten_thousand(campaign: Callable[..., Campaign], tmp_path: Path) -> None:
+def test_six_bad_events_of_ten_thousand(campaign: Callable[..., CampaignSpec], tmp_path: Path) -> None:
     """Five raise, one kills its process: exactly these six are given up, each with its reason."""
     poison, deadly = [250, 499, 4999, 5000, 9999], 7321
     parameters = {"poison": poison, "deadly": [deadly]}
@@ -71,7 +71,7 @@ def test_six_bad_events_of_ten_thousand(campaign: Callable[..., Campaign], tmp_p
         assert crew.audit().is_exact
 
 
-def test_an_event_that_kills_its_worker(campaign: Callable[..., Campaign], tmp_path: Path) -> None:
+def test_an_event_that_kills_its_worker(campaign: Callable[..., CampaignSpec], tmp_path: Path) -> None:
     """The range in flight at its deaths is worked on alone, then halved; nothing else is given up."""
     story = campaign("murderous", events=200, parameters={"at": 33}, ranges={"events": 8}, limits={"losses": 2})
 
@@ -85,7 +85,7 @@ def test_an_event_that_kills_its_worker(campaign: Callable[..., Campaign], tmp_p
         assert crew.audit().is_exact
 
 
-def test_an_event_that_takes_for_ever(campaign: Callable[..., Campaign], tmp_path: Path) -> None:
+def test_an_event_that_takes_for_ever(campaign: Callable[..., CampaignSpec], tmp_path: Path) -> None:
     """Its payload is ended, which is a failure of the event and no loss of a worker."""
     limits = {"event_seconds": 1}
     story = campaign("stuck", events=40, parameters={"at": 7}, ranges={"events": 2}, limits=limits)
@@ -102,7 +102,7 @@ def test_an_event_that_takes_for_ever(campaign: Callable[..., Campaign], tmp_pat
         )
 
 
-def test_an_event_that_needs_too_much_memory(campaign: Callable[..., Campaign], tmp_path: Path) -> None:
+def test_an_event_that_needs_too_much_memory(campaign: Callable[..., CampaignSpec], tmp_path: Path) -> None:
     """It is given up with the limit in its reason; worker and machine go on."""
     story = campaign("hungry", events=400, parameters={"at": 7}, ranges={"events": 10}, limits={"memory": "2GB"})
 
@@ -117,7 +117,7 @@ def test_an_event_that_needs_too_much_memory(campaign: Callable[..., Campaign], 
 
 
 def test_a_payload_that_always_fails_stops_the_campaign_early(
-    campaign: Callable[..., Campaign], tmp_path: Path
+    campaign: Callable[..., CampaignSpec], tmp_path: Path
 ) -> None:
     """Nothing ever succeeds, so after thirty runs it is the payload's fault."""
     story = campaign("poisonous", events=2000, parameters={"poison": list(range(2000))}, ranges={"events": 20})
@@ -133,7 +133,7 @@ def test_a_payload_that_always_fails_stops_the_campaign_early(
 
 
 def test_too_many_bad_events_stop_the_campaign_and_a_mended_payload_goes_on(
-    campaign: Callable[..., Campaign], tmp_path: Path
+    campaign: Callable[..., CampaignSpec], tmp_path: Path
 ) -> None:
     """Every tenth event fails: it ends at one in a hundred, and keeps what is done for the next run."""
     ranges = {"events": 10}
@@ -156,10 +156,12 @@ def test_too_many_bad_events_stop_the_campaign_and_a_mended_payload_goes_on(
         assert crew.ledger.usage(crew.record.id)["useful"][1] == 2000 == ranges_before + 2000 - done
 
 
-def test_what_was_given_up_as_broken_is_left_for_people(campaign: Callable[..., Campaign], tmp_path: Path) -> None:
+def test_what_was_given_up_as_broken_is_left_for_people(
+    campaign: Callable[..., CampaignSpec], tmp_path: Path
+) -> None:
     """A rescue does not start it again, until somebody has tried, changed or reopened it."""
 
-    def like(poison: Iterable[int]) -> Campaign:
+    def like(poison: Iterable[int]) -> CampaignSpec:
         return campaign("poisonous", events=500, parameters={"poison": list(poison)}, ranges={"events": 10})
 
     def give_up() -> Opened:
@@ -180,7 +182,7 @@ def test_what_was_given_up_as_broken_is_left_for_people(campaign: Callable[..., 
     assert need_of(opened) is Need.RUNNING
 
 
-def test_a_sick_worker_gets_no_more_work(campaign: Callable[..., Campaign], tmp_path: Path) -> None:
+def test_a_sick_worker_gets_no_more_work(campaign: Callable[..., CampaignSpec], tmp_path: Path) -> None:
     """What fails on it succeeds elsewhere: it is put in quarantine, and no event is given up for it."""
     story = campaign("sick", events=2000, parameters={"folder": str(tmp_path / "sick")}, ranges={"events": 20})
 
@@ -195,7 +197,7 @@ def test_a_sick_worker_gets_no_more_work(campaign: Callable[..., Campaign], tmp_
         assert crew.audit().is_exact
 
 
-def test_a_sick_worker_that_is_alone_works_on(campaign: Callable[..., Campaign], tmp_path: Path) -> None:
+def test_a_sick_worker_that_is_alone_works_on(campaign: Callable[..., CampaignSpec], tmp_path: Path) -> None:
     """Nobody else can show that it is the machine, so its events are given up; the campaign does not hang."""
     story = campaign("sick", events=8, parameters={"folder": str(tmp_path / "sick")}, ranges={"events": 4})
 
@@ -206,7 +208,7 @@ def test_a_sick_worker_that_is_alone_works_on(campaign: Callable[..., Campaign],
         assert crew.journal("quarantine") == ()
 
 
-def test_what_a_failing_payload_printed_is_kept(campaign: Callable[..., Campaign], tmp_path: Path) -> None:
+def test_what_a_failing_payload_printed_is_kept(campaign: Callable[..., CampaignSpec], tmp_path: Path) -> None:
     """Beside each traceback stands what the payload said before."""
     story = campaign("poisonous", events=4, parameters={"poison": [1]}, limits={"failures": 1})
 
@@ -218,7 +220,7 @@ def test_what_a_failing_payload_printed_is_kept(campaign: Callable[..., Campaign
         assert abandoned.detail.endswith("working on 1 to 2\n")
 
 
-def test_columns_that_change_are_refused(campaign: Callable[..., Campaign], tmp_path: Path) -> None:
+def test_columns_that_change_are_refused(campaign: Callable[..., CampaignSpec], tmp_path: Path) -> None:
     """The first output says what the columns are; one with others fails, and is told what it lacks."""
     story = campaign("fickle", events=40, parameters={"until": 35}, ranges={"events": 5})
 
@@ -235,7 +237,7 @@ def test_columns_that_change_are_refused(campaign: Callable[..., Campaign], tmp_
 
 
 def test_columns_that_differ_without_a_value_are_refused(
-    campaign: Callable[..., Campaign], tmp_path: Path
+    campaign: Callable[..., CampaignSpec], tmp_path: Path
 ) -> None:
     """No range could say what the type is, so the merge finds out; what differs then fails, and not for ever."""
     story = campaign("blank", events=20, ranges={"events": 5}, limits={"failures": 1})
@@ -249,7 +251,7 @@ def test_columns_that_differ_without_a_value_are_refused(
         assert crew.audit().is_exact
 
 
-def test_declared_columns_hold_for_every_range(campaign: Callable[..., Campaign], tmp_path: Path) -> None:
+def test_declared_columns_hold_for_every_range(campaign: Callable[..., CampaignSpec], tmp_path: Path) -> None:
     """With output.columns the types are those of the campaign file, and the first output decides nothing."""
     columns = {"hit": "float32", "event": "int32"}
     with Crew(campaign("simulate", events=200, columns=columns, ranges={"events": 1}), tmp_path) as crew:
@@ -259,7 +261,7 @@ def test_declared_columns_hold_for_every_range(campaign: Callable[..., Campaign]
         assert crew.audit().is_exact
 
 
-def test_ranges_without_a_row(campaign: Callable[..., Campaign], tmp_path: Path) -> None:
+def test_ranges_without_a_row(campaign: Callable[..., CampaignSpec], tmp_path: Path) -> None:
     """A payload that selects four of 2,000 events: the others are merged too, they just have no row."""
     story = campaign("select", events=2000, parameters={"every": 450}, ranges={"events": 20})
 
@@ -273,7 +275,7 @@ def test_ranges_without_a_row(campaign: Callable[..., Campaign], tmp_path: Path)
 
 @pytest.mark.parametrize("columns", [None, {"event": "int64", "hit": "float64"}], ids=["", "declared"])
 def test_a_campaign_without_a_row(
-    columns: dict[str, str] | None, campaign: Callable[..., Campaign], tmp_path: Path
+    columns: dict[str, str] | None, campaign: Callable[..., CampaignSpec], tmp_path: Path
 ) -> None:
     """Nothing is selected at all: the merged files have the columns and no row, and all events count."""
     with Crew(campaign("frame", events=2000, columns=columns), tmp_path) as crew:
@@ -285,7 +287,7 @@ def test_a_campaign_without_a_row(
 
 
 def test_a_payload_that_cannot_be_set_up_stops_the_campaign(
-    campaign: Callable[..., Campaign], tmp_path: Path
+    campaign: Callable[..., CampaignSpec], tmp_path: Path
 ) -> None:
     """No event is at fault, so none is given up; the campaign stops with what the payload said."""
     (tmp_path / "broken.py").write_text('raise RuntimeError("no detector geometry")\ndef payload(): ...\n')

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from eventmill.campaign.changes import Changed
-from eventmill.config.campaign_spec import Campaign
+from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.errors import CampaignChanged, InputError
 from tests.crew import Crew
 
@@ -23,7 +23,7 @@ def failures(crew: Crew) -> int:
     return len(crew.journal("failure", "abandoned"))
 
 
-def test_objects_with_members_of_one_name(campaign: Callable[..., Campaign], tmp_path: Path) -> None:
+def test_objects_with_members_of_one_name(campaign: Callable[..., CampaignSpec], tmp_path: Path) -> None:
     """All members are in the merged file; what no array can hold is written down, and no run fails for it."""
     story = campaign("copy", inputs={"files": [OBJECTS]}, ranges={"events": 7})
     with Crew(story, tmp_path) as crew:
@@ -40,7 +40,7 @@ def test_objects_with_members_of_one_name(campaign: Callable[..., Campaign], tmp
     assert manifest["left_out"] == [line[0].reason]
 
 
-def test_lists_of_dictionaries_over_row_groups(campaign: Callable[..., Campaign], tmp_path: Path) -> None:
+def test_lists_of_dictionaries_over_row_groups(campaign: Callable[..., CampaignSpec], tmp_path: Path) -> None:
     """Ranges that cross a border of row groups need no second try."""
     words = [[f"v{n % 11}"] * (n % 3) for n in range(2000)]
     column = pa.array(words, pa.list_(pa.dictionary(pa.int32(), pa.string())))
@@ -52,7 +52,7 @@ def test_lists_of_dictionaries_over_row_groups(campaign: Callable[..., Campaign]
         assert failures(crew) == 0
 
 
-def test_maps_that_are_empty_first(campaign: Callable[..., Campaign], tmp_path: Path) -> None:
+def test_maps_that_are_empty_first(campaign: Callable[..., CampaignSpec], tmp_path: Path) -> None:
     """Nobody could tell their type; whoever can, later, says it for all."""
     (tmp_path / "maps.py").write_text(
         "import pyarrow as pa\n"
@@ -78,7 +78,7 @@ N32, N64 = pa.array(range(5), pa.int32()), pa.array(range(5, 10), pa.int64())
 
 
 def test_inputs_that_differ_stop_a_campaign_before_an_event(
-    campaign: Callable[..., Campaign], tmp_path: Path
+    campaign: Callable[..., CampaignSpec], tmp_path: Path
 ) -> None:
     """By file and column; with the columns declared, or chosen, it goes on."""
     files = [write(tmp_path / "a.parquet", n=N32, x=[0.5] * 5), write(tmp_path / "b.parquet", n=N64)]
@@ -98,7 +98,7 @@ def test_inputs_that_differ_stop_a_campaign_before_an_event(
 
 
 def test_inputs_that_come_later_must_be_like_those_before(
-    campaign: Callable[..., Campaign], tmp_path: Path
+    campaign: Callable[..., CampaignSpec], tmp_path: Path
 ) -> None:
     """Also after the campaign was at its end, and however often it is tried; one that fits is welcome."""
     files = [write(tmp_path / "a.parquet", n=N64)]
@@ -117,7 +117,9 @@ def test_inputs_that_come_later_must_be_like_those_before(
         assert crew.audit().is_exact
 
 
-def test_a_later_partition_of_another_kind_is_refused(campaign: Callable[..., Campaign], tmp_path: Path) -> None:
+def test_a_later_partition_of_another_kind_is_refused(
+    campaign: Callable[..., CampaignSpec], tmp_path: Path
+) -> None:
     """`year=2016` is a number as long as all are; results of both kinds would not go together."""
     (tmp_path / "set" / "year=2016").mkdir(parents=True)
     write(tmp_path / "set" / "year=2016" / "a.parquet", n=N64)

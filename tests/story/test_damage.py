@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from eventmill.config.campaign_spec import Campaign
+from eventmill.config.campaign_spec import CampaignSpec
 from tests.crew import Crew
 
 
@@ -17,7 +17,7 @@ def flip_a_bit(file: Path) -> None:
     file.write_bytes(content)
 
 
-def test_damaged_range_outputs_are_made_again(campaign: Callable[..., Campaign], tmp_path: Path) -> None:
+def test_damaged_range_outputs_are_made_again(campaign: Callable[..., CampaignSpec], tmp_path: Path) -> None:
     """One is cut off, one changed in place, one deleted before they are merged: the merge never uses them."""
     story = campaign("number", events=2000, merge={"events": 2000}, ranges={"events": 100})
 
@@ -39,7 +39,7 @@ def test_damaged_range_outputs_are_made_again(campaign: Callable[..., Campaign],
         assert crew.audit().is_exact
 
 
-def test_a_merged_file_that_was_lost_is_made_again(campaign: Callable[..., Campaign], tmp_path: Path) -> None:
+def test_a_merged_file_that_was_lost_is_made_again(campaign: Callable[..., CampaignSpec], tmp_path: Path) -> None:
     """The audit names it; the next run finds that out, and makes just its events again, to the same bytes."""
     diary = tmp_path / "diary"
     story = campaign("number", events=2000, parameters={"diary": str(diary)}, ranges={"events": 100})
@@ -59,7 +59,7 @@ def test_a_merged_file_that_was_lost_is_made_again(campaign: Callable[..., Campa
         assert crew.audit().is_exact
 
 
-def test_a_merged_file_that_was_changed_in_place(campaign: Callable[..., Campaign], tmp_path: Path) -> None:
+def test_a_merged_file_that_was_changed_in_place(campaign: Callable[..., CampaignSpec], tmp_path: Path) -> None:
     """Only the audit reads every byte: it names the file, which an operator removes and has made again."""
     with Crew(campaign("number", events=2000, ranges={"events": 100}), tmp_path) as crew:
         crew.run()

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import uproot
 
-from eventmill.config.campaign_spec import Campaign
+from eventmill.config.campaign_spec import CampaignSpec
 from tests.conftest import SHARED
 from tests.crew import Crew
 
@@ -71,7 +71,7 @@ def made_clusters() -> list[ak.Array]:
 @pytest.mark.parametrize("range_events", [1, 7, 100, 5000])
 @pytest.mark.parametrize("write", [write_root, write_parquet])
 def test_merged_rows_are_what_the_file_holds(
-    write: Callable[..., Path], range_events: int, campaign: Callable[..., Campaign], tmp_path: Path
+    write: Callable[..., Path], range_events: int, campaign: Callable[..., CampaignSpec], tmp_path: Path
 ) -> None:
     """Jagged branches, several clusters, any range size, workers dying: every event once, in order."""
     file = write(tmp_path / f"made.{write.__name__.removeprefix('write_')}", made_clusters())
@@ -88,7 +88,7 @@ def test_merged_rows_are_what_the_file_holds(
 @pytest.mark.parametrize("range_events", [7, 100, 5000])
 @pytest.mark.parametrize("name", ["uproot-HZZ.root", "uproot-Zmumu.root"])
 def test_merged_rows_are_what_a_real_file_holds(
-    name: str, range_events: int, campaign: Callable[..., Campaign], tmp_path: Path
+    name: str, range_events: int, campaign: Callable[..., CampaignSpec], tmp_path: Path
 ) -> None:
     """The same for files of experiments, with 51 branches and with text."""
     file = SHARED / name
@@ -105,7 +105,7 @@ def test_merged_rows_are_what_a_real_file_holds(
         assert 1 <= len(crew.journal("loss")) <= 2
 
 
-def test_ranges_of_a_single_event_of_a_real_file(campaign: Callable[..., Campaign], tmp_path: Path) -> None:
+def test_ranges_of_a_single_event_of_a_real_file(campaign: Callable[..., CampaignSpec], tmp_path: Path) -> None:
     """Two hundred collisions of uproot-HZZ.root, one at a time."""
     if not (SHARED / "uproot-HZZ.root").is_file():
         pytest.skip("there is no uproot-HZZ.root beside the repository")
@@ -123,7 +123,7 @@ def test_ranges_of_a_single_event_of_a_real_file(campaign: Callable[..., Campaig
         assert crew.audit().is_exact
 
 
-def test_all_workers_die_at_once(campaign: Callable[..., Campaign], tmp_path: Path) -> None:
+def test_all_workers_die_at_once(campaign: Callable[..., CampaignSpec], tmp_path: Path) -> None:
     """Nobody is left in the middle of a campaign; others come, and go on where these were."""
     with Crew(campaign("number", events=2000, ranges={"events": 20}), tmp_path) as crew:
         crew.run(until=lambda counts: counts.done >= 500)
@@ -135,7 +135,7 @@ def test_all_workers_die_at_once(campaign: Callable[..., Campaign], tmp_path: Pa
         assert crew.audit().is_exact
 
 
-def test_a_death_costs_the_ranges_in_flight(campaign: Callable[..., Campaign], tmp_path: Path) -> None:
+def test_a_death_costs_the_ranges_in_flight(campaign: Callable[..., CampaignSpec], tmp_path: Path) -> None:
     """What is committed is never worked on again: a killed worker costs two ranges of ten at most."""
     diary = tmp_path / "diary"
     story = campaign("number", events=1000, parameters={"diary": str(diary)}, ranges={"events": 10})

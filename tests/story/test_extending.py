@@ -17,7 +17,7 @@ import pytest
 from eventmill import formats, sources
 from eventmill.campaign.audit import audit
 from eventmill.campaign.handle import store_of
-from eventmill.config.campaign_spec import Campaign, read_campaign
+from eventmill.config.campaign_spec import CampaignSpec, read_campaign
 from eventmill.core.records import Counts
 from eventmill.payloads.pool import stop_all
 from tests.story.test_readme import run_here
@@ -93,7 +93,7 @@ def test_a_format_that_no_package_adds_is_refused_with_those_that_there_are(inst
     """The added one is among them."""
     data = {"name": "c", "payload": {"callable": "payload.py:bright"}, "output": {"store": "out"}}
     with pytest.raises(ValueError, match=r"there is no such input format; there are root, .*npy"):
-        Campaign.model_validate(data | {"inputs": {"files": ["a"], "format": "np"}})
+        CampaignSpec.model_validate(data | {"inputs": {"files": ["a"], "format": "np"}})
     with pytest.raises(ValueError, match=r"there is no such format; there are .*csv"):
         output = {"store": "out", "format": "cvs"}
-        Campaign.model_validate(data | {"inputs": {"files": ["a"]}, "output": output})
+        CampaignSpec.model_validate(data | {"inputs": {"files": ["a"]}, "output": output})

@@ -19,7 +19,7 @@ from eventmill import access
 from eventmill.access.s3 import Bucket
 from eventmill.campaign.handle import store_of
 from eventmill.campaign.open import open_campaign
-from eventmill.config.campaign_spec import Campaign
+from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.errors import CampaignError, EventmillError
 from eventmill.formats.histograms import read_histograms
 from tests.conftest import SHARED
@@ -60,7 +60,7 @@ REAL = {"uproot-HZZ.root": 400, "uproot-Zmumu.root": 400}
 @pytest.mark.parametrize("place", ["s3", "http"])
 @pytest.mark.parametrize("name", [*REAL, "made.root", "made-rntuple.root"])
 def test_events_from_far_away_are_merged_far_away(
-    name: str, place: str, s3: S3Server, campaign: Callable[..., Campaign], tmp_path: Path
+    name: str, place: str, s3: S3Server, campaign: Callable[..., CampaignSpec], tmp_path: Path
 ) -> None:
     """Workers die, and what is on S3 in the end is what uproot reads in one go."""
     (tmp_path / "served").mkdir()
@@ -110,7 +110,7 @@ def test_collisions_from_far_away_become_root_files_and_histograms(
     format: str,
     place: str,
     s3: S3Server,
-    campaign: Callable[..., Campaign],
+    campaign: Callable[..., CampaignSpec],
     tmp_path: Path,
 ) -> None:
     """Workers die, and what is on S3 in the end equals what uproot makes of the file in one go."""
@@ -139,7 +139,10 @@ def test_collisions_from_far_away_become_root_files_and_histograms(
 
 
 def test_a_secret_is_nowhere(
-    rclone_server: S3Server, campaign: Callable[..., Campaign], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    rclone_server: S3Server,
+    campaign: Callable[..., CampaignSpec],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Not in the ledger, not in what travels to workers, not in what is said: only its name is."""
     access.grant("secret/story", {"key": KEY, "secret": SECRET, "endpoint_url": rclone_server.endpoint})
@@ -171,7 +174,7 @@ def test_a_secret_is_nowhere(
     assert SECRET.encode() not in everything
 
 
-def test_a_url_with_a_secret_inside_is_refused(campaign: Callable[..., Campaign]) -> None:
+def test_a_url_with_a_secret_inside_is_refused(campaign: Callable[..., CampaignSpec]) -> None:
     """Before anything else is looked at, and without repeating it."""
     for keys in (
         {"inputs": {"files": [f"s3://{KEY}:{SECRET}@data/a.root"]}},

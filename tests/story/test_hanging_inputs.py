@@ -13,7 +13,7 @@ from eventmill.campaign.coordinator import Coordinator
 from eventmill.campaign.handle import Opened
 from eventmill.campaign.open import open_campaign
 from eventmill.campaign.splitting import register, split
-from eventmill.config.campaign_spec import Campaign
+from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.core.leases import Block, BlockReport
 from eventmill.core.records import Wanted
 from eventmill.payloads.pool import stop_all
@@ -57,7 +57,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hanging]]:
 
 @pytest.fixture
 def begun(
-    campaign: Callable[..., Campaign], tmp_path: Path
+    campaign: Callable[..., CampaignSpec], tmp_path: Path
 ) -> Iterator[Callable[..., tuple[Opened, Coordinator, Block]]]:
     """A campaign of 400 events, and its first block."""
 

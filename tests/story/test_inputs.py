@@ -13,7 +13,7 @@ import uproot
 
 from eventmill.access.s3 import Bucket
 from eventmill.campaign.changes import Changed
-from eventmill.config.campaign_spec import Campaign
+from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.errors import CampaignChanged, InputError
 from tests.crew import Crew
 from tests.servers import S3Server, environment
@@ -25,7 +25,7 @@ def write(file: Path, first: int, stop: int) -> str:
     return str(file)
 
 
-def test_inputs_without_an_event(campaign: Callable[..., Campaign], tmp_path: Path) -> None:
+def test_inputs_without_an_event(campaign: Callable[..., CampaignSpec], tmp_path: Path) -> None:
     """They are inputs like others, with nothing to do."""
     files = [write(tmp_path / f"{name}.parquet", *edges) for name, edges in {
         "a": (0, 0), "b": (0, 300), "c": (300, 300), "d": (300, 500), "e": (500, 500),
@@ -37,7 +37,7 @@ def test_inputs_without_an_event(campaign: Callable[..., Campaign], tmp_path: Pa
         assert crew.audit().is_exact
 
 
-def test_a_campaign_without_an_event(campaign: Callable[..., Campaign], tmp_path: Path) -> None:
+def test_a_campaign_without_an_event(campaign: Callable[..., CampaignSpec], tmp_path: Path) -> None:
     """It is done as soon as it begins, and says so in its manifest."""
     with uproot.recreate(tmp_path / "empty.root") as root:
         root.mktree("events", {"number": "int64"})
@@ -58,7 +58,7 @@ def damaged(folder: Path) -> list[str]:
     return files
 
 
-def test_an_unreadable_input_stops_the_campaign(campaign: Callable[..., Campaign], tmp_path: Path) -> None:
+def test_an_unreadable_input_stops_the_campaign(campaign: Callable[..., CampaignSpec], tmp_path: Path) -> None:
     """By name, before anything is done; and when it is mended the campaign runs."""
     files = damaged(tmp_path)
     story = campaign("copy", inputs={"files": files})
@@ -73,7 +73,7 @@ def test_an_unreadable_input_stops_the_campaign(campaign: Callable[..., Campaign
         assert crew.run().merged == 300
 
 
-def test_an_unreadable_input_is_left_out(campaign: Callable[..., Campaign], tmp_path: Path) -> None:
+def test_an_unreadable_input_is_left_out(campaign: Callable[..., CampaignSpec], tmp_path: Path) -> None:
     """If that is wanted; the journal and the manifest say so, once, however often the campaign is run."""
     story = campaign("copy", inputs={"files": damaged(tmp_path), "unreadable": "leave_out"})
 
@@ -88,7 +88,7 @@ def test_an_unreadable_input_is_left_out(campaign: Callable[..., Campaign], tmp_
 
 
 def test_an_input_that_was_left_out_is_taken_up_when_it_is_mended(
-    campaign: Callable[..., Campaign], tmp_path: Path
+    campaign: Callable[..., CampaignSpec], tmp_path: Path
 ) -> None:
     """The campaign was at its end without it; run again, it is open again, and nothing is left out any more."""
     files = damaged(tmp_path)
@@ -106,7 +106,7 @@ def test_an_input_that_was_left_out_is_taken_up_when_it_is_mended(
 
 
 @pytest.mark.parametrize("at", [100, 700], ids=["in the middle", "at the end"])
-def test_inputs_that_come_later_are_added(at: int, campaign: Callable[..., Campaign], tmp_path: Path) -> None:
+def test_inputs_that_come_later_are_added(at: int, campaign: Callable[..., CampaignSpec], tmp_path: Path) -> None:
     """A run names them and stops; told to accept them, it goes on with all that was done before."""
     files = [write(tmp_path / "a.parquet", 0, 700)]
     every = {"ranges": {"events": 50}, "merge": {"events": 300}}
@@ -133,7 +133,7 @@ def test_inputs_that_come_later_are_added(at: int, campaign: Callable[..., Campa
 
 
 def test_an_input_is_known_however_it_is_written(
-    campaign: Callable[..., Campaign], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    campaign: Callable[..., CampaignSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A campaign that was begun from one folder goes on from another, though each path looks different."""
     monkeypatch.chdir(tmp_path)
@@ -141,7 +141,7 @@ def test_an_input_is_known_however_it_is_written(
     write(tmp_path / "what?#1" / "a.parquet", 0, 300)
     write(tmp_path / "what?#1" / "b.parquet", 300, 600)
 
-    def named(*files: str) -> Campaign:
+    def named(*files: str) -> CampaignSpec:
         return campaign("copy", inputs={"files": list(files)}, ranges={"events": 30})
 
     with Crew(named("what?#1"), tmp_path) as crew:
@@ -161,7 +161,7 @@ def test_an_input_is_known_however_it_is_written(
 
 
 def test_a_file_by_two_names_is_processed_twice_only_if_that_is_wanted(
-    campaign: Callable[..., Campaign], tmp_path: Path
+    campaign: Callable[..., CampaignSpec], tmp_path: Path
 ) -> None:
     """A link to a file that is an input already: refused by both names, or kept."""
     write(tmp_path / "a.parquet", 0, 300)
@@ -176,7 +176,7 @@ def test_a_file_by_two_names_is_processed_twice_only_if_that_is_wanted(
 
 
 def test_objects_that_seem_to_be_the_same_are_told(
-    campaign: Callable[..., Campaign], tmp_path: Path, moto_server: S3Server
+    campaign: Callable[..., CampaignSpec], tmp_path: Path, moto_server: S3Server
 ) -> None:
     """Equal ETags under two keys: both are processed, and a warning says so, once."""
     body = Path(write(tmp_path / "a.parquet", 0, 50)).read_bytes()
@@ -194,7 +194,7 @@ def test_objects_that_seem_to_be_the_same_are_told(
 
 
 def test_partition_columns_are_those_with_which_a_campaign_was_begun(
-    campaign: Callable[..., Campaign], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    campaign: Callable[..., CampaignSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also when it goes on under another spelling, which shows more folders: the rest would have a column more."""
     folder = tmp_path / "run=5"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from eventmill.config.campaign_spec import Campaign
+from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.drill.saboteur import can_be_written
 from tests.crew import Crew
 from tests.crew_worker import Worker, run_block
@@ -27,8 +27,8 @@ class Gate:
 
 
 @pytest.fixture
-def story(campaign: Callable[..., Campaign], tmp_path: Path) -> Callable[..., Campaign]:
-    def made(**limits: object) -> Campaign:
+def story(campaign: Callable[..., CampaignSpec], tmp_path: Path) -> Callable[..., CampaignSpec]:
+    def made(**limits: object) -> CampaignSpec:
         """With a long lease a late worker learns so from its commit, not from a renewal."""
         parameters = {"folder": str(tmp_path / "gate")}
         return campaign("gate", events=2000, parameters=parameters, ranges={"events": 50}, limits=limits)
@@ -60,7 +60,7 @@ def assert_exact(crew: Crew, *, events: int = 2000) -> None:
     assert [*(Path(crew.record.store_url) / "_ranges").glob("**/*.*")] == []
 
 
-def test_two_workers_on_one_block(story: Callable[..., Campaign], tmp_path: Path) -> None:
+def test_two_workers_on_one_block(story: Callable[..., CampaignSpec], tmp_path: Path) -> None:
     """Dask runs a task again while the first still runs: the second claim wins, the first is fenced."""
     gate = Gate(tmp_path)
     with Crew(story(lease="10m"), tmp_path) as crew:
@@ -76,7 +76,7 @@ def test_two_workers_on_one_block(story: Callable[..., Campaign], tmp_path: Path
         assert_exact(crew)
 
 
-def test_a_worker_that_was_given_up_too_early(story: Callable[..., Campaign], tmp_path: Path) -> None:
+def test_a_worker_that_was_given_up_too_early(story: Callable[..., CampaignSpec], tmp_path: Path) -> None:
     """The scheduler says it is gone, and it is not: others do its events, what it hands in is fenced."""
     gate = Gate(tmp_path)
     with Crew(story(lease="10m"), tmp_path) as crew:
@@ -91,7 +91,7 @@ def test_a_worker_that_was_given_up_too_early(story: Callable[..., Campaign], tm
         assert_exact(crew)
 
 
-def test_a_worker_that_slept_longer_than_its_lease(story: Callable[..., Campaign], tmp_path: Path) -> None:
+def test_a_worker_that_slept_longer_than_its_lease(story: Callable[..., CampaignSpec], tmp_path: Path) -> None:
     """It is stopped, its lease ends, others do its events; when it goes on, it learns that it is too late."""
     gate = Gate(tmp_path)
     with Crew(story(lease="3s"), tmp_path) as crew:
@@ -111,7 +111,7 @@ def test_a_worker_that_slept_longer_than_its_lease(story: Callable[..., Campaign
         assert_exact(crew)
 
 
-def test_a_worker_that_never_ends_holds_nobody_up(story: Callable[..., Campaign], tmp_path: Path) -> None:
+def test_a_worker_that_never_ends_holds_nobody_up(story: Callable[..., CampaignSpec], tmp_path: Path) -> None:
     """What it has not begun is handed on, what it is at is tried by another as well; the first to commit wins."""
     gate = Gate(tmp_path)
     with Crew(story(lease="10m"), tmp_path) as crew:
@@ -126,7 +126,7 @@ def test_a_worker_that_never_ends_holds_nobody_up(story: Callable[..., Campaign]
 
 
 def test_a_late_worker_does_not_say_what_the_columns_are(
-    campaign: Callable[..., Campaign], tmp_path: Path
+    campaign: Callable[..., CampaignSpec], tmp_path: Path
 ) -> None:
     """It is given up in the first range of all, whose columns would be everybody's."""
     gate = Gate(tmp_path)
@@ -152,7 +152,7 @@ def test_a_late_worker_does_not_say_what_the_columns_are(
         assert_exact(crew, events=200)
 
 
-def test_a_worker_twenty_times_slower(campaign: Callable[..., Campaign], tmp_path: Path) -> None:
+def test_a_worker_twenty_times_slower(campaign: Callable[..., CampaignSpec], tmp_path: Path) -> None:
     """It keeps what it can do until the other has run dry, and no more."""
     parameters = {"folder": str(tmp_path / "slow"), "seconds": 0.001}
     story = campaign("uneven", events=2000, parameters=parameters, ranges={"events": 50})
@@ -163,7 +163,7 @@ def test_a_worker_twenty_times_slower(campaign: Callable[..., Campaign], tmp_pat
         assert_exact(crew)
 
 
-def test_a_first_loss_shortens_what_is_cut_already(campaign: Callable[..., Campaign], tmp_path: Path) -> None:
+def test_a_first_loss_shortens_what_is_cut_already(campaign: Callable[..., CampaignSpec], tmp_path: Path) -> None:
     """Blocks that were handed out with long ranges are taken back, but for what is begun, and cut anew."""
     ranges = {"seconds": "2s", "block": "60s"}
     story = campaign("paced", events=12000, parameters={"seconds": 0.002}, ranges=ranges)

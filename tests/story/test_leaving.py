@@ -15,7 +15,7 @@ from eventmill.campaign.coordinator import Coordinator
 from eventmill.campaign.handle import Opened
 from eventmill.campaign.open import open_campaign
 from eventmill.campaign.splitting import register, split
-from eventmill.config.campaign_spec import Campaign
+from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.core.leases import BlockReport
 from eventmill.payloads import pool
 from eventmill.payloads.pool import stop_all
@@ -51,7 +51,7 @@ class Worker:
 
 
 @pytest.fixture
-def begun(campaign: Callable[..., Campaign], tmp_path: Path) -> Callable[..., tuple[Opened, Coordinator]]:
+def begun(campaign: Callable[..., CampaignSpec], tmp_path: Path) -> Callable[..., tuple[Opened, Coordinator]]:
     """A campaign of 2,000 events whose first worker waits at event 100, in its third range."""
 
     def made() -> tuple[Opened, Coordinator]:

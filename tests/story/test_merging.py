@@ -20,7 +20,7 @@ from eventmill.campaign.handle import Opened, store_of
 from eventmill.campaign.merge_queue import begin_due, is_due, is_under_way, waits_for_a_merger
 from eventmill.campaign.open import open_campaign
 from eventmill.campaign.splitting import register, split
-from eventmill.config.campaign_spec import Campaign
+from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.core.leases import Outcome
 from eventmill.core.outputs import MergeLease
 from eventmill.errors import StoreError
@@ -37,13 +37,13 @@ EVENTS, MERGE = 40, 20
 
 
 @pytest.fixture
-def story(campaign: Callable[..., Campaign]) -> Campaign:
+def story(campaign: Callable[..., CampaignSpec]) -> CampaignSpec:
     """A campaign of two merged files."""
     return campaign("number", events=EVENTS, ranges={"events": 10}, merge={"events": MERGE})
 
 
 @pytest.fixture
-def committed(story: Campaign, tmp_path: Path) -> Iterator[Opened]:
+def committed(story: CampaignSpec, tmp_path: Path) -> Iterator[Opened]:
     """All its events committed, and nothing merged. Its coordinator is gone."""
     opened = open_campaign(story, folder=tmp_path)
     process(opened, story)
@@ -51,7 +51,7 @@ def committed(story: Campaign, tmp_path: Path) -> Iterator[Opened]:
     stop_all()
 
 
-def process(opened: Opened, campaign: Campaign) -> None:
+def process(opened: Opened, campaign: CampaignSpec) -> None:
     """Whatever is READY, in this process."""
     with Coordinator(opened, campaign) as coordinator:
         found, _ = split(coordinator.unsplit(), opened.order.source, folder=opened.order.folder)
@@ -74,7 +74,7 @@ def events_in_files(opened: Opened) -> list[int]:
 
 
 def test_a_file_that_another_merger_is_about_to_show_is_not_made_again(
-    committed: Opened, story: Campaign, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    committed: Opened, story: CampaignSpec, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A coordinator that takes over looks for lost files just then: this one counts, and is not in its place."""
     first, second = begin_due(committed)
@@ -95,7 +95,7 @@ def test_a_file_that_another_merger_is_about_to_show_is_not_made_again(
 
 
 def test_a_merged_file_that_is_gone_before_it_was_shown_is_made_again(
-    committed: Opened, story: Campaign, tmp_path: Path
+    committed: Opened, story: CampaignSpec, tmp_path: Path
 ) -> None:
     """Its staged file was deleted, or lost in a power cut: its events are computed again, all else goes on."""
     first, second = begin_due(committed)

@@ -18,7 +18,7 @@ import pytest
 import uproot
 
 from eventmill.campaign.changes import Changed
-from eventmill.config.campaign_spec import Campaign
+from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.errors import CampaignChanged
 from eventmill.formats.histograms import read_histograms
 from tests.conftest import SHARED
@@ -39,7 +39,7 @@ def real(name: str) -> Path:
     return SHARED / name
 
 
-def merged(story: Campaign, folder: Path, *, kills: int) -> list[Path]:
+def merged(story: CampaignSpec, folder: Path, *, kills: int) -> list[Path]:
     """Run it, audit it; the merged files in the order of their names."""
     with Crew(story, folder) as crew:
         crew.run(kills=kills)
@@ -59,7 +59,7 @@ def assert_same(files: list[Path], tree: str, whole: ak.Array) -> None:
 
 @pytest.mark.parametrize("output", KINDS, ids=["ttree", "rntuple"])
 def test_root_files_hold_what_uproot_reads_in_one_go(
-    output: dict[str, Any], campaign: Callable[..., Campaign], tmp_path: Path
+    output: dict[str, Any], campaign: Callable[..., CampaignSpec], tmp_path: Path
 ) -> None:
     """Jagged branches in several clusters, in small ranges, cut into three merged files."""
     file = write_root(tmp_path / "made.root", made_clusters())
@@ -73,7 +73,7 @@ def test_root_files_hold_what_uproot_reads_in_one_go(
 
 @pytest.mark.parametrize("output", KINDS, ids=["ttree", "rntuple"])
 def test_jagged_collisions_of_the_community_to_root(
-    output: dict[str, Any], campaign: Callable[..., Campaign], tmp_path: Path
+    output: dict[str, Any], campaign: Callable[..., CampaignSpec], tmp_path: Path
 ) -> None:
     """HZZ, with its jets, muons, electrons and photons."""
     file = real("uproot-HZZ.root")
@@ -86,7 +86,7 @@ def test_jagged_collisions_of_the_community_to_root(
 
 @pytest.mark.parametrize("output", [*KINDS, {"format": "parquet"}], ids=["ttree", "rntuple", "parquet"])
 def test_all_947_branches_of_a_nanoaod_file(
-    output: dict[str, Any], campaign: Callable[..., Campaign], tmp_path: Path
+    output: dict[str, Any], campaign: Callable[..., CampaignSpec], tmp_path: Path
 ) -> None:
     """None is lost and none changes its type, to ROOT of both kinds and to Parquet."""
     file = real("nanoAOD_2015_CMS_Open_Data_ttbar.root")
@@ -108,7 +108,9 @@ def test_all_947_branches_of_a_nanoaod_file(
         assert str(table[name].to_pylist()) == str(whole[name].to_list()), name  # NaN equals NaN
 
 
-def test_what_root_cannot_hold_stops_at_the_first_range(campaign: Callable[..., Campaign], tmp_path: Path) -> None:
+def test_what_root_cannot_hold_stops_at_the_first_range(
+    campaign: Callable[..., CampaignSpec], tmp_path: Path
+) -> None:
     """As a failure of the range, with the column's name, long before a merge."""
     pq.write_table(pa.table({"x": [[[1.0]], [], [[2.0], [3.0]]]}), tmp_path / "deep.parquet")
     story = campaign(
@@ -125,7 +127,7 @@ def test_what_root_cannot_hold_stops_at_the_first_range(campaign: Callable[..., 
     assert all("column 'x' of type list<list<float64>>, which a ROOT ttree" in reason for reason in reasons)
 
 
-def test_histograms_are_added(campaign: Callable[..., Campaign], tmp_path: Path) -> None:
+def test_histograms_are_added(campaign: Callable[..., CampaignSpec], tmp_path: Path) -> None:
     """In ranges of 30 and in one go, under kills: the same sums and variances, within rounding."""
     story = campaign("count", events=3000, ranges={"events": 30}, merge={"events": 700}, output={"format": "hist"})
     files = merged(story, tmp_path, kills=2)
@@ -140,7 +142,7 @@ def test_histograms_are_added(campaign: Callable[..., Campaign], tmp_path: Path)
     assert found["parity"]["even"] == found["parity"]["odd"] == 1500
 
 
-def test_the_z_peak_of_the_community_as_a_histogram(campaign: Callable[..., Campaign], tmp_path: Path) -> None:
+def test_the_z_peak_of_the_community_as_a_histogram(campaign: Callable[..., CampaignSpec], tmp_path: Path) -> None:
     """Zmumu, under kills: each bin as filled from uproot in one go."""
     file = real("uproot-Zmumu.root")
     story = campaign(
@@ -152,7 +154,9 @@ def test_the_z_peak_of_the_community_as_a_histogram(campaign: Callable[..., Camp
 
 
 @pytest.mark.parametrize("payload", ["lines", "written"])
-def test_bytes_are_joined_in_event_order(payload: str, campaign: Callable[..., Campaign], tmp_path: Path) -> None:
+def test_bytes_are_joined_in_event_order(
+    payload: str, campaign: Callable[..., CampaignSpec], tmp_path: Path
+) -> None:
     """Returned, or written into a file: every event once, in order."""
     (tmp_path / "desk").mkdir()
     story = campaign(
@@ -169,7 +173,7 @@ def test_bytes_are_joined_in_event_order(payload: str, campaign: Callable[..., C
     assert [int(line.split()[1]) for line in lines] == [*range(1000), *range(1000)]
 
 
-def test_files_are_zipped_with_their_events(campaign: Callable[..., Campaign], tmp_path: Path) -> None:
+def test_files_are_zipped_with_their_events(campaign: Callable[..., CampaignSpec], tmp_path: Path) -> None:
     """The index tells which events each file is of."""
     story = campaign(
         "lines",
@@ -196,7 +200,7 @@ def test_files_are_zipped_with_their_events(campaign: Callable[..., Campaign], t
     ],
 )
 def test_a_campaign_that_is_begun_keeps_its_format(
-    output: dict[str, Any], said: str, campaign: Callable[..., Campaign], tmp_path: Path
+    output: dict[str, Any], said: str, campaign: Callable[..., CampaignSpec], tmp_path: Path
 ) -> None:
     """What is done was written in it; only beginning anew changes it."""
     with Crew(campaign("number", events=200, output=KINDS[0]), tmp_path) as crew:

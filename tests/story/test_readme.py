@@ -20,7 +20,7 @@ from eventmill.campaign.merge_queue import begin_due
 from eventmill.campaign.open import open_campaign
 from eventmill.campaign.splitting import register, split
 from eventmill.cli import EXIT_CODES, app
-from eventmill.config.campaign_spec import Campaign, read_campaign
+from eventmill.config.campaign_spec import CampaignSpec, read_campaign
 from eventmill.config.reference import describe_keys
 from eventmill.core.records import Counts
 from eventmill.core.states import diagram
@@ -48,7 +48,7 @@ COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
 
 @pytest.fixture
-def own_campaign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Campaign]:
+def own_campaign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CampaignSpec]:
     """The README's own campaign, its blocks written to the files that their first lines name."""
     monkeypatch.chdir(tmp_path)
     for text in blocks("python", README) + blocks("yaml", README):
@@ -64,7 +64,7 @@ def blocks(language: str, text: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
 
 
-def run_here(campaign: Campaign, folder: Path) -> Opened:
+def run_here(campaign: CampaignSpec, folder: Path) -> Opened:
     """The whole campaign by one worker in this process: what the flows do, one thing after the other."""
     opened, me = open_campaign(campaign, folder=folder), str(this_process())
     found, unreadable = split(opened.urls, opened.order.source, folder=opened.order.folder)
@@ -81,7 +81,7 @@ def run_here(campaign: Campaign, folder: Path) -> Opened:
 
 
 def test_the_own_campaign_of_the_readme_selects_what_pandas_selects(
-    own_campaign: Campaign, tmp_path: Path
+    own_campaign: CampaignSpec, tmp_path: Path
 ) -> None:
     """Its payload, run range by range and merged, gives the rows that one pass over all files gives."""
     opened = run_here(own_campaign, tmp_path)

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from eventmill.campaign import leadership
 from eventmill.campaign.changes import Changed
-from eventmill.config.campaign_spec import Campaign
+from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.core.states import State
 from eventmill.errors import CampaignChanged, CampaignLed
 from eventmill.ledger import open_ledger
@@ -24,12 +24,12 @@ from tests.story.test_inputs import write
 
 
 @pytest.fixture
-def begun(campaign: Callable[..., Campaign], tmp_path: Path) -> Callable[..., Campaign]:
+def begun(campaign: Callable[..., CampaignSpec], tmp_path: Path) -> Callable[..., CampaignSpec]:
     """Makes campaigns like one that was stopped on its way: 1,000 events of a file, in ranges of 50."""
     shutil.copy(LAB / "payloads.py", tmp_path / "mine.py")
     write(tmp_path / "a.parquet", 0, 1000)
 
-    def like(**keys: object) -> Campaign:
+    def like(**keys: object) -> CampaignSpec:
         usual = {"inputs": {"files": [str(tmp_path / "*.parquet")]}, "ranges": {"events": 50}}
         return campaign("mine.py:copy", **usual | keys)
 
@@ -60,7 +60,7 @@ def replace_input(folder: Path) -> None:
     ],
 )
 def test_what_changed_around_a_campaign_is_named(
-    change: Callable[[Path], None], named: str, begun: Callable[..., Campaign], tmp_path: Path
+    change: Callable[[Path], None], named: str, begun: Callable[..., CampaignSpec], tmp_path: Path
 ) -> None:
     """The same campaign file, but other code or other inputs: a run stops and says what is different."""
     change(tmp_path)
@@ -77,14 +77,14 @@ def test_what_changed_around_a_campaign_is_named(
     ],
 )
 def test_what_changed_in_a_campaign_is_named(
-    keys: dict[str, object], named: str, begun: Callable[..., Campaign], tmp_path: Path
+    keys: dict[str, object], named: str, begun: Callable[..., CampaignSpec], tmp_path: Path
 ) -> None:
     """Another campaign file under the same name: a run stops and says what is different."""
     with pytest.raises(CampaignChanged, match=named):
         Crew(begun(**keys), tmp_path)
 
 
-def test_a_changed_payload_is_accepted(begun: Callable[..., Campaign], tmp_path: Path) -> None:
+def test_a_changed_payload_is_accepted(begun: Callable[..., CampaignSpec], tmp_path: Path) -> None:
     """What is done stays; the rest is done by the new code, and the manifest knows both."""
     change_code(tmp_path)
     with Crew(begun(), tmp_path, changed=Changed.ACCEPT) as crew:
@@ -98,7 +98,7 @@ def test_a_changed_payload_is_accepted(begun: Callable[..., Campaign], tmp_path:
 
 @pytest.mark.parametrize("change", [change_input, replace_input])
 def test_a_changed_input_cannot_be_accepted(
-    change: Callable[[Path], None], begun: Callable[..., Campaign], tmp_path: Path
+    change: Callable[[Path], None], begun: Callable[..., CampaignSpec], tmp_path: Path
 ) -> None:
     """Half of its results would be those of another file."""
     change(tmp_path)
@@ -106,7 +106,7 @@ def test_a_changed_input_cannot_be_accepted(
         Crew(begun(), tmp_path, changed=Changed.ACCEPT)
 
 
-def test_a_campaign_begins_anew(begun: Callable[..., Campaign], tmp_path: Path) -> None:
+def test_a_campaign_begins_anew(begun: Callable[..., CampaignSpec], tmp_path: Path) -> None:
     """Told to restart, it throws away what was done, and nothing old is left among the results."""
     with Crew(begun(), tmp_path) as crew:
         crew.run()
@@ -122,7 +122,7 @@ def test_a_campaign_begins_anew(begun: Callable[..., Campaign], tmp_path: Path) 
 @pytest.mark.usefixtures("long_lead")
 @pytest.mark.parametrize("changed", [Changed.ACCEPT, Changed.RESTART])
 def test_what_somebody_else_drives_is_left_to_them(
-    changed: Changed, begun: Callable[..., Campaign], tmp_path: Path
+    changed: Changed, begun: Callable[..., CampaignSpec], tmp_path: Path
 ) -> None:
     """Neither taken on with other code nor thrown away: who asks for that is told who drives it."""
     ledger = open_ledger(str(tmp_path / "ledger.sqlite"))
@@ -138,7 +138,7 @@ def test_what_somebody_else_drives_is_left_to_them(
 
 
 def test_a_coordinator_that_is_long_at_something_is_not_taken_for_dead(
-    begun: Callable[..., Campaign], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    begun: Callable[..., CampaignSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A thousand merged files to look for in a slow store: its lead is renewed meanwhile, without a `watch`."""
     monkeypatch.setattr(leadership, "RENEW_SECONDS", 0.01)
@@ -154,7 +154,7 @@ def test_a_coordinator_that_is_long_at_something_is_not_taken_for_dead(
             time.sleep(0.01)
 
 
-def test_a_target_is_reached_and_raised(campaign: Callable[..., Campaign], tmp_path: Path) -> None:
+def test_a_target_is_reached_and_raised(campaign: Callable[..., CampaignSpec], tmp_path: Path) -> None:
     """At 90 % the campaign closes; when the missing calibration has come, the rest is done too."""
     parameters = {"calibration": str(tmp_path / "calibration")}
     keys = {"events": 2000, "parameters": parameters, "ranges": {"events": 20}, "limits": {"failures": 1000}}

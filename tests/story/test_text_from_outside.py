@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from eventmill.campaign.inputs import list_inputs
-from eventmill.config.campaign_spec import Campaign
+from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.core.states import State
 from eventmill.errors import InputError
 from tests.crew import Crew
@@ -42,7 +42,7 @@ def odd(events, where):
 
 
 def test_whatever_a_payload_raises_its_event_is_given_up(
-    campaign: Callable[..., Campaign], tmp_path: Path
+    campaign: Callable[..., CampaignSpec], tmp_path: Path
 ) -> None:
     """Half a character, NUL, orders to the terminal, 100 MB, an exception that cannot say anything, no name."""
     (tmp_path / "odd.py").write_text(PAYLOAD)
@@ -66,7 +66,7 @@ def test_whatever_a_payload_raises_its_event_is_given_up(
 
 
 def test_an_input_that_is_not_called_in_utf8_is_refused_in_one_line(
-    campaign: Callable[..., Campaign], tmp_path: Path
+    campaign: Callable[..., CampaignSpec], tmp_path: Path
 ) -> None:
     """By name, before anything is begun."""
     (tmp_path / "in").mkdir()

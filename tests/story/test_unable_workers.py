@@ -12,7 +12,7 @@ from eventmill.campaign.coordinator import Coordinator
 from eventmill.campaign.handle import Opened
 from eventmill.campaign.open import open_campaign
 from eventmill.campaign.splitting import register, split
-from eventmill.config.campaign_spec import Campaign
+from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.core.work_order import WorkOrder
 from eventmill.errors import EventmillError, PayloadError
 from eventmill.payloads.pool import stop_all
@@ -44,7 +44,7 @@ class Mill:
 
 
 @pytest.fixture
-def mill(campaign: Callable[..., Campaign], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mill]:
+def mill(campaign: Callable[..., CampaignSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mill]:
     monkeypatch.setattr(block, "QUARANTINE_SECONDS", 0.0)
     made = campaign("number", events=200, ranges={"events": 50})
     opened = open_campaign(made, folder=tmp_path)

@@ -13,7 +13,7 @@ from eventmill.campaign.coordinator import Coordinator
 from eventmill.campaign.handle import Opened
 from eventmill.campaign.open import open_campaign
 from eventmill.campaign.splitting import register, split
-from eventmill.config.campaign_spec import Campaign
+from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.core.leases import BlockReport
 from eventmill.errors import CampaignChanged, PayloadError
 from eventmill.payloads.pool import stop_all
@@ -40,14 +40,14 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     stop_all()
 
 
-Begun = Callable[..., tuple[Opened, Campaign]]
+Begun = Callable[..., tuple[Opened, CampaignSpec]]
 
 
 @pytest.fixture
-def begin(campaign: Callable[..., Campaign], tmp_path: Path) -> Begun:
+def begin(campaign: Callable[..., CampaignSpec], tmp_path: Path) -> Begun:
     """Opens a campaign of 40 events, unless said otherwise, for a function of `p.py` or of a module."""
 
-    def begun(payload: str, *, changed: Changed = Changed.STOP, **keys: Any) -> tuple[Opened, Campaign]:
+    def begun(payload: str, *, changed: Changed = Changed.STOP, **keys: Any) -> tuple[Opened, CampaignSpec]:
         output = {"store": str(tmp_path / f"out-{keys.get('name', 'story')}")}
         keys = {"events": 40, "ranges": {"events": 20}} | keys
         made = campaign(payload, output=output, **keys)
@@ -56,7 +56,7 @@ def begin(campaign: Callable[..., Campaign], tmp_path: Path) -> Begun:
     return begun
 
 
-def work(begun: tuple[Opened, Campaign], *, blocks: int = 100) -> list[BlockReport]:
+def work(begun: tuple[Opened, CampaignSpec], *, blocks: int = 100) -> list[BlockReport]:
     """Process so many blocks in this very process, with its warm payloads."""
     opened, made = begun
     reports = []

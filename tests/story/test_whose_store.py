@@ -13,7 +13,7 @@ import pytest
 from eventmill.campaign.changes import Changed
 from eventmill.campaign.finish import finish
 from eventmill.campaign.open import open_campaign
-from eventmill.config.campaign_spec import Campaign
+from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.core.records import Counts
 from eventmill.errors import CampaignChanged, StoreError, StoreTaken
 from tests.crew import Crew
@@ -22,10 +22,10 @@ EVENTS = 2000
 
 
 @pytest.fixture
-def numbers(campaign: Callable[..., Campaign]) -> Callable[..., Campaign]:
+def numbers(campaign: Callable[..., CampaignSpec]) -> Callable[..., CampaignSpec]:
     """Makes campaigns over 2,000 numbers in 4 files."""
 
-    def made(**keys: object) -> Campaign:
+    def made(**keys: object) -> CampaignSpec:
         return campaign("number", **{"events": EVENTS, "ranges": {"events": 100}} | keys)
 
     return made
@@ -49,7 +49,7 @@ def every_event_once(crew: Crew) -> bool:
 
 
 def test_a_campaign_whose_ledger_was_deleted_is_not_begun_beside_its_files(
-    numbers: Callable[..., Campaign], tmp_path: Path
+    numbers: Callable[..., CampaignSpec], tmp_path: Path
 ) -> None:
     """It would write its events a second time. A restart deletes the files; then there is one of each event."""
     with Crew(numbers(), tmp_path) as crew:
@@ -70,7 +70,9 @@ def test_a_campaign_whose_ledger_was_deleted_is_not_begun_beside_its_files(
         assert crew.audit().is_exact
 
 
-def test_two_ledgers_cannot_share_a_store_under_one_name(numbers: Callable[..., Campaign], tmp_path: Path) -> None:
+def test_two_ledgers_cannot_share_a_store_under_one_name(
+    numbers: Callable[..., CampaignSpec], tmp_path: Path
+) -> None:
     """The second is refused before it computes anything; under another name it is welcome."""
     with Crew(numbers(), tmp_path) as crew:
         crew.run()
@@ -92,7 +94,7 @@ def test_two_ledgers_cannot_share_a_store_under_one_name(numbers: Callable[..., 
     ],
 )
 def test_a_ledger_that_is_older_than_its_store_is_refused(
-    numbers: Callable[..., Campaign], tmp_path: Path, then: Callable[[Counts], bool], told: str
+    numbers: Callable[..., CampaignSpec], tmp_path: Path, then: Callable[[Counts], bool], told: str
 ) -> None:
     """A backup put back: the store shows files, or outputs of attempts, that it never heard of."""
     ledger, backup, newest = tmp_path / "ledger.sqlite", tmp_path / "backup", tmp_path / "newest"
@@ -114,7 +116,7 @@ def test_a_ledger_that_is_older_than_its_store_is_refused(
         assert crew.audit().is_exact
 
 
-def test_the_audit_looks_both_ways(numbers: Callable[..., Campaign], tmp_path: Path) -> None:
+def test_the_audit_looks_both_ways(numbers: Callable[..., CampaignSpec], tmp_path: Path) -> None:
     """A file that the ledger misses, one that it does not know, a store without a mark, one of somebody else."""
     merged, mark = tmp_path / "merged", tmp_path / "merged" / "_story-campaign.json"
     with Crew(numbers(), tmp_path) as crew:
@@ -153,7 +155,7 @@ def test_the_audit_looks_both_ways(numbers: Callable[..., Campaign], tmp_path: P
 
 @pytest.mark.parametrize("merged", [0, 1000])
 def test_a_store_that_is_deleted_under_a_running_campaign(
-    numbers: Callable[..., Campaign], tmp_path: Path, merged: int
+    numbers: Callable[..., CampaignSpec], tmp_path: Path, merged: int
 ) -> None:
     """`rm -rf`: what was in it is computed again, and the run does not end before every file is there."""
     with Crew(numbers(), tmp_path) as crew:
@@ -166,7 +168,7 @@ def test_a_store_that_is_deleted_under_a_running_campaign(
 
 
 def test_a_store_that_loses_files_again_and_again_is_told(
-    numbers: Callable[..., Campaign], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    numbers: Callable[..., CampaignSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody's cron job: the events are not computed for ever."""
     monkeypatch.setattr("eventmill.campaign.coordinator.TIMES_LOST", 1)
@@ -184,7 +186,7 @@ def test_a_store_that_loses_files_again_and_again_is_told(
 
 
 def test_who_lost_the_store_to_another_shows_nothing_in_it(
-    numbers: Callable[..., Campaign], tmp_path: Path
+    numbers: Callable[..., CampaignSpec], tmp_path: Path
 ) -> None:
     """Somebody restarted the campaign from another ledger: the first one learns it before it shows a file."""
     with Crew(numbers(), tmp_path) as crew:
@@ -201,13 +203,15 @@ def test_who_lost_the_store_to_another_shows_nothing_in_it(
         assert not crew.audit().is_exact
 
 
-def test_a_store_that_was_moved_is_still_the_campaigns(numbers: Callable[..., Campaign], tmp_path: Path) -> None:
+def test_a_store_that_was_moved_is_still_the_campaigns(
+    numbers: Callable[..., CampaignSpec], tmp_path: Path
+) -> None:
     """Its mark tells, not its address: the change is named, and accepted; another place is refused."""
     with Crew(numbers(), tmp_path) as crew:
         crew.run(until=lambda counts: counts.done >= 700)
     (tmp_path / "merged").rename(tmp_path / "moved")
 
-    def at(folder: str) -> Campaign:
+    def at(folder: str) -> CampaignSpec:
         return numbers(output={"store": str(tmp_path / folder)})
 
     with pytest.raises(CampaignChanged, match=r"cannot go on with: output\.store"):

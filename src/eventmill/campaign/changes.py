@@ -14,7 +14,7 @@ from eventmill.campaign.splitting import (
     split,
 )
 from eventmill.config.campaign_spec import (
-    Campaign,
+    CampaignSpec,
 )
 from eventmill.core.ranges import Input
 from eventmill.core.records import CampaignRecord
@@ -61,7 +61,7 @@ FIXED = (
 def compare(
     ledger: Ledger,
     record: CampaignRecord,
-    campaign: Campaign,
+    campaign: CampaignSpec,
     code: PayloadCode,
     *,
     urls: Sequence[str],
@@ -91,7 +91,7 @@ def compare(
 def accept_changes(
     ledger: Ledger,
     record: CampaignRecord,
-    campaign: Campaign,
+    campaign: CampaignSpec,
     code: PayloadCode,
     *,
     differences: Sequence[str],

@@ -17,7 +17,7 @@ from eventmill.campaign.finish import finish, lost_files
 from eventmill.campaign.handle import Opened, store_of
 from eventmill.campaign.leadership import leading
 from eventmill.campaign.merge_queue import is_due
-from eventmill.config.campaign_spec import Campaign
+from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.core.leases import Block, Leadership
 from eventmill.core.records import Counts, Incident, Wanted
 from eventmill.errors import CampaignBroken, CampaignLed, CampaignShort, PayloadError, StoreError
@@ -49,7 +49,7 @@ class Coordinator:
     """Drives one campaign while its lead lasts, which is renewed by itself; use it in a `with` block."""
 
     opened: Opened
-    campaign: Campaign
+    campaign: CampaignSpec
     lead: Leadership = field(init=False)
     counts: Counts = field(init=False)
     range_size: sizing.RangeSize | None = None

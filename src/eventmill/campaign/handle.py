@@ -9,7 +9,7 @@ from pathlib import Path
 from eventmill.campaign.inputs import list_inputs, source_spec
 from eventmill.campaign.leadership import leading
 from eventmill.config.campaign_spec import (
-    Campaign,
+    CampaignSpec,
     ledger_address,
     parse_campaign,
 )
@@ -62,7 +62,7 @@ def find_record(ledger: Ledger, name: str) -> CampaignRecord | None:
     return None
 
 
-def work_order(campaign: Campaign, record: CampaignRecord, *, spec: SourceSpec, folder: Path) -> WorkOrder:
+def work_order(campaign: CampaignSpec, record: CampaignRecord, *, spec: SourceSpec, folder: Path) -> WorkOrder:
     """What travels to the workers."""
     return WorkOrder(
         campaign_id=record.id,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from eventmill.config.campaign_spec import (
-    Campaign,
+    CampaignSpec,
     Duplicates,
 )
 from eventmill.core.records import CampaignRecord
@@ -23,7 +23,7 @@ from eventmill.sources import (
 from eventmill.work.block import locate
 
 
-def list_inputs(campaign: Campaign) -> Named:
+def list_inputs(campaign: CampaignSpec) -> Named:
     """All inputs in campaign order; `InputError` names a pattern that matches nothing, and what is there twice."""
     inputs = campaign.inputs
     if inputs.generated is not None:
@@ -36,12 +36,12 @@ def list_inputs(campaign: Campaign) -> Named:
     )
 
 
-def input_credentials(campaign: Campaign) -> str | None:
+def input_credentials(campaign: CampaignSpec) -> str | None:
     """The name of the credentials for inputs."""
     return campaign.inputs.credentials or campaign.credentials
 
 
-def source_spec(campaign: Campaign, named: Named) -> SourceSpec:
+def source_spec(campaign: CampaignSpec, named: Named) -> SourceSpec:
     """How to open the inputs of a campaign."""
     if campaign.inputs.generated is not None:
         return SourceSpec("generated")
@@ -56,7 +56,7 @@ def source_spec(campaign: Campaign, named: Named) -> SourceSpec:
     )
 
 
-def settled(campaign: Campaign, spec: SourceSpec) -> Campaign:
+def settled(campaign: CampaignSpec, spec: SourceSpec) -> CampaignSpec:
     """The campaign as the ledger keeps it: the tree that was named with a file stands under `tree`."""
     inputs = campaign.inputs.model_copy(update={"tree": spec.tree})
     return campaign.model_copy(update={"inputs": inputs})

@@ -17,7 +17,7 @@ from eventmill.campaign.handle import Opened, find_record, recall, store_of, wor
 from eventmill.campaign.inputs import as_known, list_inputs, settled, source_spec
 from eventmill.campaign.leadership import leading
 from eventmill.config.campaign_spec import (
-    Campaign,
+    CampaignSpec,
     merged_suffix,
 )
 from eventmill.core.records import CampaignRecord, Wanted
@@ -37,7 +37,7 @@ from eventmill.work.store_mark import check_store_is_free, check_store_is_ours, 
 
 
 def open_campaign(
-    campaign: Campaign, *, folder: Path, changed: Changed = Changed.STOP, asked_at: datetime | None = None
+    campaign: CampaignSpec, *, folder: Path, changed: Changed = Changed.STOP, asked_at: datetime | None = None
 ) -> Opened:
     """Write a new campaign into the ledger, or find the one that was begun under this name.
 
@@ -98,7 +98,7 @@ def open_campaign(
     return Opened(ledger, record, work_order(campaign, record, spec=spec, folder=folder), urls)
 
 
-def _take_place(store: Store, campaign: Campaign, *, changed: Changed) -> None:
+def _take_place(store: Store, campaign: CampaignSpec, *, changed: Changed) -> None:
     """See that the store has room for a campaign that the ledger does not know, or make it."""
     suffix = merged_suffix(campaign.model_dump(mode="json"))
     if changed is Changed.RESTART:
@@ -107,7 +107,9 @@ def _take_place(store: Store, campaign: Campaign, *, changed: Changed) -> None:
         check_store_is_free(store, campaign.name, suffix=suffix)
 
 
-def _begin(ledger: Ledger, campaign: Campaign, code: PayloadCode, *, declared: pa.Schema | None) -> CampaignRecord:
+def _begin(
+    ledger: Ledger, campaign: CampaignSpec, code: PayloadCode, *, declared: pa.Schema | None
+) -> CampaignRecord:
     record = ledger.open_campaign(
         campaign.name,
         spec=campaign.model_dump(mode="json"),
@@ -120,7 +122,7 @@ def _begin(ledger: Ledger, campaign: Campaign, code: PayloadCode, *, declared: p
     return record
 
 
-def _as_begun(campaign: Campaign, *, folder: Path, changed: Changed, asked_at: datetime | None) -> Opened:
+def _as_begun(campaign: CampaignSpec, *, folder: Path, changed: Changed, asked_at: datetime | None) -> Opened:
     opened = recall(campaign.ledger, campaign.name, folder=folder)
     if (taken := why_taken(opened.ledger, opened.record)) is not None:
         raise taken

@@ -13,7 +13,7 @@ from eventmill.campaign.crashing_inputs import DEATHS, is_suspect, looking
 from eventmill.campaign.crashing_inputs import forget as forget_suspect
 from eventmill.campaign.handle import Opened
 from eventmill.config.campaign_spec import (
-    Campaign,
+    CampaignSpec,
     Duplicates,
     Unreadable,
 )
@@ -93,7 +93,7 @@ def side_by_side(work: Callable[[str], Result], urls: Sequence[str]) -> list[Res
 
 
 def register(
-    opened: Opened, campaign: Campaign, found: Iterable[NewInput], unreadable: Sequence[str]
+    opened: Opened, campaign: CampaignSpec, found: Iterable[NewInput], unreadable: Sequence[str]
 ) -> tuple[Input, ...]:
     """Put split inputs into the ledger, in campaign order; by policy refuse or leave out what is unreadable."""
     if unreadable:
@@ -117,7 +117,7 @@ def register(
     return opened.ledger.add_inputs(opened.record.id, sorted(found, key=lambda item: place[item.url]))
 
 
-def check_alike(campaign: Campaign, layouts: Sequence[SeenLayout]) -> None:
+def check_alike(campaign: CampaignSpec, layouts: Sequence[SeenLayout]) -> None:
     """Raise `InputError` unless inputs with these layouts may be worked on together."""
     output = campaign.output
     has_types = output.columns is not None or output.format in ("hist", "bytes")

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from eventmill.config.campaign_spec import Campaign, read_campaign
+from eventmill.config.campaign_spec import CampaignSpec, read_campaign
 from eventmill.core.records import CampaignRecord
 from eventmill.ledger import Ledger, open_ledger
 
-DEFAULT_LEDGER: str = Campaign.model_fields["ledger"].default
+DEFAULT_LEDGER: str = CampaignSpec.model_fields["ledger"].default
 
 CampaignFile = Annotated[Path, typer.Argument(metavar="CAMPAIGN.yaml", help="The campaign file.")]
 Named = Annotated[

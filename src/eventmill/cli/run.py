@@ -23,7 +23,7 @@ from eventmill.campaign.open import open_campaign
 from eventmill.campaign.splitting import WARNING
 from eventmill.cli.command_time import asked_at
 from eventmill.cli.validate import check_store
-from eventmill.config.campaign_spec import Campaign, read_campaign
+from eventmill.config.campaign_spec import CampaignSpec, read_campaign
 from eventmill.config.cluster_profiles import read_profile
 from eventmill.core.records import Wanted
 from eventmill.errors import CampaignRests, EventmillError, Interrupted, PrefectAway
@@ -95,7 +95,7 @@ def _what_is_kept(opened: Opened) -> str:
 
 
 def run_embedded(
-    campaign: Campaign,
+    campaign: CampaignSpec,
     opened: Opened,
     *,
     workers: int | None,
@@ -143,7 +143,7 @@ def run_embedded(
             ) from error
 
 
-def _prepare(campaign: Campaign) -> None:
+def _prepare(campaign: CampaignSpec) -> None:
     """Imports, here and in the process that workers are forked from: seconds each, so let them pass together."""
     from eventmill.cluster.dask_cluster import prepare_cluster
 

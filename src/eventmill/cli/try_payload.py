@@ -24,7 +24,7 @@ import eventmill
 from eventmill.campaign.inputs import list_inputs, source_spec
 from eventmill.cli.arguments import CampaignFile
 from eventmill.cli.output import screen, table
-from eventmill.config.campaign_spec import Campaign, read_campaign
+from eventmill.config.campaign_spec import CampaignSpec, read_campaign
 from eventmill.core.units import counted, write_duration
 from eventmill.errors import InputError, PayloadError
 from eventmill.formats import arrow_ranges, open_format
@@ -80,7 +80,7 @@ def try_payload(
     _show_speed(out, campaign, set_up=set_up, call=call, events=len(where), most=source.events)
 
 
-def _open_input(campaign: Campaign, number: int) -> Source:
+def _open_input(campaign: CampaignSpec, number: int) -> Source:
     named = list_inputs(campaign)
     if number >= len(named.urls):
         has = counted(len(named.urls), "input")
@@ -88,7 +88,7 @@ def _open_input(campaign: Campaign, number: int) -> Source:
     return open_source(named.urls[number], source_spec(campaign, named))
 
 
-def _set_up(campaign: Campaign) -> Callable[[Any, Where], object]:
+def _set_up(campaign: CampaignSpec) -> Callable[[Any, Where], object]:
     """The payload, imported from where its file lies: debuggers and tracebacks show what the user edits."""
     code = find_payload(campaign.payload.callable, folder=Path.cwd())
     folder = None
@@ -99,7 +99,7 @@ def _set_up(campaign: Campaign) -> Callable[[Any, Where], object]:
     return load_payload(SetUp(code.entry, folder, parameters, campaign.output.columns, path=()))
 
 
-def _as_stored(returned: object, campaign: Campaign, *, events: int) -> pa.Table | str:
+def _as_stored(returned: object, campaign: CampaignSpec, *, events: int) -> pa.Table | str:
     """The table that a range output holds, or the size of one that holds none; `PayloadError` if it cannot be."""
     format, declared = open_format(campaign.output.spec), campaign.output.columns
     with tempfile.TemporaryDirectory() as folder:
@@ -170,7 +170,9 @@ def _shown(value: object) -> str:
             return str(value)
 
 
-def _show_speed(out: Console, campaign: Campaign, *, set_up: Spent, call: Spent, events: int, most: int) -> None:
+def _show_speed(
+    out: Console, campaign: CampaignSpec, *, set_up: Spent, call: Spent, events: int, most: int
+) -> None:
     ranges = campaign.ranges
     per_event = call.seconds / events
     speed = sizing.Speed(events, call.seconds, sizing.LARGEST_RANGE_EVENTS)

@@ -14,7 +14,7 @@ from eventmill.campaign.inputs import list_inputs, source_spec
 from eventmill.campaign.splitting import check_alike, same_content, split
 from eventmill.cli.arguments import CampaignFile
 from eventmill.cli.output import facts, screen
-from eventmill.config.campaign_spec import Campaign, Duplicates, Unreadable, merged_suffix, read_campaign
+from eventmill.config.campaign_spec import CampaignSpec, Duplicates, Unreadable, merged_suffix, read_campaign
 from eventmill.config.cluster_profiles import read_profile
 from eventmill.core.ranges import NewInput
 from eventmill.core.units import counted
@@ -46,13 +46,13 @@ def validate(campaign_file: CampaignFile) -> None:
     )
 
 
-def _payload(campaign: Campaign) -> str:
+def _payload(campaign: CampaignSpec) -> str:
     code = find_payload(campaign.payload.callable, folder=Path.cwd())
     size = f", {len(code.bundle) / 1000:,.1f} kB shipped to workers" if code.bundle is not None else ""
     return f"{code.callable}, code {code.digest}{size}"
 
 
-def _inputs(campaign: Campaign) -> str:
+def _inputs(campaign: CampaignSpec) -> str:
     named = list_inputs(campaign)
     urls, spec = named.urls, source_spec(campaign, named)
     found, unreadable = split(urls, spec, folder=str(Path.cwd()))
@@ -68,7 +68,7 @@ def _inputs(campaign: Campaign) -> str:
     return f"{counted(len(found), 'input')} ({spec.format}) with {counted(events, 'event')}{left_out}"
 
 
-def _left_out(campaign: Campaign, found: Sequence[NewInput], unreadable: Sequence[str]) -> str:
+def _left_out(campaign: CampaignSpec, found: Sequence[NewInput], unreadable: Sequence[str]) -> str:
     if not unreadable:
         return ""
     listed = "; ".join(unreadable)
@@ -80,13 +80,13 @@ def _left_out(campaign: Campaign, found: Sequence[NewInput], unreadable: Sequenc
     )
 
 
-def _columns(campaign: Campaign) -> str:
+def _columns(campaign: CampaignSpec) -> str:
     if campaign.output.columns is None:
         return "those of the first output that has rows"
     return ", ".join(f"{field.name}: {field.type}" for field in schema_from_columns(campaign.output.columns))
 
 
-def _ledger(campaign: Campaign) -> str:
+def _ledger(campaign: CampaignSpec) -> str:
     if "://" not in campaign.ledger:
         path = Path(campaign.ledger).absolute()
         if not path.exists():
@@ -98,12 +98,12 @@ def _ledger(campaign: Campaign) -> str:
     return f"{campaign.ledger}, {'does not know' if record is None else 'has begun'} this campaign"
 
 
-def check_store(campaign: Campaign) -> str:
+def check_store(campaign: CampaignSpec) -> str:
     """The place that results go to, in a few words; `StoreError` unless one may write there, or make it."""
     return open_store(campaign.store_url, credentials=campaign.credentials).check()
 
 
-def _store(campaign: Campaign) -> str:
+def _store(campaign: CampaignSpec) -> str:
     place = check_store(campaign)
     _check_mark(campaign)
     merge = campaign.output.merge
@@ -111,7 +111,7 @@ def _store(campaign: Campaign) -> str:
     return f"{place}; files are cut {size}"
 
 
-def _check_mark(campaign: Campaign) -> None:
+def _check_mark(campaign: CampaignSpec) -> None:
     """Raise `StoreTaken` if the store is another campaign's of this name, or shows more than the ledger knows."""
     store = open_store(campaign.store_url, credentials=campaign.credentials)
     ledger = (
@@ -125,7 +125,7 @@ def _check_mark(campaign: Campaign) -> None:
         check_store_is_ours(ledger, store, record, suffix=suffix)
 
 
-def _cluster(campaign: Campaign) -> str:
+def _cluster(campaign: CampaignSpec) -> str:
     profile = read_profile(campaign.cluster)
     how = profile.cluster_class or profile.address
     return f"{campaign.cluster.profile} ({how}): {profile.description.rstrip('.')}"

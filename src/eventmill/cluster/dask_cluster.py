@@ -18,7 +18,7 @@ from prefect_dask.task_runners import DaskTaskRunner
 from eventmill.cluster.encryption import keys_of, security_of
 from eventmill.cluster.forkserver import start_forkserver
 from eventmill.cluster.graceful_exit import Leaving
-from eventmill.config.campaign_spec import Campaign
+from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.config.cluster_profiles import LOCAL_CLUSTER, Profile, read_profile, worker_count
 from eventmill.errors import ClusterError
 from eventmill.runtime.interrupts import check_interrupted, out_of_reach_of_ctrl_c
@@ -54,7 +54,7 @@ def running_cluster() -> dict[str, Any] | None:
     return _clusters[0] if _clusters else None
 
 
-def prepare_cluster(campaign: Campaign) -> Profile:
+def prepare_cluster(campaign: CampaignSpec) -> Profile:
     """Begin now with what a start of the campaign's cluster would wait for; its profile. Harmless twice.
 
     Raises `ClusterError` for a profile that cannot be used.
@@ -66,7 +66,7 @@ def prepare_cluster(campaign: Campaign) -> Profile:
     return profile
 
 
-def cluster_runner(campaign: Campaign, *, workers: int | None, folder: Path) -> DaskTaskRunner:
+def cluster_runner(campaign: CampaignSpec, *, workers: int | None, folder: Path) -> DaskTaskRunner:
     """A task runner on the campaign's cluster, with so many `workers` if given; it starts with the first task.
 
     A cluster of our own on this machine keeps its files in `folder`, which is private and goes after it.
@@ -130,7 +130,7 @@ def scheduler_answers(runner: DaskTaskRunner) -> Iterator[None]:
         ) from error
 
 
-def let_workers_leave(runner: DaskTaskRunner, campaign: Campaign) -> None:
+def let_workers_leave(runner: DaskTaskRunner, campaign: CampaignSpec) -> None:
     """Have every worker, also those that come later, leave in good order when it must. Harmless twice."""
     runner.client.register_plugin(Leaving(campaign.cluster))
 

@@ -23,7 +23,7 @@ from eventmill.campaign.handle import Opened
 from eventmill.campaign.merge_queue import LOOK_SECONDS
 from eventmill.cluster.frozen import Frozen
 from eventmill.cluster.restarts import replace_silent, restart
-from eventmill.config.campaign_spec import Campaign
+from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.errors import ClusterError
 from eventmill.rules.silence import Hearing
 from eventmill.runtime.process_id import this_process
@@ -167,7 +167,7 @@ async def _leave(dask_worker: distributed.Worker) -> None:
 class Slots:
     """Counts live slots, and loses patience when there has been none for as long as the campaign allows."""
 
-    def __init__(self, campaign: Campaign, runner: DaskTaskRunner, members: Members) -> None:
+    def __init__(self, campaign: CampaignSpec, runner: DaskTaskRunner, members: Members) -> None:
         self._campaign = campaign
         self._runner = runner
         self._members = members

@@ -331,7 +331,7 @@ class Cluster(Part):
         return value
 
 
-class Campaign(Part):
+class CampaignSpec(Part):
     """A request: process every event of these inputs with this payload, and merge the results."""
 
     name: str = Field(
@@ -393,7 +393,7 @@ class Campaign(Part):
         return self.output.store if "://" in self.output.store else str(Path(self.output.store).absolute())
 
 
-def read_campaign(path: Path) -> Campaign:
+def read_campaign(path: Path) -> CampaignSpec:
     """Read and validate a campaign file; `CampaignError` names the key, the value and what is allowed."""
     try:
         data = read_yaml(path)
@@ -431,19 +431,19 @@ def _as_json(value: Any, place: str) -> Any:
     )
 
 
-def take_campaign(given: Campaign | Path | str | dict[str, Any]) -> Campaign:
+def take_campaign(given: CampaignSpec | Path | str | dict[str, Any]) -> CampaignSpec:
     """A campaign however it is given: as itself, as plain data, or as the path of its file."""
-    if isinstance(given, Campaign):
+    if isinstance(given, CampaignSpec):
         return given
     if isinstance(given, dict):
         return parse_campaign(given, source="the campaign")
     return read_campaign(Path(given))
 
 
-def parse_campaign(data: dict[str, Any], *, source: str) -> Campaign:
+def parse_campaign(data: dict[str, Any], *, source: str) -> CampaignSpec:
     """Validate plain data; `CampaignError` has one clause for each thing that is wrong."""
     try:
-        return Campaign.model_validate(data)
+        return CampaignSpec.model_validate(data)
     except ValidationError as error:
         clauses = [_clause(item) for item in error.errors()]
         raise CampaignError(f"{source}: {'; '.join(dict.fromkeys(clauses))}.") from None
@@ -462,7 +462,7 @@ def _clause(item: Any) -> str:
 
 
 def _allowed(location: tuple[Any, ...]) -> str:
-    model: Any = Campaign
+    model: Any = CampaignSpec
     for part in location[:-1]:
         field = getattr(model, "model_fields", {}).get(part)
         kinds = [field.annotation, *getattr(field.annotation, "__args__", ())] if field else []

@@ -9,12 +9,12 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from eventmill.config.campaign_spec import Campaign
+from eventmill.config.campaign_spec import CampaignSpec
 
 
 def describe_keys() -> str:
     """Each key with its default and meaning, as a Markdown table; `docs/campaign.md` holds exactly this text."""
-    return "\n".join(["| key | default | |", "|---|---|---|", *_lines(Campaign, "")])
+    return "\n".join(["| key | default | |", "|---|---|---|", *_lines(CampaignSpec, "")])
 
 
 def _lines(model: type[BaseModel], before: str, needed: str = "needed") -> Iterator[str]:

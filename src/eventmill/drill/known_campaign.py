@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from eventmill.config.campaign_spec import Campaign, parse_campaign
+from eventmill.config.campaign_spec import CampaignSpec, parse_campaign
 
 RANGE_SECONDS = 1.0
 """A range's work: short, so that a short drill has many."""
@@ -43,7 +43,7 @@ def known_campaign(
     workers: int | None = None,
     address: str | None = None,
     lease_seconds: float = LEASE_SECONDS,
-) -> Campaign:
+) -> CampaignSpec:
     """The campaign of a drill; ledger, results and diary are in `folder`."""
     (folder / "diary").mkdir(parents=True, exist_ok=True)
     parameters = {"seconds_per_event": size.seconds_per_event, "diary": str((folder / "diary").absolute())}

@@ -19,7 +19,7 @@ from eventmill.campaign.merge_queue import begin_due
 from eventmill.campaign.open import open_campaign
 from eventmill.campaign.splitting import register, split
 from eventmill.cli import main
-from eventmill.config.campaign_spec import Campaign, read_campaign
+from eventmill.config.campaign_spec import CampaignSpec, read_campaign
 from eventmill.core.leases import Block
 from eventmill.runtime.process_id import this_process
 from eventmill.work.block import run_block
@@ -97,7 +97,7 @@ def write_campaign(folder: Path, data: Any = None, *, payload: str = PAYLOAD) ->
 class Mill:
     """A campaign that the test drives through the engine's verbs: no cluster, no Prefect."""
 
-    campaign: Campaign
+    campaign: CampaignSpec
     opened: Opened
 
     @contextlib.contextmanager
