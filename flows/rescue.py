@@ -17,7 +17,7 @@ from prefect.exceptions import CancelledRun, ObjectNotFound
 
 from eventmill.campaign.changes import Changed
 from eventmill.campaign.garbage import take_back
-from eventmill.campaign.handle import Opened, recall
+from eventmill.campaign.handle import CampaignHandle, recall
 from eventmill.campaign.recovery import Need, need_of
 from eventmill.errors import EventmillError
 from eventmill.flows.merge import merge
@@ -73,7 +73,7 @@ def look_after(ledger: str, name: str) -> str:
     return "; ".join(told)
 
 
-def start_again(opened: Opened, ledger: str) -> str:
+def start_again(opened: CampaignHandle, ledger: str) -> str:
     """Have a campaign processed as it was begun; where, and how it ended if that was here."""
     campaign = {**opened.record.spec, "ledger": ledger}
     parameters: dict[str, Any] = {"campaign": campaign, "changed": Changed.RESCUE}
@@ -97,7 +97,7 @@ def start_again(opened: Opened, ledger: str) -> str:
     return f"flow run {run.name} of deployment {DEPLOYMENT} {'is on its way' if waits else 'ended before it led'}"
 
 
-def _once_an_hour(opened: Opened) -> str:
+def _once_an_hour(opened: CampaignHandle) -> str:
     """However often we look before a Prefect worker comes: a lead that ended is followed by one run an hour."""
     ledger, number = opened.ledger, opened.record.id
     return (

@@ -20,7 +20,7 @@ from eventmill.ledger.database import schema
 from eventmill.runtime.process_id import this_process
 from tests.conftest import SettableClock
 
-Opened = Callable[..., CampaignRecord]
+CampaignHandle = Callable[..., CampaignRecord]
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +48,7 @@ def lasts_until(ledger: Ledger) -> datetime:
         return ends
 
 
-def test_a_lead_is_renewed_by_itself(ledger: Ledger, open_campaign: Opened, clock: SettableClock) -> None:
+def test_a_lead_is_renewed_by_itself(ledger: Ledger, open_campaign: CampaignHandle, clock: SettableClock) -> None:
     """Whoever leads may look for a minute at what is in a store; nobody takes its place."""
     campaign, me = open_campaign(10), str(this_process())
     with leading(ledger, campaign.id):
@@ -62,7 +62,7 @@ def test_a_lead_is_renewed_by_itself(ledger: Ledger, open_campaign: Opened, cloc
 
 
 def test_a_lead_that_is_lost_is_not_taken_back(
-    ledger: Ledger, open_campaign: Opened, clock: SettableClock
+    ledger: Ledger, open_campaign: CampaignHandle, clock: SettableClock
 ) -> None:
     """Who was frozen meanwhile finds another in its place: it renews no more, and what it gives up is its own."""
     campaign = open_campaign(10)
@@ -73,7 +73,7 @@ def test_a_lead_that_is_lost_is_not_taken_back(
     assert ledger.leader(campaign.id) == "second" and ledger.keep_lead(second)
 
 
-def test_a_lead_ends_with_its_block_whatever_happens(ledger: Ledger, open_campaign: Opened) -> None:
+def test_a_lead_ends_with_its_block_whatever_happens(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """An error in the block leaves neither a lead nor a thread behind."""
     campaign = open_campaign(10)
     with pytest.raises(ZeroDivisionError), leading(ledger, campaign.id):

@@ -11,11 +11,11 @@ from eventmill.core.records import CampaignRecord
 from eventmill.ledger import Ledger
 from tests.engine.deeds import begin, commit, lead
 
-Opened = Callable[..., CampaignRecord]
+CampaignHandle = Callable[..., CampaignRecord]
 
 
 @pytest.fixture
-def worked_on(ledger: Ledger, open_campaign: Opened) -> CampaignRecord:
+def worked_on(ledger: Ledger, open_campaign: CampaignHandle) -> CampaignRecord:
     """Of two inputs, [0, 10) of the first is merged, [10, 15) committed, [15, 20) leased; the rest is READY."""
     campaign = open_campaign(30, 10, merge_events=10)
     claim = begin(ledger, lead(ledger, campaign), events=20)

@@ -16,7 +16,7 @@ from eventmill.ledger import Ledger
 from tests.conftest import CODE, SettableClock, new_campaign
 from tests.engine.deeds import SAID_NO, begin, commit, finish, layout, lead
 
-Opened = Callable[..., CampaignRecord]
+CampaignHandle = Callable[..., CampaignRecord]
 
 
 def alive(_holder: str) -> bool:
@@ -51,7 +51,7 @@ def test_names_are_told_when_one_is_wrong(ledger: Ledger) -> None:
         ledger.close(7, reason="x")
 
 
-def test_adding_an_input_twice_is_harmless(ledger: Ledger, open_campaign: Opened) -> None:
+def test_adding_an_input_twice_is_harmless(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """A split may run again; an input of another content under the same name is refused."""
     campaign = open_campaign(10, 20)
     known = ledger.inputs(campaign.id)
@@ -64,7 +64,7 @@ def test_adding_an_input_twice_is_harmless(ledger: Ledger, open_campaign: Opened
     assert len(ledger.inputs(campaign.id)) == 3
 
 
-def test_the_first_schema_is_the_campaigns(ledger: Ledger, open_campaign: Opened) -> None:
+def test_the_first_schema_is_the_campaigns(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """Whoever comes second is told the schema that holds; claims and merges carry it."""
     campaign = open_campaign(10)
     assert [ledger.fix_schema(campaign.id, s) for s in (b"first", b"second")] == [b"first", b"first"]
@@ -77,7 +77,7 @@ def test_the_first_schema_is_the_campaigns(ledger: Ledger, open_campaign: Opened
     assert claimed and claimed[0].schema == b"first"
 
 
-def test_only_a_current_lease_says_what_the_schema_is(ledger: Ledger, open_campaign: Opened) -> None:
+def test_only_a_current_lease_says_what_the_schema_is(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """A worker that was given up says nothing any more, whether its block is another's now or gone."""
     campaign = open_campaign(20)
     late = begin(ledger, leadership := lead(ledger, campaign), events=10)
@@ -92,7 +92,7 @@ def test_only_a_current_lease_says_what_the_schema_is(ledger: Ledger, open_campa
 
 
 def test_two_coordinators_never_drive_one_campaign(
-    ledger: Ledger, open_campaign: Opened, clock: SettableClock
+    ledger: Ledger, open_campaign: CampaignHandle, clock: SettableClock
 ) -> None:
     """While the first lives the second is refused by name; after its silence the second takes over."""
     campaign = open_campaign(30)
@@ -111,7 +111,9 @@ def test_two_coordinators_never_drive_one_campaign(
     assert ledger.keep_lead(second) and ledger.reserve(second, events=10, range_events=10)
 
 
-def test_a_coordinator_that_is_known_to_be_gone_is_not_waited_for(ledger: Ledger, open_campaign: Opened) -> None:
+def test_a_coordinator_that_is_known_to_be_gone_is_not_waited_for(
+    ledger: Ledger, open_campaign: CampaignHandle
+) -> None:
     """Who can tell that the holder of the lead is dead takes its place at once."""
     campaign = open_campaign(30)
     ledger.lead(campaign.id, "dead", is_gone=alive)
@@ -120,7 +122,7 @@ def test_a_coordinator_that_is_known_to_be_gone_is_not_waited_for(ledger: Ledger
     assert ledger.lead(campaign.id, "second", is_gone=lambda holder: holder == "dead").holder == "second"
 
 
-def test_a_lead_that_is_given_up_is_free(ledger: Ledger, open_campaign: Opened) -> None:
+def test_a_lead_that_is_given_up_is_free(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """After a clean end the next run need not wait, and the old coordinator cannot come back."""
     campaign = open_campaign(30)
     first = ledger.lead(campaign.id, "first", is_gone=alive)
@@ -128,7 +130,7 @@ def test_a_lead_that_is_given_up_is_free(ledger: Ledger, open_campaign: Opened) 
     ledger.lead(campaign.id, "second", is_gone=alive)
 
 
-def test_taking_over_frees_what_was_only_queued(ledger: Ledger, open_campaign: Opened) -> None:
+def test_taking_over_frees_what_was_only_queued(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """Blocks that no worker began go back to READY; those that run go on under their leases."""
     campaign = open_campaign(40)
     first = lead(ledger, campaign)
@@ -141,7 +143,7 @@ def test_taking_over_frees_what_was_only_queued(ledger: Ledger, open_campaign: O
     assert begin(ledger, second, events=10).missing == (EventRange(10, 20),)
 
 
-def test_a_coordinator_withdraws_what_it_handed_out(ledger: Ledger, open_campaign: Opened) -> None:
+def test_a_coordinator_withdraws_what_it_handed_out(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """Stopping cleanly, a coordinator takes back its own blocks, queued or running, and nobody else's."""
     campaign = open_campaign(60)
     others = begin(ledger, lead(ledger, campaign), events=10)
@@ -157,7 +159,7 @@ def test_a_coordinator_withdraws_what_it_handed_out(ledger: Ledger, open_campaig
 
 
 def test_a_closed_campaign_accepts_nothing_more(
-    ledger: Ledger, open_campaign: Opened, clock: SettableClock
+    ledger: Ledger, open_campaign: CampaignHandle, clock: SettableClock
 ) -> None:
     """At the target live leases are fenced and what is not committed is abandoned with that reason."""
     campaign = open_campaign(50)
@@ -175,7 +177,9 @@ def test_a_closed_campaign_accepts_nothing_more(
     assert ledger.spans(campaign.id)[1][1].reason == "target reached"
 
 
-def test_an_input_that_comes_after_the_end_opens_the_campaign_again(ledger: Ledger, open_campaign: Opened) -> None:
+def test_an_input_that_comes_after_the_end_opens_the_campaign_again(
+    ledger: Ledger, open_campaign: CampaignHandle
+) -> None:
     """It is worked on; what was abandoned at the end stays so until somebody reopens that, too."""
     campaign = open_campaign(10)
     ledger.close(campaign.id, reason="target reached")
@@ -189,7 +193,7 @@ def test_an_input_that_comes_after_the_end_opens_the_campaign_again(ledger: Ledg
     assert (counts.committed, counts.abandoned) == (5, 10)
 
 
-def test_a_campaign_closes_only_while_it_is_done(ledger: Ledger, open_campaign: Opened) -> None:
+def test_a_campaign_closes_only_while_it_is_done(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """Whether it is done is seen as it closes: what came back as damaged just before is not abandoned."""
     campaign = open_campaign(10, 10, target=0.9)
     finish(ledger, campaign)
@@ -202,7 +206,7 @@ def test_a_campaign_closes_only_while_it_is_done(ledger: Ledger, open_campaign: 
     assert ledger.campaign("c").close_reason == "target reached"
 
 
-def test_closing_twice_is_harmless(ledger: Ledger, open_campaign: Opened, clock: SettableClock) -> None:
+def test_closing_twice_is_harmless(ledger: Ledger, open_campaign: CampaignHandle, clock: SettableClock) -> None:
     """The first reason and the first time stay; the journal has one line."""
     campaign = open_campaign(50)
     for reason in ("target reached", "again"):
@@ -215,7 +219,7 @@ def test_closing_twice_is_harmless(ledger: Ledger, open_campaign: Opened, clock:
     ]
 
 
-def test_reopening_gives_fresh_budgets(ledger: Ledger, open_campaign: Opened) -> None:
+def test_reopening_gives_fresh_budgets(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """Every abandoned event may be tried again as if for the first time, in a campaign that runs."""
     campaign = open_campaign(30, failures=1, merge_events=10)
     leadership = lead(ledger, campaign)
@@ -233,7 +237,7 @@ def test_reopening_gives_fresh_budgets(ledger: Ledger, open_campaign: Opened) ->
     assert ledger.counts(campaign.id).committed == 30 and ledger.reopen(campaign.id) == 0
 
 
-def test_counts_are_in_events_and_sum_to_the_inputs(ledger: Ledger, open_campaign: Opened) -> None:
+def test_counts_are_in_events_and_sum_to_the_inputs(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """Total = ready + leased + committed + merged + abandoned, in events, whatever the spans are."""
     campaign = open_campaign(100, 20, merge_events=10, failures=1)
     leadership = lead(ledger, campaign)
@@ -250,7 +254,7 @@ def test_counts_are_in_events_and_sum_to_the_inputs(ledger: Ledger, open_campaig
 
 
 def test_a_forgotten_campaign_leaves_nothing_and_no_other_is_touched(
-    ledger: Ledger, open_campaign: Opened
+    ledger: Ledger, open_campaign: CampaignHandle
 ) -> None:
     """Striking one campaign out leaves its neighbour's spans, outputs and merges as they are."""
     gone, stays = open_campaign(20, name="gone"), open_campaign(20, name="stays")
@@ -266,7 +270,9 @@ def test_a_forgotten_campaign_leaves_nothing_and_no_other_is_touched(
     assert new_campaign(ledger, (5,), name="gone").payload == CODE.digest
 
 
-def test_who_works_for_a_forgotten_campaign_works_for_no_other(ledger: Ledger, open_campaign: Opened) -> None:
+def test_who_works_for_a_forgotten_campaign_works_for_no_other(
+    ledger: Ledger, open_campaign: CampaignHandle
+) -> None:
     """Begun anew under the same name, a campaign and its inputs have other numbers than those before."""
     old = open_campaign(20)
     claim = begin(ledger, leadership := lead(ledger, old), events=10)

@@ -23,10 +23,10 @@ from tests.engine.deeds import (
     lead,
 )
 
-Opened = Callable[..., CampaignRecord]
+CampaignHandle = Callable[..., CampaignRecord]
 
 
-def test_a_block_is_the_first_contiguous_ready_piece(ledger: Ledger, open_campaign: Opened) -> None:
+def test_a_block_is_the_first_contiguous_ready_piece(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """A reservation ends at the wanted size or at the end of the input, and cuts nothing out beforehand."""
     leadership = lead(ledger, campaign := open_campaign(25, 10))
     blocks = [ledger.reserve(leadership, events=20, range_events=7) for _ in range(4)]
@@ -37,7 +37,7 @@ def test_a_block_is_the_first_contiguous_ready_piece(ledger: Ledger, open_campai
     assert layout(ledger, campaign) == ["0 [0, 20) leased", "0 [20, 25) leased", "1 [0, 10) leased"]
 
 
-def test_a_claim_tells_the_worker_all_it_needs(ledger: Ledger, open_campaign: Opened) -> None:
+def test_a_claim_tells_the_worker_all_it_needs(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """A claim holds the input, the missing ranges, and a lease that ends a lease's length from now."""
     leadership = lead(ledger, open_campaign(10))
     claim = begin(ledger, leadership, events=10, size=4, holder="host:1")
@@ -49,7 +49,7 @@ def test_a_claim_tells_the_worker_all_it_needs(ledger: Ledger, open_campaign: Op
     assert holder.expires_at == claim.lease.expires_at == holder.claimed_at + claim.lease_length
 
 
-def test_attempts_come_from_one_increasing_sequence(ledger: Ledger, open_campaign: Opened) -> None:
+def test_attempts_come_from_one_increasing_sequence(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """Claims of blocks and of merges, and leaderships, never share a number."""
     one, other = open_campaign(10), open_campaign(10, name="other")
     attempts = [lead(ledger, one).attempt, lead(ledger, other).attempt]
@@ -62,7 +62,7 @@ def test_attempts_come_from_one_increasing_sequence(ledger: Ledger, open_campaig
     assert attempts == sorted(set(attempts))
 
 
-def test_claiming_again_fences_the_claim_before(ledger: Ledger, open_campaign: Opened) -> None:
+def test_claiming_again_fences_the_claim_before(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """Whatever the first holder of a block says after the second has begun is fenced and changes nothing."""
     campaign = open_campaign(30)
     first = begin(ledger, lead(ledger, campaign), events=30)
@@ -82,7 +82,7 @@ def test_claiming_again_fences_the_claim_before(ledger: Ledger, open_campaign: O
     assert commit(ledger, second, (0, 10), (10, 30)).outcomes == (Outcome.ACCEPTED, Outcome.ACCEPTED)
 
 
-def test_claiming_again_charges_the_range_in_flight_only(ledger: Ledger, open_campaign: Opened) -> None:
+def test_claiming_again_charges_the_range_in_flight_only(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """A block started again while it ran was lost with one range in flight; what was done is not done again."""
     campaign = open_campaign(30)
     first = begin(ledger, lead(ledger, campaign), events=30, size=10)
@@ -95,7 +95,7 @@ def test_claiming_again_charges_the_range_in_flight_only(ledger: Ledger, open_ca
     assert "second" in loss.reason
 
 
-def test_nothing_is_left_to_claim_of_a_finished_block(ledger: Ledger, open_campaign: Opened) -> None:
+def test_nothing_is_left_to_claim_of_a_finished_block(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """A block is gone with its last event: running its task again finds nothing to do."""
     campaign = open_campaign(10)
     claim = begin(ledger, lead(ledger, campaign), events=10)
@@ -104,7 +104,9 @@ def test_nothing_is_left_to_claim_of_a_finished_block(ledger: Ledger, open_campa
     assert ledger.holders(campaign.id) == () and ledger.live_attempts(campaign.id) == frozenset()
 
 
-def test_the_last_event_of_a_block_may_be_lost_once_too_often(ledger: Ledger, open_campaign: Opened) -> None:
+def test_the_last_event_of_a_block_may_be_lost_once_too_often(
+    ledger: Ledger, open_campaign: CampaignHandle
+) -> None:
     """Claiming again may abandon the one event that is left, and then there is nothing to claim."""
     campaign = open_campaign(1, losses=2)
     block = ledger.reserve(lead(ledger, campaign), events=1, range_events=1)
@@ -114,7 +116,9 @@ def test_the_last_event_of_a_block_may_be_lost_once_too_often(ledger: Ledger, op
     assert ledger.spans(campaign.id)[0][1].reason == "lost its worker 2 times"
 
 
-def test_a_renewal_moves_the_end_of_a_lease(ledger: Ledger, open_campaign: Opened, clock: SettableClock) -> None:
+def test_a_renewal_moves_the_end_of_a_lease(
+    ledger: Ledger, open_campaign: CampaignHandle, clock: SettableClock
+) -> None:
     """A lease that is renewed in time is never lost, however long the block takes."""
     campaign = open_campaign(10)
     claim = begin(ledger, lead(ledger, campaign), events=10)
@@ -126,7 +130,7 @@ def test_a_renewal_moves_the_end_of_a_lease(ledger: Ledger, open_campaign: Opene
 
 
 def test_a_lease_ends_by_the_ledgers_clock_only(
-    ledger: Ledger, open_campaign: Opened, clock: SettableClock
+    ledger: Ledger, open_campaign: CampaignHandle, clock: SettableClock
 ) -> None:
     """At the very end of a lease it still holds, a moment later it is lost and its holder fenced."""
     campaign = open_campaign(30)
@@ -140,7 +144,9 @@ def test_a_lease_ends_by_the_ledgers_clock_only(
     assert layout(ledger, campaign) == ["0 [0, 10) ready l1", "0 [10, 30) ready"]
 
 
-def test_each_campaign_is_watched_by_itself(ledger: Ledger, open_campaign: Opened, clock: SettableClock) -> None:
+def test_each_campaign_is_watched_by_itself(
+    ledger: Ledger, open_campaign: CampaignHandle, clock: SettableClock
+) -> None:
     """Expiring one campaign's leases takes nothing back from another campaign's workers."""
     one, other = open_campaign(10), open_campaign(10, name="other")
     claims = [begin(ledger, lead(ledger, campaign), events=10) for campaign in (one, other)]
@@ -152,7 +158,9 @@ def test_each_campaign_is_watched_by_itself(ledger: Ledger, open_campaign: Opene
     assert ledger.lose(one.id, holders=["w"], reason="gone") == ()
 
 
-def test_a_queued_block_does_not_expire(ledger: Ledger, open_campaign: Opened, clock: SettableClock) -> None:
+def test_a_queued_block_does_not_expire(
+    ledger: Ledger, open_campaign: CampaignHandle, clock: SettableClock
+) -> None:
     """The lease's clock starts with the claim, not with the reservation."""
     campaign = open_campaign(10)
     block = ledger.reserve(lead(ledger, campaign), events=10, range_events=10)
@@ -163,7 +171,7 @@ def test_a_queued_block_does_not_expire(ledger: Ledger, open_campaign: Opened, c
 
 
 def test_leases_are_extended_when_nobody_looked(
-    ledger: Ledger, open_campaign: Opened, clock: SettableClock
+    ledger: Ledger, open_campaign: CampaignHandle, clock: SettableClock
 ) -> None:
     """After a laptop slept its workers get one more lease before any of them is called lost."""
     campaign = open_campaign(10)
@@ -178,7 +186,7 @@ def test_leases_are_extended_when_nobody_looked(
 
 
 def test_a_lease_is_extended_once_however_rarely_somebody_looks(
-    ledger: Ledger, open_campaign: Opened, clock: SettableClock
+    ledger: Ledger, open_campaign: CampaignHandle, clock: SettableClock
 ) -> None:
     """Who looks once a night extends it in the first and takes it back in the next, unless it was renewed."""
     campaign, night = open_campaign(10), 86400
@@ -196,7 +204,7 @@ def test_a_lease_is_extended_once_however_rarely_somebody_looks(
     assert (loss.attempt, loss.reason) == (claim.lease.attempt, "lease expired")
 
 
-def test_what_a_vanished_worker_held_is_ready_at_once(ledger: Ledger, open_campaign: Opened) -> None:
+def test_what_a_vanished_worker_held_is_ready_at_once(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """Who is known to be gone loses every block that it held, and nobody else loses any."""
     campaign = open_campaign(40)
     leadership = lead(ledger, campaign)
@@ -216,7 +224,7 @@ def test_what_a_vanished_worker_held_is_ready_at_once(ledger: Ledger, open_campa
 
 @pytest.mark.parametrize("limit", [1, 2, 3])
 def test_a_range_that_keeps_killing_its_worker_is_isolated(
-    ledger: Ledger, open_campaign: Opened, limit: int
+    ledger: Ledger, open_campaign: CampaignHandle, limit: int
 ) -> None:
     """At the limit of losses a range is halved until the one deadly event is alone and abandoned."""
     campaign = open_campaign(8, losses=limit)
@@ -233,7 +241,7 @@ def test_a_range_that_keeps_killing_its_worker_is_isolated(
     assert ledger.counts(campaign.id).committed == 7
 
 
-def test_suspects_are_reserved_alone(ledger: Ledger, open_campaign: Opened) -> None:
+def test_suspects_are_reserved_alone(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """A range that failed, or was in flight when a worker vanished, is a block and a range of its own."""
     campaign = open_campaign(30)
     leadership = lead(ledger, campaign)
@@ -246,7 +254,7 @@ def test_suspects_are_reserved_alone(ledger: Ledger, open_campaign: Opened) -> N
     ]  # fmt: skip
 
 
-def test_a_release_is_nobodys_fault(ledger: Ledger, open_campaign: Opened) -> None:
+def test_a_release_is_nobodys_fault(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """What a draining worker gives back is READY, uncharged, and one piece with its neighbours again."""
     campaign = open_campaign(30)
     claim = begin(ledger, lead(ledger, campaign), events=20)
@@ -261,7 +269,7 @@ def test_a_release_is_nobodys_fault(ledger: Ledger, open_campaign: Opened) -> No
     ("wanted", "directive"), [(Wanted.PAUSED, Directive.DRAIN), (Wanted.CANCELLED, Directive.STOP)]
 )
 def test_workers_learn_what_is_wanted_with_their_next_reply(
-    ledger: Ledger, open_campaign: Opened, wanted: Wanted, directive: Directive
+    ledger: Ledger, open_campaign: CampaignHandle, wanted: Wanted, directive: Directive
 ) -> None:
     """A pause drains and a cancellation stops; what was computed by then still counts."""
     campaign = open_campaign(40)
@@ -280,7 +288,7 @@ def test_workers_learn_what_is_wanted_with_their_next_reply(
     assert ledger.renew(claim.lease).directive is Directive.CONTINUE
 
 
-def test_a_billion_events_are_a_thousand_rows(ledger: Ledger, open_campaign: Opened) -> None:
+def test_a_billion_events_are_a_thousand_rows(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """The ledger grows with what is in flight and unmerged, not with the number of events."""
     campaign = open_campaign(*[10**6] * 1000)
     assert ledger.rows(campaign.id) == 1000
@@ -291,7 +299,7 @@ def test_a_billion_events_are_a_thousand_rows(ledger: Ledger, open_campaign: Ope
     assert ledger.rows(campaign.id) == 1000
 
 
-def test_neighbours_join_again(ledger: Ledger, open_campaign: Opened) -> None:
+def test_neighbours_join_again(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """However finely a campaign was worked on, its finished ledger is one row for each file of each input."""
     campaign = open_campaign(100, 50, merge_events=40)
     finish(ledger, campaign, size=1)
@@ -305,7 +313,7 @@ def test_neighbours_join_again(ledger: Ledger, open_campaign: Opened) -> None:
     ]  # fmt: skip
 
 
-def test_inputs_without_events_hold_nothing(ledger: Ledger, open_campaign: Opened) -> None:
+def test_inputs_without_events_hold_nothing(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """An empty file is an input like the others, with no span and nothing to do."""
     campaign = open_campaign(0, 10, 0)
     assert layout(ledger, campaign) == ["1 [0, 10) ready"]

@@ -9,10 +9,12 @@ from eventmill.core.records import CampaignRecord
 from eventmill.ledger import Ledger
 from tests.engine.deeds import begin, commit, layout, lead
 
-Opened = Callable[..., CampaignRecord]
+CampaignHandle = Callable[..., CampaignRecord]
 
 
-def test_a_drained_block_is_ready_again_and_the_journal_says_why(ledger: Ledger, open_campaign: Opened) -> None:
+def test_a_drained_block_is_ready_again_and_the_journal_says_why(
+    ledger: Ledger, open_campaign: CampaignHandle
+) -> None:
     """From the first event that was not committed; neither budget is touched."""
     leadership = lead(ledger, campaign := open_campaign(40))
     claim = begin(ledger, leadership, events=40)
@@ -24,7 +26,7 @@ def test_a_drained_block_is_ready_again_and_the_journal_says_why(ledger: Ledger,
     assert all(not span.losses and not span.failures for _, span in ledger.spans(campaign.id))
 
 
-def test_a_finished_block_has_nothing_to_give_back(ledger: Ledger, open_campaign: Opened) -> None:
+def test_a_finished_block_has_nothing_to_give_back(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """A worker that was told to go in its last range drained nothing."""
     leadership = lead(ledger, campaign := open_campaign(10))
     claim = begin(ledger, leadership, events=10)
@@ -33,7 +35,9 @@ def test_a_finished_block_has_nothing_to_give_back(ledger: Ledger, open_campaign
     assert ledger.journal(campaign.id, "drained") == ()
 
 
-def test_only_an_unclaimed_block_can_be_given_back_without_a_claim(ledger: Ledger, open_campaign: Opened) -> None:
+def test_only_an_unclaimed_block_can_be_given_back_without_a_claim(
+    ledger: Ledger, open_campaign: CampaignHandle
+) -> None:
     """Whoever works on it keeps it, also if Dask sends the same task to a worker that leaves."""
     leadership = lead(ledger, campaign := open_campaign(20))
     block = ledger.reserve(leadership, events=10, range_events=10)

@@ -12,7 +12,7 @@ from eventmill.ledger.commands.leases import MOST_REFUSALS
 from tests.conftest import SettableClock
 from tests.engine.deeds import NOT_SET_UP, SAID_NO, begin, commit, layout, lead
 
-Opened = Callable[..., CampaignRecord]
+CampaignHandle = Callable[..., CampaignRecord]
 
 
 def failed(ledger: Ledger, claim: Claim) -> None:
@@ -29,7 +29,7 @@ def reserved(ledger: Ledger, leadership: Leadership) -> Block:
 
 
 def test_a_failed_range_is_tried_again_elsewhere(
-    ledger: Ledger, open_campaign: Opened, clock: SettableClock
+    ledger: Ledger, open_campaign: CampaignHandle, clock: SettableClock
 ) -> None:
     """It is refused to who failed on it, rests a moment, and others get what comes after it meanwhile."""
     leadership = lead(ledger, campaign := open_campaign(30))
@@ -48,7 +48,9 @@ def test_a_failed_range_is_tried_again_elsewhere(
     assert ledger.claim(again.id, holder="other") is not None
 
 
-def test_who_is_alone_tries_again_itself(ledger: Ledger, open_campaign: Opened, clock: SettableClock) -> None:
+def test_who_is_alone_tries_again_itself(
+    ledger: Ledger, open_campaign: CampaignHandle, clock: SettableClock
+) -> None:
     """The other one was not seen for longer than a lease, or is known to be gone."""
     leadership = lead(ledger, campaign := open_campaign(20))
     ledger.see(campaign.id, ["other"])
@@ -62,7 +64,7 @@ def test_who_is_alone_tries_again_itself(ledger: Ledger, open_campaign: Opened, 
 
 
 def test_a_range_that_nobody_else_takes_is_not_refused_for_ever(
-    ledger: Ledger, open_campaign: Opened, clock: SettableClock
+    ledger: Ledger, open_campaign: CampaignHandle, clock: SettableClock
 ) -> None:
     """Others live, but somehow never come."""
     leadership = lead(ledger, campaign := open_campaign(10))
@@ -83,7 +85,7 @@ def sick_ranges(ledger: Ledger, leadership: Leadership, number: int, *, sick: st
         commit(ledger, claim, (claim.missing[0].start, claim.missing[0].stop))
 
 
-def test_who_fails_where_others_succeed_is_quarantined(ledger: Ledger, open_campaign: Opened) -> None:
+def test_who_fails_where_others_succeed_is_quarantined(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """Three different ranges; from then on it is refused whatever it claims, and nothing is lost."""
     leadership = lead(ledger, campaign := open_campaign(100))
     sick_ranges(ledger, leadership, 2)
@@ -105,7 +107,7 @@ def not_set_up(ledger: Ledger, leadership: Leadership, holder: str, *, times: in
         ledger.setup_failed(begin(ledger, leadership, events=10, holder=holder).lease, NOT_SET_UP)
 
 
-def test_who_cannot_set_the_payload_up_is_quarantined(ledger: Ledger, open_campaign: Opened) -> None:
+def test_who_cannot_set_the_payload_up_is_quarantined(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """Three times, while another lives who may yet: it gets no more work, and nobody is to come in its place."""
     leadership = lead(ledger, campaign := open_campaign(100))
     ledger.see(campaign.id, ["slow"])
@@ -118,7 +120,9 @@ def test_who_cannot_set_the_payload_up_is_quarantined(ledger: Ledger, open_campa
     assert ledger.replaceable(campaign.id) == frozenset()
 
 
-def test_as_long_as_nobody_could_set_it_up_it_may_be_the_payload(ledger: Ledger, open_campaign: Opened) -> None:
+def test_as_long_as_nobody_could_set_it_up_it_may_be_the_payload(
+    ledger: Ledger, open_campaign: CampaignHandle
+) -> None:
     """It failed on all who live: nobody is quarantined before somebody could."""
     leadership = lead(ledger, campaign := open_campaign(100))
     not_set_up(ledger, leadership, "other", times=1)
@@ -129,7 +133,7 @@ def test_as_long_as_nobody_could_set_it_up_it_may_be_the_payload(ledger: Ledger,
     assert ledger.quarantined(campaign.id) == {"sick"}
 
 
-def test_who_is_the_last_works_even_in_quarantine(ledger: Ledger, open_campaign: Opened) -> None:
+def test_who_is_the_last_works_even_in_quarantine(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """A bad worker is better than none."""
     leadership = lead(ledger, campaign := open_campaign(100))
     sick_ranges(ledger, leadership, 3)
@@ -138,7 +142,7 @@ def test_who_is_the_last_works_even_in_quarantine(ledger: Ledger, open_campaign:
     assert ledger.claim(reserved(ledger, leadership).id, holder="sick") is not None
 
 
-def test_a_poisonous_event_makes_nobody_sick(ledger: Ledger, open_campaign: Opened) -> None:
+def test_a_poisonous_event_makes_nobody_sick(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """Its range fails here and there; that halves of it succeed elsewhere says nothing of who failed on it."""
     leadership = lead(ledger, campaign := open_campaign(40, failures=2))
     for start in range(0, 40, 10):

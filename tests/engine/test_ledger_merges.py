@@ -20,7 +20,7 @@ from eventmill.ledger.commands.merge_leases import MERGER_LOST
 from tests.conftest import SettableClock
 from tests.engine.deeds import DIGEST, SAID_NO, begin, commit, finish, layout, lead, output
 
-Opened = Callable[..., CampaignRecord]
+CampaignHandle = Callable[..., CampaignRecord]
 
 
 def begun(ledger: Ledger, campaign: CampaignRecord) -> list[tuple[Merge, MergeLease]]:
@@ -42,7 +42,7 @@ def merge_all(ledger: Ledger, campaign: CampaignRecord) -> None:
         ledger.published(merge.id)
 
 
-def test_a_merge_fixes_its_outputs_their_order_and_its_key(ledger: Ledger, open_campaign: Opened) -> None:
+def test_a_merge_fixes_its_outputs_their_order_and_its_key(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """Outputs committed in any order are merged in event order, across inputs, under a key that tells which."""
     campaign = open_campaign(15, 15, merge_events=20)
     leadership = lead(ledger, campaign)
@@ -63,7 +63,7 @@ def test_a_merge_fixes_its_outputs_their_order_and_its_key(ledger: Ledger, open_
     )  # fmt: skip
 
 
-def test_a_begun_merge_is_not_begun_again(ledger: Ledger, open_campaign: Opened) -> None:
+def test_a_begun_merge_is_not_begun_again(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """What is in a group belongs to it until the merge is completed or dissolved."""
     campaign = open_campaign(20, merge_events=10)
     finish(ledger, campaign, size=5)
@@ -72,7 +72,7 @@ def test_a_begun_merge_is_not_begun_again(ledger: Ledger, open_campaign: Opened)
     assert len(ledger.open_merges(campaign.id)) == 2
 
 
-def test_claiming_a_merge_again_fences_the_merger_before(ledger: Ledger, open_campaign: Opened) -> None:
+def test_claiming_a_merge_again_fences_the_merger_before(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """Two mergers may work on one merge; only the one that claimed it last may complete or abort it."""
     campaign = open_campaign(10, merge_events=10)
     finish(ledger, campaign, size=5)
@@ -89,7 +89,9 @@ def test_claiming_a_merge_again_fences_the_merger_before(ledger: Ledger, open_ca
     assert ledger.claim_merge(merge.id, holder="m", length=timedelta(seconds=60)) is None
 
 
-def test_a_merge_is_held_while_its_lease_runs(ledger: Ledger, open_campaign: Opened, clock: SettableClock) -> None:
+def test_a_merge_is_held_while_its_lease_runs(
+    ledger: Ledger, open_campaign: CampaignHandle, clock: SettableClock
+) -> None:
     """Renewed it lasts, by the ledger's clock; released, fenced or shown it is nobody's any more."""
     campaign = open_campaign(10, merge_events=10)
     finish(ledger, campaign, size=5)
@@ -116,7 +118,7 @@ def test_a_merge_is_held_while_its_lease_runs(ledger: Ledger, open_campaign: Ope
     assert ledger.mergers(campaign.id) == {}
 
 
-def test_mergers_that_vanish_are_counted(ledger: Ledger, open_campaign: Opened) -> None:
+def test_mergers_that_vanish_are_counted(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """A claim over one that was not released: the merger before was killed, and the merge may be at fault."""
     campaign = open_campaign(20, merge_events=10)
     finish(ledger, campaign, size=5)
@@ -135,7 +137,7 @@ def test_mergers_that_vanish_are_counted(ledger: Ledger, open_campaign: Opened) 
     ]  # fmt: skip
 
 
-def test_a_merged_file_is_visible_once_published(ledger: Ledger, open_campaign: Opened) -> None:
+def test_a_merged_file_is_visible_once_published(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """Between completion and publication the ledger knows both keys, so that a crash there is finished later."""
     campaign = open_campaign(10, merge_events=10)
     finish(ledger, campaign, size=5)
@@ -149,7 +151,7 @@ def test_a_merged_file_is_visible_once_published(ledger: Ledger, open_campaign: 
         assert ledger.unpublished(campaign.id) == () and ledger.open_merges(campaign.id) == ()
 
 
-def test_merged_outputs_are_dropped_and_then_forgotten(ledger: Ledger, open_campaign: Opened) -> None:
+def test_merged_outputs_are_dropped_and_then_forgotten(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """Range outputs are rubbish once merged: listed until their objects are gone, never one that is needed."""
     campaign = open_campaign(20, merge_events=10)
     claim = begin(ledger, lead(ledger, campaign), events=20, size=5)
@@ -163,7 +165,9 @@ def test_merged_outputs_are_dropped_and_then_forgotten(ledger: Ledger, open_camp
     assert [o.key for o in ledger.committed_outputs(campaign.id)] == ["b"]
 
 
-def test_range_outputs_are_kept_until_their_merged_file_is_shown(ledger: Ledger, open_campaign: Opened) -> None:
+def test_range_outputs_are_kept_until_their_merged_file_is_shown(
+    ledger: Ledger, open_campaign: CampaignHandle
+) -> None:
     """Somebody else may be between completing and publishing: until then only the other files' outputs go."""
     campaign = open_campaign(20, merge_events=10)
     claim = begin(ledger, lead(ledger, campaign), events=20, size=5)
@@ -177,7 +181,7 @@ def test_range_outputs_are_kept_until_their_merged_file_is_shown(ledger: Ledger,
     assert [key for _, key in ledger.dropped_outputs(campaign.id)] == ["a", "b"]
 
 
-def test_an_aborted_merge_frees_its_group(ledger: Ledger, open_campaign: Opened) -> None:
+def test_an_aborted_merge_frees_its_group(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """Damaged outputs go back to READY, the others wait for a new group, and the events are merged in the end."""
     campaign = open_campaign(30, merge_events=30)
     finish(ledger, campaign, size=10)
@@ -196,7 +200,7 @@ def test_an_aborted_merge_frees_its_group(ledger: Ledger, open_campaign: Opened)
     assert [m.key for m in ledger.merged_outputs(campaign.id)] == [merge.key]
 
 
-def test_an_abort_without_corruption_loses_nothing(ledger: Ledger, open_campaign: Opened) -> None:
+def test_an_abort_without_corruption_loses_nothing(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """A merge that could not be carried out is dissolved, and its group is due again at once."""
     campaign = open_campaign(30, merge_events=30)
     finish(ledger, campaign, size=10)
@@ -208,7 +212,7 @@ def test_an_abort_without_corruption_loses_nothing(ledger: Ledger, open_campaign
 
 
 @pytest.mark.parametrize("is_begun", ["alone", "in a begun merge"])
-def test_a_corrupt_output_is_computed_again(ledger: Ledger, open_campaign: Opened, is_begun: str) -> None:
+def test_a_corrupt_output_is_computed_again(ledger: Ledger, open_campaign: CampaignHandle, is_begun: str) -> None:
     """One damaged object sends its own events back to READY; a merge that holds it is dissolved."""
     campaign = open_campaign(20, 5, merge_events=20)
     finish(ledger, campaign, size=10)
@@ -224,7 +228,7 @@ def test_a_corrupt_output_is_computed_again(ledger: Ledger, open_campaign: Opene
     assert ledger.counts(campaign.id).merged == 25
 
 
-def test_corruption_opens_a_closed_campaign(ledger: Ledger, open_campaign: Opened) -> None:
+def test_corruption_opens_a_closed_campaign(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """Events that went back to READY after the target was reached can be worked on again."""
     campaign = open_campaign(20, merge_events=20)
     finish(ledger, campaign)
@@ -234,7 +238,7 @@ def test_corruption_opens_a_closed_campaign(ledger: Ledger, open_campaign: Opene
     assert ledger.reserve(lead(ledger, campaign), events=5, range_events=5)
 
 
-def test_a_lost_merged_file_is_computed_again(ledger: Ledger, open_campaign: Opened) -> None:
+def test_a_lost_merged_file_is_computed_again(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """A whole merged file that is gone sends all its events back to READY, and no other file's."""
     campaign = open_campaign(20, 20, merge_events=15)
     finish(ledger, campaign, size=5)
@@ -257,7 +261,9 @@ def test_a_lost_merged_file_is_computed_again(ledger: Ledger, open_campaign: Ope
     assert [m.key for m in ledger.merged_outputs(campaign.id)].count(lost.key) == 1
 
 
-def test_a_merged_file_that_is_not_shown_yet_cannot_be_invalidated(ledger: Ledger, open_campaign: Opened) -> None:
+def test_a_merged_file_that_is_not_shown_yet_cannot_be_invalidated(
+    ledger: Ledger, open_campaign: CampaignHandle
+) -> None:
     """It is missing in its place because it is on its way there: another merger may be publishing it just now."""
     campaign = open_campaign(10, merge_events=10)
     finish(ledger, campaign)
@@ -274,7 +280,7 @@ def test_a_merged_file_that_is_not_shown_yet_cannot_be_invalidated(ledger: Ledge
 
 
 def test_a_merged_file_that_is_gone_before_it_was_shown_is_made_again(
-    ledger: Ledger, open_campaign: Opened
+    ledger: Ledger, open_campaign: CampaignHandle
 ) -> None:
     """Only a completed merge can be lost so, and only until it is shown: afterwards the answer is no events."""
     campaign = open_campaign(20, merge_events=10)
@@ -297,7 +303,7 @@ def test_a_merged_file_that_is_gone_before_it_was_shown_is_made_again(
     assert (incident.reason, incident.detail) == ("deleted", f"{gone.key}: 10 events")
 
 
-def test_windows_depend_on_positions_alone(ledger: Ledger, open_campaign: Opened) -> None:
+def test_windows_depend_on_positions_alone(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """With `merge: {events: N}` calm and troubled campaigns of any range size have the same files."""
     files = []
     for number, size in enumerate((1, 7, 100)):
@@ -313,7 +319,7 @@ def test_windows_depend_on_positions_alone(ledger: Ledger, open_campaign: Opened
     assert [key for key, _ in files[0]][-1] == "000000000080-000000000083.parquet"
 
 
-def test_abandoned_events_leave_holes(ledger: Ledger, open_campaign: Opened) -> None:
+def test_abandoned_events_leave_holes(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """A window is due when its events are all settled; an abandoned one is a hole in the file's spans."""
     campaign = open_campaign(20, merge_events=20, failures=1)
     leadership = lead(ledger, campaign)
@@ -326,7 +332,7 @@ def test_abandoned_events_leave_holes(ledger: Ledger, open_campaign: Opened) -> 
     assert (merged.spans, merged.events) == ((("file0", 0, 7), ("file0", 8, 20)), 19)
 
 
-def test_reopened_events_get_a_file_beside_their_windows(ledger: Ledger, open_campaign: Opened) -> None:
+def test_reopened_events_get_a_file_beside_their_windows(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """The window's own key is taken by then, so theirs carries a number; nothing is merged twice."""
     campaign = open_campaign(20, merge_events=20, failures=1)
     claim = begin(ledger, lead(ledger, campaign), events=20)
@@ -342,7 +348,7 @@ def test_reopened_events_get_a_file_beside_their_windows(ledger: Ledger, open_ca
     assert (first.events, second.spans) == (19, (("file0", 7, 8),))
 
 
-def test_by_bytes_a_merge_is_due_at_its_size(ledger: Ledger, open_campaign: Opened) -> None:
+def test_by_bytes_a_merge_is_due_at_its_size(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """While there is work left only whole files are due; at the end the rest is, whatever its size."""
     campaign = open_campaign(60, merge_bytes=100)
     claim = begin(ledger, lead(ledger, campaign), events=60)
@@ -360,7 +366,9 @@ def test_by_bytes_a_merge_is_due_at_its_size(ledger: Ledger, open_campaign: Open
     ]  # fmt: skip
 
 
-def test_a_group_may_have_more_outputs_than_a_statement_has_places(ledger: Ledger, open_campaign: Opened) -> None:
+def test_a_group_may_have_more_outputs_than_a_statement_has_places(
+    ledger: Ledger, open_campaign: CampaignHandle
+) -> None:
     """SQLite takes 32,766 values in one statement, or fewer where it was built so; a merge may hold more."""
     limit = sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER
     ledger.disconnect()

@@ -20,7 +20,7 @@ from eventmill.ledger import Ledger, create_ledger, open_ledger, shared_ledger
 from eventmill.ledger.database import transactions
 from tests.conftest import new_campaign
 
-Opened = Callable[..., CampaignRecord]
+CampaignHandle = Callable[..., CampaignRecord]
 
 
 @pytest.fixture
@@ -237,14 +237,14 @@ def test_the_ledgers_time_is_its_machines_unless_set(tmp_path: Path) -> None:
     assert abs(datetime.now(UTC) - created) < timedelta(hours=1)
 
 
-def test_a_reader_never_waits_for_a_writer(ledger: Ledger, open_campaign: Opened) -> None:
+def test_a_reader_never_waits_for_a_writer(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """While a verb writes, questions are answered from before it."""
     campaign = open_campaign(10)
     with ledger.writing():
         assert ledger.counts(campaign.id).ready == 10
 
 
-def test_a_broken_transaction_changes_nothing(ledger: Ledger, open_campaign: Opened) -> None:
+def test_a_broken_transaction_changes_nothing(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """Whatever goes wrong inside a verb, the ledger is as it was before."""
     campaign = open_campaign(10)
     with pytest.raises(ZeroDivisionError), ledger.writing() as tx:
@@ -276,7 +276,7 @@ def test_a_driver_that_speaks_for_itself_is_heard_too(ledger: Ledger) -> None:
         tx.connection.driver_connection.execute("NONSENSE")
 
 
-def test_nobody_waits_for_a_connection(ledger: Ledger, open_campaign: Opened) -> None:
+def test_nobody_waits_for_a_connection(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """However many threads of a worker ask at once."""
     campaign = open_campaign(10)
     with ExitStack() as stack:

@@ -25,10 +25,10 @@ from tests.engine.deeds import (
     output,
 )
 
-Opened = Callable[..., CampaignRecord]
+CampaignHandle = Callable[..., CampaignRecord]
 
 
-def test_a_commit_records_each_output(ledger: Ledger, open_campaign: Opened) -> None:
+def test_a_commit_records_each_output(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """Size, checksum, rows, the events and the code that made them are known from the commit on."""
     campaign = open_campaign(30)
     claim = begin(ledger, lead(ledger, campaign), events=30)
@@ -42,7 +42,7 @@ def test_a_commit_records_each_output(ledger: Ledger, open_campaign: Opened) -> 
         assert key in {o.key for o in ledger.committed_outputs(campaign.id) if o.output_id == span.output_id}
 
 
-def test_outputs_of_one_commit_keep_their_own_numbers(ledger: Ledger, open_campaign: Opened) -> None:
+def test_outputs_of_one_commit_keep_their_own_numbers(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """Many outputs in one transaction, in any order: each span refers to the output of its own events."""
     campaign = open_campaign(50)
     claim = begin(ledger, lead(ledger, campaign), events=50, size=1)
@@ -54,7 +54,7 @@ def test_outputs_of_one_commit_keep_their_own_numbers(ledger: Ledger, open_campa
     ]
 
 
-def test_a_late_commit_changes_nothing(ledger: Ledger, open_campaign: Opened) -> None:
+def test_a_late_commit_changes_nothing(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """An output of an attempt that is not current any more is fenced; its CPU is accounted as such."""
     campaign = open_campaign(20)
     leadership = lead(ledger, campaign)
@@ -69,7 +69,7 @@ def test_a_late_commit_changes_nothing(ledger: Ledger, open_campaign: Opened) ->
     assert ledger.usage(campaign.id) == {"fenced": (2, 20, 2.0)}
 
 
-def test_a_repeated_commit_is_a_duplicate(ledger: Ledger, open_campaign: Opened) -> None:
+def test_a_repeated_commit_is_a_duplicate(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """Who did not hear the answer may ask again: with the block alive, gone, or taken over."""
     campaign = open_campaign(20)
     claim = begin(ledger, lead(ledger, campaign), events=20)
@@ -83,14 +83,14 @@ def test_a_repeated_commit_is_a_duplicate(ledger: Ledger, open_campaign: Opened)
     assert len(ledger.committed_outputs(campaign.id)) == 2
 
 
-def test_two_outputs_for_the_same_events_count_once(ledger: Ledger, open_campaign: Opened) -> None:
+def test_two_outputs_for_the_same_events_count_once(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """In one commit or in two: the first output wins, the second is fenced."""
     claim = begin(ledger, lead(ledger, open_campaign(20)), events=20)
     assert commit(ledger, claim, (0, 10), (5, 15)).outcomes == (Outcome.ACCEPTED, Outcome.FENCED)
     assert commit(ledger, claim, (0, 10), (15, 20)).outcomes == (Outcome.FENCED, Outcome.ACCEPTED)
 
 
-def test_events_of_another_block_are_fenced(ledger: Ledger, open_campaign: Opened) -> None:
+def test_events_of_another_block_are_fenced(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """A lease covers the events of its own block only, wherever its neighbours are."""
     leadership = lead(ledger, open_campaign(30))
     mine, _ = begin(ledger, leadership, events=10), begin(ledger, leadership, events=10)
@@ -98,7 +98,7 @@ def test_events_of_another_block_are_fenced(ledger: Ledger, open_campaign: Opene
     assert (reply.outcomes, reply.directive) == ((Outcome.FENCED,) * 3, Directive.CONTINUE)
 
 
-def test_one_commit_cannot_name_one_object_twice(ledger: Ledger, open_campaign: Opened) -> None:
+def test_one_commit_cannot_name_one_object_twice(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """The same key for two ranges is a mistake of the caller, and nothing of that commit counts."""
     campaign = open_campaign(20)
     claim = begin(ledger, lead(ledger, campaign), events=20)
@@ -107,13 +107,13 @@ def test_one_commit_cannot_name_one_object_twice(ledger: Ledger, open_campaign: 
     assert layout(ledger, campaign) == ["0 [0, 20) leased"]
 
 
-def test_a_commit_of_nothing_is_an_answer(ledger: Ledger, open_campaign: Opened) -> None:
+def test_a_commit_of_nothing_is_an_answer(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """An empty commit changes nothing and still tells the worker what to do next."""
     claim = begin(ledger, lead(ledger, open_campaign(20)), events=20)
     assert commit(ledger, claim).directive is Directive.CONTINUE
 
 
-def test_a_failed_range_is_tried_again(ledger: Ledger, open_campaign: Opened) -> None:
+def test_a_failed_range_is_tried_again(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """Below the limit a failed range is READY with one failure more; the rest stays with its holder."""
     campaign = open_campaign(30)
     claim = begin(ledger, lead(ledger, campaign), events=30)
@@ -126,7 +126,7 @@ def test_a_failed_range_is_tried_again(ledger: Ledger, open_campaign: Opened) ->
     assert ledger.usage(campaign.id) == {"failure": (1, 10, 2.0)}
 
 
-def test_a_repeated_failure_report_is_fenced(ledger: Ledger, open_campaign: Opened) -> None:
+def test_a_repeated_failure_report_is_fenced(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """The same report twice is one failure: also when it was about the last range of its block."""
     campaign = open_campaign(20)
     claim = begin(ledger, lead(ledger, campaign), events=20)
@@ -139,7 +139,9 @@ def test_a_repeated_failure_report_is_fenced(ledger: Ledger, open_campaign: Open
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3])
-def test_a_failing_range_is_bisected_down_to_one_event(ledger: Ledger, open_campaign: Opened, limit: int) -> None:
+def test_a_failing_range_is_bisected_down_to_one_event(
+    ledger: Ledger, open_campaign: CampaignHandle, limit: int
+) -> None:
     """Of a range that keeps failing, the one event at fault is abandoned with its reason; the rest is kept."""
     campaign = open_campaign(16, failures=limit)
     leadership = lead(ledger, campaign)
@@ -156,7 +158,7 @@ def test_a_failing_range_is_bisected_down_to_one_event(ledger: Ledger, open_camp
     assert (abandoned.start, abandoned.stop, abandoned.detail) == (11, 12, "Traceback: no\nprinted")
 
 
-def test_neighbours_abandoned_alike_are_one_row(ledger: Ledger, open_campaign: Opened) -> None:
+def test_neighbours_abandoned_alike_are_one_row(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """A thousand bad events beside each other do not make a thousand rows."""
     campaign = open_campaign(32, failures=1)
     leadership = lead(ledger, campaign)
@@ -166,7 +168,7 @@ def test_neighbours_abandoned_alike_are_one_row(ledger: Ledger, open_campaign: O
     assert layout(ledger, campaign) == ["0 [0, 32) abandoned f2"]
 
 
-def test_losses_and_failures_are_two_budgets(ledger: Ledger, open_campaign: Opened) -> None:
+def test_losses_and_failures_are_two_budgets(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """However often its worker vanishes, a range has all its failures left, and the other way round."""
     campaign = open_campaign(1, failures=3, losses=3)
     leadership = lead(ledger, campaign)
@@ -178,7 +180,7 @@ def test_losses_and_failures_are_two_budgets(ledger: Ledger, open_campaign: Open
     assert layout(ledger, campaign) == ["0 [0, 1) ready f2 l2"]
 
 
-def test_a_commit_forgets_what_went_before(ledger: Ledger, open_campaign: Opened) -> None:
+def test_a_commit_forgets_what_went_before(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """Failures and losses belong to events that are still to be done; committed ones have none."""
     campaign = open_campaign(10)
     leadership = lead(ledger, campaign)
@@ -190,7 +192,9 @@ def test_a_commit_forgets_what_went_before(ledger: Ledger, open_campaign: Opened
     assert layout(ledger, campaign) == ["0 [0, 10) committed"]
 
 
-def test_a_failed_setup_charges_nobody(ledger: Ledger, open_campaign: Opened, clock: SettableClock) -> None:
+def test_a_failed_setup_charges_nobody(
+    ledger: Ledger, open_campaign: CampaignHandle, clock: SettableClock
+) -> None:
     """No event is at fault when a payload cannot be set up: all are READY, and the journal says why."""
     campaign = open_campaign(30)
     leadership = lead(ledger, campaign)
@@ -206,7 +210,7 @@ def test_a_failed_setup_charges_nobody(ledger: Ledger, open_campaign: Opened, cl
 
 
 def test_failed_setups_are_counted_since_the_last_commit(
-    ledger: Ledger, open_campaign: Opened, clock: SettableClock
+    ledger: Ledger, open_campaign: CampaignHandle, clock: SettableClock
 ) -> None:
     """A commit shows that the payload can be set up; also after its output was merged and forgotten."""
     campaign = open_campaign(30)
@@ -225,7 +229,7 @@ def test_failed_setups_are_counted_since_the_last_commit(
     assert len(ledger.setups_failed_in_a_row(campaign.id)) == 1
 
 
-def test_setting_up_is_accounted(ledger: Ledger, open_campaign: Opened) -> None:
+def test_setting_up_is_accounted(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """What set-ups cost is known by itself, so that goodput can be told honestly."""
     campaign = open_campaign(30)
     ledger.account_setup(campaign.id, 2.5)

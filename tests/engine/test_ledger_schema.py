@@ -16,7 +16,7 @@ from eventmill.ledger import Ledger
 from eventmill.ledger.database import schema
 from tests.engine.deeds import begin, commit, lead
 
-Opened = Callable[..., CampaignRecord]
+CampaignHandle = Callable[..., CampaignRecord]
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 READY: dict[str, Any] = {
@@ -42,7 +42,7 @@ CAMPAIGN = {
 
 
 @pytest.fixture
-def filled(ledger: Ledger, open_campaign: Opened) -> Ledger:
+def filled(ledger: Ledger, open_campaign: CampaignHandle) -> Ledger:
     """Campaign 1 with input 1: block 1 holds [10, 20), output 1 is [0, 10), [60, 100) is nobody's."""
     campaign = open_campaign(100)
     claim = begin(ledger, lead(ledger, campaign), events=20)
@@ -125,7 +125,7 @@ def test_what_is_referred_to_cannot_go(filled: Ledger, table: sa.Table) -> None:
     _put_back(filled)
 
 
-def test_numbers_never_come_back(ledger: Ledger, open_campaign: Opened) -> None:
+def test_numbers_never_come_back(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """A late claim of a block that is gone finds nothing, not somebody else's block."""
     leadership = lead(ledger, open_campaign(10))
     numbers = []

@@ -14,7 +14,7 @@ from eventmill.ledger import Ledger
 from tests.conftest import SettableClock
 from tests.engine.deeds import DIGEST, NOT_SET_UP, SAID_NO, begin, commit, layout, lead, output
 
-Opened = Callable[..., CampaignRecord]
+CampaignHandle = Callable[..., CampaignRecord]
 ACCEPTED, FENCED = (Outcome.ACCEPTED,), (Outcome.FENCED,)
 
 
@@ -28,7 +28,7 @@ def copied(ledger: Ledger, leadership: Leadership, claim: Claim, *, holder: str 
     return again
 
 
-def test_what_nobody_has_begun_is_handed_on(ledger: Ledger, open_campaign: Opened) -> None:
+def test_what_nobody_has_begun_is_handed_on(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """From the next end of a range on; the holder learns it with its next reply, and its late work is fenced."""
     leadership = lead(ledger, campaign := open_campaign(100))
     claim = begin(ledger, leadership, events=100, size=10)
@@ -46,7 +46,7 @@ def test_what_nobody_has_begun_is_handed_on(ledger: Ledger, open_campaign: Opene
 
 @pytest.mark.parametrize(("said", "kept"), [(None, 10), (20, 20), (25, 30), (100, 100)])
 def test_what_a_holder_has_begun_stays_with_it(
-    said: int | None, kept: int, ledger: Ledger, open_campaign: Opened
+    said: int | None, kept: int, ledger: Ledger, open_campaign: CampaignHandle
 ) -> None:
     """As far as it said, and its first range in any case."""
     leadership = lead(ledger, open_campaign(100))
@@ -55,7 +55,7 @@ def test_what_a_holder_has_begun_stays_with_it(
     assert ledger.shorten(leadership, claim.block.id, at=0) == 100 - kept
 
 
-def test_a_commit_says_how_far_work_has_begun_too(ledger: Ledger, open_campaign: Opened) -> None:
+def test_a_commit_says_how_far_work_has_begun_too(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """The report never goes back."""
     leadership = lead(ledger, campaign := open_campaign(100))
     claim = begin(ledger, leadership, events=100, size=10)
@@ -66,7 +66,7 @@ def test_a_commit_says_how_far_work_has_begun_too(ledger: Ledger, open_campaign:
     assert (lease.done, lease.begun, lease.stop, lease.missing, lease.copied) == (10, 30, 100, 90, False)
 
 
-def test_only_a_claimed_block_is_shortened_or_copied(ledger: Ledger, open_campaign: Opened) -> None:
+def test_only_a_claimed_block_is_shortened_or_copied(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """One that waits in a queue is nobody's yet; one that is over has nothing; a copy has no copy."""
     leadership = lead(ledger, open_campaign(20, 20))
     queued = ledger.reserve(leadership, events=20, range_events=10)
@@ -80,7 +80,7 @@ def test_only_a_claimed_block_is_shortened_or_copied(ledger: Ledger, open_campai
     assert ledger.copy(leadership, claim.block.id) is None
 
 
-def test_a_former_coordinator_decides_nothing(ledger: Ledger, open_campaign: Opened) -> None:
+def test_a_former_coordinator_decides_nothing(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """Whoever took over does."""
     old = lead(ledger, campaign := open_campaign(20))
     claim = begin(ledger, old, events=20)
@@ -91,7 +91,7 @@ def test_a_former_coordinator_decides_nothing(ledger: Ledger, open_campaign: Ope
         ledger.copy(old, claim.block.id)
 
 
-def test_of_two_claims_the_first_to_commit_wins(ledger: Ledger, open_campaign: Opened) -> None:
+def test_of_two_claims_the_first_to_commit_wins(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """Range by range; whoever is late is fenced, and both are over with the last one."""
     leadership = lead(ledger, campaign := open_campaign(20))
     slow = begin(ledger, leadership, events=20, size=10, holder="slow")
@@ -111,7 +111,7 @@ def test_of_two_claims_the_first_to_commit_wins(ledger: Ledger, open_campaign: O
 @pytest.mark.parametrize("how", ["lost", "failed", "released", "not set up", "expired"])
 @pytest.mark.parametrize("who", ["slow", "quick"])
 def test_the_end_of_one_claim_leaves_the_other(
-    how: str, who: str, ledger: Ledger, open_campaign: Opened, clock: SettableClock
+    how: str, who: str, ledger: Ledger, open_campaign: CampaignHandle, clock: SettableClock
 ) -> None:
     """Whichever it is: the other one holds all events and commits them."""
     leadership = lead(ledger, campaign := open_campaign(20, losses=1, failures=1))
@@ -139,7 +139,7 @@ def test_the_end_of_one_claim_leaves_the_other(
     assert commit(ledger, other, (0, 10)).outcomes == commit(ledger, other, (10, 20)).outcomes == ACCEPTED
 
 
-def test_a_copy_that_nobody_claimed_goes_with_its_block(ledger: Ledger, open_campaign: Opened) -> None:
+def test_a_copy_that_nobody_claimed_goes_with_its_block(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """Its task finds nothing left to do."""
     leadership = lead(ledger, campaign := open_campaign(20))
     slow = begin(ledger, leadership, events=20, holder="slow")
@@ -150,7 +150,7 @@ def test_a_copy_that_nobody_claimed_goes_with_its_block(ledger: Ledger, open_cam
     assert ledger.counts(campaign.id).ready == 20
 
 
-def test_a_copy_is_not_for_who_is_at_it(ledger: Ledger, open_campaign: Opened) -> None:
+def test_a_copy_is_not_for_who_is_at_it(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """Two threads of one worker share its fate, and its speed."""
     leadership = lead(ledger, open_campaign(20))
     slow = begin(ledger, leadership, events=20, holder="slow")
@@ -161,7 +161,7 @@ def test_a_copy_is_not_for_who_is_at_it(ledger: Ledger, open_campaign: Opened) -
     assert ledger.copy(leadership, slow.block.id) is not None
 
 
-def test_what_failed_before_is_not_copied(ledger: Ledger, open_campaign: Opened) -> None:
+def test_what_failed_before_is_not_copied(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """With another one always at it, it would be charged for ever and never halved."""
     leadership = lead(ledger, campaign := open_campaign(20, failures=2))
     slow = begin(ledger, leadership, events=20, size=20, holder="slow")
@@ -173,7 +173,7 @@ def test_what_failed_before_is_not_copied(ledger: Ledger, open_campaign: Opened)
     assert layout(ledger, campaign) == ["0 [0, 10) ready f1", "0 [10, 20) ready f1"]
 
 
-def test_closing_ends_both_claims(ledger: Ledger, open_campaign: Opened) -> None:
+def test_closing_ends_both_claims(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """And a new coordinator takes back the copy that nobody has claimed."""
     leadership = lead(ledger, campaign := open_campaign(20))
     slow = begin(ledger, leadership, events=20, size=10, holder="slow")
@@ -185,7 +185,9 @@ def test_closing_ends_both_claims(ledger: Ledger, open_campaign: Opened) -> None
         assert commit(ledger, claim, (0, 10)).outcomes == FENCED
 
 
-def test_asking_says_what_a_renewal_would_and_changes_nothing(ledger: Ledger, open_campaign: Opened) -> None:
+def test_asking_says_what_a_renewal_would_and_changes_nothing(
+    ledger: Ledger, open_campaign: CampaignHandle
+) -> None:
     """Where the lease ends by now, that the campaign rests, and that somebody else has the block."""
     leadership = lead(ledger, campaign := open_campaign(100))
     claim = begin(ledger, leadership, events=100, size=10)

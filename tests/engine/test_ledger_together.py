@@ -13,7 +13,7 @@ from eventmill.ledger import Ledger, create_ledger, open_ledger
 from tests.conftest import new_campaign
 from tests.engine.deeds import layout, lead
 
-Opened = Callable[..., CampaignRecord]
+CampaignHandle = Callable[..., CampaignRecord]
 
 WORKER = """
     import sys
@@ -92,7 +92,7 @@ def test_one_ledger_is_created_by_many_at_once(tmp_path: Path) -> None:
     assert open_ledger(path).campaigns() == ()
 
 
-def test_threads_share_one_ledger(ledger: Ledger, open_campaign: Opened) -> None:
+def test_threads_share_one_ledger(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """One open ledger serves all threads of a process."""
     from concurrent.futures import ThreadPoolExecutor
 

@@ -16,7 +16,7 @@ from eventmill.store import Store, open_store
 from tests.conftest import SettableClock
 from tests.engine.deeds import begin, commit, lead
 
-Opened = Callable[..., CampaignRecord]
+CampaignHandle = Callable[..., CampaignRecord]
 
 NIGHT_SECONDS = 86400
 
@@ -33,7 +33,7 @@ def half_a_range(store: Store, claim: Claim, folder: Path) -> str:
 
 
 def test_what_a_worker_elsewhere_left_is_collected_in_the_second_night(
-    ledger: Ledger, open_campaign: Opened, clock: SettableClock, store: Store, tmp_path: Path
+    ledger: Ledger, open_campaign: CampaignHandle, clock: SettableClock, store: Store, tmp_path: Path
 ) -> None:
     """In the first one it may have slept while nobody looked; then its lease has ended for good."""
     campaign = open_campaign(20)
@@ -48,7 +48,7 @@ def test_what_a_worker_elsewhere_left_is_collected_in_the_second_night(
 
 
 def test_what_a_process_that_is_gone_left_is_collected_at_once(
-    ledger: Ledger, open_campaign: Opened, store: Store, tmp_path: Path
+    ledger: Ledger, open_campaign: CampaignHandle, store: Store, tmp_path: Path
 ) -> None:
     """On the same host one need not wait to know."""
     campaign = open_campaign(20)

@@ -24,7 +24,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
 from eventmill.campaign.coordinator import Coordinator
-from eventmill.campaign.handle import Opened
+from eventmill.campaign.handle import CampaignHandle
 from eventmill.campaign.open import open_campaign
 from eventmill.campaign.splitting import register, split
 from eventmill.config.campaign_spec import CampaignSpec
@@ -167,7 +167,7 @@ def campaign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CampaignSpec:
 
 
 @pytest.fixture
-def committed(campaign: CampaignSpec) -> Iterator[Opened]:
+def committed(campaign: CampaignSpec) -> Iterator[CampaignHandle]:
     """The campaign with all its events committed, and nothing merged. Its coordinator is gone."""
     opened = open_campaign(campaign, folder=Path.cwd())
     with Coordinator(opened, campaign) as coordinator:

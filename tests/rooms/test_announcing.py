@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
 
-from eventmill.campaign.handle import Opened
+from eventmill.campaign.handle import CampaignHandle
 from eventmill.campaign.merge_queue import begin_due
 from eventmill.errors import MergesWait
 from eventmill.flows.merge import merge
@@ -32,7 +32,7 @@ def heard(client: SyncPrefectClient, *, least: int) -> list[dict[str, Any]]:
 
 
 def test_what_is_due_is_announced_until_somebody_merges_it(
-    client: SyncPrefectClient, committed: Opened, monkeypatch: pytest.MonkeyPatch
+    client: SyncPrefectClient, committed: CampaignHandle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody hears: the error says what to do. What was announced is enough to merge from another folder."""
     with MergeElsewhere(committed, patience_seconds=0) as merges:
@@ -52,7 +52,7 @@ def test_what_is_due_is_announced_until_somebody_merges_it(
     assert os.listdir(committed.record.store_url)
 
 
-def test_a_merge_that_takes_long_is_waited_for(client: SyncPrefectClient, committed: Opened) -> None:
+def test_a_merge_that_takes_long_is_waited_for(client: SyncPrefectClient, committed: CampaignHandle) -> None:
     """While somebody is at it no patience ends. When they are heard of no more it counts again."""
     with MergeElsewhere(committed, patience_seconds=0) as merges:
         number, *_ = begin_due(committed)

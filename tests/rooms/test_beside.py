@@ -16,7 +16,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect_dask.task_runners import DaskTaskRunner
 
 from eventmill.campaign.coordinator import Coordinator
-from eventmill.campaign.handle import Opened
+from eventmill.campaign.handle import CampaignHandle
 from eventmill.campaign.merge_queue import Losses, begin_due
 from eventmill.cluster.background_merges import TRIES, MergeBeside
 from eventmill.cluster.dask_cluster import set_scheduler_up
@@ -33,7 +33,7 @@ DEADLINE_SECONDS = 120.0
 
 
 @pytest.fixture
-def coordinator(committed: Opened, campaign: CampaignSpec) -> Iterator[Coordinator]:
+def coordinator(committed: CampaignHandle, campaign: CampaignSpec) -> Iterator[Coordinator]:
     """Of a campaign that has only to be merged, into two files."""
     with Coordinator(committed, campaign) as coordinator:
         yield coordinator

@@ -14,7 +14,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from eventmill.campaign.audit import audit
 from eventmill.campaign.coordinator import Coordinator
 from eventmill.campaign.finish import finish_if_done
-from eventmill.campaign.handle import Opened, store_of
+from eventmill.campaign.handle import CampaignHandle, store_of
 from eventmill.campaign.merge_queue import begin_due
 from eventmill.campaign.open import open_campaign
 from eventmill.config.campaign_spec import CampaignSpec
@@ -75,7 +75,7 @@ def test_merging_an_unknown_campaign_is_named(client: SyncPrefectClient, campaig
 
 
 def test_the_merge_flow_finishes_a_campaign_whose_coordinator_died(
-    client: SyncPrefectClient, campaign: CampaignSpec, committed: Opened
+    client: SyncPrefectClient, campaign: CampaignSpec, committed: CampaignHandle
 ) -> None:
     """All was committed and nothing announced: it merges all, closes, writes the manifest; again is harmless."""
     for _ in range(2):
@@ -87,7 +87,7 @@ def test_the_merge_flow_finishes_a_campaign_whose_coordinator_died(
     assert audit(committed.ledger, store_of(committed.record), committed.record).problems == ()
 
 
-def test_a_campaign_may_be_finished_by_several_at_once(committed: Opened) -> None:
+def test_a_campaign_may_be_finished_by_several_at_once(committed: CampaignHandle) -> None:
     """A coordinator at its end, and merge flows that were last: the manifest is there, and whole."""
     for merge_id in begin_due(committed):
         run_merge(committed.order, merge_id, holder="test")

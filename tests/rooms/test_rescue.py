@@ -21,7 +21,7 @@ from prefect.states import Running
 
 from eventmill.campaign.changes import Changed
 from eventmill.campaign.garbage import take_back
-from eventmill.campaign.handle import Opened
+from eventmill.campaign.handle import CampaignHandle
 from eventmill.campaign.open import open_campaign
 from eventmill.campaign.recovery import Need, need_of
 from eventmill.config.campaign_spec import CampaignSpec, take_campaign
@@ -35,7 +35,7 @@ LEDGER = ".eventmill/ledger.sqlite"
 
 
 @pytest.fixture
-def begun(campaign: CampaignSpec) -> Opened:
+def begun(campaign: CampaignSpec) -> CampaignHandle:
     """A campaign that is in the ledger, and whose coordinator died before it did anything."""
     opened = open_campaign(campaign, folder=Path.cwd())
     opened.ledger.lead(opened.record.id, f"{os.uname().nodename}:999999:1", is_gone=lambda holder: False)
@@ -61,26 +61,28 @@ def events_in_files() -> Counter[int]:
 
 
 @pytest.mark.parametrize("wanted", [Wanted.PAUSED, Wanted.CANCELLED])
-def test_what_was_paused_or_cancelled_rests(begun: Opened, wanted: Wanted) -> None:
+def test_what_was_paused_or_cancelled_rests(begun: CampaignHandle, wanted: Wanted) -> None:
     """On purpose is on purpose."""
     begun.ledger.want(begun.record.id, wanted)
     assert need_of(begun) is Need.RESTS
 
 
 @pytest.mark.usefixtures("long_lead")
-def test_what_somebody_drives_is_left_to_them(begun: Opened) -> None:
+def test_what_somebody_drives_is_left_to_them(begun: CampaignHandle) -> None:
     """A coordinator that lives, as far as anybody can tell."""
     begun.ledger.lead(begun.record.id, "elsewhere:1:1", is_gone=lambda holder: True)
     assert need_of(begun) is Need.LED
 
 
-def test_a_campaign_whose_coordinator_died_is_to_be_started_again(begun: Opened) -> None:
+def test_a_campaign_whose_coordinator_died_is_to_be_started_again(begun: CampaignHandle) -> None:
     """Its process is gone from this host, though its lead runs on."""
     assert need_of(begun) is Need.RUNNING
     assert take_back(begun.ledger, begun.record.id) == ()
 
 
-def test_a_campaign_that_lacks_only_its_merges_is_merged(committed: Opened, client: SyncPrefectClient) -> None:
+def test_a_campaign_that_lacks_only_its_merges_is_merged(
+    committed: CampaignHandle, client: SyncPrefectClient
+) -> None:
     """All is committed, the target reached, the coordinator gone: rescue merges and writes the manifest."""
     committed.ledger.close_if_done(committed.record.id)
     assert rescue(ledger=LEDGER) == ["squares is to be merged; merged"]
@@ -88,7 +90,7 @@ def test_a_campaign_that_lacks_only_its_merges_is_merged(committed: Opened, clie
     assert rescue(ledger=LEDGER) == ["squares is finished"]
 
 
-def test_a_campaign_is_started_again_as_it_was_begun(begun: Opened, client: SyncPrefectClient) -> None:
+def test_a_campaign_is_started_again_as_it_was_begun(begun: CampaignHandle, client: SyncPrefectClient) -> None:
     """Without a deployment it is done here, with the code that was begun with, whatever the file says now."""
     Path("payload.py").write_text("def square(events, where): raise ValueError('edited meanwhile')")
     (line,) = rescue(ledger=LEDGER)
@@ -97,7 +99,7 @@ def test_a_campaign_is_started_again_as_it_was_begun(begun: Opened, client: Sync
 
 
 def test_where_process_is_deployed_a_campaign_is_started_there_and_once(
-    begun: Opened, client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
+    begun: CampaignHandle, client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The flow run has the campaign's name, and what it was begun with; looking again starts no second one."""
     noon = Mock(now=lambda zone: datetime(2026, 1, 1, 12, tzinfo=zone))  # no new hour between the two looks
@@ -118,7 +120,7 @@ def test_where_process_is_deployed_a_campaign_is_started_there_and_once(
 
 @pytest.mark.parametrize("wanted", [Wanted.PAUSED, Wanted.CANCELLED])
 def test_a_run_that_was_ordered_before_its_campaign_was_to_rest_leaves_it_alone(
-    begun: Opened, client: SyncPrefectClient, wanted: Wanted
+    begun: CampaignHandle, client: SyncPrefectClient, wanted: Wanted
 ) -> None:
     """It waited for a Prefect worker meanwhile; it ends as cancelled, says why, and has led nothing."""
     begun.ledger.want(begun.record.id, wanted)
@@ -136,7 +138,7 @@ def test_a_run_that_was_ordered_before_its_campaign_was_to_rest_leaves_it_alone(
 
 @pytest.mark.usefixtures("long_lead")
 def test_runs_of_the_dead_get_a_final_state_and_those_of_the_living_do_not(
-    begun: Opened, client: SyncPrefectClient, a_run_that: Callable[..., FlowRun]
+    begun: CampaignHandle, client: SyncPrefectClient, a_run_that: Callable[..., FlowRun]
 ) -> None:
     """By what is written on them: the campaign, its ledger, and the number of the lead."""
     dead = a_run_that(leads=begun, lead=1)
@@ -156,7 +158,7 @@ def a_run_that(client: SyncPrefectClient) -> Iterator[Callable[..., FlowRun]]:
 
     made: list[UUID] = []
 
-    def run(*, leads: Opened, lead: int, name: str | None = None) -> FlowRun:
+    def run(*, leads: CampaignHandle, lead: int, name: str | None = None) -> FlowRun:
         from eventmill.prefect_api.stale_runs import tags_of
 
         tags = tags_of(leads.ledger, name or leads.record.name)
@@ -170,7 +172,7 @@ def a_run_that(client: SyncPrefectClient) -> Iterator[Callable[..., FlowRun]]:
         client.delete_flow_run(number)
 
 
-def test_gc_tidies_every_campaign(committed: Opened, client: SyncPrefectClient) -> None:
+def test_gc_tidies_every_campaign(committed: CampaignHandle, client: SyncPrefectClient) -> None:
     """An object of a dead attempt goes; those that are needed stay."""
     orphan = Path("out/_ranges/squares/999/0-0-10-dead.arrow")
     orphan.parent.mkdir()

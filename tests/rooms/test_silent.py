@@ -13,7 +13,7 @@ import distributed
 import pytest
 from prefect_dask.task_runners import DaskTaskRunner
 
-from eventmill.campaign.handle import Opened
+from eventmill.campaign.handle import CampaignHandle
 from eventmill.campaign.merge_queue import begin_due
 from eventmill.cluster import silent_merges
 from eventmill.cluster.workers import METRIC, NamesHolder, Silent
@@ -38,7 +38,7 @@ def holders(dask_scheduler: distributed.Scheduler) -> dict[str, str]:
 
 
 def test_what_a_worker_held_that_is_silent_about_its_merge_goes_to_others(
-    committed: Opened, monkeypatch: pytest.MonkeyPatch
+    committed: CampaignHandle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One is frozen and its lease on a merge has ended, the other lives: Dask runs its tasks again elsewhere."""
     monkeypatch.setattr(silent_merges, "LOOK_SECONDS", 0.0)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from eventmill.campaign.changes import Changed
-from eventmill.campaign.handle import Opened, reopen
+from eventmill.campaign.handle import CampaignHandle, reopen
 from eventmill.campaign.open import open_campaign
 from eventmill.campaign.recovery import Need, need_of
 from eventmill.config.campaign_spec import CampaignSpec
@@ -164,7 +164,7 @@ def test_what_was_given_up_as_broken_is_left_for_people(
     def like(poison: Iterable[int]) -> CampaignSpec:
         return campaign("poisonous", events=500, parameters={"poison": list(poison)}, ranges={"events": 10})
 
-    def give_up() -> Opened:
+    def give_up() -> CampaignHandle:
         with pytest.raises(CampaignBroken), Crew(like(range(500)), tmp_path) as crew:
             crew.run()
         assert need_of(crew.opened) is Need.MENDING

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from eventmill.campaign.coordinator import Coordinator
-from eventmill.campaign.handle import Opened
+from eventmill.campaign.handle import CampaignHandle
 from eventmill.campaign.open import open_campaign
 from eventmill.campaign.splitting import register, split
 from eventmill.config.campaign_spec import CampaignSpec
@@ -58,10 +58,10 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hanging]]:
 @pytest.fixture
 def begun(
     campaign: Callable[..., CampaignSpec], tmp_path: Path
-) -> Iterator[Callable[..., tuple[Opened, Coordinator, Block]]]:
+) -> Iterator[Callable[..., tuple[CampaignHandle, Coordinator, Block]]]:
     """A campaign of 400 events, and its first block."""
 
-    def made(**limits: object) -> tuple[Opened, Coordinator, Block]:
+    def made(**limits: object) -> tuple[CampaignHandle, Coordinator, Block]:
         made = campaign("number", events=400, ranges={"events": 50}, limits=limits)
         opened = open_campaign(made, folder=tmp_path)
         coordinator = Coordinator(opened, made)
@@ -80,7 +80,7 @@ def begun(
 class Working:
     """A block worked in a thread of this process."""
 
-    def __init__(self, opened: Opened, block: Block) -> None:
+    def __init__(self, opened: CampaignHandle, block: Block) -> None:
         self._reports: list[BlockReport] = []
         work: Callable[[], object] = lambda: self._reports.append(  # noqa: E731
             run_block(opened.order, block.id, holder="elsewhere:1:1")
@@ -94,7 +94,7 @@ class Working:
 
 
 def test_a_range_that_cannot_be_read_in_time_has_failed(
-    begun: Callable[..., tuple[Opened, Coordinator, Block]], disk: type[Hanging]
+    begun: Callable[..., tuple[CampaignHandle, Coordinator, Block]], disk: type[Hanging]
 ) -> None:
     """It alone is charged, with a clear line; what was read is committed, what was not tried is given back."""
     opened, _, block = begun(input_patience="5s")
@@ -109,7 +109,7 @@ def test_a_range_that_cannot_be_read_in_time_has_failed(
 
 @pytest.mark.parametrize("wanted", [Wanted.PAUSED, Wanted.CANCELLED])
 def test_who_waits_for_a_read_hears_what_is_wanted(
-    begun: Callable[..., tuple[Opened, Coordinator, Block]], disk: type[Hanging], wanted: Wanted
+    begun: Callable[..., tuple[CampaignHandle, Coordinator, Block]], disk: type[Hanging], wanted: Wanted
 ) -> None:
     """A pause, or a cancellation, comes with the next renewal; nobody is charged."""
     opened, _, block = begun(lease="3s")
@@ -122,7 +122,9 @@ def test_who_waits_for_a_read_hears_what_is_wanted(
 
 
 def test_who_waits_for_a_read_leaves_when_it_must(
-    begun: Callable[..., tuple[Opened, Coordinator, Block]], disk: type[Hanging], monkeypatch: pytest.MonkeyPatch
+    begun: Callable[..., tuple[CampaignHandle, Coordinator, Block]],
+    disk: type[Hanging],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What it has is handed in, and the rest given back, at once."""
     process = Draining()

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from eventmill.campaign.coordinator import Coordinator
-from eventmill.campaign.handle import Opened
+from eventmill.campaign.handle import CampaignHandle
 from eventmill.campaign.open import open_campaign
 from eventmill.campaign.splitting import register, split
 from eventmill.config.campaign_spec import CampaignSpec
@@ -36,7 +36,7 @@ def process(monkeypatch: pytest.MonkeyPatch) -> Draining:
 class Worker:
     """One block in a thread of this process."""
 
-    def __init__(self, opened: Opened, coordinator: Coordinator) -> None:
+    def __init__(self, opened: CampaignHandle, coordinator: Coordinator) -> None:
         block = coordinator.next_block(slots=1)
         assert block is not None
         self.reports: list[BlockReport] = []
@@ -51,10 +51,12 @@ class Worker:
 
 
 @pytest.fixture
-def begun(campaign: Callable[..., CampaignSpec], tmp_path: Path) -> Callable[..., tuple[Opened, Coordinator]]:
+def begun(
+    campaign: Callable[..., CampaignSpec], tmp_path: Path
+) -> Callable[..., tuple[CampaignHandle, Coordinator]]:
     """A campaign of 2,000 events whose first worker waits at event 100, in its third range."""
 
-    def made() -> tuple[Opened, Coordinator]:
+    def made() -> tuple[CampaignHandle, Coordinator]:
         made = campaign("gate", events=2000, parameters={"folder": str(tmp_path / "gate")}, ranges={"events": 50})
         opened = open_campaign(made, folder=tmp_path)
         coordinator = Coordinator(opened, made)
@@ -75,7 +77,7 @@ def wait_for_the_gate(folder: Path) -> None:
 
 
 def test_what_is_computed_is_handed_in_and_the_rest_given_back(
-    begun: Callable[..., tuple[Opened, Coordinator]], process: Draining, tmp_path: Path
+    begun: Callable[..., tuple[CampaignHandle, Coordinator]], process: Draining, tmp_path: Path
 ) -> None:
     """Told to leave in mid-range, a worker ends this range, commits it, and releases the block."""
     opened, coordinator = begun()
@@ -93,7 +95,7 @@ def test_what_is_computed_is_handed_in_and_the_rest_given_back(
 
 
 def test_a_range_that_takes_too_long_is_dropped(
-    begun: Callable[..., tuple[Opened, Coordinator]], process: Draining, tmp_path: Path
+    begun: Callable[..., tuple[CampaignHandle, Coordinator]], process: Draining, tmp_path: Path
 ) -> None:
     """At the end of its time nothing is waited for: what was computed before is safe, and nobody is charged."""
     opened, coordinator = begun()
@@ -116,7 +118,10 @@ def end_the_payload(number: signal.Signals) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
 def test_a_payload_that_ends_by_a_signal_while_its_worker_drains_is_charged_to_nobody(
-    begun: Callable[..., tuple[Opened, Coordinator]], process: Draining, tmp_path: Path, number: signal.Signals
+    begun: Callable[..., tuple[CampaignHandle, Coordinator]],
+    process: Draining,
+    tmp_path: Path,
+    number: signal.Signals,
 ) -> None:
     """A batch system signals every process of a job, and some libraries do not let us ignore it."""
     opened, coordinator = begun()
@@ -132,7 +137,7 @@ def test_a_payload_that_ends_by_a_signal_while_its_worker_drains_is_charged_to_n
 
 
 def test_a_payload_that_is_ended_shortly_before_its_worker_learns_that_it_must_go(
-    begun: Callable[..., tuple[Opened, Coordinator]],
+    begun: Callable[..., tuple[CampaignHandle, Coordinator]],
     process: Draining,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -153,7 +158,7 @@ def test_a_payload_that_is_ended_shortly_before_its_worker_learns_that_it_must_g
 
 
 def test_a_payload_that_ends_itself_is_a_failure(
-    begun: Callable[..., tuple[Opened, Coordinator]],
+    begun: Callable[..., tuple[CampaignHandle, Coordinator]],
     process: Draining,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -171,7 +176,7 @@ def test_a_payload_that_ends_itself_is_a_failure(
 
 
 def test_a_block_that_comes_late_is_given_back_unopened(
-    begun: Callable[..., tuple[Opened, Coordinator]], process: Draining
+    begun: Callable[..., tuple[CampaignHandle, Coordinator]], process: Draining
 ) -> None:
     """Who leaves claims nothing: the block can be reserved again at once, and no attempt was drawn."""
     opened, coordinator = begun()

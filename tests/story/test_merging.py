@@ -16,7 +16,7 @@ import pytest
 from eventmill.campaign import coordinator as coordinating
 from eventmill.campaign.audit import audit
 from eventmill.campaign.coordinator import Coordinator
-from eventmill.campaign.handle import Opened, store_of
+from eventmill.campaign.handle import CampaignHandle, store_of
 from eventmill.campaign.merge_queue import begin_due, is_due, is_under_way, waits_for_a_merger
 from eventmill.campaign.open import open_campaign
 from eventmill.campaign.splitting import register, split
@@ -43,7 +43,7 @@ def story(campaign: Callable[..., CampaignSpec]) -> CampaignSpec:
 
 
 @pytest.fixture
-def committed(story: CampaignSpec, tmp_path: Path) -> Iterator[Opened]:
+def committed(story: CampaignSpec, tmp_path: Path) -> Iterator[CampaignHandle]:
     """All its events committed, and nothing merged. Its coordinator is gone."""
     opened = open_campaign(story, folder=tmp_path)
     process(opened, story)
@@ -51,7 +51,7 @@ def committed(story: CampaignSpec, tmp_path: Path) -> Iterator[Opened]:
     stop_all()
 
 
-def process(opened: Opened, campaign: CampaignSpec) -> None:
+def process(opened: CampaignHandle, campaign: CampaignSpec) -> None:
     """Whatever is READY, in this process."""
     with Coordinator(opened, campaign) as coordinator:
         found, _ = split(coordinator.unsplit(), opened.order.source, folder=opened.order.folder)
@@ -60,21 +60,21 @@ def process(opened: Opened, campaign: CampaignSpec) -> None:
             run_block(opened.order, block.id, holder="w")
 
 
-def merge_unseen(opened: Opened, number: int) -> None:
+def merge_unseen(opened: CampaignHandle, number: int) -> None:
     """Merge, and vanish just before the merged file is shown."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(merge, "publish_merges", lambda *_: None)
         run_merge(opened.order, number, holder="m")
 
 
-def events_in_files(opened: Opened) -> list[int]:
+def events_in_files(opened: CampaignHandle) -> list[int]:
     """What a glob over the output folder finds."""
     files = sorted(Path(opened.record.store_url).glob("*.parquet"))
     return [event for file in files for event in pq.read_table(file)["event"].to_pylist()]
 
 
 def test_a_file_that_another_merger_is_about_to_show_is_not_made_again(
-    committed: Opened, story: CampaignSpec, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    committed: CampaignHandle, story: CampaignSpec, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A coordinator that takes over looks for lost files just then: this one counts, and is not in its place."""
     first, second = begin_due(committed)
@@ -95,7 +95,7 @@ def test_a_file_that_another_merger_is_about_to_show_is_not_made_again(
 
 
 def test_a_merged_file_that_is_gone_before_it_was_shown_is_made_again(
-    committed: Opened, story: CampaignSpec, tmp_path: Path
+    committed: CampaignHandle, story: CampaignSpec, tmp_path: Path
 ) -> None:
     """Its staged file was deleted, or lost in a power cut: its events are computed again, all else goes on."""
     first, second = begin_due(committed)
@@ -114,7 +114,7 @@ def test_a_merged_file_that_is_gone_before_it_was_shown_is_made_again(
 
 
 def test_whoever_shows_files_deletes_nothing_of_a_merge_that_is_not_shown(
-    committed: Opened, tmp_path: Path
+    committed: CampaignHandle, tmp_path: Path
 ) -> None:
     """It was completed after the other looked, and its staged file is all that holds its events, but for these."""
     first, second = begin_due(committed)
@@ -141,7 +141,7 @@ def test_whoever_shows_files_deletes_nothing_of_a_merge_that_is_not_shown(
     ids=["lives", "is silent", "is gone"],
 )
 def test_a_merge_that_somebody_is_at_is_left_to_them(
-    committed: Opened, holder: str, seconds: int, is_left: bool
+    committed: CampaignHandle, holder: str, seconds: int, is_left: bool
 ) -> None:
     """Until they are heard of no more, or at once where their process is known to be gone."""
     first, second = begin_due(committed)
@@ -161,7 +161,9 @@ def test_a_merge_that_somebody_is_at_is_left_to_them(
     assert events_in_files(committed) == list(range(EVENTS))
 
 
-def test_a_merge_is_held_for_as_long_as_it_takes(committed: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_merge_is_held_for_as_long_as_it_takes(
+    committed: CampaignHandle, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A store takes its time: the lease is renewed meanwhile, and let go when the merge fails in the end."""
     first, second = begin_due(committed)
     ledger, record = committed.ledger, committed.record

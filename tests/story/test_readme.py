@@ -15,7 +15,7 @@ import typer
 
 from eventmill.campaign.audit import audit
 from eventmill.campaign.coordinator import Coordinator
-from eventmill.campaign.handle import Opened
+from eventmill.campaign.handle import CampaignHandle
 from eventmill.campaign.merge_queue import begin_due
 from eventmill.campaign.open import open_campaign
 from eventmill.campaign.splitting import register, split
@@ -64,7 +64,7 @@ def blocks(language: str, text: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
 
 
-def run_here(campaign: CampaignSpec, folder: Path) -> Opened:
+def run_here(campaign: CampaignSpec, folder: Path) -> CampaignHandle:
     """The whole campaign by one worker in this process: what the flows do, one thing after the other."""
     opened, me = open_campaign(campaign, folder=folder), str(this_process())
     found, unreadable = split(opened.urls, opened.order.source, folder=opened.order.folder)

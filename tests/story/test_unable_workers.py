@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from eventmill.campaign.coordinator import Coordinator
-from eventmill.campaign.handle import Opened
+from eventmill.campaign.handle import CampaignHandle
 from eventmill.campaign.open import open_campaign
 from eventmill.campaign.splitting import register, split
 from eventmill.config.campaign_spec import CampaignSpec
@@ -24,7 +24,7 @@ from eventmill.work.block import run_block
 class Mill:
     """A campaign of 200 events, whose blocks are worked in this process."""
 
-    def __init__(self, opened: Opened, coordinator: Coordinator) -> None:
+    def __init__(self, opened: CampaignHandle, coordinator: Coordinator) -> None:
         self.opened, self.coordinator = opened, coordinator
         self.ledger, self.id = opened.ledger, opened.record.id
 

@@ -10,7 +10,7 @@ import pytest
 
 from eventmill.campaign.changes import Changed
 from eventmill.campaign.coordinator import Coordinator
-from eventmill.campaign.handle import Opened
+from eventmill.campaign.handle import CampaignHandle
 from eventmill.campaign.open import open_campaign
 from eventmill.campaign.splitting import register, split
 from eventmill.config.campaign_spec import CampaignSpec
@@ -40,14 +40,16 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     stop_all()
 
 
-Begun = Callable[..., tuple[Opened, CampaignSpec]]
+Begun = Callable[..., tuple[CampaignHandle, CampaignSpec]]
 
 
 @pytest.fixture
 def begin(campaign: Callable[..., CampaignSpec], tmp_path: Path) -> Begun:
     """Opens a campaign of 40 events, unless said otherwise, for a function of `p.py` or of a module."""
 
-    def begun(payload: str, *, changed: Changed = Changed.STOP, **keys: Any) -> tuple[Opened, CampaignSpec]:
+    def begun(
+        payload: str, *, changed: Changed = Changed.STOP, **keys: Any
+    ) -> tuple[CampaignHandle, CampaignSpec]:
         output = {"store": str(tmp_path / f"out-{keys.get('name', 'story')}")}
         keys = {"events": 40, "ranges": {"events": 20}} | keys
         made = campaign(payload, output=output, **keys)
@@ -56,7 +58,7 @@ def begin(campaign: Callable[..., CampaignSpec], tmp_path: Path) -> Begun:
     return begun
 
 
-def work(begun: tuple[Opened, CampaignSpec], *, blocks: int = 100) -> list[BlockReport]:
+def work(begun: tuple[CampaignHandle, CampaignSpec], *, blocks: int = 100) -> list[BlockReport]:
     """Process so many blocks in this very process, with its warm payloads."""
     opened, made = begun
     reports = []
@@ -70,7 +72,7 @@ def work(begun: tuple[Opened, CampaignSpec], *, blocks: int = 100) -> list[Block
     return reports
 
 
-def columns(opened: Opened) -> bytes:
+def columns(opened: CampaignHandle) -> bytes:
     """The schema of what was made."""
     schema = opened.ledger.campaign(opened.record.name).schema
     assert schema is not None

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from eventmill.campaign.finish import finish, lost_files
-from eventmill.campaign.handle import Opened, store_of
+from eventmill.campaign.handle import CampaignHandle, store_of
 from eventmill.campaign.leadership import leading
 from eventmill.campaign.merge_queue import is_due
 from eventmill.config.campaign_spec import CampaignSpec
@@ -48,7 +48,7 @@ WATCH_SECONDS = 1.0
 class Coordinator:
     """Drives one campaign while its lead lasts, which is renewed by itself; use it in a `with` block."""
 
-    opened: Opened
+    opened: CampaignHandle
     campaign: CampaignSpec
     lead: Leadership = field(init=False)
     counts: Counts = field(init=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from eventmill.campaign.garbage import sweep
-from eventmill.campaign.handle import Opened, store_of
+from eventmill.campaign.handle import CampaignHandle, store_of
 from eventmill.config.campaign_spec import merged_suffix
 from eventmill.core.outputs import MergedOutput
 from eventmill.core.records import CampaignRecord
@@ -18,7 +18,7 @@ from eventmill.work.publish import publish_merges
 from eventmill.work.store_mark import check_store_is_ours, merged_sizes
 
 
-def finish(opened: Opened) -> str:
+def finish(opened: CampaignHandle) -> str:
     """After the last merge; returns the manifest's key. Harmless twice, also at once from two processes.
 
     Raises `StoreTaken` or `StoreError`, and writes nothing, unless the store shows just the files that the ledger
@@ -45,7 +45,7 @@ def lost_files(ledger: Ledger, store: Store, record: CampaignRecord) -> tuple[Me
     return tuple(f for f in shown if sizes.get(f.key) != f.bytes and store.size(f.key) != f.bytes)
 
 
-def finish_if_done(opened: Opened) -> str | None:
+def finish_if_done(opened: CampaignHandle) -> str | None:
     """Close and `finish` a campaign with nothing left to process or to merge; None if there is.
 
     For whoever merges last and does not lead the campaign, whose coordinator may be gone by now.

@@ -26,7 +26,7 @@ from eventmill.store import Store, open_store
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class CampaignHandle:
     """A campaign that is in the ledger, with all that is needed to work on it."""
 
     ledger: Ledger
@@ -35,7 +35,7 @@ class Opened:
     urls: tuple[str, ...]
 
 
-def recall(ledger_url: str, name: str, *, folder: Path) -> Opened:
+def recall(ledger_url: str, name: str, *, folder: Path) -> CampaignHandle:
     """A campaign as the ledger has it, without its file. `LedgerError` if there is none."""
     ledger = open_ledger(ledger_url)
     record = ledger.campaign(name)
@@ -46,10 +46,10 @@ def recall(ledger_url: str, name: str, *, folder: Path) -> Opened:
     spec, urls = source_spec(campaign, named), named.urls
     order = work_order(campaign, record, spec=spec, folder=folder)
     # As it was found now: the path in the campaign starts from where it was begun.
-    return Opened(ledger, record, replace(order, ledger_url=ledger_address(ledger_url)), urls)
+    return CampaignHandle(ledger, record, replace(order, ledger_url=ledger_address(ledger_url)), urls)
 
 
-def reopen(opened: Opened) -> int:
+def reopen(opened: CampaignHandle) -> int:
     """ABANDONED -> READY; returns how many events are tried again. `CampaignLed` while somebody drives it."""
     with leading(opened.ledger, opened.record.id):
         return opened.ledger.reopen(opened.record.id)

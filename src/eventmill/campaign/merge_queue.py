@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eventmill.campaign.handle import Opened
+from eventmill.campaign.handle import CampaignHandle
 from eventmill.errors import CampaignBroken
 from eventmill.formats import open_format
 from eventmill.runtime.process_id import is_gone
@@ -17,7 +17,7 @@ MERGERS_LOST = 5
 class Losses:
     """Mergers that vanish at the same merge, again and again: counted from now on."""
 
-    def __init__(self, opened: Opened) -> None:
+    def __init__(self, opened: CampaignHandle) -> None:
         self._opened = opened
         self._before = opened.ledger.mergers_lost(opened.record.id)
 
@@ -34,7 +34,7 @@ class Losses:
                 )
 
 
-def begin_due(opened: Opened) -> tuple[int, ...]:
+def begin_due(opened: CampaignHandle) -> tuple[int, ...]:
     """Begin every merge that is due; returns all that are to be carried out, also those begun before.
 
     Left out is what somebody is at. While no output has said what results have in common (columns, or axes),
@@ -47,29 +47,29 @@ def begin_due(opened: Opened) -> tuple[int, ...]:
     return _unattended(opened)
 
 
-def is_due(opened: Opened) -> bool:
+def is_due(opened: CampaignHandle) -> bool:
     """Whether anything is to be merged or shown, be somebody at it or not."""
     ledger, campaign_id = opened.ledger, opened.record.id
     return bool(ledger.open_merges(campaign_id) or ledger.due_merges(campaign_id))
 
 
-def waits_for_a_merger(opened: Opened) -> bool:
+def waits_for_a_merger(opened: CampaignHandle) -> bool:
     """Whether `begin_due` would give something to do."""
     return bool(_unattended(opened) or opened.ledger.due_merges(opened.record.id))
 
 
-def is_under_way(opened: Opened) -> bool:
+def is_under_way(opened: CampaignHandle) -> bool:
     """Whether somebody is merging."""
     return bool(_attended(opened))
 
 
-def _unattended(opened: Opened) -> tuple[int, ...]:
+def _unattended(opened: CampaignHandle) -> tuple[int, ...]:
     found = opened.ledger.open_merges(opened.record.id)
     attended = _attended(opened)  # asked afterwards: what was claimed in between must not be claimed again
     return tuple(number for number in found if number not in attended)
 
 
-def _attended(opened: Opened) -> set[int]:
+def _attended(opened: CampaignHandle) -> set[int]:
     """Merges that somebody is at: the lease runs, and its holder is not gone."""
     mergers = opened.ledger.mergers(opened.record.id)
     return {number for number, merger in mergers.items() if merger.lasts and not is_gone(merger.holder)}

@@ -13,7 +13,7 @@ from eventmill.campaign.changes import (
     accept_changes,
     compare,
 )
-from eventmill.campaign.handle import Opened, find_record, recall, store_of, work_order
+from eventmill.campaign.handle import CampaignHandle, find_record, recall, store_of, work_order
 from eventmill.campaign.inputs import as_known, list_inputs, settled, source_spec
 from eventmill.campaign.leadership import leading
 from eventmill.config.campaign_spec import (
@@ -38,7 +38,7 @@ from eventmill.work.store_mark import check_store_is_free, check_store_is_ours, 
 
 def open_campaign(
     campaign: CampaignSpec, *, folder: Path, changed: Changed = Changed.STOP, asked_at: datetime | None = None
-) -> Opened:
+) -> CampaignHandle:
     """Write a new campaign into the ledger, or find the one that was begun under this name.
 
     `asked_at` is when the user asked for it, now if it is left out: what he has said of it since is his last word.
@@ -95,7 +95,7 @@ def open_campaign(
     hold_store(ledger, store, record)
     _want_to_run(ledger, record, asked_at=asked_at)
     record = ledger.campaign(campaign.name)
-    return Opened(ledger, record, work_order(campaign, record, spec=spec, folder=folder), urls)
+    return CampaignHandle(ledger, record, work_order(campaign, record, spec=spec, folder=folder), urls)
 
 
 def _take_place(store: Store, campaign: CampaignSpec, *, changed: Changed) -> None:
@@ -122,7 +122,9 @@ def _begin(
     return record
 
 
-def _as_begun(campaign: CampaignSpec, *, folder: Path, changed: Changed, asked_at: datetime | None) -> Opened:
+def _as_begun(
+    campaign: CampaignSpec, *, folder: Path, changed: Changed, asked_at: datetime | None
+) -> CampaignHandle:
     opened = recall(campaign.ledger, campaign.name, folder=folder)
     if (taken := why_taken(opened.ledger, opened.record)) is not None:
         raise taken

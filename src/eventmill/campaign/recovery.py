@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from eventmill.campaign.handle import Opened, store_of
+from eventmill.campaign.handle import CampaignHandle, store_of
 from eventmill.campaign.merge_queue import is_due
 from eventmill.config.campaign_spec import parse_campaign
 from eventmill.core.records import Wanted
@@ -24,7 +24,7 @@ class Need(StrEnum):
     RUNNING = "is to be started again"
 
 
-def need_of(opened: Opened) -> Need:
+def need_of(opened: CampaignHandle) -> Need:
     """What has to be done, so far as the ledger and the store tell.
 
     What was paused or cancelled rests. A payload that could not be set up again and again is for people to mend,

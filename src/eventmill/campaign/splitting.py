@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from eventmill.access import how_to_look_up, look_up_with
 from eventmill.campaign.crashing_inputs import DEATHS, is_suspect, looking
 from eventmill.campaign.crashing_inputs import forget as forget_suspect
-from eventmill.campaign.handle import Opened
+from eventmill.campaign.handle import CampaignHandle
 from eventmill.config.campaign_spec import (
     CampaignSpec,
     Duplicates,
@@ -93,7 +93,7 @@ def side_by_side(work: Callable[[str], Result], urls: Sequence[str]) -> list[Res
 
 
 def register(
-    opened: Opened, campaign: CampaignSpec, found: Iterable[NewInput], unreadable: Sequence[str]
+    opened: CampaignHandle, campaign: CampaignSpec, found: Iterable[NewInput], unreadable: Sequence[str]
 ) -> tuple[Input, ...]:
     """Put split inputs into the ledger, in campaign order; by policy refuse or leave out what is unreadable."""
     if unreadable:

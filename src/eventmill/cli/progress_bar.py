@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from eventmill.campaign.handle import Opened
+from eventmill.campaign.handle import CampaignHandle
 from eventmill.core.units import counted
 from eventmill.errors import LedgerError
 from eventmill.runtime.process_id import is_gone
@@ -28,7 +28,7 @@ SPEED_SECONDS = 30.0
 class ProgressBar:
     """Shows events done, rate, time left, workers and losses while a `with` block runs."""
 
-    def __init__(self, opened: Opened, *, console: Console) -> None:
+    def __init__(self, opened: CampaignHandle, *, console: Console) -> None:
         self._opened = opened
         self._console = console
         self._done = threading.Event()

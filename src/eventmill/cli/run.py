@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from eventmill.campaign.changes import Changed
-from eventmill.campaign.handle import Opened
+from eventmill.campaign.handle import CampaignHandle
 from eventmill.campaign.handle import reopen as reopen_campaign
 from eventmill.campaign.leadership import leading
 from eventmill.campaign.open import open_campaign
@@ -78,7 +78,7 @@ def leaving_no_scratch() -> Iterator[None]:
 
 
 @contextmanager
-def _led_while_it_starts(server: AbstractContextManager[str], opened: Opened) -> Iterator[str]:
+def _led_while_it_starts(server: AbstractContextManager[str], opened: CampaignHandle) -> Iterator[str]:
     """Of two runs that begin at once, one ends here, before its server gets in the way of the other's."""
     with ExitStack() as stack:
         with leading(opened.ledger, opened.record.id):
@@ -86,7 +86,7 @@ def _led_while_it_starts(server: AbstractContextManager[str], opened: Opened) ->
         yield url
 
 
-def _what_is_kept(opened: Opened) -> str:
+def _what_is_kept(opened: CampaignHandle) -> str:
     kept = "what is committed is kept"
     with suppress(EventmillError):
         counts = opened.ledger.counts(opened.record.id)
@@ -96,7 +96,7 @@ def _what_is_kept(opened: Opened) -> str:
 
 def run_embedded(
     campaign: CampaignSpec,
-    opened: Opened,
+    opened: CampaignHandle,
     *,
     workers: int | None,
     console: Console,
@@ -151,7 +151,7 @@ def _prepare(campaign: CampaignSpec) -> None:
     importlib.import_module("eventmill.flows.process")
 
 
-def tell(console: Console, opened: Opened, result: dict[str, Any]) -> None:
+def tell(console: Console, opened: CampaignHandle, result: dict[str, Any]) -> None:
     """The end in a few lines: what was done, where it is, and what to do next."""
     events, store = result["events"], opened.record.store_url
     for warning in opened.ledger.journal(opened.record.id, WARNING):

@@ -19,7 +19,7 @@ from dask.base import annotate
 from prefect_dask.task_runners import DaskTaskRunner
 
 from eventmill.campaign.coordinator import Coordinator
-from eventmill.campaign.handle import Opened
+from eventmill.campaign.handle import CampaignHandle
 from eventmill.campaign.merge_queue import LOOK_SECONDS
 from eventmill.cluster.frozen import Frozen
 from eventmill.cluster.restarts import replace_silent, restart
@@ -203,7 +203,7 @@ PATIENCE_SECONDS = 30.0
 class Silent:
     """Has every worker restarted whose lease on a merge ended while it was at it."""
 
-    def __init__(self, opened: Opened, runner: DaskTaskRunner) -> None:
+    def __init__(self, opened: CampaignHandle, runner: DaskTaskRunner) -> None:
         self._opened = opened
         self._runner = runner
         self._looked_at = -math.inf

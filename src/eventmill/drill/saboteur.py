@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from eventmill.campaign.handle import Opened, store_of
+from eventmill.campaign.handle import CampaignHandle, store_of
 from eventmill.core.leases import Outcome
 from eventmill.drill.schedule import HARMS_WORKERS, Deed, DeedKind
 from eventmill.drill.signals import Hands
@@ -57,7 +57,7 @@ class _Watched:
 class Saboteur:
     """Does the deeds of a script when their time has come: call `look` often, and `end` at the end."""
 
-    opened: Opened
+    opened: CampaignHandle
     script: tuple[Deed, ...]
     hands: Hands
     done: list[Done] = field(default_factory=list)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from eventmill.campaign.handle import Opened, store_of
+from eventmill.campaign.handle import CampaignHandle, store_of
 from eventmill.drill.payload import check_values, events_begun
 from eventmill.drill.saboteur import Done, Saboteur, harmed
 from eventmill.reports.report import Report, report
@@ -48,7 +48,7 @@ class Verdict:
         return None if self.recomputed is None or not self.harmed else self.recomputed / self.harmed
 
 
-def judge(opened: Opened, saboteur: Saboteur, *, events: int, diary: Path) -> Verdict:
+def judge(opened: CampaignHandle, saboteur: Saboteur, *, events: int, diary: Path) -> Verdict:
     """Count, after a campaign's end."""
     numbers, checks = _rows(opened)
     known = (numbers >= 0) & (numbers < events)
@@ -102,7 +102,7 @@ def middle(times: Sequence[float | None]) -> float | None:
     return median(known) if known else None
 
 
-def _rows(opened: Opened) -> tuple[Any, Any]:
+def _rows(opened: CampaignHandle) -> tuple[Any, Any]:
     """Event numbers and check values in all files that a user finds, whatever the ledger says of them."""
     store = store_of(opened.record)
     numbers, checks = [np.empty(0, np.int64)], [np.empty(0, np.int64)]

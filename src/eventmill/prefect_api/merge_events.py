@@ -13,7 +13,7 @@ from typing import Self
 
 from prefect.events import emit_event
 
-from eventmill.campaign.handle import Opened
+from eventmill.campaign.handle import CampaignHandle
 from eventmill.campaign.merge_queue import LOOK_SECONDS, Losses, is_due, is_under_way
 from eventmill.errors import MergesWait
 
@@ -30,7 +30,7 @@ PATIENCE_SECONDS = 600.0
 class MergeElsewhere:
     """Announces what is due and leaves merging to others; use it in a `with` block, as `MergeBeside`."""
 
-    def __init__(self, opened: Opened, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
+    def __init__(self, opened: CampaignHandle, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
         self._opened = opened
         self._losses = Losses(opened)
         self._patience = patience_seconds
@@ -96,7 +96,7 @@ class MergeElsewhere:
             self._announced_at = now
 
 
-def announce(opened: Opened, event: str) -> None:
+def announce(opened: CampaignHandle, event: str) -> None:
     """Emit one Prefect event about a campaign; lost without a word if no server takes events."""
     name = opened.record.name
     emit_event(
@@ -106,12 +106,12 @@ def announce(opened: Opened, event: str) -> None:
     )
 
 
-def _is_target_reached(opened: Opened) -> bool:
+def _is_target_reached(opened: CampaignHandle) -> bool:
     counts = opened.ledger.counts(opened.record.id)
     return counts.done >= counts.wanted(opened.record.rules.target)
 
 
-def _waiting(opened: Opened, *, seconds: float) -> str:
+def _waiting(opened: CampaignHandle, *, seconds: float) -> str:
     waiting, name = opened.ledger.counts(opened.record.id).committed, opened.record.name
     return (
         f"{waiting} events of campaign '{name}' are committed and wait to be merged, and for {seconds:.0f} s "

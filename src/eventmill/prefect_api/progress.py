@@ -16,7 +16,7 @@ from prefect.artifacts import (
 )
 
 from eventmill.campaign.coordinator import Coordinator
-from eventmill.campaign.handle import Opened, store_of
+from eventmill.campaign.handle import CampaignHandle, store_of
 from eventmill.core.records import Counts
 from eventmill.prefect_api.availability import if_it_answers
 from eventmill.reports.histogram_plot import picture_key
@@ -92,7 +92,7 @@ def show_result(coordinator: Coordinator, *, manifest: str | None) -> dict[str, 
     return plain_result(opened, manifest=manifest)
 
 
-def plain_result(opened: Opened, *, manifest: str | None) -> dict[str, Any]:
+def plain_result(opened: CampaignHandle, *, manifest: str | None) -> dict[str, Any]:
     """What became of a campaign so far, for scripts."""
     name, counts = opened.record.name, opened.ledger.counts(opened.record.id)
     files = len(opened.ledger.merged_outputs(opened.record.id))
@@ -104,7 +104,7 @@ def _by_state(counts: Counts) -> dict[str, int]:
     return {name: getattr(counts, name) for name in names}
 
 
-def _show_picture(opened: Opened) -> None:
+def _show_picture(opened: CampaignHandle) -> None:
     """The histograms of a campaign that has some, in the artifact itself: a browser may not reach the store."""
     store, key = store_of(opened.record), picture_key(opened.record.name)
     if opened.order.format.name != "hist" or store.size(key) is None:
@@ -116,7 +116,7 @@ def _show_picture(opened: Opened) -> None:
     )
 
 
-def _show_report(opened: Opened) -> None:
+def _show_report(opened: CampaignHandle) -> None:
     """What the campaign cost, with its curves where they were drawn."""
     store, key = store_of(opened.record), report_key(opened.record.name, "png")
     text = markdown(report(opened.ledger, opened.record))

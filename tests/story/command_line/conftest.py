@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from eventmill.campaign.coordinator import Coordinator
-from eventmill.campaign.handle import Opened
+from eventmill.campaign.handle import CampaignHandle
 from eventmill.campaign.merge_queue import begin_due
 from eventmill.campaign.open import open_campaign
 from eventmill.campaign.splitting import register, split
@@ -98,7 +98,7 @@ class Mill:
     """A campaign that the test drives through the engine's verbs: no cluster, no Prefect."""
 
     campaign: CampaignSpec
-    opened: Opened
+    opened: CampaignHandle
 
     @contextlib.contextmanager
     def driven(self) -> Iterator[Coordinator]:
