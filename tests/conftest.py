@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 
 from eventmill.access.s3 import Bucket
 from eventmill.core.ranges import NewInput
-from eventmill.core.records import CampaignRecord, Rules
+from eventmill.core.records import CampaignRow, Rules
 from eventmill.core.work_order import PayloadCode
 from eventmill.ledger import Ledger, create_ledger
 from tests.servers import S3Server, environment, serve_moto, serve_rclone
@@ -115,16 +115,16 @@ CODE = PayloadCode("payload.py:Name", "payload:Name", "0123456789abcdef", b"zip"
 
 
 @pytest.fixture
-def open_campaign(ledger: Ledger) -> Callable[..., CampaignRecord]:
+def open_campaign(ledger: Ledger) -> Callable[..., CampaignRow]:
     """Opens a campaign with inputs of the given numbers of events."""
 
-    def opened(*events: int, name: str = "c", **rules: Any) -> CampaignRecord:
+    def opened(*events: int, name: str = "c", **rules: Any) -> CampaignRow:
         return new_campaign(ledger, events, name=name, **rules)
 
     return opened
 
 
-def new_campaign(ledger: Ledger, events: tuple[int, ...], *, name: str = "c", **rules: Any) -> CampaignRecord:
+def new_campaign(ledger: Ledger, events: tuple[int, ...], *, name: str = "c", **rules: Any) -> CampaignRow:
     """A campaign with one input per number, merged at 1000 bytes unless said otherwise."""
     values: dict[str, Any] = {"failures": 3, "losses": 5, "lease": timedelta(seconds=60), "target": 1.0}
     values |= {"merge_bytes": 1000} if "merge_events" not in rules else {}

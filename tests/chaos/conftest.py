@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from eventmill.core.records import CampaignRecord
+from eventmill.core.records import CampaignRow
 from eventmill.errors import LedgerError
 from eventmill.ledger import Ledger, open_ledger
 from eventmill.prefect_api.server import api_server
@@ -118,10 +118,10 @@ class Run:
         """What the run wrote to stderr."""
         return (self.folder / "stderr.log").read_text()
 
-    def ledger(self) -> tuple[Ledger, CampaignRecord]:
+    def ledger(self) -> tuple[Ledger, CampaignRow]:
         """The ledger and its one campaign, once they are there."""
         path = str(self.folder / ".eventmill/ledger.sqlite")
-        found: list[tuple[Ledger, CampaignRecord]] = []
+        found: list[tuple[Ledger, CampaignRow]] = []
 
         def there() -> bool:
             try:

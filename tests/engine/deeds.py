@@ -9,7 +9,7 @@ from itertools import count
 from eventmill.core.leases import Claim, FailureKind, FailureReport, Leadership, Outcome, Reply
 from eventmill.core.outputs import RangeOutput
 from eventmill.core.ranges import EventRange
-from eventmill.core.records import CampaignRecord
+from eventmill.core.records import CampaignRow
 from eventmill.ledger import Ledger
 from eventmill.rules.cutting import Cuts, cut
 
@@ -20,7 +20,7 @@ DIGEST = "0123456789abcdef"
 _numbers = count()
 
 
-def lead(ledger: Ledger, campaign: CampaignRecord) -> Leadership:
+def lead(ledger: Ledger, campaign: CampaignRow) -> Leadership:
     """Take the campaign over from whoever led it."""
     return ledger.lead(campaign.id, "coordinator", is_gone=lambda holder: True)
 
@@ -63,7 +63,7 @@ def ranges_of(claim: Claim, merge_events: int | None = None) -> list[EventRange]
     return [piece for missing in claim.missing for piece in cut(missing, size=size, cuts=cuts)]
 
 
-def finish(ledger: Ledger, campaign: CampaignRecord, *, size: int = 10, output_bytes: int = 10) -> None:
+def finish(ledger: Ledger, campaign: CampaignRow, *, size: int = 10, output_bytes: int = 10) -> None:
     """Commit whatever is READY."""
     leadership = lead(ledger, campaign)
     while block := ledger.reserve(leadership, events=100 * size, range_events=size):
@@ -74,7 +74,7 @@ def finish(ledger: Ledger, campaign: CampaignRecord, *, size: int = 10, output_b
         assert set(reply.outcomes) == {Outcome.ACCEPTED}
 
 
-def layout(ledger: Ledger, campaign: CampaignRecord) -> list[str]:
+def layout(ledger: Ledger, campaign: CampaignRow) -> list[str]:
     """The spans as `0 [0, 10) ready`, in campaign order; budgets as `f2 l1` where they were touched."""
     lines = []
     for item, span in ledger.spans(campaign.id):

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from eventmill.campaign import leadership as module
 from eventmill.campaign.leadership import leading
-from eventmill.core.records import CampaignRecord
+from eventmill.core.records import CampaignRow
 from eventmill.errors import CampaignLed
 from eventmill.ledger import Ledger
 from eventmill.ledger.commands.campaigns import LEADER_SECONDS
@@ -20,7 +20,7 @@ from eventmill.ledger.database import schema
 from eventmill.runtime.process_id import this_process
 from tests.conftest import SettableClock
 
-CampaignHandle = Callable[..., CampaignRecord]
+CampaignHandle = Callable[..., CampaignRow]
 
 
 @pytest.fixture(autouse=True)

@@ -7,15 +7,15 @@ from datetime import timedelta
 
 import pytest
 
-from eventmill.core.records import CampaignRecord
+from eventmill.core.records import CampaignRow
 from eventmill.ledger import Ledger
 from tests.engine.deeds import begin, commit, lead
 
-CampaignHandle = Callable[..., CampaignRecord]
+CampaignHandle = Callable[..., CampaignRow]
 
 
 @pytest.fixture
-def worked_on(ledger: Ledger, open_campaign: CampaignHandle) -> CampaignRecord:
+def worked_on(ledger: Ledger, open_campaign: CampaignHandle) -> CampaignRow:
     """Of two inputs, [0, 10) of the first is merged, [10, 15) committed, [15, 20) leased; the rest is READY."""
     campaign = open_campaign(30, 10, merge_events=10)
     claim = begin(ledger, lead(ledger, campaign), events=20)
@@ -50,7 +50,7 @@ def worked_on(ledger: Ledger, open_campaign: CampaignHandle) -> CampaignRecord:
         ("UPDATE merge SET events = 9", "c-000000000000-000000000010.parquet holds 9 events, its spans 10"),
     ],
 )
-def test_tampering_is_found(ledger: Ledger, worked_on: CampaignRecord, tampering: str, found: str) -> None:
+def test_tampering_is_found(ledger: Ledger, worked_on: CampaignRow, tampering: str, found: str) -> None:
     """One line says which input, output or file is wrong, and how."""
     with ledger.writing() as tx:
         tx.exec_driver_sql(tampering)

@@ -9,14 +9,14 @@ import pytest
 
 from eventmill.core.leases import Outcome
 from eventmill.core.ranges import EventRange, NewInput
-from eventmill.core.records import CampaignRecord, Rules, Wanted
+from eventmill.core.records import CampaignRow, Rules, Wanted
 from eventmill.core.work_order import PayloadCode
 from eventmill.errors import CampaignLed, LedgerError
 from eventmill.ledger import Ledger
 from tests.conftest import CODE, SettableClock, new_campaign
 from tests.engine.deeds import SAID_NO, begin, commit, finish, layout, lead
 
-CampaignHandle = Callable[..., CampaignRecord]
+CampaignHandle = Callable[..., CampaignRow]
 
 
 def alive(_holder: str) -> bool:

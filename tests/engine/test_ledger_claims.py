@@ -9,7 +9,7 @@ import pytest
 
 from eventmill.core.leases import Directive, Outcome
 from eventmill.core.ranges import EventRange, NewInput
-from eventmill.core.records import CampaignRecord, Wanted
+from eventmill.core.records import CampaignRow, Wanted
 from eventmill.ledger import Ledger
 from tests.conftest import SettableClock
 from tests.engine.deeds import (
@@ -23,7 +23,7 @@ from tests.engine.deeds import (
     lead,
 )
 
-CampaignHandle = Callable[..., CampaignRecord]
+CampaignHandle = Callable[..., CampaignRow]
 
 
 def test_a_block_is_the_first_contiguous_ready_piece(ledger: Ledger, open_campaign: CampaignHandle) -> None:

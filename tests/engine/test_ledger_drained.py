@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from eventmill.core.leases import Outcome
-from eventmill.core.records import CampaignRecord
+from eventmill.core.records import CampaignRow
 from eventmill.ledger import Ledger
 from tests.engine.deeds import begin, commit, layout, lead
 
-CampaignHandle = Callable[..., CampaignRecord]
+CampaignHandle = Callable[..., CampaignRow]
 
 
 def test_a_drained_block_is_ready_again_and_the_journal_says_why(

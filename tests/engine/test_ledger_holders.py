@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 from eventmill.core.leases import Block, Claim, Leadership, Outcome
 from eventmill.core.ranges import EventRange
-from eventmill.core.records import CampaignRecord
+from eventmill.core.records import CampaignRow
 from eventmill.ledger import Ledger
 from eventmill.ledger.commands.leases import MOST_REFUSALS
 from tests.conftest import SettableClock
 from tests.engine.deeds import NOT_SET_UP, SAID_NO, begin, commit, layout, lead
 
-CampaignHandle = Callable[..., CampaignRecord]
+CampaignHandle = Callable[..., CampaignRow]
 
 
 def failed(ledger: Ledger, claim: Claim) -> None:

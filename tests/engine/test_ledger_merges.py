@@ -12,7 +12,7 @@ from sqlalchemy import event
 from eventmill.core.leases import Outcome
 from eventmill.core.outputs import Merge, MergeLease, Merger
 from eventmill.core.ranges import EventRange
-from eventmill.core.records import CampaignRecord
+from eventmill.core.records import CampaignRow
 from eventmill.core.states import State
 from eventmill.errors import LedgerError
 from eventmill.ledger import Ledger
@@ -20,10 +20,10 @@ from eventmill.ledger.commands.merge_leases import MERGER_LOST
 from tests.conftest import SettableClock
 from tests.engine.deeds import DIGEST, SAID_NO, begin, commit, finish, layout, lead, output
 
-CampaignHandle = Callable[..., CampaignRecord]
+CampaignHandle = Callable[..., CampaignRow]
 
 
-def begun(ledger: Ledger, campaign: CampaignRecord) -> list[tuple[Merge, MergeLease]]:
+def begun(ledger: Ledger, campaign: CampaignRow) -> list[tuple[Merge, MergeLease]]:
     """Begin what is due, and claim it."""
     numbers = ledger.begin_merges(campaign.id, suffix="parquet")
     claimed = [ledger.claim_merge(n, holder="m", length=timedelta(seconds=60)) for n in numbers]
@@ -35,7 +35,7 @@ def complete(ledger: Ledger, lease: MergeLease) -> Outcome:
     return ledger.complete_merge(lease, staged=f"staged/{lease.attempt}", bytes=99, sha256="ab" * 32, rows=7)
 
 
-def merge_all(ledger: Ledger, campaign: CampaignRecord) -> None:
+def merge_all(ledger: Ledger, campaign: CampaignRow) -> None:
     """Merge what is due, and show it."""
     for merge, lease in begun(ledger, campaign):
         assert complete(ledger, lease) is Outcome.ACCEPTED

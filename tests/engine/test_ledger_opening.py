@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from eventmill.core.records import CampaignRecord
+from eventmill.core.records import CampaignRow
 from eventmill.errors import LedgerError
 from eventmill.ledger import Ledger, create_ledger, open_ledger, shared_ledger
 from eventmill.ledger.database import transactions
 from tests.conftest import new_campaign
 
-CampaignHandle = Callable[..., CampaignRecord]
+CampaignHandle = Callable[..., CampaignRow]
 
 
 @pytest.fixture

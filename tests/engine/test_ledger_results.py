@@ -9,7 +9,7 @@ import pytest
 
 from eventmill.core.leases import Directive, Outcome
 from eventmill.core.ranges import EventRange
-from eventmill.core.records import CampaignRecord
+from eventmill.core.records import CampaignRow
 from eventmill.errors import PartitionBroken
 from eventmill.ledger import Ledger
 from tests.conftest import SettableClock
@@ -25,7 +25,7 @@ from tests.engine.deeds import (
     output,
 )
 
-CampaignHandle = Callable[..., CampaignRecord]
+CampaignHandle = Callable[..., CampaignRow]
 
 
 def test_a_commit_records_each_output(ledger: Ledger, open_campaign: CampaignHandle) -> None:

@@ -10,13 +10,13 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from eventmill.core.records import CampaignRecord
+from eventmill.core.records import CampaignRow
 from eventmill.core.states import State
 from eventmill.ledger import Ledger
 from eventmill.ledger.database import schema
 from tests.engine.deeds import begin, commit, lead
 
-CampaignHandle = Callable[..., CampaignRecord]
+CampaignHandle = Callable[..., CampaignRow]
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 READY: dict[str, Any] = {

@@ -8,13 +8,13 @@ import pytest
 
 from eventmill.core.leases import Claim, Directive, Leadership, Outcome, Reply
 from eventmill.core.ranges import EventRange
-from eventmill.core.records import CampaignRecord, Wanted
+from eventmill.core.records import CampaignRow, Wanted
 from eventmill.errors import CampaignLed
 from eventmill.ledger import Ledger
 from tests.conftest import SettableClock
 from tests.engine.deeds import DIGEST, NOT_SET_UP, SAID_NO, begin, commit, layout, lead, output
 
-CampaignHandle = Callable[..., CampaignRecord]
+CampaignHandle = Callable[..., CampaignRow]
 ACCEPTED, FENCED = (Outcome.ACCEPTED,), (Outcome.FENCED,)
 
 

@@ -8,12 +8,12 @@ import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
-from eventmill.core.records import CampaignRecord
+from eventmill.core.records import CampaignRow
 from eventmill.ledger import Ledger, create_ledger, open_ledger
 from tests.conftest import new_campaign
 from tests.engine.deeds import layout, lead
 
-CampaignHandle = Callable[..., CampaignRecord]
+CampaignHandle = Callable[..., CampaignRow]
 
 WORKER = """
     import sys

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventmill.config.campaign_spec import CampaignSpec
-from eventmill.core.records import CampaignRecord, Counts, Incident, Sample, Used
+from eventmill.core.records import CampaignRow, Counts, Incident, Sample, Used
 from eventmill.ledger import Ledger
 from eventmill.ledger.commands.samples import MOST
 from eventmill.reports.render import POINTS_TO_DRAW, account_rows, draw, facts_of, markdown, report_key
@@ -114,7 +114,7 @@ def test_idle_time_is_part_of_the_time_of_slots(steps: list[tuple[float, int, in
 
 
 def test_samples_stay_few_however_long_a_campaign_runs(
-    ledger: Ledger, clock: SettableClock, open_campaign: Callable[..., CampaignRecord]
+    ledger: Ledger, clock: SettableClock, open_campaign: Callable[..., CampaignRow]
 ) -> None:
     """A day of looks every two seconds leaves a bounded number, the first and the last among them."""
     campaign = open_campaign(100)
@@ -132,7 +132,7 @@ def test_samples_stay_few_however_long_a_campaign_runs(
 
 
 def test_a_sample_says_how_the_campaign_stands(
-    ledger: Ledger, clock: SettableClock, open_campaign: Callable[..., CampaignRecord]
+    ledger: Ledger, clock: SettableClock, open_campaign: Callable[..., CampaignRow]
 ) -> None:
     """Events done and READY, workers that live, slots that are busy; not twice within its time."""
     campaign = open_campaign(100)

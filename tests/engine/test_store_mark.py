@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from eventmill.core.keys import is_merged_name, merged_name
-from eventmill.core.records import CampaignRecord, Rules
+from eventmill.core.records import CampaignRow, Rules
 from eventmill.core.work_order import PayloadCode
 from eventmill.errors import StoreTaken
 from eventmill.ledger import Ledger, create_ledger
@@ -32,7 +32,7 @@ __all__ = ["store"]  # the fixture: a folder, and S3 servers that heed condition
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)
 
 
-def begun(folder: Path, ledger: str, name: str = "stars") -> tuple[Ledger, CampaignRecord]:
+def begun(folder: Path, ledger: str, name: str = "stars") -> tuple[Ledger, CampaignRow]:
     made = create_ledger(str(folder / f"{ledger}.sqlite"))
     code = PayloadCode("p.py:f", "p:f", "00", None)
     return made, made.open_campaign(
@@ -65,7 +65,7 @@ def test_of_many_that_begin_at_once_one_has_the_store(store: Store, tmp_path: Pa
     """Where the server ignores conditions, each looks again before it shows a file, and one of them goes on."""
     all_begun = [begun(tmp_path, f"ledger{n}") for n in range(6)]
 
-    def holds(one: tuple[Ledger, CampaignRecord]) -> bool:
+    def holds(one: tuple[Ledger, CampaignRow]) -> bool:
         try:
             hold_store(one[0], store, one[1])
         except StoreTaken:

@@ -10,13 +10,13 @@ import pytest
 
 from eventmill.campaign.garbage import collect
 from eventmill.core.leases import Claim, Outcome
-from eventmill.core.records import CampaignRecord
+from eventmill.core.records import CampaignRow
 from eventmill.ledger import Ledger
 from eventmill.store import Store, open_store
 from tests.conftest import SettableClock
 from tests.engine.deeds import begin, commit, lead
 
-CampaignHandle = Callable[..., CampaignRecord]
+CampaignHandle = Callable[..., CampaignRow]
 
 NIGHT_SECONDS = 86400
 

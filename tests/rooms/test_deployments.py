@@ -12,7 +12,7 @@ import yaml
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun, State
 
-from eventmill.core.records import CampaignRecord
+from eventmill.core.records import CampaignRow
 from eventmill.errors import LedgerError
 from eventmill.ledger import Ledger, open_ledger
 from tests.rooms.conftest import Team
@@ -125,7 +125,7 @@ def test_a_deployed_run_that_is_cancelled_can_be_run_again(team: Team, client: S
     assert events_in_files(team) == Counter(range(400))
 
 
-def open_campaign_of(team: Team, name: str) -> tuple[Ledger, CampaignRecord] | None:
+def open_campaign_of(team: Team, name: str) -> tuple[Ledger, CampaignRow] | None:
     """Ledger and campaign, once they are there."""
     try:
         ledger = open_ledger(str(team.folder / ".eventmill/ledger.sqlite"))

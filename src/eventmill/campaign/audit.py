@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from eventmill.campaign.garbage import sweepable
 from eventmill.config.campaign_spec import format_of, merged_suffix
 from eventmill.core.outputs import MergedOutput
-from eventmill.core.records import CampaignRecord, Counts
+from eventmill.core.records import CampaignRow, Counts
 from eventmill.core.states import State
 from eventmill.errors import CorruptOutput, StoreError, StoreTaken
 from eventmill.formats import Format, open_format
@@ -32,7 +32,7 @@ class Audit:
         return not self.problems
 
 
-def audit(ledger: Ledger, store: Store, record: CampaignRecord) -> Audit:
+def audit(ledger: Ledger, store: Store, record: CampaignRow) -> Audit:
     """Compare the ledger with itself and with the store: sizes, checksums, rows and event spans of every file."""
     problems = list(ledger.audit(record.id))
     merged = ledger.merged_outputs(record.id)
@@ -55,7 +55,7 @@ def audit(ledger: Ledger, store: Store, record: CampaignRecord) -> Audit:
     )
 
 
-def _store_problems(ledger: Ledger, store: Store, record: CampaignRecord) -> list[str]:
+def _store_problems(ledger: Ledger, store: Store, record: CampaignRow) -> list[str]:
     """What the store shows under the campaign's name that is not the campaign's: the look from the other side."""
     problems = []
     mark = read_mark(store, record.name)
@@ -85,7 +85,7 @@ def _merged_problems(store: Store, file: MergedOutput, format: Format) -> list[s
     return problems
 
 
-def _spans_problems(ledger: Ledger, record: CampaignRecord, merged: tuple[MergedOutput, ...]) -> list[str]:
+def _spans_problems(ledger: Ledger, record: CampaignRow, merged: tuple[MergedOutput, ...]) -> list[str]:
     """Events by file as the ledger's spans have them, against what its merges say."""
     held: dict[int, set[tuple[str, int, int]]] = {file.merge_id: set() for file in merged}
     for item, span in ledger.spans(record.id, State.MERGED):

@@ -17,7 +17,7 @@ from eventmill.config.campaign_spec import (
     CampaignSpec,
 )
 from eventmill.core.ranges import Input
-from eventmill.core.records import CampaignRecord
+from eventmill.core.records import CampaignRow
 from eventmill.core.work_order import PayloadCode, SourceSpec
 from eventmill.errors import (
     CampaignChanged,
@@ -60,7 +60,7 @@ FIXED = (
 
 def compare(
     ledger: Ledger,
-    record: CampaignRecord,
+    record: CampaignRow,
     campaign: CampaignSpec,
     code: PayloadCode,
     *,
@@ -90,7 +90,7 @@ def compare(
 
 def accept_changes(
     ledger: Ledger,
-    record: CampaignRecord,
+    record: CampaignRow,
     campaign: CampaignSpec,
     code: PayloadCode,
     *,

@@ -6,7 +6,7 @@ from eventmill.campaign.garbage import sweep
 from eventmill.campaign.handle import CampaignHandle, store_of
 from eventmill.config.campaign_spec import merged_suffix
 from eventmill.core.outputs import MergedOutput
-from eventmill.core.records import CampaignRecord
+from eventmill.core.records import CampaignRow
 from eventmill.core.units import counted
 from eventmill.errors import StoreError
 from eventmill.ledger import Ledger
@@ -38,7 +38,7 @@ def finish(opened: CampaignHandle) -> str:
     return write_manifest(ledger, store, opened.record)
 
 
-def lost_files(ledger: Ledger, store: Store, record: CampaignRecord) -> tuple[MergedOutput, ...]:
+def lost_files(ledger: Ledger, store: Store, record: CampaignRow) -> tuple[MergedOutput, ...]:
     """Merged files that were shown, and that are not in the store now, or not whole. One listing where all are."""
     shown = ledger.published_outputs(record.id)
     sizes = merged_sizes(store, record.name, suffix=merged_suffix(record.spec))

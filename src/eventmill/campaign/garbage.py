@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from eventmill.core.keys import attempt_of
-from eventmill.core.records import CampaignRecord, Incident
+from eventmill.core.records import CampaignRow, Incident
 from eventmill.ledger import Ledger
 from eventmill.runtime.process_id import is_gone
 from eventmill.store import Store
@@ -11,7 +11,7 @@ from eventmill.work.publish import publish_merges
 from eventmill.work.store_mark import hidden_keys, hold_store
 
 
-def collect(ledger: Ledger, store: Store, record: CampaignRecord) -> int:
+def collect(ledger: Ledger, store: Store, record: CampaignRow) -> int:
     """Garbage collection at any time, beside a campaign that runs or long after; returns the number of objects.
 
     What the dead held is taken back first, so that a commit that comes late is fenced before its object
@@ -31,7 +31,7 @@ def take_back(ledger: Ledger, campaign_id: int) -> tuple[Incident, ...]:
     return lost + ledger.expire(campaign_id)
 
 
-def sweep(ledger: Ledger, store: Store, record: CampaignRecord) -> int:
+def sweep(ledger: Ledger, store: Store, record: CampaignRow) -> int:
     """Delete what `sweepable` finds; returns the number of objects. Harmless twice."""
     orphans = sweepable(ledger, store, record)
     store.delete(orphans)
@@ -39,7 +39,7 @@ def sweep(ledger: Ledger, store: Store, record: CampaignRecord) -> int:
     return len(orphans)
 
 
-def sweepable(ledger: Ledger, store: Store, record: CampaignRecord) -> tuple[str, ...]:
+def sweepable(ledger: Ledger, store: Store, record: CampaignRow) -> tuple[str, ...]:
     """Keys of range outputs of dead attempts that no span refers to, and of staged files nobody waits for.
 
     The attempt is part of each key. An attempt that is not current can never commit again, so an object of

@@ -13,7 +13,7 @@ from eventmill.config.campaign_spec import (
     ledger_address,
     parse_campaign,
 )
-from eventmill.core.records import CampaignRecord
+from eventmill.core.records import CampaignRow
 from eventmill.core.work_order import PayloadSpec, SourceSpec, WorkOrder
 from eventmill.errors import (
     LedgerError,
@@ -30,7 +30,7 @@ class CampaignHandle:
     """A campaign that is in the ledger, with all that is needed to work on it."""
 
     ledger: Ledger
-    record: CampaignRecord
+    record: CampaignRow
     order: WorkOrder
     urls: tuple[str, ...]
 
@@ -55,14 +55,14 @@ def reopen(opened: CampaignHandle) -> int:
         return opened.ledger.reopen(opened.record.id)
 
 
-def find_record(ledger: Ledger, name: str) -> CampaignRecord | None:
+def find_record(ledger: Ledger, name: str) -> CampaignRow | None:
     """The campaign of that name, None if it was never begun."""
     with suppress(LedgerError):
         return ledger.campaign(name)
     return None
 
 
-def work_order(campaign: CampaignSpec, record: CampaignRecord, *, spec: SourceSpec, folder: Path) -> WorkOrder:
+def work_order(campaign: CampaignSpec, record: CampaignRow, *, spec: SourceSpec, folder: Path) -> WorkOrder:
     """What travels to the workers."""
     return WorkOrder(
         campaign_id=record.id,
@@ -83,6 +83,6 @@ def work_order(campaign: CampaignSpec, record: CampaignRecord, *, spec: SourceSp
     )
 
 
-def store_of(record: CampaignRecord) -> Store:
+def store_of(record: CampaignRow) -> Store:
     """Where a campaign's outputs are."""
     return open_store(record.store_url, credentials=record.spec.get("credentials"))

@@ -9,7 +9,7 @@ from eventmill.config.campaign_spec import (
     CampaignSpec,
     Duplicates,
 )
-from eventmill.core.records import CampaignRecord
+from eventmill.core.records import CampaignRow
 from eventmill.core.work_order import SourceSpec
 from eventmill.ledger import Ledger
 from eventmill.sources import (
@@ -62,7 +62,7 @@ def settled(campaign: CampaignSpec, spec: SourceSpec) -> CampaignSpec:
     return campaign.model_copy(update={"inputs": inputs})
 
 
-def as_known(ledger: Ledger, record: CampaignRecord, urls: Sequence[str], *, folder: Path) -> tuple[str, ...]:
+def as_known(ledger: Ledger, record: CampaignRow, urls: Sequence[str], *, folder: Path) -> tuple[str, ...]:
     """The same inputs, each by the address under which the ledger knows it, if it knows it by any."""
     inputs = [item.url for item in ledger.inputs(record.id)]
     known = {object_of(locate(url, folder=str(folder))): url for url in inputs} | {url: url for url in inputs}

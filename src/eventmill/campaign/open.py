@@ -20,7 +20,7 @@ from eventmill.config.campaign_spec import (
     CampaignSpec,
     merged_suffix,
 )
-from eventmill.core.records import CampaignRecord, Wanted
+from eventmill.core.records import CampaignRow, Wanted
 from eventmill.core.work_order import PayloadCode
 from eventmill.errors import (
     CampaignError,
@@ -109,7 +109,7 @@ def _take_place(store: Store, campaign: CampaignSpec, *, changed: Changed) -> No
 
 def _begin(
     ledger: Ledger, campaign: CampaignSpec, code: PayloadCode, *, declared: pa.Schema | None
-) -> CampaignRecord:
+) -> CampaignRow:
     record = ledger.open_campaign(
         campaign.name,
         spec=campaign.model_dump(mode="json"),
@@ -138,7 +138,7 @@ def _as_begun(
     return replace(opened, record=opened.ledger.campaign(campaign.name))
 
 
-def _want_to_run(ledger: Ledger, record: CampaignRecord, *, asked_at: datetime | None) -> None:
+def _want_to_run(ledger: Ledger, record: CampaignRow, *, asked_at: datetime | None) -> None:
     """To run it is what the user wants now; unless it runs, and was just told to rest."""
     if record.wanted is not Wanted.RUN:
         said_at = ledger.wanted_at(record.id)
@@ -151,7 +151,7 @@ def _want_to_run(ledger: Ledger, record: CampaignRecord, *, asked_at: datetime |
             ledger.want(record.id, Wanted.RUN)
 
 
-def why_taken(ledger: Ledger, record: CampaignRecord) -> StoreTaken | None:
+def why_taken(ledger: Ledger, record: CampaignRow) -> StoreTaken | None:
     """What `check_store_is_ours` finds of the campaign's store, None if it is this campaign's."""
     try:
         check_store_is_ours(ledger, store_of(record), record, suffix=merged_suffix(record.spec))
@@ -160,7 +160,7 @@ def why_taken(ledger: Ledger, record: CampaignRecord) -> StoreTaken | None:
     return None
 
 
-def forget(ledger: Ledger, record: CampaignRecord) -> None:
+def forget(ledger: Ledger, record: CampaignRow) -> None:
     """Throw a campaign away: all that the store holds under its name, and all that the ledger knows of it."""
     store = store_of(record)
     store.delete(merged.key for merged in ledger.merged_outputs(record.id))

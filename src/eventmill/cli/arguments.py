@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from eventmill.config.campaign_spec import CampaignSpec, read_campaign
-from eventmill.core.records import CampaignRecord
+from eventmill.core.records import CampaignRow
 from eventmill.ledger import Ledger, open_ledger
 
 DEFAULT_LEDGER: str = CampaignSpec.model_fields["ledger"].default
@@ -24,7 +24,7 @@ InLedger = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 
-def find_campaign(named: str, *, ledger: str | None) -> tuple[Ledger, CampaignRecord]:
+def find_campaign(named: str, *, ledger: str | None) -> tuple[Ledger, CampaignRow]:
     """The campaign that a file describes or that has this name, as its ledger knows it. Creates nothing.
 
     Raises `CampaignError` for an unusable file, `LedgerError` if there is no such ledger or campaign, and a

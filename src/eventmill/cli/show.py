@@ -13,7 +13,7 @@ from eventmill.campaign.audit import audit as audit_campaign
 from eventmill.campaign.handle import store_of
 from eventmill.cli.arguments import AsJson, InLedger, Named, find_campaign
 from eventmill.cli.output import facts, print_json, screen, table
-from eventmill.core.records import CampaignRecord, Counts
+from eventmill.core.records import CampaignRow, Counts
 from eventmill.core.units import counted
 from eventmill.errors import AuditFailed
 from eventmill.ledger import Ledger
@@ -39,7 +39,7 @@ def status(campaign: Named, ledger: InLedger = None, json: AsJson = False) -> No
         _show_status(record, answer)
 
 
-def _show_status(record: CampaignRecord, answer: dict[str, Any]) -> None:
+def _show_status(record: CampaignRow, answer: dict[str, Any]) -> None:
     events, state = answer["events"], Standing(answer["state"])
     wanted = Counts(merged=events["total"]).wanted(record.rules.target)
     total = max(1, events["total"])
@@ -121,7 +121,7 @@ def audit(campaign: Named, ledger: InLedger = None, json: AsJson = False) -> Non
         raise AuditFailed(_failed(found, record, len(result.problems)))
 
 
-def _show_exact(record: CampaignRecord, events: dict[str, int], *, files: int, rows: int, orphans: int) -> None:
+def _show_exact(record: CampaignRow, events: dict[str, int], *, files: int, rows: int, orphans: int) -> None:
     out = screen()
     out.print(table(["events", record.name], [(name, number) for name, number in events.items()]))
     out.print(f"{counted(files, 'merged file')} with {counted(rows, 'row')}, read and compared with the ledger.")
@@ -131,7 +131,7 @@ def _show_exact(record: CampaignRecord, events: dict[str, int], *, files: int, r
     out.print(Text.assemble(("exact", "bold green"), f": {EXACT}"))
 
 
-def _failed(ledger: Ledger, record: CampaignRecord, problems: int) -> str:
+def _failed(ledger: Ledger, record: CampaignRow, problems: int) -> str:
     text = f"campaign '{record.name}' is not exact: the audit found {counted(problems, 'problem')}."
     leader = ledger.leader(record.id)
     if leader is not None and not is_gone(leader):
@@ -161,7 +161,7 @@ def abandoned(campaign: Named, ledger: InLedger = None, json: AsJson = False) ->
         _show(record, spans, total=found.counts(record.id).total)
 
 
-def _show(record: CampaignRecord, spans: Sequence[AbandonedSpan], *, total: int) -> None:
+def _show(record: CampaignRow, spans: Sequence[AbandonedSpan], *, total: int) -> None:
     out = screen()
     if not spans:
         out.print(f"No event of {record.name} is abandoned.")

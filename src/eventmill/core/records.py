@@ -61,7 +61,7 @@ class Wanted(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class CampaignRecord:
+class CampaignRow:
     """A campaign as the ledger holds it. `spec` is the campaign file as plain data.
 
     `id` is its number in this ledger; `uid` is random hex, so that no other campaign has it in any ledger.

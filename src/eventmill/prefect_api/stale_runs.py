@@ -28,7 +28,7 @@ from prefect.runtime import flow_run
 from prefect.states import Cancelled, Crashed
 
 from eventmill.campaign.coordinator import Coordinator
-from eventmill.core.records import CampaignRecord
+from eventmill.core.records import CampaignRow
 from eventmill.ledger import Ledger
 from eventmill.prefect_api.availability import if_it_answers
 from eventmill.runtime.process_id import is_gone
@@ -50,7 +50,7 @@ def sign(coordinator: Coordinator) -> None:
                 _bury(client, run)
 
 
-def bury_dead(ledger: Ledger, record: CampaignRecord) -> int:
+def bury_dead(ledger: Ledger, record: CampaignRow) -> int:
     """Final states for all runs of a campaign that nobody leads any more; returns the number of flow runs."""
     with get_client(sync_client=True) as client:
         found = list(_signed(client, ledger, record))
@@ -73,7 +73,7 @@ def place_of(ledger: Ledger) -> str:
     return hashlib.sha256(ledger.url.encode()).hexdigest()[:12]
 
 
-def _signed(client: SyncPrefectClient, ledger: Ledger, record: CampaignRecord) -> Iterator[FlowRun]:
+def _signed(client: SyncPrefectClient, ledger: Ledger, record: CampaignRow) -> Iterator[FlowRun]:
     yield from client.read_flow_runs(
         flow_run_filter=FlowRunFilter(
             tags=FlowRunFilterTags(all_=tags_of(ledger, record.name)),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from eventmill.core.ranges import Span
-from eventmill.core.records import CampaignRecord, Incident
+from eventmill.core.records import CampaignRow, Incident
 from eventmill.core.states import State
 from eventmill.ledger import Ledger
 
@@ -27,7 +27,7 @@ class AbandonedSpan:
         return self.stop - self.start
 
 
-def abandoned_spans(ledger: Ledger, record: CampaignRecord) -> tuple[AbandonedSpan, ...]:
+def abandoned_spans(ledger: Ledger, record: CampaignRow) -> tuple[AbandonedSpan, ...]:
     """Every abandoned span in campaign order, with the newest line of the journal that abandoned it so.
 
     Neighbours abandoned for the same reason are one span. What was closed, or lost with its workers, has no

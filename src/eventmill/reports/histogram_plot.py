@@ -11,7 +11,7 @@ from typing import Any
 
 from eventmill.config.campaign_spec import format_of
 from eventmill.core.keys import companion_key
-from eventmill.core.records import CampaignRecord
+from eventmill.core.records import CampaignRow
 from eventmill.formats import histograms
 from eventmill.ledger import Ledger
 from eventmill.store import Store
@@ -29,7 +29,7 @@ def picture_key(campaign: str) -> str:
     return companion_key(campaign, "histograms.png")
 
 
-def write_picture(ledger: Ledger, store: Store, record: CampaignRecord) -> str | None:
+def write_picture(ledger: Ledger, store: Store, record: CampaignRow) -> str | None:
     """Draw the histograms anew; the picture's key, None where there is nothing to draw or to draw with.
 
     Harmless when two processes do it at once: they draw the same.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from eventmill.core.keys import companion_key
-from eventmill.core.records import CampaignRecord
+from eventmill.core.records import CampaignRow
 from eventmill.core.states import State
 from eventmill.ledger import Ledger
 from eventmill.store import Store
@@ -19,7 +19,7 @@ def manifest_key(campaign: str) -> str:
     return companion_key(campaign, "manifest.json")
 
 
-def manifest(ledger: Ledger, record: CampaignRecord) -> dict[str, Any]:
+def manifest(ledger: Ledger, record: CampaignRow) -> dict[str, Any]:
     """The campaign's result as plain data.
 
     Every event of every input is in `merged` or `abandoned`; or `unfinished`, before the campaign's end.
@@ -65,7 +65,7 @@ def manifest(ledger: Ledger, record: CampaignRecord) -> dict[str, Any]:
     }
 
 
-def write_manifest(ledger: Ledger, store: Store, record: CampaignRecord) -> str:
+def write_manifest(ledger: Ledger, store: Store, record: CampaignRow) -> str:
     """Write the manifest anew and return its key. Harmless when two processes do it at once."""
     key = manifest_key(record.name)
 

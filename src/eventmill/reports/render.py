@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from eventmill.core.keys import companion_key
-from eventmill.core.records import CampaignRecord
+from eventmill.core.records import CampaignRow
 from eventmill.core.units import counted
 from eventmill.ledger import Ledger
 from eventmill.reports.report import Report, as_data, report
@@ -23,7 +23,7 @@ def report_key(campaign: str, suffix: str) -> str:
     return companion_key(campaign, f"report.{suffix}")
 
 
-def write_report(ledger: Ledger, store: Store, record: CampaignRecord) -> str:
+def write_report(ledger: Ledger, store: Store, record: CampaignRow) -> str:
     """Write the report anew; returns the key of the numbers.
 
     With its picture, where matplotlib is installed and the campaign lasted long enough for a curve. Harmless

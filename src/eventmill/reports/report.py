@@ -8,7 +8,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
-from eventmill.core.records import CampaignRecord, Counts, Incident, Sample, Used
+from eventmill.core.records import CampaignRow, Counts, Incident, Sample, Used
 from eventmill.ledger import Ledger
 
 RANGES_PER_LOSS = 2
@@ -94,7 +94,7 @@ class Report:
         return sum(account.cpu_seconds for account in self.accounts)
 
 
-def report(ledger: Ledger, record: CampaignRecord) -> Report:
+def report(ledger: Ledger, record: CampaignRow) -> Report:
     """The report of a campaign as its ledger knows it now."""
     return make_report(
         record.name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
-from eventmill.core.records import CampaignRecord, Counts, Wanted
+from eventmill.core.records import CampaignRow, Counts, Wanted
 from eventmill.core.states import State
 from eventmill.ledger import Ledger
 from eventmill.runtime.process_id import is_gone, parse_holder
@@ -59,7 +59,7 @@ STATES = (State.MERGED, State.COMMITTED, State.LEASED, State.READY, State.ABANDO
 """As people ask for them: what is done first."""
 
 
-def campaign_status(ledger: Ledger, record: CampaignRecord) -> dict[str, Any]:
+def campaign_status(ledger: Ledger, record: CampaignRow) -> dict[str, Any]:
     """A campaign's status as plain data; what `state` means is in `Standing`, and events are counted by state.
 
     `workers` hold live leases, without those whose process is known to be gone. `failures` counts runs that

@@ -14,7 +14,7 @@ from eventmill import text
 from eventmill.core.leases import Leadership, Lease
 from eventmill.core.partition import coalesce
 from eventmill.core.ranges import Input, Layout, NewInput, SeenLayout, Span
-from eventmill.core.records import CampaignRecord, Counts, Rules, Wanted
+from eventmill.core.records import CampaignRow, Counts, Rules, Wanted
 from eventmill.core.states import State
 from eventmill.core.work_order import PayloadCode
 from eventmill.errors import CampaignLed, LedgerError, NameTaken
@@ -55,7 +55,7 @@ class CampaignVerbs(Database):
 
     def open_campaign(
         self, name: str, *, spec: Mapping[str, Any], rules: Rules, code: PayloadCode, store_url: str
-    ) -> CampaignRecord:
+    ) -> CampaignRow:
         """Write a new campaign down; `NameTaken` if the ledger has one of that name."""
         with self.writing() as tx:
             if tx.execute(sa.select(schema.campaign.c.id).where(schema.campaign.c.name == name)).first():
@@ -77,7 +77,7 @@ class CampaignVerbs(Database):
             )
             return campaign_by(tx, schema.campaign.c.name == name)
 
-    def campaign(self, name: str) -> CampaignRecord:
+    def campaign(self, name: str) -> CampaignRow:
         """The campaign of that name; `LedgerError` lists the names there are."""
         with self.reading() as tx:
             found = tx.execute(sa.select(schema.campaign.c.id).where(schema.campaign.c.name == name)).first()
@@ -88,13 +88,13 @@ class CampaignVerbs(Database):
                 )
             return campaign_by(tx, schema.campaign.c.id == found.id)
 
-    def campaign_numbered(self, campaign_id: int) -> CampaignRecord:
+    def campaign_numbered(self, campaign_id: int) -> CampaignRow:
         """The campaign of that number; `LedgerError` if it was restarted or removed."""
         with self.reading() as tx:
             found = tx.execute(sa.select(schema.campaign).where(schema.campaign.c.id == campaign_id)).first()
             return _known(campaign_id, found)
 
-    def campaigns(self) -> tuple[CampaignRecord, ...]:
+    def campaigns(self) -> tuple[CampaignRow, ...]:
         """All campaigns, in the order in which they were opened."""
         with self.reading() as tx:
             ids = tx.execute(sa.select(schema.campaign.c.id).order_by(schema.campaign.c.id)).scalars().all()
@@ -380,24 +380,24 @@ class CampaignVerbs(Database):
             return PayloadCode(row.callable, row.entry, row.digest, row.bundle)
 
 
-def campaign_by(tx: sa.Connection, condition: sa.ColumnElement[bool]) -> CampaignRecord:
+def campaign_by(tx: sa.Connection, condition: sa.ColumnElement[bool]) -> CampaignRow:
     """The one campaign that meets `condition`."""
     return _record(tx.execute(sa.select(schema.campaign).where(condition)).one())
 
 
-def locked(tx: sa.Connection, campaign_id: int) -> CampaignRecord:
+def locked(tx: sa.Connection, campaign_id: int) -> CampaignRow:
     """The campaign, held against every other writing verb until this transaction ends."""
     return _known(campaign_id, tx.execute(_HELD_CAMPAIGN, {"b_campaign": campaign_id}).first())
 
 
-def _known(campaign_id: int, row: sa.Row[Any] | None) -> CampaignRecord:
+def _known(campaign_id: int, row: sa.Row[Any] | None) -> CampaignRow:
     if row is None:
         raise LedgerError(f"the ledger has no campaign number {campaign_id}; it was restarted or removed.")
     return _record(row)
 
 
-def _record(row: sa.Row[Any]) -> CampaignRecord:
-    return CampaignRecord(
+def _record(row: sa.Row[Any]) -> CampaignRow:
+    return CampaignRow(
         id=row.id,
         uid=row.uid,
         name=row.name,

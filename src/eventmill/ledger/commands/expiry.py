@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from eventmill.core.ranges import Input, Span
-from eventmill.core.records import CampaignRecord, Incident
+from eventmill.core.records import CampaignRow, Incident
 from eventmill.core.states import State
 from eventmill.ledger.commands.campaigns import input_from, locked, settle
 from eventmill.ledger.commands.workers import note_gone
@@ -48,7 +48,7 @@ class LossVerbs(Database):
             return self._lose_all(tx, campaign, ended, "lease expired")
 
     def _extend(
-        self, tx: sa.Connection, campaign: CampaignRecord, which: sa.ColumnElement[bool], now: datetime
+        self, tx: sa.Connection, campaign: CampaignRow, which: sa.ColumnElement[bool], now: datetime
     ) -> None:
         """One more lease for each of these, but for those that ended because an extension did."""
         j, blocks, lease = schema.journal.c, schema.block, campaign.rules.lease
@@ -80,13 +80,13 @@ class LossVerbs(Database):
             return self._lose_all(tx, campaign, held, reason)
 
     def _lose_all(
-        self, tx: sa.Connection, campaign: CampaignRecord, which: sa.ColumnElement[bool], reason: str
+        self, tx: sa.Connection, campaign: CampaignRow, which: sa.ColumnElement[bool], reason: str
     ) -> tuple[Incident, ...]:
         ids = tx.execute(sa.select(schema.block.c.id).where(which).order_by(schema.block.c.id)).scalars().all()
         rows = (read_block(tx, number) for number in ids)  # one at a time: a twin takes the place of another
         return tuple(self._lose(tx, campaign, row, reason) for row in rows if row is not None)
 
-    def _lose(self, tx: sa.Connection, campaign: CampaignRecord, row: sa.Row[Any], reason: str) -> Incident:
+    def _lose(self, tx: sa.Connection, campaign: CampaignRow, row: sa.Row[Any], reason: str) -> Incident:
         item = input_from(tx.execute(sa.select(schema.input_).where(schema.input_.c.id == row.input_id)).one())
         leased = read_spans_of_block(tx, owner_of(row))
         first = in_flight(leased[0], item, row, campaign)
@@ -105,7 +105,7 @@ class LossVerbs(Database):
         return Incident(now, "loss", item.url, first.start, first.stop, row.attempt, row.holder, reason, "", 0.0)
 
 
-def in_flight(span: Span, item: Input, block: sa.Row[Any], campaign: CampaignRecord) -> Span:
+def in_flight(span: Span, item: Input, block: sa.Row[Any], campaign: CampaignRow) -> Span:
     """The range that the block's holder was computing: the first one it had not committed."""
     if span.is_suspect:
         return span
@@ -124,14 +124,14 @@ def without(span: Span, head: Span) -> list[Span]:
     return [replace(span, start=head.stop)] if head.stop < span.stop else []
 
 
-def charge(first: Span, campaign: CampaignRecord, *, shared: bool) -> tuple[Span, ...]:
+def charge(first: Span, campaign: CampaignRow, *, shared: bool) -> tuple[Span, ...]:
     """What becomes of the range in flight at a loss. Whoever else is at it too goes on undisturbed."""
     if shared:
         return (replace(first, losses=first.losses + 1),)
     return after_loss(first, limits=limits_of(campaign))
 
 
-def limits_of(campaign: CampaignRecord) -> FailureLimits:
+def limits_of(campaign: CampaignRow) -> FailureLimits:
     """The two budgets of a campaign."""
     return FailureLimits(failures=campaign.rules.failures, losses=campaign.rules.losses)
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from eventmill import text
 from eventmill.core.leases import Block, Claim, Directive, Leadership, Lease, Outcome, Reply
 from eventmill.core.ranges import Span
-from eventmill.core.records import CampaignRecord, Wanted
+from eventmill.core.records import CampaignRow, Wanted
 from eventmill.core.states import State
 from eventmill.errors import CampaignLed
 from eventmill.ledger.commands.campaigns import campaign_by, dissolve_blocks, input_from, locked, settle
@@ -251,9 +251,7 @@ def _avoid(span: Span) -> tuple[str, ...]:
     return () if span.failed_on is None else (span.failed_on,)
 
 
-def _is_refused(
-    tx: sa.Connection, campaign: CampaignRecord, missing: list[Span], holder: str, now: datetime
-) -> bool:
+def _is_refused(tx: sa.Connection, campaign: CampaignRow, missing: list[Span], holder: str, now: datetime) -> bool:
     """Whether this holder should not have these events, and another one lives that may."""
     kept_from = holder == missing[0].failed_on and missing[0].refusals < MOST_REFUSALS
     if not kept_from and not is_quarantined(tx, campaign.id, holder):
@@ -262,7 +260,7 @@ def _is_refused(
 
 
 def _send_away(
-    tx: sa.Connection, campaign: CampaignRecord, row: sa.Row[Any], missing: list[Span], now: datetime
+    tx: sa.Connection, campaign: CampaignRow, row: sa.Row[Any], missing: list[Span], now: datetime
 ) -> None:
     """LEASED -> READY; a suspect range is not handed out again at once."""
     rested = [

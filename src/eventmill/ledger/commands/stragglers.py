@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from eventmill.core.leases import Block, Leadership, Leased
 from eventmill.core.ranges import EventRange, Input, Span
-from eventmill.core.records import CampaignRecord, Wanted
+from eventmill.core.records import CampaignRow, Wanted
 from eventmill.core.states import State
 from eventmill.ledger.commands.campaigns import input_from, locked, settle
 from eventmill.ledger.commands.expiry import in_flight
@@ -139,7 +139,7 @@ def _claimed_once(tx: sa.Connection, block_id: int) -> sa.Row[Any] | None:
     return row if copy is None else None
 
 
-def _end_of_range(leased: list[Span], floor: int, item: Input, row: sa.Row[Any], campaign: CampaignRecord) -> int:
+def _end_of_range(leased: list[Span], floor: int, item: Input, row: sa.Row[Any], campaign: CampaignRow) -> int:
     """The first end of a range of the holder's at `floor` or behind it."""
     span = next((span for span in leased if span.stop >= floor), leased[-1])
     if floor <= span.start or span.stop <= floor or span.is_suspect:
