@@ -23,7 +23,7 @@ from eventmill.cluster.warm_up import warm_workers
 from eventmill.cluster.workers import Members, Slots
 from eventmill.config.campaign_spec import CampaignSpec, take_campaign
 from eventmill.core.ranges import NewInput
-from eventmill.errors import CampaignRests, EventmillError
+from eventmill.errors import CampaignPaused, EventmillError
 from eventmill.flows.merge import merge
 from eventmill.prefect_api.failed_state import fails_in_one_line
 from eventmill.prefect_api.merge_events import MergeElsewhere
@@ -140,13 +140,13 @@ def split(coordinator: Coordinator, runner: DaskTaskRunner, *, slots: Slots) -> 
 def answer_of(future: PrefectDaskFuture[Any], coordinator: Coordinator, slots: Slots) -> Any:
     """What a task returned, waited for however long it takes. Raises what it raised.
 
-    `CampaignRests` if the campaign is not wanted any more meanwhile.
+    `CampaignPaused` if the campaign is not wanted any more meanwhile.
     """
     while True:
         look_around(coordinator, slots)
         if not coordinator.is_wanted():
             name = coordinator.opened.record.name
-            raise CampaignRests(
+            raise CampaignPaused(
                 f"campaign '{name}' is not wanted to run any more; 'eventmill run' goes on with it."
             )
         with suppress(NotFetched):

@@ -62,7 +62,7 @@ class PartitionBroken(LedgerError):
     """A verb would lose or double an event. Nothing was changed."""
 
 
-class CampaignBroken(EventmillError):
+class CampaignAborted(EventmillError):
     """So much fails that the payload is at fault, not the events, or a merge ends all who carry it out.
 
     Going on would only burn the cluster.
@@ -73,7 +73,7 @@ class ClusterError(EventmillError):
     """The cluster profile cannot be used, or no worker ever started."""
 
 
-class PrefectAway(EventmillError):
+class PrefectUnavailable(EventmillError):
     """The Prefect server does not answer."""
 
 
@@ -89,7 +89,7 @@ class CampaignShort(EventmillError):
     exit_code = 3
 
 
-class MergesWait(EventmillError):
+class MergeTimeout(EventmillError):
     """All is processed, merging was left to others, and nobody does it."""
 
 
@@ -117,11 +117,11 @@ class StoreTaken(EventmillError):
     exit_code = 5
 
 
-class CampaignRests(EventmillError):
+class CampaignPaused(EventmillError):
     """The campaign was paused or cancelled on purpose, and nobody has asked for it since."""
 
 
-class CampaignLed(EventmillError):
+class CampaignLocked(EventmillError):
     """Another living coordinator drives this campaign."""
 
     exit_code = 6

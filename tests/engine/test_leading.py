@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from eventmill.campaign import leadership as module
 from eventmill.campaign.leadership import leading
 from eventmill.core.records import CampaignRow
-from eventmill.errors import CampaignLed
+from eventmill.errors import CampaignLocked
 from eventmill.ledger import Ledger
 from eventmill.ledger.commands.campaigns import LEADER_SECONDS
 from eventmill.ledger.database import schema
@@ -56,7 +56,7 @@ def test_a_lead_is_renewed_by_itself(ledger: Ledger, open_campaign: CampaignHand
             clock.move(10)
             until(lambda: lasts_until(ledger) == clock.now + timedelta(seconds=LEADER_SECONDS))
         assert ledger.leader(campaign.id) == me
-        with pytest.raises(CampaignLed, match=f"driven by {me}"):
+        with pytest.raises(CampaignLocked, match=f"driven by {me}"):
             ledger.lead(campaign.id, "second", is_gone=lambda holder: False)
     assert ledger.leader(campaign.id) is None and not renewers()
 

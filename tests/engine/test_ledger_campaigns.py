@@ -11,7 +11,7 @@ from eventmill.core.leases import Outcome
 from eventmill.core.ranges import EventRange, NewInput
 from eventmill.core.records import CampaignRow, Rules, Wanted
 from eventmill.core.work_order import PayloadCode
-from eventmill.errors import CampaignLed, LedgerError
+from eventmill.errors import CampaignLocked, LedgerError
 from eventmill.ledger import Ledger
 from tests.conftest import CODE, SettableClock, new_campaign
 from tests.engine.deeds import SAID_NO, begin, commit, finish, layout, lead
@@ -100,13 +100,13 @@ def test_two_coordinators_never_drive_one_campaign(
     clock.move(14)
     assert ledger.keep_lead(first)
     clock.move(14)
-    with pytest.raises(CampaignLed, match="driven by first"):
+    with pytest.raises(CampaignLocked, match="driven by first"):
         ledger.lead(campaign.id, "second", is_gone=alive)
     clock.move(1)
     second = ledger.lead(campaign.id, "second", is_gone=alive)
     assert second.attempt > first.attempt
     assert not ledger.keep_lead(first) and not ledger.yield_lead(first)
-    with pytest.raises(CampaignLed, match="second"):
+    with pytest.raises(CampaignLocked, match="second"):
         ledger.reserve(first, events=10, range_events=10)
     assert ledger.keep_lead(second) and ledger.reserve(second, events=10, range_events=10)
 
@@ -117,7 +117,7 @@ def test_a_coordinator_that_is_known_to_be_gone_is_not_waited_for(
     """Who can tell that the holder of the lead is dead takes its place at once."""
     campaign = open_campaign(30)
     ledger.lead(campaign.id, "dead", is_gone=alive)
-    with pytest.raises(CampaignLed):
+    with pytest.raises(CampaignLocked):
         ledger.lead(campaign.id, "second", is_gone=lambda holder: holder != "dead")
     assert ledger.lead(campaign.id, "second", is_gone=lambda holder: holder == "dead").holder == "second"
 

@@ -9,7 +9,7 @@ import pytest
 from eventmill.core.leases import Claim, Directive, Leadership, Outcome, Reply
 from eventmill.core.ranges import EventRange
 from eventmill.core.records import CampaignRow, Wanted
-from eventmill.errors import CampaignLed
+from eventmill.errors import CampaignLocked
 from eventmill.ledger import Ledger
 from tests.conftest import SettableClock
 from tests.engine.deeds import DIGEST, NOT_SET_UP, SAID_NO, begin, commit, layout, lead, output
@@ -85,9 +85,9 @@ def test_a_former_coordinator_decides_nothing(ledger: Ledger, open_campaign: Cam
     old = lead(ledger, campaign := open_campaign(20))
     claim = begin(ledger, old, events=20)
     lead(ledger, campaign)
-    with pytest.raises(CampaignLed):
+    with pytest.raises(CampaignLocked):
         ledger.shorten(old, claim.block.id, at=10)
-    with pytest.raises(CampaignLed):
+    with pytest.raises(CampaignLocked):
         ledger.copy(old, claim.block.id)
 
 

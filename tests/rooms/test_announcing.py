@@ -12,7 +12,7 @@ from prefect.client.orchestration import SyncPrefectClient
 
 from eventmill.campaign.handle import CampaignHandle
 from eventmill.campaign.merge_queue import begin_due
-from eventmill.errors import MergesWait
+from eventmill.errors import MergeTimeout
 from eventmill.flows.merge import merge
 from eventmill.prefect_api.merge_events import MERGES_DUE, TARGET_REACHED, MergeElsewhere
 
@@ -38,7 +38,7 @@ def test_what_is_due_is_announced_until_somebody_merges_it(
     with MergeElsewhere(committed, patience_seconds=0) as merges:
         merges.look()
         merges.look()
-        with pytest.raises(MergesWait, match=r"40 events of .*prefect deployment run merge/merge"):
+        with pytest.raises(MergeTimeout, match=r"40 events of .*prefect deployment run merge/merge"):
             merges.is_at_its_end(seconds=0)
 
     events = heard(client, least=2)
@@ -61,5 +61,5 @@ def test_a_merge_that_takes_long_is_waited_for(client: SyncPrefectClient, commit
             assert not merges.is_at_its_end(seconds=0)
         assert claimed
         committed.ledger.release_merge(claimed[1])
-        with pytest.raises(MergesWait):
+        with pytest.raises(MergeTimeout):
             merges.is_at_its_end(seconds=0)

@@ -21,7 +21,7 @@ from eventmill.campaign.merge_queue import Losses, begin_due
 from eventmill.cluster.background_merges import TRIES, MergeBeside
 from eventmill.cluster.dask_cluster import set_scheduler_up
 from eventmill.config.campaign_spec import CampaignSpec
-from eventmill.errors import CampaignBroken, StoreError
+from eventmill.errors import CampaignAborted, StoreError
 from eventmill.flows.merge import merge as merge_flow
 from eventmill.runtime.outage import Outage
 from eventmill.runtime.process_id import this_process
@@ -143,7 +143,7 @@ def test_a_merge_that_ends_its_workers_ends_the_run(
             dask.register_plugin(Deadly())
             told = r"merging squares-\S+ was begun 2 times.*run again"
             with (
-                pytest.raises(CampaignBroken, match=told),
+                pytest.raises(CampaignAborted, match=told),
                 MergeBeside(coordinator, runner, merge_flow=merge_flow) as merges,
             ):
                 merge_until(merges, lambda: False)

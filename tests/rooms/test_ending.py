@@ -18,7 +18,7 @@ from eventmill.campaign.handle import CampaignHandle, store_of
 from eventmill.campaign.merge_queue import begin_due
 from eventmill.campaign.open import open_campaign
 from eventmill.config.campaign_spec import CampaignSpec
-from eventmill.errors import CampaignError, CampaignLed, EventmillError, LedgerError
+from eventmill.errors import CampaignError, CampaignLocked, EventmillError, LedgerError
 from eventmill.flows.merge import merge
 from eventmill.flows.process import process
 from eventmill.prefect_api.failed_state import fails_in_one_line
@@ -62,7 +62,7 @@ def test_the_second_of_two_runs_says_who_leads(client: SyncPrefectClient, campai
     with Coordinator(open_campaign(campaign, folder=Path.cwd()), campaign) as first:
         state = process(campaign, return_state=True)
         assert state.is_failed() and state.message and first.lead.holder in state.message
-        with pytest.raises(CampaignLed):
+        with pytest.raises(CampaignLocked):
             state.result()
         assert first.opened.ledger.keep_lead(first.lead)
 

@@ -28,7 +28,7 @@ from eventmill.cluster import dispatcher
 from eventmill.cluster.dispatcher import InFlight
 from eventmill.cluster.workers import Members, Slots
 from eventmill.config.campaign_spec import CampaignSpec
-from eventmill.errors import ClusterError, EventmillError, LedgerError, PrefectAway
+from eventmill.errors import ClusterError, EventmillError, LedgerError, PrefectUnavailable
 from eventmill.flows.process import look_around
 from eventmill.ledger import create_ledger
 from eventmill.payloads.pool import stop_all
@@ -176,7 +176,7 @@ def test_a_prefect_server_that_stays_away_ends_the_run(
 
     def story(mill: Mill) -> None:
         with (
-            pytest.raises(PrefectAway, match="nowhere"),
+            pytest.raises(PrefectUnavailable, match="nowhere"),
             InFlight(mill.coordinator, mill.runner, mill.members) as flying,
         ):
             mill.run(flying)

@@ -14,7 +14,7 @@ from eventmill.campaign.open import open_campaign
 from eventmill.campaign.recovery import Need, need_of
 from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.core.states import State
-from eventmill.errors import CampaignBroken, CampaignShort, PayloadError
+from eventmill.errors import CampaignAborted, CampaignShort, PayloadError
 from tests.crew import Crew
 
 
@@ -124,7 +124,7 @@ def test_a_payload_that_always_fails_stops_the_campaign_early(
 
     told = r"([3-9]\d|1\d\d) runs failed and none succeeded; \d+ of them for 'payload: V"
     with (
-        pytest.raises(CampaignBroken, match=told),
+        pytest.raises(CampaignAborted, match=told),
         Crew(story, tmp_path) as crew,
     ):
         crew.run()
@@ -139,7 +139,7 @@ def test_too_many_bad_events_stop_the_campaign_and_a_mended_payload_goes_on(
     ranges = {"events": 10}
     bad = campaign("poisonous", events=2000, parameters={"poison": list(range(0, 2000, 10))}, ranges=ranges)
     with (
-        pytest.raises(CampaignBroken, match=r"2\d of 2000 events are abandoned, more than limits.abandoned \("),
+        pytest.raises(CampaignAborted, match=r"2\d of 2000 events are abandoned, more than limits.abandoned \("),
         Crew(bad, tmp_path) as crew,
     ):
         crew.run()
@@ -165,7 +165,7 @@ def test_what_was_given_up_as_broken_is_left_for_people(
         return campaign("poisonous", events=500, parameters={"poison": list(poison)}, ranges={"events": 10})
 
     def give_up() -> CampaignHandle:
-        with pytest.raises(CampaignBroken), Crew(like(range(500)), tmp_path) as crew:
+        with pytest.raises(CampaignAborted), Crew(like(range(500)), tmp_path) as crew:
             crew.run()
         assert need_of(crew.opened) is Need.MENDING
         assert (crew.ledger.broken(crew.record.id) or "").startswith("campaign 'story' stops early: ")

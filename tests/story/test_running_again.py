@@ -15,7 +15,7 @@ from eventmill.campaign import leadership
 from eventmill.campaign.changes import Changed
 from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.core.states import State
-from eventmill.errors import CampaignChanged, CampaignLed
+from eventmill.errors import CampaignChanged, CampaignLocked
 from eventmill.ledger import open_ledger
 from eventmill.ledger.database import schema
 from tests.crew import Crew
@@ -130,7 +130,7 @@ def test_what_somebody_else_drives_is_left_to_them(
     other = ledger.lead(record.id, "elsewhere:1:1", is_gone=lambda holder: False)
     counts, files = ledger.counts(record.id), set((tmp_path / "merged").rglob("*"))
     change_code(tmp_path)
-    with pytest.raises(CampaignLed, match=r"driven by elsewhere:1:1"):
+    with pytest.raises(CampaignLocked, match=r"driven by elsewhere:1:1"):
         Crew(begun(), tmp_path, changed=changed)
     assert (ledger.campaign("story"), ledger.counts(record.id)) == (record, counts)
     assert set((tmp_path / "merged").rglob("*")) == files

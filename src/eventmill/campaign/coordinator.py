@@ -20,7 +20,7 @@ from eventmill.campaign.merge_queue import is_due
 from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.core.leases import Block, Leadership
 from eventmill.core.records import Counts, Incident, Wanted
-from eventmill.errors import CampaignBroken, CampaignLed, CampaignShort, PayloadError, StoreError
+from eventmill.errors import CampaignAborted, CampaignLocked, CampaignShort, PayloadError, StoreError
 from eventmill.rules import sizing, stragglers
 from eventmill.rules.early_stop import Broken, cannot_set_up, nothing_succeeds, too_many_abandoned
 from eventmill.runtime.outage import Outage
@@ -93,9 +93,9 @@ class Coordinator:
         If going on was useless, the ledger is told: whoever looks after campaigns is not to start it again.
         """
         with self._leading:
-            if isinstance(error, CampaignBroken | PayloadError):
+            if isinstance(error, CampaignAborted | PayloadError):
                 self.opened.ledger.note_broken(self.lead, reason=str(error))
-            if kind is not CampaignLed:
+            if kind is not CampaignLocked:
                 self.opened.ledger.withdraw(self.lead)
 
     @property
@@ -243,7 +243,7 @@ class Coordinator:
     def watch(self) -> tuple[Incident, ...]:
         """See that the lead lasts, expire dead leases, and take back what vanished processes of this host held.
 
-        To be called often; it writes to the ledger about once a second. Raises `CampaignLed` when another
+        To be called often; it writes to the ledger about once a second. Raises `CampaignLocked` when another
         coordinator has taken over.
         """
         ledger, campaign_id = self.opened.ledger, self.opened.record.id
@@ -254,7 +254,7 @@ class Coordinator:
             return lost
         self._watched_at = now
         if not ledger.keep_lead(self.lead):
-            raise CampaignLed("another coordinator has taken over this campaign; this one stops.")
+            raise CampaignLocked("another coordinator has taken over this campaign; this one stops.")
         self._note_sample(SAMPLE_EVERY)
         self._cut_anew()
         return lost + ledger.expire(campaign_id)
@@ -299,7 +299,7 @@ class Coordinator:
             raise error
 
     def check_failures(self) -> None:
-        """Raise `CampaignBroken` when more is abandoned than the campaign allows, or nothing ever succeeds."""
+        """Raise `CampaignAborted` when more is abandoned than the campaign allows, or nothing ever succeeds."""
         ledger, record, limits = self.opened.ledger, self.opened.record, self.campaign.limits
         counts = ledger.counts(record.id)
         reasons = ledger.abandoned_for(record.id)
@@ -316,8 +316,8 @@ class Coordinator:
             if found is not None:
                 raise self._broken(found, f"{found.events} runs failed and none succeeded; {found.times} of them")
 
-    def _broken(self, found: Broken, what: str) -> CampaignBroken:
-        return CampaignBroken(
+    def _broken(self, found: Broken, what: str) -> CampaignAborted:
+        return CampaignAborted(
             f"campaign '{self.opened.record.name}' stops early: {what} for '{found.reason}'. Everything is kept: "
             "see 'eventmill abandoned', mend the payload, and go on with 'eventmill run --reopen'."
         )

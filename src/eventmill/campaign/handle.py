@@ -50,7 +50,7 @@ def recall(ledger_url: str, name: str, *, folder: Path) -> CampaignHandle:
 
 
 def reopen(opened: CampaignHandle) -> int:
-    """ABANDONED -> READY; returns how many events are tried again. `CampaignLed` while somebody drives it."""
+    """ABANDONED -> READY; returns how many events are tried again. `CampaignLocked` while somebody drives it."""
     with leading(opened.ledger, opened.record.id):
         return opened.ledger.reopen(opened.record.id)
 

@@ -20,7 +20,7 @@ RENEW_SECONDS = 3.0
 
 @contextmanager
 def leading(ledger: Ledger, campaign_id: int) -> Iterator[Leadership]:
-    """Lead the campaign while a `with` block lasts. Raises `CampaignLed` while another coordinator lives.
+    """Lead the campaign while a `with` block lasts. Raises `CampaignLocked` while another coordinator lives.
 
     Whether it is lost meanwhile is for the block to ask; here it is only not renewed any more.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from eventmill.campaign.handle import CampaignHandle
-from eventmill.errors import CampaignBroken
+from eventmill.errors import CampaignAborted
 from eventmill.formats import open_format
 from eventmill.runtime.process_id import is_gone
 
@@ -22,12 +22,12 @@ class Losses:
         self._before = opened.ledger.mergers_lost(opened.record.id)
 
     def check(self) -> None:
-        """Raise `CampaignBroken` when a merge has lost too many: it would be begun for ever."""
+        """Raise `CampaignAborted` when a merge has lost too many: it would be begun for ever."""
         ledger, record = self._opened.ledger, self._opened.record
         lost = ledger.mergers_lost(record.id) - self._before
         for key, times in lost.items():
             if times >= MERGERS_LOST:
-                raise CampaignBroken(
+                raise CampaignAborted(
                     f"campaign '{record.name}' stops: merging {key} was begun {times} times, and each time the "
                     "worker vanished. Does it need more memory than a worker has? Everything is kept: give "
                     "workers more, or let them live longer, and run again."

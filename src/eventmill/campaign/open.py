@@ -24,7 +24,7 @@ from eventmill.core.records import CampaignRow, Wanted
 from eventmill.core.work_order import PayloadCode
 from eventmill.errors import (
     CampaignError,
-    CampaignRests,
+    CampaignPaused,
     NameTaken,
     StoreTaken,
 )
@@ -44,8 +44,8 @@ def open_campaign(
     `asked_at` is when the user asked for it, now if it is left out: what he has said of it since is his last word.
 
     Raises `CampaignChanged`, naming every difference, unless `changed` says what to do about it; `StoreTaken` if
-    the store is another campaign's of this name, or shows more than the ledger knows; `CampaignLed` if that, or
-    that it is to run at all, would change what another coordinator drives; `CampaignRests` for a rescue that came
+    the store is another campaign's of this name, or shows more than the ledger knows; `CampaignLocked` if that, or
+    that it is to run at all, would change what another coordinator drives; `CampaignPaused` for a rescue that came
     too late, or if it was paused or cancelled since it was asked for; and `PayloadError` or `InputError` before
     anything is written.
     """
@@ -131,7 +131,7 @@ def _as_begun(
     hold_store(opened.ledger, store_of(opened.record), opened.record)
     wanted = opened.record.wanted
     if changed is Changed.RESCUE and wanted is not Wanted.RUN:
-        raise CampaignRests(
+        raise CampaignPaused(
             f"campaign '{campaign.name}' is {wanted} by now, so it is left alone. 'eventmill run' goes on with it."
         )
     _want_to_run(opened.ledger, opened.record, asked_at=asked_at)
@@ -143,7 +143,7 @@ def _want_to_run(ledger: Ledger, record: CampaignRow, *, asked_at: datetime | No
     if record.wanted is not Wanted.RUN:
         said_at = ledger.wanted_at(record.id)
         if asked_at is not None and said_at is not None and said_at > asked_at:
-            raise CampaignRests(
+            raise CampaignPaused(
                 f"campaign '{record.name}' was {record.wanted} while it was being started, so it is left alone. "
                 "'eventmill run' goes on with it."
             )

@@ -26,7 +26,7 @@ from eventmill.cli.validate import check_store
 from eventmill.config.campaign_spec import CampaignSpec, read_campaign
 from eventmill.config.cluster_profiles import read_profile
 from eventmill.core.records import Wanted
-from eventmill.errors import CampaignRests, EventmillError, Interrupted, PrefectAway
+from eventmill.errors import CampaignPaused, EventmillError, Interrupted, PrefectUnavailable
 from eventmill.runtime.interrupts import heard, is_interrupted
 from eventmill.runtime.scratch import choose_scratch, remove_abandoned
 from eventmill.sources.layouts import UNREADABLE
@@ -48,7 +48,7 @@ def run(
     console = Console(stderr=True, quiet=json)
     try:
         opened = open_campaign(campaign, folder=Path.cwd(), changed=changed, asked_at=asked_at())
-    except CampaignRests as error:
+    except CampaignPaused as error:
         if changed is Changed.RESCUE:
             raise
         console.print(str(error), highlight=False, soft_wrap=True)
@@ -137,7 +137,7 @@ def run_embedded(
         except NO_ANSWER as error:
             if not is_no_answer(error):
                 raise
-            raise PrefectAway(
+            raise PrefectUnavailable(
                 f"the Prefect server at {url} went away ({type(error).__name__}). Nothing is lost: run again "
                 "when it is back."
             ) from error

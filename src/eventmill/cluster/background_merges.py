@@ -21,7 +21,7 @@ from eventmill.campaign.merge_queue import LOOK_SECONDS, Losses, is_due, waits_f
 from eventmill.cluster.dask_cluster import start_cluster
 from eventmill.cluster.encryption import same_cluster
 from eventmill.cluster.workers import Silent
-from eventmill.errors import CorruptOutput, PrefectAway, StoreError
+from eventmill.errors import CorruptOutput, PrefectUnavailable, StoreError
 from eventmill.prefect_api.availability import NO_ANSWER, is_no_answer
 
 AHEAD_OF_BLOCKS = 10
@@ -150,7 +150,7 @@ class MergeBeside:
         now = time.monotonic()
         self._unanswered_since = self._unanswered_since or now
         if now - self._unanswered_since > PREFECT_PATIENCE_SECONDS:
-            raise PrefectAway(
+            raise PrefectUnavailable(
                 f"the Prefect server does not answer for {now - self._unanswered_since:.0f} s: {error}. "
                 "Nothing is lost: run again when it is back."
             )

@@ -23,7 +23,7 @@ from eventmill.cluster.dask_cluster import set_scheduler_up
 from eventmill.cluster.restarts import replace_silent
 from eventmill.cluster.workers import METRIC, Members
 from eventmill.core.leases import Block
-from eventmill.errors import ClusterError, LedgerError, PrefectAway
+from eventmill.errors import ClusterError, LedgerError, PrefectUnavailable
 from eventmill.prefect_api.availability import if_it_answers, is_no_answer
 from eventmill.tasks.process import process_block
 
@@ -73,7 +73,7 @@ class _Rest:
             self._since = now
         self._last = now
         if now - self._since > PREFECT_PATIENCE_SECONDS:
-            raise PrefectAway(
+            raise PrefectUnavailable(
                 f"workers cannot reach the Prefect server for {now - self._since:.0f} s: {error}. "
                 "Nothing is lost: run again when it is back."
             )
@@ -128,7 +128,7 @@ class InFlight:
     def settle(self, *, seconds: float) -> list[BaseException | None]:
         """Wait up to `seconds` for the first blocks to end; how each ended, None for well.
 
-        Raises `PrefectAway` when workers have been out of its server's reach for too long.
+        Raises `PrefectUnavailable` when workers have been out of its server's reach for too long.
         """
         self._recall()
         if not self._flights:

@@ -9,7 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from prefect.states import Cancelled, Failed
 
-from eventmill.errors import CampaignRests, EventmillError
+from eventmill.errors import CampaignPaused, EventmillError
 from eventmill.runtime.interrupts import is_interrupted
 
 P = ParamSpec("P")
@@ -35,7 +35,7 @@ def fails_in_one_line(work: Callable[P, R]) -> Callable[P, R]:
                 is_interrupted()
             ):  # a signal to a whole group ends workers, too: what they are missed for is no failure
                 raise KeyboardInterrupt from error
-            if isinstance(error, CampaignRests):
+            if isinstance(error, CampaignPaused):
                 return Cancelled(message=str(error))
             if isinstance(error, EventmillError):
                 _leave_tracebacks_out()

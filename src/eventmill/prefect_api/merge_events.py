@@ -15,7 +15,7 @@ from prefect.events import emit_event
 
 from eventmill.campaign.handle import CampaignHandle
 from eventmill.campaign.merge_queue import LOOK_SECONDS, Losses, is_due, is_under_way
-from eventmill.errors import MergesWait
+from eventmill.errors import MergeTimeout
 
 MERGES_DUE = "eventmill.merges-due"
 TARGET_REACHED = "eventmill.target-reached"
@@ -66,7 +66,7 @@ class MergeElsewhere:
     def is_at_its_end(self, *, seconds: float) -> bool:
         """Wait up to `seconds` for others to merge; whether nothing is due any more.
 
-        The first call announces that the target is reached, if it is. Raises `MergesWait` when patience ends.
+        The first call announces that the target is reached, if it is. Raises `MergeTimeout` when patience ends.
         """
         if self._waiting_since is None:
             self._waiting_since = time.monotonic()
@@ -80,7 +80,7 @@ class MergeElsewhere:
         if is_under_way(self._opened):
             self._waiting_since = time.monotonic()
         elif time.monotonic() - self._waiting_since > self._patience:
-            raise MergesWait(_waiting(self._opened, seconds=self._patience))
+            raise MergeTimeout(_waiting(self._opened, seconds=self._patience))
         time.sleep(seconds)
         return False
 

@@ -18,7 +18,7 @@ from eventmill.campaign.open import open_campaign
 from eventmill.config.campaign_spec import read_campaign
 from eventmill.core.leases import Directive
 from eventmill.core.records import Wanted
-from eventmill.errors import CampaignRests
+from eventmill.errors import CampaignPaused
 from eventmill.runtime.process_id import this_process
 from eventmill.work.store_mark import check_store_is_free
 from tests.story.command_line.conftest import CommandLine, Mill, write_campaign
@@ -122,7 +122,7 @@ def test_a_run_that_was_asked_for_before_does_not_undo_a_wish(
     mill = new_campaign()
     asked_at = datetime.now(UTC)
     assert command_line(wish, "squares").code == 0
-    with pytest.raises(CampaignRests, match="while it was being started"):
+    with pytest.raises(CampaignPaused, match="while it was being started"):
         open_campaign(mill.campaign, folder=Path.cwd(), asked_at=asked_at)
     assert mill.opened.ledger.campaign("squares").wanted is not Wanted.RUN
     later = open_campaign(mill.campaign, folder=Path.cwd(), asked_at=datetime.now(UTC))

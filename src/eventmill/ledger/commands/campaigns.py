@@ -17,7 +17,7 @@ from eventmill.core.ranges import Input, Layout, NewInput, SeenLayout, Span
 from eventmill.core.records import CampaignRow, Counts, Rules, Wanted
 from eventmill.core.states import State
 from eventmill.core.work_order import PayloadCode
-from eventmill.errors import CampaignLed, LedgerError, NameTaken
+from eventmill.errors import CampaignLocked, LedgerError, NameTaken
 from eventmill.ledger.database import schema
 from eventmill.ledger.database.blocks import leave_to_twin, read_block, twin_of
 from eventmill.ledger.database.journal import write_journal
@@ -224,7 +224,7 @@ class CampaignVerbs(Database):
     def lead(self, campaign_id: int, holder: str, *, is_gone: Callable[[str], bool]) -> Leadership:
         """Become the campaign's one coordinator; what the previous one only reserved goes back to READY.
 
-        Raises `CampaignLed` while another one lives: its lease runs and `is_gone(its holder)` is false.
+        Raises `CampaignLocked` while another one lives: its lease runs and `is_gone(its holder)` is false.
         """
         with self.writing() as tx:
             locked(tx, campaign_id)
@@ -232,7 +232,7 @@ class CampaignVerbs(Database):
             now = self.now(tx)
             if row.leader and row.leader_expires_at > now and not is_gone(row.leader):
                 seconds = (row.leader_expires_at - now).total_seconds()
-                raise CampaignLed(
+                raise CampaignLocked(
                     f"campaign '{row.name}' is being driven by {row.leader}, which was alive less than "
                     f"{LEADER_SECONDS:.0f} s ago. Watch it with 'eventmill status', stop it there, or wait "
                     f"{seconds:.0f} s if it is dead."

@@ -13,7 +13,7 @@ from eventmill.core.leases import Block, Claim, Directive, Leadership, Lease, Ou
 from eventmill.core.ranges import Span
 from eventmill.core.records import CampaignRow, Wanted
 from eventmill.core.states import State
-from eventmill.errors import CampaignLed
+from eventmill.errors import CampaignLocked
 from eventmill.ledger.commands.campaigns import campaign_by, dissolve_blocks, input_from, locked, settle
 from eventmill.ledger.commands.expiry import LossVerbs, charge, in_flight, journal_loss, without
 from eventmill.ledger.commands.workers import is_quarantined, living, note_seen
@@ -45,7 +45,7 @@ class LeaseVerbs(LossVerbs):
 
         A suspect span (it failed, or was in flight when a worker vanished) is reserved alone and as
         one range. None when nothing is READY and rested, or when the campaign is not wanted to run.
-        Raises `CampaignLed` when another coordinator has taken over.
+        Raises `CampaignLocked` when another coordinator has taken over.
         """
         with self.writing() as tx:
             campaign = locked(tx, leadership.campaign_id)
@@ -241,7 +241,7 @@ class LeaseVerbs(LossVerbs):
             sa.select(table.c.leader_attempt, table.c.leader).where(table.c.id == leadership.campaign_id)
         ).one()
         if current.leader_attempt != leadership.attempt:
-            raise CampaignLed(
+            raise CampaignLocked(
                 f"another coordinator ({current.leader or 'since gone'}) has taken over this campaign; "
                 "this one stops. Nothing is lost."
             )

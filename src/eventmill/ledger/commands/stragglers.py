@@ -28,7 +28,7 @@ class TailVerbs(LeaseVerbs):
 
         Never what the holder has begun, as far as it said, and never part of one of its ranges: `at` moves to
         the end of one. Returns how many events were freed, 0 for a block that is over or claimed twice.
-        Raises `CampaignLed` when another coordinator has taken over.
+        Raises `CampaignLocked` when another coordinator has taken over.
         """
         with self.writing() as tx:
             campaign = locked(tx, leadership.campaign_id)
@@ -54,7 +54,7 @@ class TailVerbs(LeaseVerbs):
 
         The first to commit a range wins it; a loss or failure of one leaves the other. None when the block is
         over, has a copy, or holds a suspect range: were there always another one at it, it would never be halved.
-        Raises `CampaignLed` when another coordinator has taken over.
+        Raises `CampaignLocked` when another coordinator has taken over.
         """
         with self.writing() as tx:
             campaign = locked(tx, leadership.campaign_id)
