@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from eventmill.core.records import Wanted
+from eventmill.core.records import DesiredState
 from tests.chaos.conftest import COPIED, Run, computed_again
 
 pytestmark = pytest.mark.system
@@ -63,7 +63,7 @@ class Page:
         return answer.raise_for_status().json()
 
 
-def wanted(run: Run) -> Wanted:
+def wanted(run: Run) -> DesiredState:
     return run.ledger()[1].wanted
 
 
@@ -88,7 +88,7 @@ def test_cancelling_in_prefect_ends_the_blocks_and_leaves_a_campaign_to_resume(
     assert "Campaign cancelled" in run.said
     assert page.state == "CANCELLED"
     run.until(lambda: not page.unfinished_tasks())  # Prefect hears of the last ends a little later
-    assert wanted(run) is Wanted.CANCELLED
+    assert wanted(run) is DesiredState.CANCELLED
     ledger, record = run.ledger()
     assert ledger.counts(record.id).leased == 0
     assert not charged(run)
@@ -108,7 +108,7 @@ def test_a_paused_run_rests_and_goes_on_when_it_is_resumed(a_run: RunMaker, pref
     page = Page(prefect_server, run)
     page.press("PAUSED", "Paused", pause_reschedule=False)
     ledger, record = run.ledger()
-    run.until(lambda: ledger.campaign("chaos").wanted is Wanted.PAUSED)
+    run.until(lambda: ledger.campaign("chaos").wanted is DesiredState.PAUSED)
     run.until(lambda: not ledger.counts(record.id).leased)
     assert ledger.counts(record.id).ready
     page.resume()
@@ -130,7 +130,7 @@ def test_a_suspended_run_ends_and_leaves_a_campaign_to_resume(a_run: RunMaker, p
     assert run.wait() == 0, run.said
     assert "Campaign paused" in run.said and "Traceback" not in run.said
     assert page.state == "PAUSED"
-    assert wanted(run) is Wanted.PAUSED
+    assert wanted(run) is DesiredState.PAUSED
     ledger, record = run.ledger()
     assert ledger.counts(record.id).leased == 0
     assert not charged(run)
@@ -156,6 +156,6 @@ def test_sigterm_ends_a_run_as_ctrl_c_does(a_run: RunMaker, prefect_server: str,
     ledger, record = run.ledger()
     assert ledger.counts(record.id).leased == 0
     assert not charged(run)
-    assert wanted(run) is Wanted.RUN
+    assert wanted(run) is DesiredState.RUN
     assert run.run() == 0, run.said
     assert run.events_in_files() == Counter(range(120))

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from itertools import count
 
-from eventmill.core.leases import Claim, FailureKind, FailureReport, Leadership, Outcome, Reply
+from eventmill.core.leases import Claim, FailureKind, FailureReport, LeadershipLease, Outcome, Reply
 from eventmill.core.outputs import RangeOutput
 from eventmill.core.ranges import EventRange
 from eventmill.core.records import CampaignRow
@@ -20,12 +20,12 @@ DIGEST = "0123456789abcdef"
 _numbers = count()
 
 
-def lead(ledger: Ledger, campaign: CampaignRow) -> Leadership:
+def lead(ledger: Ledger, campaign: CampaignRow) -> LeadershipLease:
     """Take the campaign over from whoever led it."""
     return ledger.lead(campaign.id, "coordinator", is_gone=lambda holder: True)
 
 
-def begin(ledger: Ledger, leadership: Leadership, *, events: int, size: int = 10, holder: str = "w") -> Claim:
+def begin(ledger: Ledger, leadership: LeadershipLease, *, events: int, size: int = 10, holder: str = "w") -> Claim:
     """Reserve and claim the next block of at most `events`, in ranges of `size`."""
     block = ledger.reserve(leadership, events=events, range_events=size)
     assert block is not None
@@ -34,7 +34,7 @@ def begin(ledger: Ledger, leadership: Leadership, *, events: int, size: int = 10
     return claim
 
 
-def claims_until_nothing_is_left(ledger: Ledger, leadership: Leadership, *, events: int) -> Iterator[Claim]:
+def claims_until_nothing_is_left(ledger: Ledger, leadership: LeadershipLease, *, events: int) -> Iterator[Claim]:
     """Claim block after block, each as one range; a campaign that never comes to an end fails the test."""
     for _ in range(200):
         block = ledger.reserve(leadership, events=events, range_events=events)

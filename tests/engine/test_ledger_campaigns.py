@@ -9,7 +9,7 @@ import pytest
 
 from eventmill.core.leases import Outcome
 from eventmill.core.ranges import EventRange, NewInput
-from eventmill.core.records import CampaignRow, Rules, Wanted
+from eventmill.core.records import CampaignRow, DesiredState, Rules
 from eventmill.core.work_order import PayloadCode
 from eventmill.errors import CampaignLocked, LedgerError
 from eventmill.ledger import Ledger
@@ -31,7 +31,7 @@ def test_a_campaign_is_kept_as_it_was_opened(ledger: Ledger, clock: SettableCloc
     opened = ledger.open_campaign("a", spec={"x": [1, None]}, rules=rules, code=code, store_url="s3://b")
     assert ledger.campaign("a") == opened and ledger.campaigns() == (opened,)
     assert (opened.spec, opened.rules, opened.store_url) == ({"x": [1, None]}, rules, "s3://b")
-    assert (opened.payload, opened.wanted, opened.created_at) == ("f" * 16, Wanted.RUN, clock.now)
+    assert (opened.payload, opened.wanted, opened.created_at) == ("f" * 16, DesiredState.RUN, clock.now)
     assert (opened.schema, opened.closed_at, opened.close_reason) == (None, None, None)
     assert ledger.code("f" * 16) == code
 
@@ -226,13 +226,13 @@ def test_reopening_gives_fresh_budgets(ledger: Ledger, open_campaign: CampaignHa
     claim = begin(ledger, leadership, events=11, size=10)
     commit(ledger, claim, (0, 10))
     ledger.fail(claim.lease, EventRange(10, 11), SAID_NO)
-    ledger.want(campaign.id, Wanted.CANCELLED)
+    ledger.want(campaign.id, DesiredState.CANCELLED)
     ledger.close(campaign.id, reason="cancelled")
     assert layout(ledger, campaign)[1:] == ["0 [10, 11) abandoned f1", "0 [11, 30) abandoned"]
     assert ledger.reopen(campaign.id) == 20
     assert layout(ledger, campaign) == ["0 [0, 10) committed", "0 [10, 30) ready"]
     record = ledger.campaign("c")
-    assert (record.closed_at, record.close_reason, record.wanted) == (None, None, Wanted.RUN)
+    assert (record.closed_at, record.close_reason, record.wanted) == (None, None, DesiredState.RUN)
     finish(ledger, campaign)
     assert ledger.counts(campaign.id).committed == 30 and ledger.reopen(campaign.id) == 0
 

@@ -9,7 +9,7 @@ import pytest
 
 from eventmill.core.leases import Directive, Outcome
 from eventmill.core.ranges import EventRange, NewInput
-from eventmill.core.records import CampaignRow, Wanted
+from eventmill.core.records import CampaignRow, DesiredState
 from eventmill.ledger import Ledger
 from tests.conftest import SettableClock
 from tests.engine.deeds import (
@@ -266,10 +266,10 @@ def test_a_release_is_nobodys_fault(ledger: Ledger, open_campaign: CampaignHandl
 
 
 @pytest.mark.parametrize(
-    ("wanted", "directive"), [(Wanted.PAUSED, Directive.DRAIN), (Wanted.CANCELLED, Directive.STOP)]
+    ("wanted", "directive"), [(DesiredState.PAUSED, Directive.DRAIN), (DesiredState.CANCELLED, Directive.STOP)]
 )
 def test_workers_learn_what_is_wanted_with_their_next_reply(
-    ledger: Ledger, open_campaign: CampaignHandle, wanted: Wanted, directive: Directive
+    ledger: Ledger, open_campaign: CampaignHandle, wanted: DesiredState, directive: Directive
 ) -> None:
     """A pause drains and a cancellation stops; what was computed by then still counts."""
     campaign = open_campaign(40)
@@ -284,7 +284,7 @@ def test_workers_learn_what_is_wanted_with_their_next_reply(
     assert queued and ledger.claim(queued.id, holder="late") is None
     assert ledger.reserve(leadership, events=10, range_events=5) is None
     assert layout(ledger, campaign)[-1] == "0 [20, 40) ready"
-    ledger.want(campaign.id, Wanted.RUN)
+    ledger.want(campaign.id, DesiredState.RUN)
     assert ledger.renew(claim.lease).directive is Directive.CONTINUE
 
 

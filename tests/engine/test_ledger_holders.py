@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from eventmill.core.leases import Block, Claim, Leadership, Outcome
+from eventmill.core.leases import Block, Claim, LeadershipLease, Outcome
 from eventmill.core.ranges import EventRange
 from eventmill.core.records import CampaignRow
 from eventmill.ledger import Ledger
@@ -22,7 +22,7 @@ def failed(ledger: Ledger, claim: Claim) -> None:
     ledger.release(claim.lease)
 
 
-def reserved(ledger: Ledger, leadership: Leadership) -> Block:
+def reserved(ledger: Ledger, leadership: LeadershipLease) -> Block:
     block = ledger.reserve(leadership, events=10, range_events=10)
     assert block is not None
     return block
@@ -77,7 +77,7 @@ def test_a_range_that_nobody_else_takes_is_not_refused_for_ever(
     assert ledger.claim(reserved(ledger, leadership).id, holder="bad") is not None
 
 
-def sick_ranges(ledger: Ledger, leadership: Leadership, number: int, *, sick: str = "sick") -> None:
+def sick_ranges(ledger: Ledger, leadership: LeadershipLease, number: int, *, sick: str = "sick") -> None:
     """So many different ranges fail on one and succeed on another holder."""
     for _ in range(number):
         failed(ledger, begin(ledger, leadership, events=10, holder=sick))
@@ -101,7 +101,7 @@ def test_who_fails_where_others_succeed_is_quarantined(ledger: Ledger, open_camp
     assert {incident.holder for incident in ledger.journal(campaign.id, "sick", "quarantine")} == {"sick"}
 
 
-def not_set_up(ledger: Ledger, leadership: Leadership, holder: str, *, times: int = 3) -> None:
+def not_set_up(ledger: Ledger, leadership: LeadershipLease, holder: str, *, times: int = 3) -> None:
     """The payload cannot be set up on this holder."""
     for _ in range(times):
         ledger.setup_failed(begin(ledger, leadership, events=10, holder=holder).lease, NOT_SET_UP)

@@ -20,7 +20,7 @@ from sqlalchemy import event
 from eventmill.core.leases import Block, Claim, Directive, Outcome
 from eventmill.core.outputs import MergeLease, RangeOutput
 from eventmill.core.ranges import EventRange
-from eventmill.core.records import Wanted
+from eventmill.core.records import DesiredState
 from eventmill.core.states import State
 from eventmill.errors import LedgerError
 from eventmill.ledger import create_ledger
@@ -349,12 +349,12 @@ class AnyHistory(RuleBasedStateMachine):
             self.belief.seen -= {key for _, key in dropped}
 
     def _pause(self) -> None:
-        self.ledger.want(self.id, Wanted.PAUSED)
+        self.ledger.want(self.id, DesiredState.PAUSED)
         assert self.ledger.reserve(self.lead, events=1, range_events=1) is None
         for block in self.queued:
             assert self.ledger.claim(block.id, holder="c") is None
         self.queued = []
-        self.ledger.want(self.id, Wanted.RUN)
+        self.ledger.want(self.id, DesiredState.RUN)
 
     @invariant()
     def the_ledger_says_what_is_believed(self) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from eventmill.core.leases import Claim, Directive, Leadership, Outcome, Reply
+from eventmill.core.leases import Claim, Directive, LeadershipLease, Outcome, Reply
 from eventmill.core.ranges import EventRange
-from eventmill.core.records import CampaignRow, Wanted
+from eventmill.core.records import CampaignRow, DesiredState
 from eventmill.errors import CampaignLocked
 from eventmill.ledger import Ledger
 from tests.conftest import SettableClock
@@ -18,7 +18,7 @@ CampaignHandle = Callable[..., CampaignRow]
 ACCEPTED, FENCED = (Outcome.ACCEPTED,), (Outcome.FENCED,)
 
 
-def copied(ledger: Ledger, leadership: Leadership, claim: Claim, *, holder: str = "quick") -> Claim:
+def copied(ledger: Ledger, leadership: LeadershipLease, claim: Claim, *, holder: str = "quick") -> Claim:
     """A second claim on the events of a claim."""
     block = ledger.copy(leadership, claim.block.id)
     assert block is not None
@@ -197,7 +197,7 @@ def test_asking_says_what_a_renewal_would_and_changes_nothing(
 
     ledger.shorten(leadership, claim.block.id, at=40)
     assert ledger.ask(claim.lease).stop == 40
-    ledger.want(campaign.id, Wanted.PAUSED)
+    ledger.want(campaign.id, DesiredState.PAUSED)
     assert ledger.ask(claim.lease) == ledger.renew(claim.lease)
     ledger.lose(campaign.id, holders=[claim.lease.holder], reason="gone")
     assert ledger.ask(claim.lease) == Reply(FENCED, Directive.STOP)

@@ -25,7 +25,7 @@ from eventmill.campaign.handle import CampaignHandle
 from eventmill.campaign.open import open_campaign
 from eventmill.campaign.recovery import Need, need_of
 from eventmill.config.campaign_spec import CampaignSpec, take_campaign
-from eventmill.core.records import Wanted
+from eventmill.core.records import DesiredState
 from eventmill.flows.garbage import gc
 from eventmill.flows.process import process
 from eventmill.flows.rescue import rescue
@@ -60,8 +60,8 @@ def events_in_files() -> Counter[int]:
     return counted
 
 
-@pytest.mark.parametrize("wanted", [Wanted.PAUSED, Wanted.CANCELLED])
-def test_what_was_paused_or_cancelled_rests(begun: CampaignHandle, wanted: Wanted) -> None:
+@pytest.mark.parametrize("wanted", [DesiredState.PAUSED, DesiredState.CANCELLED])
+def test_what_was_paused_or_cancelled_rests(begun: CampaignHandle, wanted: DesiredState) -> None:
     """On purpose is on purpose."""
     begun.ledger.want(begun.record.id, wanted)
     assert need_of(begun) is Need.RESTS
@@ -118,9 +118,9 @@ def test_where_process_is_deployed_a_campaign_is_started_there_and_once(
     client.delete_deployment(number)
 
 
-@pytest.mark.parametrize("wanted", [Wanted.PAUSED, Wanted.CANCELLED])
+@pytest.mark.parametrize("wanted", [DesiredState.PAUSED, DesiredState.CANCELLED])
 def test_a_run_that_was_ordered_before_its_campaign_was_to_rest_leaves_it_alone(
-    begun: CampaignHandle, client: SyncPrefectClient, wanted: Wanted
+    begun: CampaignHandle, client: SyncPrefectClient, wanted: DesiredState
 ) -> None:
     """It waited for a Prefect worker meanwhile; it ends as cancelled, says why, and has led nothing."""
     begun.ledger.want(begun.record.id, wanted)
@@ -133,7 +133,7 @@ def test_a_run_that_was_ordered_before_its_campaign_was_to_rest_leaves_it_alone(
     assert begun.ledger.campaign("squares").wanted is wanted
     assert begun.ledger.last_lead(begun.record.id) == before
     assert open_campaign(take_campaign(begun.record.spec), folder=Path.cwd(), changed=Changed.KEEP)
-    assert begun.ledger.campaign("squares").wanted is Wanted.RUN  # somebody asked for it
+    assert begun.ledger.campaign("squares").wanted is DesiredState.RUN  # somebody asked for it
 
 
 @pytest.mark.usefixtures("long_lead")

@@ -12,7 +12,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from eventmill.core.records import Wanted
+from eventmill.core.records import DesiredState
 from tests.crew import Crew
 from tests.story.conftest import new_campaign
 
@@ -36,7 +36,7 @@ def main(folder: Path) -> None:
         crew.run(until=lambda counts: counts.done > 0)
         dispatched = time.monotonic()
         crew.run(until=lambda counts: counts.done >= 5_000_000)
-        crew.ledger.want(crew.record.id, Wanted.CANCELLED)
+        crew.ledger.want(crew.record.id, DesiredState.CANCELLED)
         crew.run()
     stopped = time.monotonic()
     found = crew.audit()

@@ -15,7 +15,7 @@ from eventmill.campaign.open import open_campaign
 from eventmill.campaign.splitting import register, split
 from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.core.leases import Block, BlockReport
-from eventmill.core.records import Wanted
+from eventmill.core.records import DesiredState
 from eventmill.payloads.pool import stop_all
 from eventmill.runtime import daemon_executor, drain
 from eventmill.runtime.drain import Draining
@@ -107,9 +107,9 @@ def test_a_range_that_cannot_be_read_in_time_has_failed(
     assert (counts.committed, counts.leased, counts.ready) == (100, 0, 300)
 
 
-@pytest.mark.parametrize("wanted", [Wanted.PAUSED, Wanted.CANCELLED])
+@pytest.mark.parametrize("wanted", [DesiredState.PAUSED, DesiredState.CANCELLED])
 def test_who_waits_for_a_read_hears_what_is_wanted(
-    begun: Callable[..., tuple[CampaignHandle, Coordinator, Block]], disk: type[Hanging], wanted: Wanted
+    begun: Callable[..., tuple[CampaignHandle, Coordinator, Block]], disk: type[Hanging], wanted: DesiredState
 ) -> None:
     """A pause, or a cancellation, comes with the next renewal; nobody is charged."""
     opened, _, block = begun(lease="3s")

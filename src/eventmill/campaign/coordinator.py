@@ -18,8 +18,8 @@ from eventmill.campaign.handle import CampaignHandle, store_of
 from eventmill.campaign.leadership import leading
 from eventmill.campaign.merge_queue import is_due
 from eventmill.config.campaign_spec import CampaignSpec
-from eventmill.core.leases import Block, Leadership
-from eventmill.core.records import Counts, Incident, Wanted
+from eventmill.core.leases import Block, LeadershipLease
+from eventmill.core.records import Counts, DesiredState, Incident
 from eventmill.errors import CampaignAborted, CampaignLocked, CampaignShort, PayloadError, StoreError
 from eventmill.rules import sizing, stragglers
 from eventmill.rules.early_stop import Broken, cannot_set_up, nothing_succeeds, too_many_abandoned
@@ -50,7 +50,7 @@ class Coordinator:
 
     opened: CampaignHandle
     campaign: CampaignSpec
-    lead: Leadership = field(init=False)
+    lead: LeadershipLease = field(init=False)
     counts: Counts = field(init=False)
     range_size: sizing.RangeSize | None = None
     store: Outage = field(init=False)
@@ -173,11 +173,11 @@ class Coordinator:
 
     def is_wanted(self) -> bool:
         """Whether the user still wants this campaign to run."""
-        return self.opened.ledger.campaign(self.opened.record.name).wanted is Wanted.RUN
+        return self.opened.ledger.campaign(self.opened.record.name).wanted is DesiredState.RUN
 
     def is_paused(self) -> bool:
         """Whether workers were told to hand in what they compute, and to begin nothing."""
-        return self.opened.ledger.campaign(self.opened.record.name).wanted is Wanted.PAUSED
+        return self.opened.ledger.campaign(self.opened.record.name).wanted is DesiredState.PAUSED
 
     def next_block(self, *, slots: int) -> Block | None:
         """Reserve the next block for `slots` live slots, of the size that the rules give now.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from eventmill.core.leases import Leadership
+from eventmill.core.leases import LeadershipLease
 from eventmill.ledger import Ledger
 from eventmill.runtime.heartbeat import renewing
 from eventmill.runtime.process_id import is_gone, this_process
@@ -19,7 +19,7 @@ RENEW_SECONDS = 3.0
 
 
 @contextmanager
-def leading(ledger: Ledger, campaign_id: int) -> Iterator[Leadership]:
+def leading(ledger: Ledger, campaign_id: int) -> Iterator[LeadershipLease]:
     """Lead the campaign while a `with` block lasts. Raises `CampaignLocked` while another coordinator lives.
 
     Whether it is lost meanwhile is for the block to ask; here it is only not renewed any more.

@@ -20,7 +20,7 @@ from eventmill.config.campaign_spec import (
     CampaignSpec,
     merged_suffix,
 )
-from eventmill.core.records import CampaignRow, Wanted
+from eventmill.core.records import CampaignRow, DesiredState
 from eventmill.core.work_order import PayloadCode
 from eventmill.errors import (
     CampaignError,
@@ -130,7 +130,7 @@ def _as_begun(
         raise taken
     hold_store(opened.ledger, store_of(opened.record), opened.record)
     wanted = opened.record.wanted
-    if changed is Changed.RESCUE and wanted is not Wanted.RUN:
+    if changed is Changed.RESCUE and wanted is not DesiredState.RUN:
         raise CampaignPaused(
             f"campaign '{campaign.name}' is {wanted} by now, so it is left alone. 'eventmill run' goes on with it."
         )
@@ -140,7 +140,7 @@ def _as_begun(
 
 def _want_to_run(ledger: Ledger, record: CampaignRow, *, asked_at: datetime | None) -> None:
     """To run it is what the user wants now; unless it runs, and was just told to rest."""
-    if record.wanted is not Wanted.RUN:
+    if record.wanted is not DesiredState.RUN:
         said_at = ledger.wanted_at(record.id)
         if asked_at is not None and said_at is not None and said_at > asked_at:
             raise CampaignPaused(
@@ -148,7 +148,7 @@ def _want_to_run(ledger: Ledger, record: CampaignRow, *, asked_at: datetime | No
                 "'eventmill run' goes on with it."
             )
         with leading(ledger, record.id):
-            ledger.want(record.id, Wanted.RUN)
+            ledger.want(record.id, DesiredState.RUN)
 
 
 def why_taken(ledger: Ledger, record: CampaignRow) -> StoreTaken | None:

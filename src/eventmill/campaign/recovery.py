@@ -7,7 +7,7 @@ from enum import StrEnum
 from eventmill.campaign.handle import CampaignHandle, store_of
 from eventmill.campaign.merge_queue import is_due
 from eventmill.config.campaign_spec import parse_campaign
-from eventmill.core.records import Wanted
+from eventmill.core.records import DesiredState
 from eventmill.reports.manifest import manifest_key
 from eventmill.rules.early_stop import cannot_set_up
 from eventmill.runtime.process_id import is_gone
@@ -32,7 +32,7 @@ def need_of(opened: CampaignHandle) -> Need:
     reopen it, or just to try again), it is as others.
     """
     ledger, record = opened.ledger, opened.ledger.campaign(opened.record.name)
-    if record.wanted is not Wanted.RUN:
+    if record.wanted is not DesiredState.RUN:
         return Need.RESTS
     leader = ledger.leader(record.id)
     if leader is not None and not is_gone(leader):

@@ -9,22 +9,22 @@ from eventmill.campaign.garbage import collect
 from eventmill.campaign.handle import store_of
 from eventmill.cli.arguments import DEFAULT_LEDGER, InLedger, Named, find_campaign
 from eventmill.cli.output import screen
-from eventmill.core.records import Wanted
+from eventmill.core.records import DesiredState
 from eventmill.core.units import counted
 from eventmill.ledger import open_ledger
 
 
 def pause(campaign: Named, ledger: InLedger = None) -> None:
     """Let workers hand in the ranges they are at, and end the run; 'eventmill run' goes on."""
-    _want(campaign, ledger, Wanted.PAUSED, "ranges that are being computed are finished and kept")
+    _want(campaign, ledger, DesiredState.PAUSED, "ranges that are being computed are finished and kept")
 
 
 def cancel(campaign: Named, ledger: InLedger = None) -> None:
     """Stop at once; what is committed stays, and 'eventmill run' goes on with it all the same."""
-    _want(campaign, ledger, Wanted.CANCELLED, "ranges that are being computed are dropped")
+    _want(campaign, ledger, DesiredState.CANCELLED, "ranges that are being computed are dropped")
 
 
-def _want(campaign: str, path: str | None, wanted: Wanted, consequence: str) -> None:
+def _want(campaign: str, path: str | None, wanted: DesiredState, consequence: str) -> None:
     ledger, record = find_campaign(campaign, ledger=path)
     ledger.want(record.id, wanted)
     done = ledger.counts(record.id).done

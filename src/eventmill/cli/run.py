@@ -25,7 +25,7 @@ from eventmill.cli.command_time import asked_at
 from eventmill.cli.validate import check_store
 from eventmill.config.campaign_spec import CampaignSpec, read_campaign
 from eventmill.config.cluster_profiles import read_profile
-from eventmill.core.records import Wanted
+from eventmill.core.records import DesiredState
 from eventmill.errors import CampaignPaused, EventmillError, Interrupted, PrefectUnavailable
 from eventmill.runtime.interrupts import heard, is_interrupted
 from eventmill.runtime.scratch import choose_scratch, remove_abandoned
@@ -160,7 +160,7 @@ def tell(console: Console, opened: CampaignHandle, result: dict[str, Any]) -> No
         if left_out.reason.startswith(UNREADABLE):
             console.print(Text.assemble(("left out", "bold yellow"), f": {left_out.reason}"), soft_wrap=True)
     wanted = opened.ledger.campaign(opened.record.name).wanted
-    if wanted is not Wanted.RUN:
+    if wanted is not DesiredState.RUN:
         console.print(f"Campaign {wanted}; 'eventmill run' goes on with it.")
         return
     console.print(

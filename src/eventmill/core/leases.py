@@ -139,7 +139,7 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
-class Leadership:
+class LeadershipLease:
     """Permission for one coordinator to drive one campaign, fenced by `attempt`."""
 
     campaign_id: int

@@ -52,7 +52,7 @@ class Rules:
     merge_bytes: int | None = None
 
 
-class Wanted(StrEnum):
+class DesiredState(StrEnum):
     """What the user wants of a campaign; rescue respects it."""
 
     RUN = "run"
@@ -75,7 +75,7 @@ class CampaignRow:
     payload: str
     store_url: str
     schema: bytes | None
-    wanted: Wanted
+    wanted: DesiredState
     created_at: datetime
     closed_at: datetime | None
     close_reason: str | None

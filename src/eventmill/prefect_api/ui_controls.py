@@ -19,7 +19,7 @@ from prefect.runtime import flow_run
 from prefect.states import Cancelled
 
 from eventmill.campaign.coordinator import Coordinator
-from eventmill.core.records import Wanted
+from eventmill.core.records import DesiredState
 from eventmill.prefect_api.availability import if_it_answers
 from eventmill.runtime.interrupts import check_interrupted
 
@@ -93,9 +93,9 @@ class Wishes:
         ledger, campaign_id = self._coordinator.opened.ledger, self._coordinator.opened.record.id
         # The flow looks at both. While the ledger says that nothing is wanted, the state must say why.
         if state.is_running() and self._is_paused():
-            ledger.want(campaign_id, Wanted.RUN)
+            ledger.want(campaign_id, DesiredState.RUN)
         was_paused, self._state = self._is_paused(), state
         if state.is_cancelling() or state.is_cancelled():
-            ledger.want(campaign_id, Wanted.CANCELLED)
+            ledger.want(campaign_id, DesiredState.CANCELLED)
         elif state.is_paused() and not was_paused:
-            ledger.want(campaign_id, Wanted.PAUSED)
+            ledger.want(campaign_id, DesiredState.PAUSED)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
-from eventmill.core.records import CampaignRow, Counts, Wanted
+from eventmill.core.records import CampaignRow, Counts, DesiredState
 from eventmill.core.states import State
 from eventmill.ledger import Ledger
 from eventmill.runtime.process_id import is_gone, parse_holder
@@ -34,7 +34,7 @@ WHAT_NEXT = {
 
 
 def standing(
-    counts: Counts, *, target: float, wanted: Wanted, inputs: int, open_merges: int, leader: str | None
+    counts: Counts, *, target: float, wanted: DesiredState, inputs: int, open_merges: int, leader: str | None
 ) -> Standing:
     """How a campaign stands.
 
@@ -43,14 +43,14 @@ def standing(
     running, also when it has only the end to write. Without one, a campaign whose events are all settled is
     done or short, whatever is wanted of it.
     """
-    if leader is not None and wanted is Wanted.RUN:
+    if leader is not None and wanted is DesiredState.RUN:
         return Standing.RUNNING
     settled = bool(inputs) and not (counts.open or counts.committed or open_merges)
     if settled:
         return Standing.DONE if counts.done >= counts.wanted(target) else Standing.SHORT
-    if wanted is Wanted.PAUSED:
+    if wanted is DesiredState.PAUSED:
         return Standing.PAUSED
-    if wanted is Wanted.CANCELLED:
+    if wanted is DesiredState.CANCELLED:
         return Standing.CANCELLED
     return Standing.INTERRUPTED
 

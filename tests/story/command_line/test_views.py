@@ -14,7 +14,7 @@ import pytest
 
 from eventmill.campaign.open import open_campaign
 from eventmill.config.campaign_spec import read_campaign
-from eventmill.core.records import Wanted
+from eventmill.core.records import DesiredState
 from eventmill.errors import EventmillError
 from eventmill.runtime.process_id import this_process
 from tests.story.command_line.conftest import CAMPAIGN, CommandLine, Ended, Mill, write_campaign
@@ -79,9 +79,9 @@ def test_a_campaign_runs_while_its_coordinator_lives_and_is_interrupted_afterwar
     assert stopped["events"]["committed"] == running["events"]["committed"] > 0
 
 
-@pytest.mark.parametrize("wanted", [Wanted.PAUSED, Wanted.CANCELLED])
+@pytest.mark.parametrize("wanted", [DesiredState.PAUSED, DesiredState.CANCELLED])
 def test_what_the_user_wants_of_a_campaign_is_its_state(
-    new_campaign: Callable[..., Mill], command_line: CommandLine, wanted: Wanted
+    new_campaign: Callable[..., Mill], command_line: CommandLine, wanted: DesiredState
 ) -> None:
     """Paused and cancelled are told also while its coordinator still lives."""
     mill = new_campaign()

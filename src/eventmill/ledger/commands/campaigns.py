@@ -11,10 +11,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from eventmill import text
-from eventmill.core.leases import Leadership, Lease
+from eventmill.core.leases import LeadershipLease, Lease
 from eventmill.core.partition import coalesce
 from eventmill.core.ranges import Input, Layout, NewInput, SeenLayout, Span
-from eventmill.core.records import CampaignRow, Counts, Rules, Wanted
+from eventmill.core.records import CampaignRow, Counts, DesiredState, Rules
 from eventmill.core.states import State
 from eventmill.core.work_order import PayloadCode
 from eventmill.errors import CampaignLocked, LedgerError, NameTaken
@@ -70,7 +70,7 @@ class CampaignVerbs(Database):
                     rules=_rules_to_json(rules),
                     payload=code.digest,
                     store_url=store_url,
-                    wanted=Wanted.RUN,
+                    wanted=DesiredState.RUN,
                     created_at=now,
                     looked_at=now,
                 )
@@ -221,7 +221,7 @@ class CampaignVerbs(Database):
             tx.execute(sa.update(table).where(table.c.id == campaign_id).values(schema_bytes=schema_bytes))
         return fixed or schema_bytes
 
-    def lead(self, campaign_id: int, holder: str, *, is_gone: Callable[[str], bool]) -> Leadership:
+    def lead(self, campaign_id: int, holder: str, *, is_gone: Callable[[str], bool]) -> LeadershipLease:
         """Become the campaign's one coordinator; what the previous one only reserved goes back to READY.
 
         Raises `CampaignLocked` while another one lives: its lease runs and `is_gone(its holder)` is false.
@@ -250,20 +250,20 @@ class CampaignVerbs(Database):
             blocks = schema.block
             queued = sa.select(blocks.c.id).where(blocks.c.campaign_id == campaign_id, blocks.c.attempt.is_(None))
             dissolve_blocks(tx, campaign_id, list(tx.execute(queued).scalars()))
-            return Leadership(campaign_id, attempt, holder)
+            return LeadershipLease(campaign_id, attempt, holder)
 
-    def keep_lead(self, leadership: Leadership) -> bool:
+    def keep_lead(self, leadership: LeadershipLease) -> bool:
         """Renew; false when another coordinator has taken over."""
         with self.writing() as tx:
             until = self.now(tx) + timedelta(seconds=LEADER_SECONDS)
             return self._set_lead(tx, leadership, {"leader_expires_at": until})
 
-    def yield_lead(self, leadership: Leadership) -> bool:
+    def yield_lead(self, leadership: LeadershipLease) -> bool:
         """Give the lead up, so that the next run need not wait."""
         with self.writing() as tx:
             return self._set_lead(tx, leadership, {"leader": None, "leader_expires_at": None})
 
-    def _set_lead(self, tx: sa.Connection, leadership: Leadership, values: Mapping[str, Any]) -> bool:
+    def _set_lead(self, tx: sa.Connection, leadership: LeadershipLease, values: Mapping[str, Any]) -> bool:
         table = schema.campaign
         statement = (
             sa.update(table)
@@ -273,7 +273,7 @@ class CampaignVerbs(Database):
         )
         return bool(tx.execute(statement).rowcount)
 
-    def want(self, campaign_id: int, wanted: Wanted) -> None:
+    def want(self, campaign_id: int, wanted: DesiredState) -> None:
         """Write down what the user wants; workers learn it with their next reply."""
         with self.writing() as tx:
             tx.execute(sa.update(schema.campaign).where(schema.campaign.c.id == campaign_id).values(wanted=wanted))
@@ -284,7 +284,7 @@ class CampaignVerbs(Database):
         with self.writing() as tx:
             write_journal(tx, campaign_id, self.now(tx), kind=kind, reason=reason)
 
-    def note_broken(self, leadership: Leadership, *, reason: str) -> None:
+    def note_broken(self, leadership: LeadershipLease, *, reason: str) -> None:
         """Write down that this coordinator ends because going on is useless, until somebody leads again."""
         told, _, detail = reason.partition("\n")
         with self.writing() as tx:
@@ -350,7 +350,7 @@ class CampaignVerbs(Database):
             tx.execute(
                 sa.update(schema.campaign)
                 .where(schema.campaign.c.id == campaign_id)
-                .values(closed_at=None, close_reason=None, wanted=Wanted.RUN)
+                .values(closed_at=None, close_reason=None, wanted=DesiredState.RUN)
             )
             return sum(len(s) for s in old if s.state is State.ABANDONED)
 
@@ -406,7 +406,7 @@ def _record(row: sa.Row[Any]) -> CampaignRow:
         payload=row.payload,
         store_url=row.store_url,
         schema=row.schema_bytes,
-        wanted=Wanted(row.wanted),
+        wanted=DesiredState(row.wanted),
         created_at=row.created_at,
         closed_at=row.closed_at,
         close_reason=row.close_reason,

@@ -9,9 +9,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from eventmill import text
-from eventmill.core.leases import Block, Claim, Directive, Leadership, Lease, Outcome, Reply
+from eventmill.core.leases import Block, Claim, Directive, LeadershipLease, Lease, Outcome, Reply
 from eventmill.core.ranges import Span
-from eventmill.core.records import CampaignRow, Wanted
+from eventmill.core.records import CampaignRow, DesiredState
 from eventmill.core.states import State
 from eventmill.errors import CampaignLocked
 from eventmill.ledger.commands.campaigns import campaign_by, dissolve_blocks, input_from, locked, settle
@@ -23,9 +23,9 @@ from eventmill.ledger.database.journal import write_journal
 from eventmill.ledger.database.transactions import read_spans, read_spans_of_block, replace_spans
 
 DIRECTIVES = {
-    Wanted.RUN: Directive.CONTINUE,
-    Wanted.PAUSED: Directive.DRAIN,
-    Wanted.CANCELLED: Directive.STOP,
+    DesiredState.RUN: Directive.CONTINUE,
+    DesiredState.PAUSED: Directive.DRAIN,
+    DesiredState.CANCELLED: Directive.STOP,
 }
 
 REST = timedelta(seconds=1)
@@ -39,7 +39,7 @@ class LeaseVerbs(LossVerbs):
     """How blocks are handed out and taken back."""
 
     def reserve(
-        self, leadership: Leadership, *, events: int, range_events: int, aligned: bool = False
+        self, leadership: LeadershipLease, *, events: int, range_events: int, aligned: bool = False
     ) -> Block | None:
         """READY -> LEASED for the first contiguous READY piece of at most `events`; no clock runs yet.
 
@@ -50,7 +50,7 @@ class LeaseVerbs(LossVerbs):
         with self.writing() as tx:
             campaign = locked(tx, leadership.campaign_id)
             self._check_lead(tx, leadership)
-            if campaign.wanted is not Wanted.RUN or campaign.closed_at is not None:
+            if campaign.wanted is not DesiredState.RUN or campaign.closed_at is not None:
                 return None
             table, now = schema.span, self.now(tx)
             first = (
@@ -109,7 +109,7 @@ class LeaseVerbs(LossVerbs):
             row = read_block(tx, block_id)  # again, now that nobody else can change it
             if row is None:
                 return None
-            if campaign.wanted is not Wanted.RUN:
+            if campaign.wanted is not DesiredState.RUN:
                 dissolve_blocks(tx, campaign.id, [block_id])
                 return None
             now = self.now(tx)
@@ -224,7 +224,7 @@ class LeaseVerbs(LossVerbs):
             dissolve_blocks(tx, row.campaign_id, [block_id])
             return True
 
-    def withdraw(self, leadership: Leadership) -> int:
+    def withdraw(self, leadership: LeadershipLease) -> int:
         """LEASED -> READY for all that this coordinator handed out; returns the number of events."""
         with self.writing() as tx:
             locked(tx, leadership.campaign_id)
@@ -235,7 +235,7 @@ class LeaseVerbs(LossVerbs):
             )
             return dissolve_blocks(tx, leadership.campaign_id, list(tx.execute(mine).scalars()))
 
-    def _check_lead(self, tx: sa.Connection, leadership: Leadership) -> None:
+    def _check_lead(self, tx: sa.Connection, leadership: LeadershipLease) -> None:
         table = schema.campaign
         current = tx.execute(
             sa.select(table.c.leader_attempt, table.c.leader).where(table.c.id == leadership.campaign_id)

@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from eventmill.core.leases import Leadership
+from eventmill.core.leases import LeadershipLease
 from eventmill.core.records import Sample, Used
 from eventmill.ledger.commands.campaigns import campaign_by, read_counts
 from eventmill.ledger.commands.workers import living
@@ -25,7 +25,7 @@ class SampleVerbs(Database):
 
     def note_sample(
         self,
-        leadership: Leadership,
+        leadership: LeadershipLease,
         *,
         slots: int,
         every: timedelta,

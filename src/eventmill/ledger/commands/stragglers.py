@@ -7,9 +7,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from eventmill.core.leases import Block, Leadership, Leased
+from eventmill.core.leases import Block, LeadershipLease, Leased
 from eventmill.core.ranges import EventRange, Input, Span
-from eventmill.core.records import CampaignRow, Wanted
+from eventmill.core.records import CampaignRow, DesiredState
 from eventmill.core.states import State
 from eventmill.ledger.commands.campaigns import input_from, locked, settle
 from eventmill.ledger.commands.expiry import in_flight
@@ -23,7 +23,7 @@ from eventmill.rules import cutting
 class TailVerbs(LeaseVerbs):
     """What a coordinator does about leases that everybody waits for."""
 
-    def shorten(self, leadership: Leadership, block_id: int, *, at: int) -> int:
+    def shorten(self, leadership: LeadershipLease, block_id: int, *, at: int) -> int:
         """LEASED -> READY for the events of a claimed block behind `at`; its holder learns it with its next reply.
 
         Never what the holder has begun, as far as it said, and never part of one of its ranges: `at` moves to
@@ -49,7 +49,7 @@ class TailVerbs(LeaseVerbs):
             tx.execute(sa.update(schema.block).where(schema.block.c.id == block_id).values(stop=end))
             return sum(map(len, freed))
 
-    def copy(self, leadership: Leadership, block_id: int) -> Block | None:
+    def copy(self, leadership: LeadershipLease, block_id: int) -> Block | None:
         """Reserve a second claim, at most one, on all that a claimed block still holds.
 
         The first to commit a range wins it; a loss or failure of one leaves the other. None when the block is
@@ -60,7 +60,7 @@ class TailVerbs(LeaseVerbs):
             campaign = locked(tx, leadership.campaign_id)
             self._check_lead(tx, leadership)
             row = _claimed_once(tx, block_id)
-            if row is None or campaign.wanted is not Wanted.RUN:
+            if row is None or campaign.wanted is not DesiredState.RUN:
                 return None
             leased = read_spans_of_block(tx, block_id)
             if any(span.is_suspect for span in leased):

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.types import TypeDecorator
 
 from eventmill import text
-from eventmill.core.records import Wanted
+from eventmill.core.records import DesiredState
 from eventmill.core.states import State
 
 VERSION = 3
@@ -75,7 +75,7 @@ class Name(TypeDecorator[str]):
         return None if value is None else text.name(value)
 
 
-def _one_of(column: str, values: type[State] | type[Wanted]) -> sa.CheckConstraint:
+def _one_of(column: str, values: type[State] | type[DesiredState]) -> sa.CheckConstraint:
     names = ", ".join(f"'{value}'" for value in values)
     return sa.CheckConstraint(f"{column} IN ({names})", name=f"{column}_is_known")
 
@@ -123,7 +123,7 @@ campaign = sa.Table(
     sa.Column("leader", Name),
     sa.Column("leader_attempt", sa.BigInteger),
     sa.Column("leader_expires_at", UtcTime),
-    _one_of("wanted", Wanted),
+    _one_of("wanted", DesiredState),
     sqlite_autoincrement=True,  # a number never comes back: who works for a forgotten campaign works for no other
 )
 
