@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import event
 
 from eventmill.core.leases import Outcome
-from eventmill.core.outputs import Merge, MergeLease, Merger
+from eventmill.core.outputs import Merge, MergeHolder, MergeLease
 from eventmill.core.ranges import EventRange
 from eventmill.core.records import CampaignRow
 from eventmill.core.states import State
@@ -98,16 +98,16 @@ def test_a_merge_is_held_while_its_lease_runs(
     ((merge, lease),) = begun(ledger, campaign)
     minute = timedelta(seconds=60)
     clock.move(59)
-    assert ledger.mergers(campaign.id) == {merge.id: Merger(lease.attempt, "m", lasts=True)}
+    assert ledger.mergers(campaign.id) == {merge.id: MergeHolder(lease.attempt, "m", lasts=True)}
     assert ledger.renew_merge(lease, length=minute) is Outcome.ACCEPTED
     clock.move(59)
     assert ledger.mergers(campaign.id)[merge.id].lasts
     clock.move(1)
-    assert ledger.mergers(campaign.id) == {merge.id: Merger(lease.attempt, "m", lasts=False)}
+    assert ledger.mergers(campaign.id) == {merge.id: MergeHolder(lease.attempt, "m", lasts=False)}
 
     _, other = ledger.claim_merge(merge.id, holder="other", length=minute) or pytest.fail()
     assert ledger.renew_merge(lease, length=minute) is ledger.release_merge(lease) is Outcome.FENCED
-    assert ledger.mergers(campaign.id) == {merge.id: Merger(other.attempt, "other", lasts=True)}
+    assert ledger.mergers(campaign.id) == {merge.id: MergeHolder(other.attempt, "other", lasts=True)}
     complete(ledger, other)
     assert ledger.mergers(campaign.id)[merge.id].lasts  # it has still to show the file
     for _ in range(2):

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventmill.config.campaign_spec import CampaignSpec
-from eventmill.core.records import CampaignRow, Counts, Incident, Sample, Used
+from eventmill.core.records import CampaignRow, Counts, Incident, Sample, UsageTotals
 from eventmill.ledger import Ledger
 from eventmill.ledger.commands.samples import MOST
 from eventmill.reports.render import POINTS_TO_DRAW, account_rows, draw, facts_of, markdown, report_key
@@ -25,11 +25,11 @@ from tests.story.conftest import new_campaign
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 USED = {
-    "useful": Used(10, 100, 50.0, 51.0, 1.0),
-    "fenced": Used(1, 10, 5.0),
-    "failure": Used(2, 20, 4.0),
-    "setup": Used(2, 0, 3.0),
-    "setup failed": Used(1, 0, 1.0),
+    "useful": UsageTotals(10, 100, 50.0, 51.0, 1.0),
+    "fenced": UsageTotals(1, 10, 5.0),
+    "failure": UsageTotals(2, 20, 4.0),
+    "setup": UsageTotals(2, 0, 3.0),
+    "setup failed": UsageTotals(1, 0, 1.0),
 }
 
 

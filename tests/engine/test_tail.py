@@ -7,13 +7,15 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventmill.core.leases import Leased
+from eventmill.core.leases import LeaseProgress
 from eventmill.rules.stragglers import Copy, Shorten, share
 
 
-def lease(*, done: int = 0, missing: int = 1000, begun: int = 100, seconds: float, block: int = 1) -> Leased:
+def lease(
+    *, done: int = 0, missing: int = 1000, begun: int = 100, seconds: float, block: int = 1
+) -> LeaseProgress:
     """A block of events from 0 in ranges of 100."""
-    return Leased(block, missing, done, begun, done + missing, 100, seconds)
+    return LeaseProgress(block, missing, done, begun, done + missing, 100, seconds)
 
 
 def test_the_far_part_of_the_slowest_lease_is_handed_on() -> None:
@@ -50,7 +52,7 @@ def test_without_an_idle_slot_nothing_is_shared() -> None:
 @given(
     st.lists(
         st.builds(
-            lambda n, done, missing, ahead, seconds, copied: Leased(
+            lambda n, done, missing, ahead, seconds, copied: LeaseProgress(
                 n, missing, done, done + min(ahead, missing), done + missing, 100, seconds, copied
             ),
             st.integers(1, 99), st.integers(0, 10**6), st.integers(1, 10**6), st.integers(0, 10**6),
@@ -60,7 +62,9 @@ def test_without_an_idle_slot_nothing_is_shared() -> None:
     st.integers(0, 50),
     st.floats(1e-6, 100),
 )  # fmt: skip
-def test_only_what_is_not_begun_is_ever_taken(leases: list[Leased], idle: int, seconds_per_event: float) -> None:
+def test_only_what_is_not_begun_is_ever_taken(
+    leases: list[LeaseProgress], idle: int, seconds_per_event: float
+) -> None:
     """And nothing from a block that was given twice already."""
     verdict = share(leases, idle=idle, seconds_per_event=seconds_per_event)
     if verdict is None:

@@ -55,7 +55,7 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
-class Leased:
+class LeaseProgress:
     """A claimed block as the coordinator sees it, in events.
 
     `missing` are not committed, the `done` before them are settled; the holder has begun all before position

@@ -66,7 +66,7 @@ class MergeLease:
 
 
 @dataclass(frozen=True, slots=True)
-class Merger:
+class MergeHolder:
     """Who claimed a merge last. `lasts` tells whether that lease runs, by the ledger's clock."""
 
     attempt: int

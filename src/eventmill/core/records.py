@@ -149,7 +149,7 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Used:
+class UsageTotals:
     """The account of one cause: how often, with how many events, and what it took on the CPU and on the wall."""
 
     occurrences: int = 0

@@ -8,7 +8,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
-from eventmill.core.records import CampaignRow, Counts, Incident, Sample, Used
+from eventmill.core.records import CampaignRow, Counts, Incident, Sample, UsageTotals
 from eventmill.ledger import Ledger
 
 RANGES_PER_LOSS = 2
@@ -110,7 +110,7 @@ def make_report(
     campaign: str,
     *,
     counts: Counts,
-    used: Mapping[str, Used],
+    used: Mapping[str, UsageTotals],
     losses: Sequence[Incident],
     samples: Sequence[Sample],
     quarantined: Sequence[str] = (),
@@ -138,7 +138,7 @@ def make_report(
         goodput_of_slots=_ratio(useful, slot_seconds),
         setup_share=_ratio(setup, spent),
         losses=len(losses),
-        failures=used.get("failure", Used()).occurrences,
+        failures=used.get("failure", UsageTotals()).occurrences,
         losses_per_worker_hour=_ratio(3600 * len(losses), worker_seconds),
         recomputed_per_loss=_ratio(lost.events, len(losses)),
         quarantined=tuple(quarantined),
@@ -154,14 +154,14 @@ def as_data(made: Report) -> dict[str, Any]:
     return data | {"useful_seconds": made.useful_seconds, "spent_seconds": made.spent_seconds}
 
 
-def _accounts(counts: Counts, used: Mapping[str, Used], losses: Sequence[Incident]) -> tuple[Account, ...]:
-    useful = used.get("useful", Used())
+def _accounts(counts: Counts, used: Mapping[str, UsageTotals], losses: Sequence[Incident]) -> tuple[Account, ...]:
+    useful = used.get("useful", UsageTotals())
     mean = useful.cpu_seconds / useful.events if useful.events else 0.0
     damaged = max(0, useful.events - counts.done)  # committed once, and READY again since
     in_flight = RANGES_PER_LOSS * sum((loss.stop or 0) - (loss.start or 0) for loss in losses)
 
     def measured(cause: str, account: str) -> Account:
-        found = used.get(account, Used())
+        found = used.get(account, UsageTotals())
         return Account(cause, found.cpu_seconds, found.events, found.occurrences, MEASURED)
 
     return (

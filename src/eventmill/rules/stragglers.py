@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from eventmill.core.leases import Leased
+from eventmill.core.leases import LeaseProgress
 
 WORTH_SECONDS = 1.0
 """Handing on must save this much: a block costs a task run, a reader and perhaps a set-up of its own."""
@@ -35,7 +35,7 @@ class Copy:
     block_id: int
 
 
-def seconds_left(lease: Leased, *, seconds_per_event: float) -> float:
+def seconds_left(lease: LeaseProgress, *, seconds_per_event: float) -> float:
     """How long a holder may still be at all that it holds.
 
     Its own speed counts as soon as it is known to be slower than `seconds_per_event`, the speed of all: from
@@ -44,7 +44,7 @@ def seconds_left(lease: Leased, *, seconds_per_event: float) -> float:
     return lease.missing * _pace(lease, seconds_per_event)
 
 
-def share(leases: Sequence[Leased], *, idle: int, seconds_per_event: float) -> Shorten | Copy | None:
+def share(leases: Sequence[LeaseProgress], *, idle: int, seconds_per_event: float) -> Shorten | Copy | None:
     """What to do for `idle` slots (at least one), None if nothing is worth it.
 
     The block with the longest time left is looked at first. It keeps of what it has not begun as much as its
@@ -67,7 +67,7 @@ def share(leases: Sequence[Leased], *, idle: int, seconds_per_event: float) -> S
     return None
 
 
-def _pace(lease: Leased, seconds_per_event: float) -> float:
+def _pace(lease: LeaseProgress, seconds_per_event: float) -> float:
     """Seconds that this holder takes for an event."""
     begun = lease.done + min(lease.range_events, lease.missing)
     return max(seconds_per_event, lease.seconds / begun)

@@ -8,7 +8,7 @@ from datetime import timedelta
 import sqlalchemy as sa
 
 from eventmill.core.leases import Outcome
-from eventmill.core.outputs import CommittedOutput, Merge, MergeLease, Merger
+from eventmill.core.outputs import CommittedOutput, Merge, MergeHolder, MergeLease
 from eventmill.core.ranges import EventRange
 from eventmill.ledger.commands.campaigns import input_from, locked
 from eventmill.ledger.commands.merges import read_merge
@@ -58,7 +58,7 @@ class MergerVerbs(Database):
         """Its merger is at it no more: whoever begins it next need not wait. Harmless twice."""
         return self._set_end(lease, None)
 
-    def mergers(self, campaign_id: int) -> dict[int, Merger]:
+    def mergers(self, campaign_id: int) -> dict[int, MergeHolder]:
         """Who is at the merges that are begun and not shown, or was when it was heard of last; by merge.
 
         Not in it is what was never claimed, or released.
@@ -68,7 +68,7 @@ class MergerVerbs(Database):
         with self.reading() as tx:
             now = self.now(tx)
             rows = tx.execute(sa.select(m.id, m.attempt, m.holder, m.expires_at).where(held).order_by(m.id))
-            return {row.id: Merger(row.attempt, row.holder, lasts=row.expires_at > now) for row in rows}
+            return {row.id: MergeHolder(row.attempt, row.holder, lasts=row.expires_at > now) for row in rows}
 
     def mergers_lost(self, campaign_id: int) -> Counter[str]:
         """How many mergers were heard of no more while they were at a merge, by the key of its file."""

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from eventmill.core.leases import LeadershipLease
-from eventmill.core.records import Sample, Used
+from eventmill.core.records import Sample, UsageTotals
 from eventmill.ledger.commands.campaigns import campaign_by, read_counts
 from eventmill.ledger.commands.workers import living
 from eventmill.ledger.database import schema
@@ -74,13 +74,13 @@ class SampleVerbs(Database):
         with self.reading() as tx:
             return tuple(_sample_from(row) for row in tx.execute(statement))
 
-    def used(self, campaign_id: int) -> dict[str, Used]:
+    def used(self, campaign_id: int) -> dict[str, UsageTotals]:
         """The account of each cause: `useful`, `fenced`, `failure`, `setup`, `setup failed`."""
         u = schema.usage
         with self.reading() as tx:
             rows = tx.execute(sa.select(u).where(u.c.campaign_id == campaign_id).order_by(u.c.cause))
             return {
-                r.cause: Used(r.occurrences, r.events, r.cpu_seconds, r.wall_seconds, r.overhead_seconds)
+                r.cause: UsageTotals(r.occurrences, r.events, r.cpu_seconds, r.wall_seconds, r.overhead_seconds)
                 for r in rows
             }
 

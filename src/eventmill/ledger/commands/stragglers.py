@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from eventmill.core.leases import Block, LeadershipLease, Leased
+from eventmill.core.leases import Block, LeadershipLease, LeaseProgress
 from eventmill.core.ranges import EventRange, Input, Span
 from eventmill.core.records import CampaignRow, DesiredState
 from eventmill.core.states import State
@@ -88,7 +88,7 @@ class TailVerbs(LeaseVerbs):
             ).scalar_one()
             return Block(id=number, input_ordinal=ordinal, avoid=(row.holder,), **values)
 
-    def leased(self, campaign_id: int) -> tuple[Leased, ...]:
+    def leased(self, campaign_id: int) -> tuple[LeaseProgress, ...]:
         """Every claimed block, without copies: how far it is, and for how long it has been at it."""
         b, s = schema.block.c, schema.span.c
         copies = schema.block.alias("copies")
@@ -115,7 +115,7 @@ class TailVerbs(LeaseVerbs):
         with self.reading() as tx:
             now = self.now(tx)
             return tuple(
-                Leased(
+                LeaseProgress(
                     block_id=row.id,
                     missing=int(row.missing),
                     done=row.next - row.start,
