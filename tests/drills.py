@@ -10,7 +10,7 @@ from eventmill.core.records import Counts
 from eventmill.drill.known_campaign import Size, known_campaign
 from eventmill.drill.saboteur import Saboteur
 from eventmill.drill.schedule import write_script
-from eventmill.drill.signals import OnThisHost
+from eventmill.drill.signals import HostSignals
 from eventmill.drill.verdict import Verdict, judge
 from eventmill.runtime.process_id import parse_holder
 from tests.crew import Crew
@@ -26,7 +26,7 @@ class CrewHands:
     crew: Crew
 
     def signal(self, holder: str, number: signal.Signals) -> bool:
-        return OnThisHost().signal(holder, number)
+        return HostSignals().signal(holder, number)
 
     def retire(self, holder: str) -> bool:
         name = parse_holder(holder)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from eventmill.drill.known_campaign import RANGES, Size, known_campaign
 from eventmill.drill.payload import Known, check_values, events_begun
-from eventmill.drill.schedule import EARLIEST, LATEST, DeedKind, write_script
+from eventmill.drill.schedule import EARLIEST, LATEST, FaultKind, write_script
 
 
 @given(st.integers(0, 2**32), st.integers(0, 40), st.floats(0.1, 100))
@@ -21,12 +21,12 @@ def test_a_script_follows_from_its_seed(seed: int, deeds: int, lease: float) -> 
     assert len(script) == deeds
     assert [deed.at for deed in script] == sorted(deed.at for deed in script)
     kinds = [deed.kind for deed in script]
-    times = [kinds.count(kind) for kind in DeedKind]
+    times = [kinds.count(kind) for kind in FaultKind]
     assert max(times) - min(times) <= 1
     for deed in script:
         assert EARLIEST <= deed.at <= LATEST
         assert 0 <= deed.choice < 1
-        assert (deed.seconds > 0) == (deed.kind is DeedKind.FREEZE)
+        assert (deed.seconds > 0) == (deed.kind is FaultKind.FREEZE)
 
 
 def test_other_seeds_are_other_scripts() -> None:

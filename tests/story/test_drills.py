@@ -11,8 +11,8 @@ import pytest
 from eventmill.drill.known_campaign import Size, known_campaign
 from eventmill.drill.render import deed_rows, figures, markdown, one_line
 from eventmill.drill.saboteur import Saboteur
-from eventmill.drill.schedule import DeedKind
-from eventmill.drill.signals import OnThisHost
+from eventmill.drill.schedule import FaultKind
+from eventmill.drill.signals import HostSignals
 from eventmill.drill.verdict import Verdict, as_data, judge
 from tests.crew import Crew
 from tests.drills import drill_with_crew
@@ -24,7 +24,7 @@ def test_every_event_survives_what_a_seed_decides(seed: int, tmp_path: Path) -> 
     verdict = drill_with_crew(seed, tmp_path)
     assert verdict.is_exact, one_line(verdict)
     assert verdict.harmed >= 2
-    assert {done.deed.kind for done in verdict.deeds} == set(DeedKind)
+    assert {done.deed.kind for done in verdict.deeds} == set(FaultKind)
     assert verdict.recomputed is not None
     # Two ranges in flight for a worker that died, and those of the copies that were tried at the end.
     assert verdict.recomputed <= 2 * verdict.range_events * (verdict.harmed + 3)
@@ -46,7 +46,7 @@ def test_a_verdict_believes_the_files_alone(tmp_path: Path) -> None:
     campaign = known_campaign("drill", tmp_path, Size(100, 0.0))
     with Crew(campaign, tmp_path) as crew:
         crew.run()
-        saboteur = Saboteur(crew.opened, (), OnThisHost())
+        saboteur = Saboteur(crew.opened, (), HostSignals())
 
         def verdict() -> Verdict:
             return judge(crew.opened, saboteur, events=100, diary=tmp_path / "diary")

@@ -11,7 +11,7 @@ import distributed
 
 from eventmill.cluster.dask_cluster import running_cluster
 from eventmill.cluster.workers import METRIC
-from eventmill.drill.signals import OnThisHost
+from eventmill.drill.signals import HostSignals
 from eventmill.runtime.process_id import parse_holder
 
 SECONDS = 5
@@ -22,7 +22,7 @@ class OnDask:
     """Signals go to processes of this host directly; elsewhere a worker is asked to send them to itself."""
 
     def __init__(self) -> None:
-        self._here = OnThisHost()
+        self._here = HostSignals()
         logging.getLogger("distributed.core").setLevel(logging.CRITICAL)  # that a connection was closed is no news
 
     def signal(self, holder: str, number: signal.Signals) -> bool:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from eventmill.campaign.handle import CampaignHandle, store_of
 from eventmill.core.leases import Outcome
-from eventmill.drill.schedule import HARMS_WORKERS, Deed, DeedKind
-from eventmill.drill.signals import Hands
+from eventmill.drill.schedule import HARMS_WORKERS, Fault, FaultKind
+from eventmill.drill.signals import SignalSender
 from eventmill.errors import EventmillError
 from eventmill.ledger.drilling import Place
 
@@ -22,10 +22,10 @@ PATIENCE_SECONDS = 5.0
 """A deed that nobody is there for is left out after this time."""
 
 SIGNALS = {
-    DeedKind.KILL: signal.SIGKILL,
-    DeedKind.KILL_ALL: signal.SIGKILL,
-    DeedKind.FREEZE: signal.SIGSTOP,
-    DeedKind.TERMINATE: signal.SIGTERM,
+    FaultKind.KILL: signal.SIGKILL,
+    FaultKind.KILL_ALL: signal.SIGKILL,
+    FaultKind.FREEZE: signal.SIGSTOP,
+    FaultKind.TERMINATE: signal.SIGTERM,
 }
 
 
@@ -37,7 +37,7 @@ class Done:
     were committed. None for what never came, or is not asked for.
     """
 
-    deed: Deed
+    deed: Fault
     what: str
     victims: tuple[str, ...] = ()
     noticed: float | None = None
@@ -58,8 +58,8 @@ class Saboteur:
     """Does the deeds of a script when their time has come: call `look` often, and `end` at the end."""
 
     opened: CampaignHandle
-    script: tuple[Deed, ...]
-    hands: Hands
+    script: tuple[Fault, ...]
+    hands: SignalSender
     done: list[Done] = field(default_factory=list)
     accepted_twice: int = 0
     _due_since: float = math.nan
@@ -97,22 +97,22 @@ class Saboteur:
         for deed in self.script[len(self.done) :]:
             self.done.append(Done(deed, "left out: the campaign was at its end"))
 
-    def _do(self, deed: Deed) -> Done | None:
+    def _do(self, deed: Fault) -> Done | None:
         """The deed done; None if it cannot be done now."""
         match deed.kind:
-            case DeedKind.TRUNCATE:
+            case FaultKind.TRUNCATE:
                 return self._truncate(deed)
-            case DeedKind.REPEAT:
+            case FaultKind.REPEAT:
                 return self._repeat(deed)
             case _:
                 return self._harm(deed)
 
-    def _harm(self, deed: Deed) -> Done | None:
+    def _harm(self, deed: Fault) -> Done | None:
         ledger, campaign_id = self.opened.ledger, self.opened.record.id
         there = [h.holder for h in ledger.holders(campaign_id) if h.holder not in self._frozen]
         if not there:
             return None
-        chosen = there if deed.kind is DeedKind.KILL_ALL else [there[int(deed.choice * len(there))]]
+        chosen = there if deed.kind is FaultKind.KILL_ALL else [there[int(deed.choice * len(there))]]
         held = tuple(place for holder in chosen for place in ledger.in_hand(campaign_id, holder))
         began = time.monotonic()
         hit = tuple(holder for holder in chosen if self._hit(deed, holder))
@@ -121,12 +121,12 @@ class Saboteur:
         self._watched.append(_Watched(len(self.done), began, held))
         return Done(deed, f"{deed.kind}: {', '.join(hit)}", victims=hit)
 
-    def _hit(self, deed: Deed, holder: str) -> bool:
-        if deed.kind is DeedKind.REPLACE:
+    def _hit(self, deed: Fault, holder: str) -> bool:
+        if deed.kind is FaultKind.REPLACE:
             return self.hands.retire(holder)
         if not self.hands.signal(holder, SIGNALS[deed.kind]):
             return False
-        if deed.kind is DeedKind.FREEZE:
+        if deed.kind is FaultKind.FREEZE:
             self._frozen[holder] = time.monotonic() + deed.seconds
             # It may hold SQLite's one write lock, which nobody survives: a frozen host would hold none of ours.
             while not can_be_written(self.opened.order.ledger_url):
@@ -151,7 +151,7 @@ class Saboteur:
                 self._watched.remove(watched)
             self.done[watched.index] = done
 
-    def _truncate(self, deed: Deed) -> Done | None:
+    def _truncate(self, deed: Fault) -> Done | None:
         """Cut a committed output in half, as an upload that ended too early would leave it."""
         store = store_of(self.opened.record)
         outputs = [
@@ -174,7 +174,7 @@ class Saboteur:
         self._cut.add(output.key)
         return Done(deed, f"{output.key} was cut to {output.bytes // 2} of {output.bytes} bytes")
 
-    def _repeat(self, deed: Deed) -> Done | None:
+    def _repeat(self, deed: Fault) -> Done | None:
         commits = self.opened.ledger.repeatable(self.opened.record.id)
         if not commits:
             return None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class DeedKind(StrEnum):
+class FaultKind(StrEnum):
     """What can be done to a campaign that runs."""
 
     KILL = "kill"  # SIGKILL for a worker in the middle of a block
@@ -20,19 +20,19 @@ class DeedKind(StrEnum):
 
 
 HARMS_WORKERS = frozenset(
-    {DeedKind.KILL, DeedKind.KILL_ALL, DeedKind.FREEZE, DeedKind.TERMINATE, DeedKind.REPLACE}
+    {FaultKind.KILL, FaultKind.KILL_ALL, FaultKind.FREEZE, FaultKind.TERMINATE, FaultKind.REPLACE}
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Deed:
+class Fault:
     """One deed, once the fraction `at` of all events is done.
 
     `choice` in [0, 1) says which of the workers or outputs there; a frozen worker goes on after `seconds`.
     """
 
     at: float
-    kind: DeedKind
+    kind: FaultKind
     choice: float
     seconds: float = 0.0
 
@@ -45,17 +45,17 @@ EARLIEST, LATEST = 0.02, 0.9
 """Before, nobody holds anything; behind, a campaign may be at its end before the deed."""
 
 
-def write_script(seed: int, *, deeds: int, lease_seconds: float) -> tuple[Deed, ...]:
+def write_script(seed: int, *, deeds: int, lease_seconds: float) -> tuple[Fault, ...]:
     """So many deeds in their order; every kind comes before one comes again.
 
     Half of the frozen workers sleep for less than a lease, half for up to twice as long.
     """
     chance = random.Random(seed)
-    kinds: list[DeedKind] = []
+    kinds: list[FaultKind] = []
     while len(kinds) < deeds:
-        kinds += chance.sample(list(DeedKind), len(DeedKind))
+        kinds += chance.sample(list(FaultKind), len(FaultKind))
     script = []
     for kind in kinds[:deeds]:
-        seconds = chance.uniform(0.2, 2.0) * lease_seconds if kind is DeedKind.FREEZE else 0.0
-        script.append(Deed(chance.uniform(EARLIEST, LATEST), kind, chance.random(), seconds))
+        seconds = chance.uniform(0.2, 2.0) * lease_seconds if kind is FaultKind.FREEZE else 0.0
+        script.append(Fault(chance.uniform(EARLIEST, LATEST), kind, chance.random(), seconds))
     return tuple(sorted(script, key=lambda deed: deed.at))

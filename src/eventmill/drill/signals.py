@@ -17,7 +17,7 @@ STILL_SECONDS = 1.0
 """How long a process may take to obey SIGSTOP."""
 
 
-class Hands(Protocol):
+class SignalSender(Protocol):
     """What can be done to a worker, named as the ledger names it. Each says whether it could."""
 
     def signal(self, holder: str, number: signal.Signals) -> bool:
@@ -27,7 +27,7 @@ class Hands(Protocol):
         """Have the cluster send the worker away in good order."""
 
 
-class OnThisHost:
+class HostSignals:
     """Processes of this host. It knows no cluster, so it retires nobody."""
 
     def signal(self, holder: str, number: signal.Signals) -> bool:
