@@ -41,7 +41,7 @@ def _race(processes: int, *, commit_ranges: int) -> float:
         rules = Rules(failures=3, losses=5, lease=timedelta(seconds=600), target=1.0, merge_events=10**6)
         campaign = ledger.open_campaign("bench", spec={}, rules=rules, code=code, store_url="out")
         ledger.add_inputs(campaign.id, [NewInput("file", RANGES * 10, "identity")])
-        leadership = ledger.lead(campaign.id, "bench", is_gone=lambda holder: True)
+        leadership = ledger.acquire_leadership(campaign.id, "bench", is_gone=lambda holder: True)
         begun = time.monotonic()
         claims = []
         while block := ledger.reserve(leadership, events=BLOCK_RANGES * 10, range_events=10):

@@ -157,6 +157,6 @@ class Crew:
 
     def _replace(self, worker: Worker) -> None:
         if worker.task is not None and worker.task[0] is run_block:
-            self.ledger.give_back(worker.task[1])  # for one that died before it claimed it
+            self.ledger.release_unclaimed(worker.task[1])  # for one that died before it claimed it
         worker.line.close()
         self.workers[self.workers.index(worker)] = Worker()

@@ -22,7 +22,7 @@ _numbers = count()
 
 def lead(ledger: Ledger, campaign: CampaignRow) -> LeadershipLease:
     """Take the campaign over from whoever led it."""
-    return ledger.lead(campaign.id, "coordinator", is_gone=lambda holder: True)
+    return ledger.acquire_leadership(campaign.id, "coordinator", is_gone=lambda holder: True)
 
 
 def begin(ledger: Ledger, leadership: LeadershipLease, *, events: int, size: int = 10, holder: str = "w") -> Claim:

@@ -57,7 +57,7 @@ def test_a_lead_is_renewed_by_itself(ledger: Ledger, open_campaign: CampaignHand
             until(lambda: lasts_until(ledger) == clock.now + timedelta(seconds=LEADER_SECONDS))
         assert ledger.leader(campaign.id) == me
         with pytest.raises(CampaignLocked, match=f"driven by {me}"):
-            ledger.lead(campaign.id, "second", is_gone=lambda holder: False)
+            ledger.acquire_leadership(campaign.id, "second", is_gone=lambda holder: False)
     assert ledger.leader(campaign.id) is None and not renewers()
 
 
@@ -67,10 +67,10 @@ def test_a_lead_that_is_lost_is_not_taken_back(
     """Who was frozen meanwhile finds another in its place: it renews no more, and what it gives up is its own."""
     campaign = open_campaign(10)
     with leading(ledger, campaign.id) as first:
-        second = ledger.lead(campaign.id, "second", is_gone=lambda holder: True)
+        second = ledger.acquire_leadership(campaign.id, "second", is_gone=lambda holder: True)
         until(lambda: not renewers())
-        assert not ledger.keep_lead(first)
-    assert ledger.leader(campaign.id) == "second" and ledger.keep_lead(second)
+        assert not ledger.renew_leadership(first)
+    assert ledger.leader(campaign.id) == "second" and ledger.renew_leadership(second)
 
 
 def test_a_lead_ends_with_its_block_whatever_happens(ledger: Ledger, open_campaign: CampaignHandle) -> None:

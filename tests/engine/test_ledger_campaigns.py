@@ -96,19 +96,19 @@ def test_two_coordinators_never_drive_one_campaign(
 ) -> None:
     """While the first lives the second is refused by name; after its silence the second takes over."""
     campaign = open_campaign(30)
-    first = ledger.lead(campaign.id, "first", is_gone=alive)
+    first = ledger.acquire_leadership(campaign.id, "first", is_gone=alive)
     clock.move(14)
-    assert ledger.keep_lead(first)
+    assert ledger.renew_leadership(first)
     clock.move(14)
     with pytest.raises(CampaignLocked, match="driven by first"):
-        ledger.lead(campaign.id, "second", is_gone=alive)
+        ledger.acquire_leadership(campaign.id, "second", is_gone=alive)
     clock.move(1)
-    second = ledger.lead(campaign.id, "second", is_gone=alive)
+    second = ledger.acquire_leadership(campaign.id, "second", is_gone=alive)
     assert second.attempt > first.attempt
-    assert not ledger.keep_lead(first) and not ledger.yield_lead(first)
+    assert not ledger.renew_leadership(first) and not ledger.release_leadership(first)
     with pytest.raises(CampaignLocked, match="second"):
         ledger.reserve(first, events=10, range_events=10)
-    assert ledger.keep_lead(second) and ledger.reserve(second, events=10, range_events=10)
+    assert ledger.renew_leadership(second) and ledger.reserve(second, events=10, range_events=10)
 
 
 def test_a_coordinator_that_is_known_to_be_gone_is_not_waited_for(
@@ -116,18 +116,25 @@ def test_a_coordinator_that_is_known_to_be_gone_is_not_waited_for(
 ) -> None:
     """Who can tell that the holder of the lead is dead takes its place at once."""
     campaign = open_campaign(30)
-    ledger.lead(campaign.id, "dead", is_gone=alive)
+    ledger.acquire_leadership(campaign.id, "dead", is_gone=alive)
     with pytest.raises(CampaignLocked):
-        ledger.lead(campaign.id, "second", is_gone=lambda holder: holder != "dead")
-    assert ledger.lead(campaign.id, "second", is_gone=lambda holder: holder == "dead").holder == "second"
+        ledger.acquire_leadership(campaign.id, "second", is_gone=lambda holder: holder != "dead")
+    assert (
+        ledger.acquire_leadership(campaign.id, "second", is_gone=lambda holder: holder == "dead").holder
+        == "second"
+    )
 
 
 def test_a_lead_that_is_given_up_is_free(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """After a clean end the next run need not wait, and the old coordinator cannot come back."""
     campaign = open_campaign(30)
-    first = ledger.lead(campaign.id, "first", is_gone=alive)
-    assert ledger.yield_lead(first) and not ledger.keep_lead(first) and not ledger.yield_lead(first)
-    ledger.lead(campaign.id, "second", is_gone=alive)
+    first = ledger.acquire_leadership(campaign.id, "first", is_gone=alive)
+    assert (
+        ledger.release_leadership(first)
+        and not ledger.renew_leadership(first)
+        and not ledger.release_leadership(first)
+    )
+    ledger.acquire_leadership(campaign.id, "second", is_gone=alive)
 
 
 def test_taking_over_frees_what_was_only_queued(ledger: Ledger, open_campaign: CampaignHandle) -> None:
@@ -151,11 +158,11 @@ def test_a_coordinator_withdraws_what_it_handed_out(ledger: Ledger, open_campaig
     claim = begin(ledger, mine, events=20)
     commit(ledger, claim, (10, 20))
     ledger.reserve(mine, events=10, range_events=5)
-    assert ledger.withdraw(mine) == 20
+    assert ledger.release_all(mine) == 20
     assert ledger.renew(claim.lease).outcomes == (Outcome.FENCED,)
     assert commit(ledger, others, (0, 10)).outcomes == (Outcome.ACCEPTED,)
     assert layout(ledger, campaign) == ["0 [0, 10) committed", "0 [10, 20) committed", "0 [20, 60) ready"]
-    assert ledger.withdraw(mine) == 0 and ledger.count_incidents(campaign.id) == {}
+    assert ledger.release_all(mine) == 0 and ledger.count_incidents(campaign.id) == {}
 
 
 def test_a_closed_campaign_accepts_nothing_more(
@@ -226,7 +233,7 @@ def test_reopening_gives_fresh_budgets(ledger: Ledger, open_campaign: CampaignHa
     claim = begin(ledger, leadership, events=11, size=10)
     commit(ledger, claim, (0, 10))
     ledger.fail(claim.lease, EventRange(10, 11), SAID_NO)
-    ledger.want(campaign.id, DesiredState.CANCELLED)
+    ledger.set_desired_state(campaign.id, DesiredState.CANCELLED)
     ledger.close(campaign.id, reason="cancelled")
     assert layout(ledger, campaign)[1:] == ["0 [10, 11) abandoned f1", "0 [11, 30) abandoned"]
     assert ledger.reopen(campaign.id) == 20
@@ -262,7 +269,7 @@ def test_a_forgotten_campaign_leaves_nothing_and_no_other_is_touched(
         claim = begin(ledger, lead(ledger, campaign), events=20)
         commit(ledger, claim, (0, 10), size=2000)
         ledger.begin_merges(campaign.id, suffix="parquet")
-        ledger.lose(campaign.id, holders=["w"], reason="gone")
+        ledger.mark_lost(campaign.id, holders=["w"], reason="gone")
     before = layout(ledger, stays)
     ledger.forget_campaign(gone.id)
     assert [campaign.name for campaign in ledger.campaigns()] == ["stays"]
@@ -281,5 +288,5 @@ def test_who_works_for_a_forgotten_campaign_works_for_no_other(
     new = open_campaign(20)
     assert new.id > old.id and not numbers & {item.id for item in ledger.inputs(new.id)}
     assert ledger.infer_schema(claim.lease, b"late") is None
-    assert not ledger.keep_lead(leadership)
+    assert not ledger.renew_leadership(leadership)
     assert (ledger.campaign("c").schema, layout(ledger, new)) == (None, ["0 [0, 20) ready"])

@@ -155,7 +155,7 @@ def test_each_campaign_is_watched_by_itself(
     clock.move(40)
     assert [loss.attempt for loss in ledger.expire(one.id)] == [claims[0].lease.attempt]
     assert ledger.renew(claims[1].lease).outcomes == (Outcome.ACCEPTED,)
-    assert ledger.lose(one.id, holders=["w"], reason="gone") == ()
+    assert ledger.mark_lost(one.id, holders=["w"], reason="gone") == ()
 
 
 def test_a_queued_block_does_not_expire(
@@ -211,7 +211,7 @@ def test_what_a_vanished_worker_held_is_ready_at_once(ledger: Ledger, open_campa
     gone = [begin(ledger, leadership, events=10, size=5, holder=h) for h in ("gone", "gone")]
     stays = begin(ledger, leadership, events=10, size=5, holder="stays")
     commit(ledger, gone[0], (0, 5))
-    losses = ledger.lose(campaign.id, holders=["gone", "never came"], reason="worker died")
+    losses = ledger.mark_lost(campaign.id, holders=["gone", "never came"], reason="worker died")
     assert [(loss.start, loss.stop, loss.reason) for loss in losses] == [
         (5, 10, "worker died"), (10, 15, "worker died"),
     ]  # fmt: skip
@@ -232,7 +232,7 @@ def test_a_range_that_keeps_killing_its_worker_is_isolated(
     for claim in claims_until_nothing_is_left(ledger, leadership, events=8):
         block = claim.block
         if block.start <= 5 < block.stop:
-            ledger.lose(campaign.id, holders=["w"], reason="killed")
+            ledger.mark_lost(campaign.id, holders=["w"], reason="killed")
         else:
             commit(ledger, claim, (block.start, block.stop))
     assert [line for line in layout(ledger, campaign) if "committed" not in line] == [
@@ -247,7 +247,7 @@ def test_suspects_are_reserved_alone(ledger: Ledger, open_campaign: CampaignHand
     leadership = lead(ledger, campaign)
     claim = begin(ledger, leadership, events=30, size=10)
     ledger.fail(claim.lease, EventRange(10, 20), SAID_NO)
-    ledger.lose(campaign.id, holders=["w"], reason="killed")
+    ledger.mark_lost(campaign.id, holders=["w"], reason="killed")
     blocks = [ledger.reserve(leadership, events=100, range_events=3, aligned=True) for _ in range(3)]
     assert [(b.start, b.stop, b.range_events, b.aligned) for b in blocks if b] == [
         (0, 10, 10, False), (10, 20, 10, False), (20, 30, 3, True),
@@ -276,7 +276,7 @@ def test_workers_learn_what_is_wanted_with_their_next_reply(
     leadership = lead(ledger, campaign)
     claim = begin(ledger, leadership, events=20, size=5)
     queued = ledger.reserve(leadership, events=10, range_events=5)
-    ledger.want(campaign.id, wanted)
+    ledger.set_desired_state(campaign.id, wanted)
     assert ledger.renew(claim.lease).directive is directive
     reply = commit(ledger, claim, (0, 5))
     assert (reply.outcomes, reply.directive) == ((Outcome.ACCEPTED,), directive)
@@ -284,7 +284,7 @@ def test_workers_learn_what_is_wanted_with_their_next_reply(
     assert queued and ledger.claim(queued.id, holder="late") is None
     assert ledger.reserve(leadership, events=10, range_events=5) is None
     assert layout(ledger, campaign)[-1] == "0 [20, 40) ready"
-    ledger.want(campaign.id, DesiredState.RUN)
+    ledger.set_desired_state(campaign.id, DesiredState.RUN)
     assert ledger.renew(claim.lease).directive is Directive.CONTINUE
 
 

@@ -43,7 +43,7 @@ def test_only_an_unclaimed_block_can_be_given_back_without_a_claim(
     block = ledger.reserve(leadership, events=10, range_events=10)
     claim = begin(ledger, leadership, events=10)
     assert block is not None
-    assert ledger.give_back(block.id)
-    assert not ledger.give_back(block.id)
-    assert not ledger.give_back(claim.block.id)
+    assert ledger.release_unclaimed(block.id)
+    assert not ledger.release_unclaimed(block.id)
+    assert not ledger.release_unclaimed(claim.block.id)
     assert layout(ledger, campaign) == ["0 [0, 10) ready", "0 [10, 20) leased"]

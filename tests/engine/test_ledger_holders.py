@@ -33,7 +33,7 @@ def test_a_failed_range_is_tried_again_elsewhere(
 ) -> None:
     """It is refused to who failed on it, rests a moment, and others get what comes after it meanwhile."""
     leadership = lead(ledger, campaign := open_campaign(30))
-    ledger.see(campaign.id, ["other"])
+    ledger.record_heartbeats(campaign.id, ["other"])
     failed(ledger, begin(ledger, leadership, events=10, holder="bad"))
     block = reserved(ledger, leadership)
     assert (block.start, block.avoid) == (0, ("bad",))
@@ -53,13 +53,13 @@ def test_who_is_alone_tries_again_itself(
 ) -> None:
     """The other one was not seen for longer than a lease, or is known to be gone."""
     leadership = lead(ledger, campaign := open_campaign(20))
-    ledger.see(campaign.id, ["other"])
+    ledger.record_heartbeats(campaign.id, ["other"])
     clock.move(61)
     failed(ledger, begin(ledger, leadership, events=10, holder="bad"))
     assert ledger.claim(reserved(ledger, leadership).id, holder="bad") is not None
 
     begin(ledger, leadership, events=10, holder="other")
-    ledger.lose(campaign.id, holders=["bad", "other"], reason="gone")
+    ledger.mark_lost(campaign.id, holders=["bad", "other"], reason="gone")
     assert ledger.claim(reserved(ledger, leadership).id, holder="bad") is not None
 
 
@@ -70,7 +70,7 @@ def test_a_range_that_nobody_else_takes_is_not_refused_for_ever(
     leadership = lead(ledger, campaign := open_campaign(10))
     failed(ledger, begin(ledger, leadership, events=10, holder="bad"))
     for _ in range(MOST_REFUSALS):
-        ledger.see(campaign.id, ["other"])
+        ledger.record_heartbeats(campaign.id, ["other"])
         assert ledger.claim(reserved(ledger, leadership).id, holder="bad") is None
         assert ledger.reserve(leadership, events=10, range_events=10) is None
         clock.move(1)
@@ -110,7 +110,7 @@ def not_set_up(ledger: Ledger, leadership: LeadershipLease, holder: str, *, time
 def test_who_cannot_set_the_payload_up_is_quarantined(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """Three times, while another lives who may yet: it gets no more work, and nobody is to come in its place."""
     leadership = lead(ledger, campaign := open_campaign(100))
-    ledger.see(campaign.id, ["slow"])
+    ledger.record_heartbeats(campaign.id, ["slow"])
     not_set_up(ledger, leadership, "sick", times=2)
     assert ledger.quarantined(campaign.id) == frozenset()
     not_set_up(ledger, leadership, "sick", times=1)
@@ -138,7 +138,7 @@ def test_who_is_the_last_works_even_in_quarantine(ledger: Ledger, open_campaign:
     leadership = lead(ledger, campaign := open_campaign(100))
     sick_ranges(ledger, leadership, 3)
     begin(ledger, leadership, events=10, holder="sound")
-    ledger.lose(campaign.id, holders=["sound"], reason="gone")
+    ledger.mark_lost(campaign.id, holders=["sound"], reason="gone")
     assert ledger.claim(reserved(ledger, leadership).id, holder="sick") is not None
 
 

@@ -39,7 +39,7 @@ def test_exactly_the_events_at_fault_are_abandoned(
             for piece in ranges_of(claim):
                 inside = set(range(*piece))
                 if inside & deadly:
-                    ledger.lose(campaign.id, holders=["w"], reason="killed")
+                    ledger.mark_lost(campaign.id, holders=["w"], reason="killed")
                     break
                 if inside & poisonous:
                     ledger.fail(claim.lease, EventRange(*piece), SAID_NO)

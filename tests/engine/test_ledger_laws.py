@@ -75,7 +75,7 @@ class AnyHistory(RuleBasedStateMachine):
         return multiple(*(claim for holder in "abc" for claim in self._work(events=10, size=size, holder=holder)))
 
     def _take_over(self) -> None:
-        self.lead = self.ledger.lead(self.id, "coordinator", is_gone=lambda holder: True)
+        self.lead = self.ledger.acquire_leadership(self.id, "coordinator", is_gone=lambda holder: True)
         for block in self.queued:
             assert self.ledger.claim(block.id, holder="late") is None
         self.queued, self.mine = [], set()
@@ -256,7 +256,7 @@ class AnyHistory(RuleBasedStateMachine):
     @rule(holder=HOLDERS)
     def a_worker_vanishes(self, holder: str) -> None:
         theirs = {attempt for attempt, held in self.belief.held.items() if held.holder == holder}
-        self.belief.check_losses(self.ledger.lose(self.id, holders=[holder], reason="gone"), theirs)
+        self.belief.check_losses(self.ledger.mark_lost(self.id, holders=[holder], reason="gone"), theirs)
 
     @rule(target=merges)
     def merge(self) -> Any:
@@ -329,7 +329,7 @@ class AnyHistory(RuleBasedStateMachine):
         elif verb == "lead":
             self._take_over()
         elif verb == "withdraw":
-            self.ledger.withdraw(self.lead)
+            self.ledger.release_all(self.lead)
             self.belief.lost([a for a, held in self.belief.held.items() if held.block_id in self.mine])
             self._take_over()
         elif verb == "pause":
@@ -349,12 +349,12 @@ class AnyHistory(RuleBasedStateMachine):
             self.belief.seen -= {key for _, key in dropped}
 
     def _pause(self) -> None:
-        self.ledger.want(self.id, DesiredState.PAUSED)
+        self.ledger.set_desired_state(self.id, DesiredState.PAUSED)
         assert self.ledger.reserve(self.lead, events=1, range_events=1) is None
         for block in self.queued:
             assert self.ledger.claim(block.id, holder="c") is None
         self.queued = []
-        self.ledger.want(self.id, DesiredState.RUN)
+        self.ledger.set_desired_state(self.id, DesiredState.RUN)
 
     @invariant()
     def the_ledger_says_what_is_believed(self) -> None:

@@ -311,7 +311,7 @@ def test_windows_depend_on_positions_alone(ledger: Ledger, open_campaign: Campai
         leadership = lead(ledger, campaign)
         claim = begin(ledger, leadership, events=25, size=size)
         ledger.fail(claim.lease, EventRange(0, 1), SAID_NO)
-        ledger.lose(campaign.id, holders=["w"], reason="gone")
+        ledger.mark_lost(campaign.id, holders=["w"], reason="gone")
         finish(ledger, campaign, size=size)
         merge_all(ledger, campaign)
         files.append([(m.key.split("-", 1)[1], m.spans) for m in ledger.merged_outputs(campaign.id)])

@@ -59,7 +59,7 @@ def test_a_late_commit_changes_nothing(ledger: Ledger, open_campaign: CampaignHa
     campaign = open_campaign(20)
     leadership = lead(ledger, campaign)
     late = begin(ledger, leadership, events=20)
-    ledger.lose(campaign.id, holders=["w"], reason="gone")
+    ledger.mark_lost(campaign.id, holders=["w"], reason="gone")
     begin(ledger, leadership, events=20, holder="other")
     before = layout(ledger, campaign)
     reply = commit(ledger, late, (0, 10), (10, 20))
@@ -174,7 +174,7 @@ def test_losses_and_failures_are_two_budgets(ledger: Ledger, open_campaign: Camp
     leadership = lead(ledger, campaign)
     for _ in range(2):
         begin(ledger, leadership, events=1)
-        ledger.lose(campaign.id, holders=["w"], reason="gone")
+        ledger.mark_lost(campaign.id, holders=["w"], reason="gone")
         claim = begin(ledger, leadership, events=1)
         ledger.fail(claim.lease, EventRange(0, 1), SAID_NO)
     assert layout(ledger, campaign) == ["0 [0, 1) ready f2 l2"]
@@ -187,7 +187,7 @@ def test_a_commit_forgets_what_went_before(ledger: Ledger, open_campaign: Campai
     claim = begin(ledger, leadership, events=10)
     ledger.fail(claim.lease, EventRange(0, 10), SAID_NO)
     begin(ledger, leadership, events=10)
-    ledger.lose(campaign.id, holders=["w"], reason="gone")
+    ledger.mark_lost(campaign.id, holders=["w"], reason="gone")
     commit(ledger, begin(ledger, leadership, events=10), (0, 10))
     assert layout(ledger, campaign) == ["0 [0, 10) committed"]
 

@@ -119,7 +119,7 @@ def test_the_end_of_one_claim_leaves_the_other(
     quick = copied(ledger, leadership, slow)
     first, other = (slow, quick) if who == "slow" else (quick, slow)
     if how == "lost":
-        assert len(ledger.lose(campaign.id, holders=[who], reason="gone")) == 1
+        assert len(ledger.mark_lost(campaign.id, holders=[who], reason="gone")) == 1
     elif how == "failed":
         assert ledger.fail(first.lease, EventRange(0, 10), SAID_NO).directive is Directive.STOP
     elif how == "released":
@@ -145,7 +145,7 @@ def test_a_copy_that_nobody_claimed_goes_with_its_block(ledger: Ledger, open_cam
     slow = begin(ledger, leadership, events=20, holder="slow")
     block = ledger.copy(leadership, slow.block.id)
     assert block is not None
-    ledger.lose(campaign.id, holders=["slow"], reason="gone")
+    ledger.mark_lost(campaign.id, holders=["slow"], reason="gone")
     assert ledger.claim(block.id, holder="quick") is None
     assert ledger.counts(campaign.id).ready == 20
 
@@ -197,7 +197,7 @@ def test_asking_says_what_a_renewal_would_and_changes_nothing(
 
     ledger.shorten(leadership, claim.block.id, at=40)
     assert ledger.ask(claim.lease).stop == 40
-    ledger.want(campaign.id, DesiredState.PAUSED)
+    ledger.set_desired_state(campaign.id, DesiredState.PAUSED)
     assert ledger.ask(claim.lease) == ledger.renew(claim.lease)
-    ledger.lose(campaign.id, holders=[claim.lease.holder], reason="gone")
+    ledger.mark_lost(campaign.id, holders=[claim.lease.holder], reason="gone")
     assert ledger.ask(claim.lease) == Reply(FENCED, Directive.STOP)

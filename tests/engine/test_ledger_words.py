@@ -42,11 +42,11 @@ def test_every_verb_is_done_whatever_the_text(words: str) -> None:
         ledger.note(record.id, kind=words, reason=words)
         ledger.change_campaign(record.id, spec={}, rules=RULES, code=code, store_url=words, reason=words)
 
-        leadership = ledger.lead(record.id, words, is_gone=lambda holder: True)
+        leadership = ledger.acquire_leadership(record.id, words, is_gone=lambda holder: True)
         ledger.note_broken(leadership, reason=words)
-        ledger.see(record.id, [words])
+        ledger.record_heartbeats(record.id, [words])
         lost = begin(ledger, leadership, events=10, holder=words)
-        assert len(ledger.lose(record.id, holders=[words], reason=words)) == 1
+        assert len(ledger.mark_lost(record.id, holders=[words], reason=words)) == 1
         drained = begin(ledger, leadership, events=10, holder=words)
         assert ledger.renew(lost.lease).outcomes == (Outcome.FENCED,)
         assert ledger.release(drained.lease, drained=words) is Outcome.ACCEPTED

@@ -125,7 +125,7 @@ def test_merged_files_that_the_ledger_does_not_know_are_named(store: Store, tmp_
 def test_outputs_newer_than_the_ledger_show_that_it_is_an_old_copy(store: Store, tmp_path: Path) -> None:
     """An attempt that this ledger never drew can only be another history's."""
     ledger, stars = begun(tmp_path, "ledger")
-    attempt = ledger.lead(stars.id, "somebody", is_gone=lambda holder: True).attempt
+    attempt = ledger.acquire_leadership(stars.id, "somebody", is_gone=lambda holder: True).attempt
     put(store, f"_ranges/stars/{attempt}/0-0-5-aa.arrow", b"content", tmp_path / "scratch")
     for name in ("²-aa", "notes", "1" * 200):  # of nobody's attempt
         put(store, f"_ranges/stars/{name}/0-0-5-aa.arrow", b"content", tmp_path / "scratch")

@@ -64,7 +64,7 @@ def test_the_second_of_two_runs_says_who_leads(client: SyncPrefectClient, campai
         assert state.is_failed() and state.message and first.lead.holder in state.message
         with pytest.raises(CampaignLocked):
             state.result()
-        assert first.opened.ledger.keep_lead(first.lead)
+        assert first.opened.ledger.renew_leadership(first.lead)
 
 
 def test_merging_an_unknown_campaign_is_named(client: SyncPrefectClient, campaign: CampaignSpec) -> None:

@@ -256,7 +256,7 @@ def test_a_worker_that_hangs_at_a_block_is_replaced_though_it_is_heard_of(mill: 
         with InFlight(mill.coordinator, mill.runner, mill.members) as flying:
             flying.submit(mill.reserve())
             (holder,) = until_some(lambda: mill.ledger.holders(mill.record.id))
-            mill.ledger.lose(mill.record.id, holders=[holder.holder], reason="lease expired")
+            mill.ledger.mark_lost(mill.record.id, holders=[holder.holder], reason="lease expired")
             assert mill.run(flying) == []
         assert f":{pid}:" in holder.holder and not psutil.pid_exists(pid)
 
@@ -274,7 +274,7 @@ def test_a_task_whose_worker_vanished_does_not_begin_again(mill: Callable[..., N
             for block in blocks:
                 flying.submit(block)
             assert mill.ledger.claim(lost.id, holder="elsewhere:1:1")
-            mill.ledger.lose(mill.record.id, holders=["elsewhere:1:1"], reason="its worker vanished")
+            mill.ledger.mark_lost(mill.record.id, holders=["elsewhere:1:1"], reason="its worker vanished")
             assert flying.settle(seconds=0.1) == []
             assert mill.coordinator.blocks() == {block.id for block in kept}
             assert len(mill.runner.client.futures) == 3  # what keeps the thread busy, and the two blocks

@@ -38,7 +38,9 @@ LEDGER = ".eventmill/ledger.sqlite"
 def begun(campaign: CampaignSpec) -> CampaignHandle:
     """A campaign that is in the ledger, and whose coordinator died before it did anything."""
     opened = open_campaign(campaign, folder=Path.cwd())
-    opened.ledger.lead(opened.record.id, f"{os.uname().nodename}:999999:1", is_gone=lambda holder: False)
+    opened.ledger.acquire_leadership(
+        opened.record.id, f"{os.uname().nodename}:999999:1", is_gone=lambda holder: False
+    )
     return opened
 
 
@@ -63,14 +65,14 @@ def events_in_files() -> Counter[int]:
 @pytest.mark.parametrize("wanted", [DesiredState.PAUSED, DesiredState.CANCELLED])
 def test_what_was_paused_or_cancelled_rests(begun: CampaignHandle, wanted: DesiredState) -> None:
     """On purpose is on purpose."""
-    begun.ledger.want(begun.record.id, wanted)
+    begun.ledger.set_desired_state(begun.record.id, wanted)
     assert need_of(begun) is Need.RESTS
 
 
 @pytest.mark.usefixtures("long_lead")
 def test_what_somebody_drives_is_left_to_them(begun: CampaignHandle) -> None:
     """A coordinator that lives, as far as anybody can tell."""
-    begun.ledger.lead(begun.record.id, "elsewhere:1:1", is_gone=lambda holder: True)
+    begun.ledger.acquire_leadership(begun.record.id, "elsewhere:1:1", is_gone=lambda holder: True)
     assert need_of(begun) is Need.LED
 
 
@@ -123,7 +125,7 @@ def test_a_run_that_was_ordered_before_its_campaign_was_to_rest_leaves_it_alone(
     begun: CampaignHandle, client: SyncPrefectClient, wanted: DesiredState
 ) -> None:
     """It waited for a Prefect worker meanwhile; it ends as cancelled, says why, and has led nothing."""
-    begun.ledger.want(begun.record.id, wanted)
+    begun.ledger.set_desired_state(begun.record.id, wanted)
     before = begun.ledger.last_lead(begun.record.id)
     state = process(campaign=begun.record.spec, changed=Changed.RESCUE, return_state=True)  # type: ignore[arg-type]
     assert state.is_cancelled()
@@ -143,9 +145,9 @@ def test_runs_of_the_dead_get_a_final_state_and_those_of_the_living_do_not(
     """By what is written on them: the campaign, its ledger, and the number of the lead."""
     dead = a_run_that(leads=begun, lead=1)
     other = a_run_that(leads=begun, lead=1, name="another")
-    lead = begun.ledger.lead(begun.record.id, "elsewhere:1:1", is_gone=lambda holder: True)
+    lead = begun.ledger.acquire_leadership(begun.record.id, "elsewhere:1:1", is_gone=lambda holder: True)
     assert bury_dead(begun.ledger, begun.record) == 0  # somebody drives it
-    begun.ledger.yield_lead(lead)
+    begun.ledger.release_leadership(lead)
     assert bury_dead(begun.ledger, begun.record) == 1
     states = {run.id: client.read_flow_run(run.id).state_name for run in (dead, other)}
     assert states == {dead.id: "Crashed", other.id: "Running"}

@@ -36,7 +36,7 @@ def main(folder: Path) -> None:
         crew.run(until=lambda counts: counts.done > 0)
         dispatched = time.monotonic()
         crew.run(until=lambda counts: counts.done >= 5_000_000)
-        crew.ledger.want(crew.record.id, DesiredState.CANCELLED)
+        crew.ledger.set_desired_state(crew.record.id, DesiredState.CANCELLED)
         crew.run()
     stopped = time.monotonic()
     found = crew.audit()

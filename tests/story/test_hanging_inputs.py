@@ -115,7 +115,7 @@ def test_who_waits_for_a_read_hears_what_is_wanted(
     opened, _, block = begun(lease="3s")
     working = Working(opened, block)
     assert disk.reached.wait(60)
-    opened.ledger.want(opened.record.id, wanted)
+    opened.ledger.set_desired_state(opened.record.id, wanted)
     assert working.report().failed == 0
     assert opened.ledger.counts(opened.record.id).leased == 0
     assert not opened.ledger.journal(opened.record.id, "loss", "failure")

@@ -82,7 +82,7 @@ def test_a_worker_that_was_given_up_too_early(story: Callable[..., CampaignSpec]
     with Crew(story(lease="10m"), tmp_path) as crew:
         at_the_gate(crew, gate)
         (holder,) = crew.ledger.holders(crew.record.id)
-        crew.ledger.lose(crew.record.id, holders=[holder.holder], reason="the scheduler lost it")
+        crew.ledger.mark_lost(crew.record.id, holders=[holder.holder], reason="the scheduler lost it")
         crew.run(until=lambda counts: counts.done == 2000)
         gate.open()
         crew.run()
@@ -139,7 +139,7 @@ def test_a_late_worker_does_not_say_what_the_columns_are(
         while not gate.reached():
             crew.collect()
         (holder,) = crew.ledger.holders(crew.record.id)
-        crew.ledger.lose(crew.record.id, holders=[holder.holder], reason="the scheduler lost it")
+        crew.ledger.mark_lost(crew.record.id, holders=[holder.holder], reason="the scheduler lost it")
         gate.open()
         while worker.task:
             crew.collect()
@@ -147,7 +147,7 @@ def test_a_late_worker_does_not_say_what_the_columns_are(
         assert set(crew.ledger.usage(crew.record.id)) == {"setup"}  # nor was its range stored
 
         for number in crew.coordinator.blocks():
-            crew.ledger.give_back(number)
+            crew.ledger.release_unclaimed(number)
         crew.run()
         assert_exact(crew, events=200)
 

@@ -127,14 +127,14 @@ def test_what_somebody_else_drives_is_left_to_them(
     """Neither taken on with other code nor thrown away: who asks for that is told who drives it."""
     ledger = open_ledger(str(tmp_path / "ledger.sqlite"))
     record = ledger.campaign("story")
-    other = ledger.lead(record.id, "elsewhere:1:1", is_gone=lambda holder: False)
+    other = ledger.acquire_leadership(record.id, "elsewhere:1:1", is_gone=lambda holder: False)
     counts, files = ledger.counts(record.id), set((tmp_path / "merged").rglob("*"))
     change_code(tmp_path)
     with pytest.raises(CampaignLocked, match=r"driven by elsewhere:1:1"):
         Crew(begun(), tmp_path, changed=changed)
     assert (ledger.campaign("story"), ledger.counts(record.id)) == (record, counts)
     assert set((tmp_path / "merged").rglob("*")) == files
-    assert ledger.keep_lead(other)
+    assert ledger.renew_leadership(other)
 
 
 def test_a_coordinator_that_is_long_at_something_is_not_taken_for_dead(

@@ -79,7 +79,9 @@ class Coordinator:
         with ExitStack() as stack:
             self.lead = stack.enter_context(leading(ledger, campaign_id))
             gone = [h.holder for h in ledger.holders(campaign_id) if is_gone(h.holder)]
-            ledger.lose(campaign_id, holders=gone, reason="its process was gone when the campaign was resumed")
+            ledger.mark_lost(
+                campaign_id, holders=gone, reason="its process was gone when the campaign was resumed"
+            )
             self.counts = ledger.counts(campaign_id)
             self._failed_before = len(ledger.failed_runs(campaign_id))
             self._leading = stack.pop_all()
@@ -96,7 +98,7 @@ class Coordinator:
             if isinstance(error, CampaignAborted | PayloadError):
                 self.opened.ledger.note_broken(self.lead, reason=str(error))
             if kind is not CampaignLocked:
-                self.opened.ledger.withdraw(self.lead)
+                self.opened.ledger.release_all(self.lead)
 
     @property
     def target_events(self) -> int:
@@ -248,12 +250,12 @@ class Coordinator:
         """
         ledger, campaign_id = self.opened.ledger, self.opened.record.id
         gone = [h.holder for h in ledger.holders(campaign_id) if is_gone(h.holder)]
-        lost = ledger.lose(campaign_id, holders=gone, reason="its worker vanished") if gone else ()
+        lost = ledger.mark_lost(campaign_id, holders=gone, reason="its worker vanished") if gone else ()
         now = time.monotonic()
         if now - self._watched_at < WATCH_SECONDS:
             return lost
         self._watched_at = now
-        if not ledger.keep_lead(self.lead):
+        if not ledger.renew_leadership(self.lead):
             raise CampaignLocked("another coordinator has taken over this campaign; this one stops.")
         self._note_sample(SAMPLE_EVERY)
         self._cut_anew()

@@ -27,7 +27,7 @@ def collect(ledger: Ledger, store: Store, record: CampaignRow) -> int:
 def take_back(ledger: Ledger, campaign_id: int) -> tuple[Incident, ...]:
     """Expire leases that have ended, and those of processes of this host that are gone. Harmless twice."""
     gone = [holder.holder for holder in ledger.holders(campaign_id) if is_gone(holder.holder)]
-    lost = ledger.lose(campaign_id, holders=gone, reason="its process was gone") if gone else ()
+    lost = ledger.mark_lost(campaign_id, holders=gone, reason="its process was gone") if gone else ()
     return lost + ledger.expire(campaign_id)
 
 

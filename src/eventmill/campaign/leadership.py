@@ -24,9 +24,9 @@ def leading(ledger: Ledger, campaign_id: int) -> Iterator[LeadershipLease]:
 
     Whether it is lost meanwhile is for the block to ask; here it is only not renewed any more.
     """
-    lead = ledger.lead(campaign_id, str(this_process()), is_gone=is_gone)
+    lead = ledger.acquire_leadership(campaign_id, str(this_process()), is_gone=is_gone)
     try:
-        with renewing(lambda _: ledger.keep_lead(lead), seconds=RENEW_SECONDS, name="lead"):
+        with renewing(lambda _: ledger.renew_leadership(lead), seconds=RENEW_SECONDS, name="lead"):
             yield lead
     finally:
-        ledger.yield_lead(lead)
+        ledger.release_leadership(lead)

@@ -148,7 +148,7 @@ def _want_to_run(ledger: Ledger, record: CampaignRow, *, asked_at: datetime | No
                 "'eventmill run' goes on with it."
             )
         with leading(ledger, record.id):
-            ledger.want(record.id, DesiredState.RUN)
+            ledger.set_desired_state(record.id, DesiredState.RUN)
 
 
 def why_taken(ledger: Ledger, record: CampaignRow) -> StoreTaken | None:

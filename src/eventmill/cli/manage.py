@@ -26,7 +26,7 @@ def cancel(campaign: Named, ledger: InLedger = None) -> None:
 
 def _want(campaign: str, path: str | None, wanted: DesiredState, consequence: str) -> None:
     ledger, record = find_campaign(campaign, ledger=path)
-    ledger.want(record.id, wanted)
+    ledger.set_desired_state(record.id, wanted)
     done = ledger.counts(record.id).done
     screen().print(
         f"{record.name} is {wanted}; {consequence}. {done:,} events are safe; 'eventmill run' goes on with it.",

@@ -181,7 +181,7 @@ class InFlight:
 
     def _give_back(self, flight: _Flight) -> bool:
         """Whether nobody had claimed it, so that no lease's end would ever bring it back."""
-        return self._coordinator.opened.ledger.give_back(flight.block.id)
+        return self._coordinator.opened.ledger.release_unclaimed(flight.block.id)
 
     def _unclaimed(self) -> LedgerError:
         url = self._coordinator.opened.order.ledger_url

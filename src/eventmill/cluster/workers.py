@@ -112,7 +112,7 @@ class Members:
             return
         self._told_at = now
         addresses = self._addresses()
-        opened.ledger.see(opened.record.id, list(addresses))
+        opened.ledger.record_heartbeats(opened.record.id, list(addresses))
         sick = (opened.ledger.replaceable(opened.record.id) & addresses.keys()) - self._sent_away
         for holder in sick:
             self._sent_away.add(holder)

@@ -93,9 +93,9 @@ class Wishes:
         ledger, campaign_id = self._coordinator.opened.ledger, self._coordinator.opened.record.id
         # The flow looks at both. While the ledger says that nothing is wanted, the state must say why.
         if state.is_running() and self._is_paused():
-            ledger.want(campaign_id, DesiredState.RUN)
+            ledger.set_desired_state(campaign_id, DesiredState.RUN)
         was_paused, self._state = self._is_paused(), state
         if state.is_cancelling() or state.is_cancelled():
-            ledger.want(campaign_id, DesiredState.CANCELLED)
+            ledger.set_desired_state(campaign_id, DesiredState.CANCELLED)
         elif state.is_paused() and not was_paused:
-            ledger.want(campaign_id, DesiredState.PAUSED)
+            ledger.set_desired_state(campaign_id, DesiredState.PAUSED)

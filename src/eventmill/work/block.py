@@ -76,7 +76,7 @@ def run_block(order: WorkOrder, block_id: int, *, holder: str) -> BlockReport:
 def _claim_and_run(order: WorkOrder, block_id: int, *, holder: str) -> BlockReport:
     ledger, end = shared_ledger(order.ledger_url), drain.here()
     if end.why is not None:
-        ledger.give_back(block_id)
+        ledger.release_unclaimed(block_id)
         return BlockReport(note=f"given back: {end.why}")
     claim = ledger.claim(block_id, holder=holder)
     if claim is None:

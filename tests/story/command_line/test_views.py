@@ -86,7 +86,7 @@ def test_what_the_user_wants_of_a_campaign_is_its_state(
     """Paused and cancelled are told also while its coordinator still lives."""
     mill = new_campaign()
     with mill.driven():
-        mill.opened.ledger.want(mill.opened.record.id, wanted)
+        mill.opened.ledger.set_desired_state(mill.opened.record.id, wanted)
         told = answer(command_line("status", "squares", "--json"))
         assert isinstance(told, dict) and told["state"] == wanted
 

@@ -61,8 +61,8 @@ def test_a_campaign_that_was_paused_is_not_woken_while_it_is_driven(
     with mill.driven() as coordinator:
         mill.work(coordinator)
     ledger, number = mill.opened.ledger, mill.opened.record.id
-    ledger.lead(number, "elsewhere:1:1", is_gone=lambda holder: False)
-    ledger.want(number, DesiredState.PAUSED)
+    ledger.acquire_leadership(number, "elsewhere:1:1", is_gone=lambda holder: False)
+    ledger.set_desired_state(number, DesiredState.PAUSED)
     counts = ledger.counts(number)
     ended = command_line("run", "campaign.yaml", *options)
     assert ended.code == 6 and "driven by elsewhere:1:1" in ended.err and ended.err.count("\n") == 1
@@ -77,7 +77,7 @@ def test_abandoned_events_are_not_tried_again_behind_a_coordinators_back(
     mill = new_campaign()
     with mill.driven():
         mill.opened.ledger.close(mill.opened.record.id, reason="no more")
-    mill.opened.ledger.lead(mill.opened.record.id, "elsewhere:1:1", is_gone=lambda holder: False)
+    mill.opened.ledger.acquire_leadership(mill.opened.record.id, "elsewhere:1:1", is_gone=lambda holder: False)
     assert command_line("run", "campaign.yaml", "--reopen").code == 6
     assert mill.opened.ledger.counts(mill.opened.record.id).abandoned == 60
 

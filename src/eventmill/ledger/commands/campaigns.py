@@ -221,7 +221,9 @@ class CampaignVerbs(Database):
             tx.execute(sa.update(table).where(table.c.id == campaign_id).values(schema_bytes=schema_bytes))
         return fixed or schema_bytes
 
-    def lead(self, campaign_id: int, holder: str, *, is_gone: Callable[[str], bool]) -> LeadershipLease:
+    def acquire_leadership(
+        self, campaign_id: int, holder: str, *, is_gone: Callable[[str], bool]
+    ) -> LeadershipLease:
         """Become the campaign's one coordinator; what the previous one only reserved goes back to READY.
 
         Raises `CampaignLocked` while another one lives: its lease runs and `is_gone(its holder)` is false.
@@ -252,13 +254,13 @@ class CampaignVerbs(Database):
             dissolve_blocks(tx, campaign_id, list(tx.execute(queued).scalars()))
             return LeadershipLease(campaign_id, attempt, holder)
 
-    def keep_lead(self, leadership: LeadershipLease) -> bool:
+    def renew_leadership(self, leadership: LeadershipLease) -> bool:
         """Renew; false when another coordinator has taken over."""
         with self.writing() as tx:
             until = self.now(tx) + timedelta(seconds=LEADER_SECONDS)
             return self._set_lead(tx, leadership, {"leader_expires_at": until})
 
-    def yield_lead(self, leadership: LeadershipLease) -> bool:
+    def release_leadership(self, leadership: LeadershipLease) -> bool:
         """Give the lead up, so that the next run need not wait."""
         with self.writing() as tx:
             return self._set_lead(tx, leadership, {"leader": None, "leader_expires_at": None})
@@ -273,7 +275,7 @@ class CampaignVerbs(Database):
         )
         return bool(tx.execute(statement).rowcount)
 
-    def want(self, campaign_id: int, wanted: DesiredState) -> None:
+    def set_desired_state(self, campaign_id: int, wanted: DesiredState) -> None:
         """Write down what the user wants; workers learn it with their next reply."""
         with self.writing() as tx:
             tx.execute(sa.update(schema.campaign).where(schema.campaign.c.id == campaign_id).values(wanted=wanted))

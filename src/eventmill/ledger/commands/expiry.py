@@ -71,7 +71,7 @@ class LossVerbs(Database):
                 holder=row.holder,
             )
 
-    def lose(self, campaign_id: int, *, holders: Collection[str], reason: str) -> tuple[Incident, ...]:
+    def mark_lost(self, campaign_id: int, *, holders: Collection[str], reason: str) -> tuple[Incident, ...]:
         """Take back at once what these holders held, because somebody knows that they vanished."""
         with self.writing() as tx:
             campaign = locked(tx, campaign_id)

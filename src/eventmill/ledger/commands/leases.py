@@ -211,7 +211,7 @@ class LeaseVerbs(LossVerbs):
             dissolve_blocks(tx, lease.campaign_id, [lease.block_id])
             return Outcome.ACCEPTED
 
-    def give_back(self, block_id: int) -> bool:
+    def release_unclaimed(self, block_id: int) -> bool:
         """LEASED -> READY for a block that nobody has claimed; false, and nothing is changed, if somebody has."""
         with self.writing() as tx:
             row = read_block(tx, block_id)
@@ -224,7 +224,7 @@ class LeaseVerbs(LossVerbs):
             dissolve_blocks(tx, row.campaign_id, [block_id])
             return True
 
-    def withdraw(self, leadership: LeadershipLease) -> int:
+    def release_all(self, leadership: LeadershipLease) -> int:
         """LEASED -> READY for all that this coordinator handed out; returns the number of events."""
         with self.writing() as tx:
             locked(tx, leadership.campaign_id)

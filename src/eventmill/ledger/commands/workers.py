@@ -30,7 +30,7 @@ _SEEN = (
 class HolderVerbs(Database):
     """What is known of holders."""
 
-    def see(self, campaign_id: int, holders: Collection[str]) -> None:
+    def record_heartbeats(self, campaign_id: int, holders: Collection[str]) -> None:
         """Write down that these live, though they may hold nothing now."""
         with self.writing() as tx:
             note_seen(tx, campaign_id, holders, self.now(tx))
