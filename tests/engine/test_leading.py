@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from eventmill.campaign import leadership as module
-from eventmill.campaign.leadership import leading
+from eventmill.campaign.leadership import hold_leadership
 from eventmill.core.records import CampaignRow
 from eventmill.errors import CampaignLocked
 from eventmill.ledger import Ledger
@@ -51,7 +51,7 @@ def lasts_until(ledger: Ledger) -> datetime:
 def test_a_lead_is_renewed_by_itself(ledger: Ledger, open_campaign: CampaignHandle, clock: SettableClock) -> None:
     """Whoever leads may look for a minute at what is in a store; nobody takes its place."""
     campaign, me = open_campaign(10), str(this_process())
-    with leading(ledger, campaign.id):
+    with hold_leadership(ledger, campaign.id):
         for _ in range(6):
             clock.move(10)
             until(lambda: lasts_until(ledger) == clock.now + timedelta(seconds=LEADER_SECONDS))
@@ -66,7 +66,7 @@ def test_a_lead_that_is_lost_is_not_taken_back(
 ) -> None:
     """Who was frozen meanwhile finds another in its place: it renews no more, and what it gives up is its own."""
     campaign = open_campaign(10)
-    with leading(ledger, campaign.id) as first:
+    with hold_leadership(ledger, campaign.id) as first:
         second = ledger.acquire_leadership(campaign.id, "second", is_gone=lambda holder: True)
         until(lambda: not renewers())
         assert not ledger.renew_leadership(first)
@@ -76,6 +76,6 @@ def test_a_lead_that_is_lost_is_not_taken_back(
 def test_a_lead_ends_with_its_block_whatever_happens(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """An error in the block leaves neither a lead nor a thread behind."""
     campaign = open_campaign(10)
-    with pytest.raises(ZeroDivisionError), leading(ledger, campaign.id):
+    with pytest.raises(ZeroDivisionError), hold_leadership(ledger, campaign.id):
         raise ZeroDivisionError
     assert ledger.leader(campaign.id) is None and not renewers()

@@ -92,7 +92,7 @@ def test_who_fails_where_others_succeed_is_quarantined(ledger: Ledger, open_camp
     assert ledger.quarantined(campaign.id) == frozenset()
     sick_ranges(ledger, leadership, 1)
     assert ledger.quarantined(campaign.id) == {"sick"}
-    assert ledger.living(campaign.id) == {"sound"}
+    assert ledger.live_workers(campaign.id) == {"sound"}
 
     assert ledger.claim(reserved(ledger, leadership).id, holder="sick") is None
     assert layout(ledger, campaign)[-1] == "0 [30, 100) ready"

@@ -92,7 +92,7 @@ class AnyHistory(RuleBasedStateMachine):
     def _first_claim(self, block: Block, holder: str) -> list[Claim]:
         """Refused to a holder that failed on these events, or is sick, exactly while another one lives."""
         unwanted = holder in block.avoid or holder in self.ledger.quarantined(self.id)
-        others = self.ledger.living(self.id) - {holder}
+        others = self.ledger.live_workers(self.id) - {holder}
         claim = self.ledger.claim(block.id, holder=holder)
         if unwanted and others:
             assert claim is None
@@ -126,8 +126,10 @@ class AnyHistory(RuleBasedStateMachine):
         claim = self._living(data)
         if claim is None:
             return multiple()
-        living = self.ledger.block_ids(self.id)
-        copies = [copy for copy, block_id in self.copies.items() if block_id == claim.block.id and copy in living]
+        live_workers = self.ledger.block_ids(self.id)
+        copies = [
+            copy for copy, block_id in self.copies.items() if block_id == claim.block.id and copy in live_workers
+        ]
         block = self.ledger.copy(self.lead, claim.block.id)
         assert block is None or not copies
         if block is None:

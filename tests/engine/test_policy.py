@@ -166,11 +166,11 @@ def test_the_most_frequent_reason_is_told() -> None:
 def test_a_payload_that_never_succeeds_is_broken() -> None:
     """After thirty failed runs on all workers, or on the only one; a single commit shows that it is not."""
     runs = [FailedRun("payload: no", "a")] * 30
-    assert nothing_succeeds(Counts(ready=100), runs, living=1) == Broken(30, "payload: no", 30)
-    assert nothing_succeeds(Counts(ready=100), runs[1:], living=1) is None
-    assert nothing_succeeds(Counts(ready=99, committed=1), runs, living=1) is None
-    assert nothing_succeeds(Counts(ready=100), runs, living=2) is None
-    assert nothing_succeeds(Counts(ready=100), [*runs, FailedRun("no", "b")], living=2) is not None
+    assert nothing_succeeds(Counts(ready=100), runs, live_workers=1) == Broken(30, "payload: no", 30)
+    assert nothing_succeeds(Counts(ready=100), runs[1:], live_workers=1) is None
+    assert nothing_succeeds(Counts(ready=99, committed=1), runs, live_workers=1) is None
+    assert nothing_succeeds(Counts(ready=100), runs, live_workers=2) is None
+    assert nothing_succeeds(Counts(ready=100), [*runs, FailedRun("no", "b")], live_workers=2) is not None
 
 
 def test_a_failed_setup_charges_no_event() -> None:
@@ -203,9 +203,9 @@ holders = st.sets(st.sampled_from("abcde"))
 @settings(deadline=None, max_examples=200)
 @given(st.lists(st.sampled_from("abcde"), max_size=8), holders, st.integers(1, 5))
 def test_set_ups_stop_a_campaign_only_when_nobody_is_left_who_may_do_it(
-    failed_on: list[str], living: set[str], failures: int
+    failed_on: list[str], live_workers: set[str], failures: int
 ) -> None:
     """Black holes fail quickly and often; one who lives and has not failed keeps the campaign going."""
-    stops = cannot_set_up(failed_on, living=living, failures=failures)
-    assert stops == (len(failed_on) >= max(3, failures) and all(holder in failed_on for holder in living))
-    assert not cannot_set_up(failed_on, living=living | {"new"}, failures=failures)
+    stops = cannot_set_up(failed_on, live_workers=live_workers, failures=failures)
+    assert stops == (len(failed_on) >= max(3, failures) and all(holder in failed_on for holder in live_workers))
+    assert not cannot_set_up(failed_on, live_workers=live_workers | {"new"}, failures=failures)

@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from eventmill.campaign.leadership import leading
+from eventmill.campaign.leadership import hold_leadership
 from eventmill.campaign.splitting import (
     side_by_side,
     split,
@@ -116,7 +116,7 @@ def accept_changes(
             f"campaign '{record.name}' cannot go on with: {'; '.join(fixed)}. What is done was made under the old "
             "value: undo the change, give the campaign a new name, or use '--changed restart'."
         )
-    with leading(ledger, record.id):
+    with hold_leadership(ledger, record.id):
         ledger.change_campaign(
             record.id,
             spec=campaign.model_dump(mode="json"),

@@ -15,7 +15,7 @@ from typing import Self
 
 from eventmill.campaign.finish import finish, lost_files
 from eventmill.campaign.handle import CampaignHandle, store_of
-from eventmill.campaign.leadership import leading
+from eventmill.campaign.leadership import hold_leadership
 from eventmill.campaign.merge_queue import is_due
 from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.core.leases import Block, LeadershipLease
@@ -77,7 +77,7 @@ class Coordinator:
         """Take the lead, and take back at once what processes of this host held that live no more."""
         ledger, campaign_id = self.opened.ledger, self.opened.record.id
         with ExitStack() as stack:
-            self.lead = stack.enter_context(leading(ledger, campaign_id))
+            self.lead = stack.enter_context(hold_leadership(ledger, campaign_id))
             gone = [h.holder for h in ledger.holders(campaign_id) if is_gone(h.holder)]
             ledger.mark_lost(
                 campaign_id, holders=gone, reason="its process was gone when the campaign was resumed"
@@ -285,7 +285,7 @@ class Coordinator:
         setups = ledger.setups_failed_in_a_row(campaign_id)
         failed_on = [setup.holder or "" for setup in setups]
         failures = self.campaign.limits.failures
-        if setups and cannot_set_up(failed_on, living=ledger.living(campaign_id), failures=failures):
+        if setups and cannot_set_up(failed_on, live_workers=ledger.live_workers(campaign_id), failures=failures):
             last = setups[-1]
             raise PayloadError(
                 f"payload {self.campaign.payload.callable} could not be set up, {len(setups)} times in a row: "
@@ -314,7 +314,7 @@ class Coordinator:
             )
         if not counts.done:
             runs = ledger.failed_runs(record.id, since=self._failed_before)
-            found = nothing_succeeds(counts, runs, living=len(ledger.living(record.id)))
+            found = nothing_succeeds(counts, runs, live_workers=len(ledger.live_workers(record.id)))
             if found is not None:
                 raise self._broken(found, f"{found.events} runs failed and none succeeded; {found.times} of them")
 

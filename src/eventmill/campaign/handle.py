@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from eventmill.campaign.inputs import list_inputs, source_spec
-from eventmill.campaign.leadership import leading
+from eventmill.campaign.leadership import hold_leadership
 from eventmill.config.campaign_spec import (
     CampaignSpec,
     ledger_address,
@@ -51,7 +51,7 @@ def recall(ledger_url: str, name: str, *, folder: Path) -> CampaignHandle:
 
 def reopen(opened: CampaignHandle) -> int:
     """ABANDONED -> READY; returns how many events are tried again. `CampaignLocked` while somebody drives it."""
-    with leading(opened.ledger, opened.record.id):
+    with hold_leadership(opened.ledger, opened.record.id):
         return opened.ledger.reopen(opened.record.id)
 
 

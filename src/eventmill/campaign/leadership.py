@@ -19,7 +19,7 @@ RENEW_SECONDS = 3.0
 
 
 @contextmanager
-def leading(ledger: Ledger, campaign_id: int) -> Iterator[LeadershipLease]:
+def hold_leadership(ledger: Ledger, campaign_id: int) -> Iterator[LeadershipLease]:
     """Lead the campaign while a `with` block lasts. Raises `CampaignLocked` while another coordinator lives.
 
     Whether it is lost meanwhile is for the block to ask; here it is only not renewed any more.

@@ -15,7 +15,7 @@ from eventmill.campaign.changes import (
 )
 from eventmill.campaign.handle import CampaignHandle, find_record, recall, store_of, work_order
 from eventmill.campaign.inputs import as_known, list_inputs, settled, source_spec
-from eventmill.campaign.leadership import leading
+from eventmill.campaign.leadership import hold_leadership
 from eventmill.config.campaign_spec import (
     CampaignSpec,
     merged_suffix,
@@ -82,7 +82,7 @@ def open_campaign(
         if (differences or taken) and changed is Changed.RESTART:
             if record.store_url != campaign.store_url and not is_marked(store, record):
                 _take_place(store, campaign, changed=Changed.STOP)  # nobody was told what is there
-            with leading(ledger, record.id):
+            with hold_leadership(ledger, record.id):
                 forget(ledger, record)
             record = None
         elif differences:
@@ -147,7 +147,7 @@ def _want_to_run(ledger: Ledger, record: CampaignRow, *, asked_at: datetime | No
                 f"campaign '{record.name}' was {record.wanted} while it was being started, so it is left alone. "
                 "'eventmill run' goes on with it."
             )
-        with leading(ledger, record.id):
+        with hold_leadership(ledger, record.id):
             ledger.set_desired_state(record.id, DesiredState.RUN)
 
 

@@ -39,7 +39,7 @@ def need_of(opened: CampaignHandle) -> Need:
         return Need.LED
     limits = parse_campaign(dict(record.spec), source=f"campaign '{record.name}' in the ledger").limits
     failed_on = [setup.holder or "" for setup in ledger.setups_failed_in_a_row(record.id)]
-    if cannot_set_up(failed_on, living=(), failures=limits.failures):  # nobody works for it now
+    if cannot_set_up(failed_on, live_workers=(), failures=limits.failures):  # nobody works for it now
         return Need.MENDING
     counts = ledger.counts(record.id)
     if record.closed_at is None or counts.open:

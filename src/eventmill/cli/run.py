@@ -18,7 +18,7 @@ from rich.text import Text
 from eventmill.campaign.changes import Changed
 from eventmill.campaign.handle import CampaignHandle
 from eventmill.campaign.handle import reopen as reopen_campaign
-from eventmill.campaign.leadership import leading
+from eventmill.campaign.leadership import hold_leadership
 from eventmill.campaign.open import open_campaign
 from eventmill.campaign.splitting import WARNING
 from eventmill.cli.command_time import asked_at
@@ -81,7 +81,7 @@ def leaving_no_scratch() -> Iterator[None]:
 def _led_while_it_starts(server: AbstractContextManager[str], opened: CampaignHandle) -> Iterator[str]:
     """Of two runs that begin at once, one ends here, before its server gets in the way of the other's."""
     with ExitStack() as stack:
-        with leading(opened.ledger, opened.record.id):
+        with hold_leadership(opened.ledger, opened.record.id):
             url = stack.enter_context(server)
         yield url
 

@@ -43,21 +43,21 @@ def too_many_abandoned(
     return _broken(events, reasons)
 
 
-def cannot_set_up(failed_on: Sequence[str], *, living: Collection[str], failures: int) -> bool:
+def cannot_set_up(failed_on: Sequence[str], *, live_workers: Collection[str], failures: int) -> bool:
     """Whether a payload whose set-up failed in a row, each time on one of these holders, is for people to mend.
 
     Not while somebody lives on whom it did not fail: he may be at it just now, and those who fail are quicker.
     """
-    return len(failed_on) >= max(SETUPS_IN_A_ROW, failures) and set(living) <= set(failed_on)
+    return len(failed_on) >= max(SETUPS_IN_A_ROW, failures) and set(live_workers) <= set(failed_on)
 
 
-def nothing_succeeds(counts: Counts, runs: Sequence[FailedRun], *, living: int) -> Broken | None:
+def nothing_succeeds(counts: Counts, runs: Sequence[FailedRun], *, live_workers: int) -> Broken | None:
     """Whether a campaign of which nothing is done is to stop, after these failed `runs`.
 
-    Not while all of them were on one of several `living` workers, which may be sick.
+    Not while all of them were on one of several `live_workers` workers, which may be sick.
     """
     holders = {run.holder for run in runs}
-    if counts.done or len(runs) < FAILURES_WITHOUT_SUCCESS or len(holders) < min(2, living):
+    if counts.done or len(runs) < FAILURES_WITHOUT_SUCCESS or len(holders) < min(2, live_workers):
         return None
     return _broken(len(runs), Counter(run.reason for run in runs))
 

@@ -13,7 +13,7 @@ from eventmill.core.ranges import Input, Span
 from eventmill.core.records import CampaignRow, Incident
 from eventmill.core.states import State
 from eventmill.ledger.commands.campaigns import input_from, locked, settle
-from eventmill.ledger.commands.workers import note_gone
+from eventmill.ledger.commands.workers import record_gone
 from eventmill.ledger.database import schema
 from eventmill.ledger.database.blocks import drop_block, leave_to_twin, owner_of, read_block, twin_of
 from eventmill.ledger.database.journal import write_journal
@@ -100,7 +100,7 @@ class LossVerbs(Database):
             settle(tx, "expire", campaign.id, old=leased, new=[*charged, *freed])
             drop_block(tx, row.id)
         now = self.now(tx)
-        note_gone(tx, campaign.id, row.holder)
+        record_gone(tx, campaign.id, row.holder)
         journal_loss(tx, campaign.id, now, row, first, reason)
         return Incident(now, "loss", item.url, first.start, first.stop, row.attempt, row.holder, reason, "", 0.0)
 

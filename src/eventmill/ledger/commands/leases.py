@@ -16,7 +16,7 @@ from eventmill.core.states import State
 from eventmill.errors import CampaignLocked
 from eventmill.ledger.commands.campaigns import campaign_by, dissolve_blocks, input_from, locked, settle
 from eventmill.ledger.commands.expiry import LossVerbs, charge, in_flight, journal_loss, without
-from eventmill.ledger.commands.workers import is_quarantined, living, note_seen
+from eventmill.ledger.commands.workers import is_quarantined, live_workers, record_seen
 from eventmill.ledger.database import schema
 from eventmill.ledger.database.blocks import drop_block, leave_to_twin, owner_of, read_block, twin_of
 from eventmill.ledger.database.journal import write_journal
@@ -113,7 +113,7 @@ class LeaseVerbs(LossVerbs):
                 dissolve_blocks(tx, campaign.id, [block_id])
                 return None
             now = self.now(tx)
-            note_seen(tx, campaign.id, [holder], now)
+            record_seen(tx, campaign.id, [holder], now)
             item = input_from(tx.execute(sa.select(schema.input_).where(schema.input_.c.id == row.input_id)).one())
             missing = read_spans_of_block(tx, owner_of(row))
             twin = twin_of(tx, row)
@@ -256,7 +256,7 @@ def _is_refused(tx: sa.Connection, campaign: CampaignRow, missing: list[Span], h
     kept_from = holder == missing[0].failed_on and missing[0].refusals < MOST_REFUSALS
     if not kept_from and not is_quarantined(tx, campaign.id, holder):
         return False
-    return bool(living(tx, campaign.id, now=now, lease=campaign.rules.lease) - {holder})
+    return bool(live_workers(tx, campaign.id, now=now, lease=campaign.rules.lease) - {holder})
 
 
 def _send_away(

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from eventmill.core.leases import LeadershipLease
 from eventmill.core.records import Sample, UsageTotals
 from eventmill.ledger.commands.campaigns import campaign_by, read_counts
-from eventmill.ledger.commands.workers import living
+from eventmill.ledger.commands.workers import live_workers
 from eventmill.ledger.database import schema
 from eventmill.ledger.database.transactions import Database
 
@@ -57,7 +57,7 @@ class SampleVerbs(Database):
                     lead=leadership.attempt,
                     done=counts.done,
                     ready=counts.ready,
-                    workers=len(living(tx, campaign_id, now=now, lease=lease)),
+                    workers=len(live_workers(tx, campaign_id, now=now, lease=lease)),
                     slots=slots,
                     busy=tx.execute(busy).scalar_one(),
                     losses=tx.execute(losses).scalar_one(),

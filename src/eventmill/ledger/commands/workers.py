@@ -33,12 +33,12 @@ class HolderVerbs(Database):
     def record_heartbeats(self, campaign_id: int, holders: Collection[str]) -> None:
         """Write down that these live, though they may hold nothing now."""
         with self.writing() as tx:
-            note_seen(tx, campaign_id, holders, self.now(tx))
+            record_seen(tx, campaign_id, holders, self.now(tx))
 
-    def living(self, campaign_id: int) -> frozenset[str]:
+    def live_workers(self, campaign_id: int) -> frozenset[str]:
         """Holders that were seen lately, and are not quarantined."""
         with self.reading() as tx:
-            return living(tx, campaign_id, now=self.now(tx), lease=_lease_length(tx, campaign_id))
+            return live_workers(tx, campaign_id, now=self.now(tx), lease=_lease_length(tx, campaign_id))
 
     def holding(self, campaign_id: int) -> frozenset[str]:
         """Holders of a block whose lease lasts: it was renewed lately."""
@@ -75,7 +75,7 @@ def _holding(campaign_id: int, *, now: datetime) -> sa.Select[Any]:
     return sa.select(block.holder).where(block.campaign_id == campaign_id, block.expires_at > now)
 
 
-def note_seen(tx: sa.Connection, campaign_id: int, holders: Collection[str], at: datetime) -> None:
+def record_seen(tx: sa.Connection, campaign_id: int, holders: Collection[str], at: datetime) -> None:
     """These live."""
     for name in holders:
         which = {"b_campaign": campaign_id, "b_name": name, "b_at": at}
@@ -83,12 +83,12 @@ def note_seen(tx: sa.Connection, campaign_id: int, holders: Collection[str], at:
             tx.execute(sa.insert(schema.holder).values(campaign_id=campaign_id, name=name, seen_at=at))
 
 
-def note_gone(tx: sa.Connection, campaign_id: int, holder: str) -> None:
+def record_gone(tx: sa.Connection, campaign_id: int, holder: str) -> None:
     """It vanished; it may come back."""
     tx.execute(_SEEN, {"b_campaign": campaign_id, "b_name": holder, "b_at": None})
 
 
-def living(tx: sa.Connection, campaign_id: int, *, now: datetime, lease: timedelta) -> frozenset[str]:
+def live_workers(tx: sa.Connection, campaign_id: int, *, now: datetime, lease: timedelta) -> frozenset[str]:
     """Holders that hold a live lease, or were seen within one `lease`, and are not quarantined."""
     statement = sa.select(_HOLDER.name).where(
         _HOLDER.campaign_id == campaign_id,
@@ -126,7 +126,7 @@ def note_success(
             attempt=lease.attempt,
             holder=holder,
         )
-        alive = living(tx, lease.campaign_id, now=now, lease=lease_length) - {holder}
+        alive = live_workers(tx, lease.campaign_id, now=now, lease=lease_length) - {holder}
         evidence = _evidence(tx, lease.campaign_id)
         others = {name: evidence.get(name, frozenset()) for name in alive}
         if not alive or not is_sick(evidence[holder], others=list(others.values())):
@@ -147,7 +147,7 @@ def note_not_set_up(tx: sa.Connection, lease: Lease, *, now: datetime, lease_len
         j.campaign_id == lease.campaign_id, j.kind == "setup", j.holder == lease.holder
     )
     times = int(tx.execute(here).scalar_one())
-    others = living(tx, lease.campaign_id, now=now, lease=lease_length) - {lease.holder}
+    others = live_workers(tx, lease.campaign_id, now=now, lease=lease_length) - {lease.holder}
     if tx.execute(useful).first() is None:
         others -= _not_set_up(tx, lease.campaign_id)
     if times >= SICK_RANGES and others:
