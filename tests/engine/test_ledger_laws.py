@@ -130,13 +130,17 @@ class AnyHistory(RuleBasedStateMachine):
         copies = [
             copy for copy, block_id in self.copies.items() if block_id == claim.block.id and copy in live_workers
         ]
-        block = self.ledger.copy(self.lead, claim.block.id)
+        block = self.ledger.reserve_duplicate(self.lead, claim.block.id)
         assert block is None or not copies
         if block is None:
             return multiple()
         self.mine.add(block.id)
         self.copies[block.id] = claim.block.id
-        assert self.ledger.copy(self.lead, claim.block.id) is self.ledger.copy(self.lead, block.id) is None
+        assert (
+            self.ledger.reserve_duplicate(self.lead, claim.block.id)
+            is self.ledger.copy(self.lead, block.id)
+            is None
+        )
         if not at_once:
             self.queued.append(block)
             return multiple()

@@ -20,7 +20,7 @@ ACCEPTED, FENCED = (Outcome.ACCEPTED,), (Outcome.FENCED,)
 
 def copied(ledger: Ledger, leadership: LeadershipLease, claim: Claim, *, holder: str = "quick") -> Claim:
     """A second claim on the events of a claim."""
-    block = ledger.copy(leadership, claim.block.id)
+    block = ledger.reserve_duplicate(leadership, claim.block.id)
     assert block is not None
     assert block.avoid == (claim.lease.holder,)
     again = ledger.claim(block.id, holder=holder)
@@ -74,10 +74,10 @@ def test_only_a_claimed_block_is_shortened_or_copied(ledger: Ledger, open_campai
     claim = begin(ledger, leadership, events=20, size=10)
     again = copied(ledger, leadership, claim)
     for block_id in (queued.id, claim.block.id, again.block.id, 99):
-        assert ledger.copy(leadership, block_id) is None
+        assert ledger.reserve_duplicate(leadership, block_id) is None
         assert ledger.shorten(leadership, block_id, at=0) == 0
     commit(ledger, claim, (0, 20))
-    assert ledger.copy(leadership, claim.block.id) is None
+    assert ledger.reserve_duplicate(leadership, claim.block.id) is None
 
 
 def test_a_former_coordinator_decides_nothing(ledger: Ledger, open_campaign: CampaignHandle) -> None:
@@ -88,7 +88,7 @@ def test_a_former_coordinator_decides_nothing(ledger: Ledger, open_campaign: Cam
     with pytest.raises(CampaignLocked):
         ledger.shorten(old, claim.block.id, at=10)
     with pytest.raises(CampaignLocked):
-        ledger.copy(old, claim.block.id)
+        ledger.reserve_duplicate(old, claim.block.id)
 
 
 def test_of_two_claims_the_first_to_commit_wins(ledger: Ledger, open_campaign: CampaignHandle) -> None:
@@ -143,7 +143,7 @@ def test_a_copy_that_nobody_claimed_goes_with_its_block(ledger: Ledger, open_cam
     """Its task finds nothing left to do."""
     leadership = lead(ledger, campaign := open_campaign(20))
     slow = begin(ledger, leadership, events=20, holder="slow")
-    block = ledger.copy(leadership, slow.block.id)
+    block = ledger.reserve_duplicate(leadership, slow.block.id)
     assert block is not None
     ledger.mark_lost(campaign.id, holders=["slow"], reason="gone")
     assert ledger.claim(block.id, holder="quick") is None
@@ -154,11 +154,11 @@ def test_a_copy_is_not_for_who_is_at_it(ledger: Ledger, open_campaign: CampaignH
     """Two threads of one worker share its fate, and its speed."""
     leadership = lead(ledger, open_campaign(20))
     slow = begin(ledger, leadership, events=20, holder="slow")
-    block = ledger.copy(leadership, slow.block.id)
+    block = ledger.reserve_duplicate(leadership, slow.block.id)
     assert block is not None
     assert ledger.claim(block.id, holder="slow") is None
     assert ledger.renew(slow.lease).outcomes == ACCEPTED
-    assert ledger.copy(leadership, slow.block.id) is not None
+    assert ledger.reserve_duplicate(leadership, slow.block.id) is not None
 
 
 def test_what_failed_before_is_not_copied(ledger: Ledger, open_campaign: CampaignHandle) -> None:
@@ -167,7 +167,7 @@ def test_what_failed_before_is_not_copied(ledger: Ledger, open_campaign: Campaig
     slow = begin(ledger, leadership, events=20, size=20, holder="slow")
     quick = copied(ledger, leadership, slow)
     ledger.fail(slow.lease, EventRange(0, 20), SAID_NO)
-    assert ledger.copy(leadership, quick.block.id) is None
+    assert ledger.reserve_duplicate(leadership, quick.block.id) is None
     assert [lease.suspect for lease in ledger.leased(campaign.id)] == [True]
     ledger.fail(quick.lease, EventRange(0, 20), SAID_NO)
     assert layout(ledger, campaign) == ["0 [0, 10) ready f1", "0 [10, 20) ready f1"]
@@ -177,7 +177,7 @@ def test_closing_ends_both_claims(ledger: Ledger, open_campaign: CampaignHandle)
     """And a new coordinator takes back the copy that nobody has claimed."""
     leadership = lead(ledger, campaign := open_campaign(20))
     slow = begin(ledger, leadership, events=20, size=10, holder="slow")
-    assert ledger.copy(leadership, slow.block.id) is not None
+    assert ledger.reserve_duplicate(leadership, slow.block.id) is not None
     leadership = lead(ledger, campaign)
     quick = copied(ledger, leadership, slow)
     ledger.close(campaign.id, reason="target reached")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventmill.core.leases import LeaseProgress
-from eventmill.rules.stragglers import Copy, Shorten, share
+from eventmill.rules.stragglers import Duplicate, Shorten, share
 
 
 def lease(
@@ -38,7 +38,7 @@ def test_what_ends_soon_is_left_alone() -> None:
 def test_the_last_range_of_a_slow_worker_is_tried_twice() -> None:
     """Once it takes much longer than usual, and once only."""
     slow = lease(missing=100, seconds=30)
-    assert share([slow], idle=1, seconds_per_event=0.1) == Copy(1)
+    assert share([slow], idle=1, seconds_per_event=0.1) == Duplicate(1)
     assert share([lease(missing=100, seconds=9)], idle=1, seconds_per_event=0.1) is None
     for change in ({"copied": True}, {"suspect": True}):
         assert share([replace(slow, **change)], idle=1, seconds_per_event=0.1) is None

@@ -237,8 +237,8 @@ class Coordinator:
                     return None
                 aligned = self.campaign.ranges.events == "auto"
                 return ledger.reserve(self.lead, events=share, range_events=range_events, aligned=aligned)
-            case stragglers.Copy(block_id):
-                return ledger.copy(self.lead, block_id)
+            case stragglers.Duplicate(block_id):
+                return ledger.reserve_duplicate(self.lead, block_id)
             case None:
                 return None
 

@@ -16,7 +16,7 @@ from eventmill.core.leases import LeaseProgress
 WORTH_SECONDS = 1.0
 """Handing on must save this much: a block costs a task run, a reader and perhaps a set-up of its own."""
 
-COPY_FACTOR = 2.0
+DUPLICATE_FACTOR = 2.0
 """A second try begins when it may be expected to end in so much less time than what is left of the first."""
 
 
@@ -29,7 +29,7 @@ class Shorten:
 
 
 @dataclass(frozen=True, slots=True)
-class Copy:
+class Duplicate:
     """Give what this block still holds to another holder as well."""
 
     block_id: int
@@ -44,7 +44,7 @@ def seconds_left(lease: LeaseProgress, *, seconds_per_event: float) -> float:
     return lease.missing * _pace(lease, seconds_per_event)
 
 
-def share(leases: Sequence[LeaseProgress], *, idle: int, seconds_per_event: float) -> Shorten | Copy | None:
+def share(leases: Sequence[LeaseProgress], *, idle: int, seconds_per_event: float) -> Shorten | Duplicate | None:
     """What to do for `idle` slots (at least one), None if nothing is worth it.
 
     The block with the longest time left is looked at first. It keeps of what it has not begun as much as its
@@ -62,8 +62,8 @@ def share(leases: Sequence[LeaseProgress], *, idle: int, seconds_per_event: floa
             return Shorten(lease.block_id, lease.stop - taken)
         again = lease.missing * seconds_per_event
         left = lease.missing * pace
-        if not lease.suspect and left >= COPY_FACTOR * again + WORTH_SECONDS:
-            return Copy(lease.block_id)
+        if not lease.suspect and left >= DUPLICATE_FACTOR * again + WORTH_SECONDS:
+            return Duplicate(lease.block_id)
     return None
 
 

@@ -19,7 +19,7 @@ from eventmill.core.states import State
 from eventmill.core.work_order import PayloadCode
 from eventmill.errors import CampaignLocked, LedgerError, NameTaken
 from eventmill.ledger.database import schema
-from eventmill.ledger.database.blocks import leave_to_twin, read_block, twin_of
+from eventmill.ledger.database.blocks import duplicate_claim_of, hand_over, read_block
 from eventmill.ledger.database.journal import write_journal
 from eventmill.ledger.database.transactions import Database, insert_spans, read_spans, replace_spans
 from eventmill.sources.layouts import fingerprint
@@ -466,9 +466,9 @@ def dissolve_blocks(tx: sa.Connection, campaign_id: int, block_ids: Sequence[int
     if not block_ids:
         return 0
     for row in tx.execute(sa.select(schema.block).where(schema.block.c.id.in_(block_ids))).all():
-        twin = twin_of(tx, row)
+        twin = duplicate_claim_of(tx, row)
         if twin is not None and (twin.id not in block_ids or row.copy_of is not None):
-            leave_to_twin(tx, campaign_id, row, twin)
+            hand_over(tx, campaign_id, row, twin)
             shared.add(row.id)
     block_ids = [number for number in block_ids if number not in shared]
     leased = read_spans(tx, table.c.block_id.in_(block_ids))

@@ -19,7 +19,7 @@ from eventmill.ledger.commands.expiry import limits_of
 from eventmill.ledger.commands.leases import DIRECTIVES
 from eventmill.ledger.commands.workers import note_not_set_up, note_success
 from eventmill.ledger.database import schema
-from eventmill.ledger.database.blocks import drop_block, leave_to_twin, owner_of, read_block, twin_of
+from eventmill.ledger.database.blocks import drop_block, duplicate_claim_of, hand_over, read_block, span_owner_id
 from eventmill.ledger.database.journal import add_usage, write_journal
 from eventmill.ledger.database.transactions import Database, read_spans_of_block, replace_spans
 from eventmill.rules.retries import after_failure, failed_once_more
@@ -51,7 +51,7 @@ class CommitVerbs(Database):
             campaign = locked(tx, lease.campaign_id)
             block = read_block(tx, lease.block_id)
             current = block is not None and block.attempt == lease.attempt
-            leased = read_spans_of_block(tx, owner_of(block)) if block is not None and current else []
+            leased = read_spans_of_block(tx, span_owner_id(block)) if block is not None and current else []
             outcomes, left = _judge(leased, outputs, known=_known_keys(tx, outputs))
             now = self.now(tx)
             for outcome, cause in ((Outcome.ACCEPTED, "useful"), (Outcome.FENCED, "fenced")):
@@ -86,7 +86,7 @@ class CommitVerbs(Database):
                 for suspect in _cleared(leased, won):
                     note_success(tx, lease, suspect, now=now, lease_length=campaign.rules.lease)
                 if not left and block is not None:
-                    drop_block(tx, owner_of(block))
+                    drop_block(tx, span_owner_id(block))
             if block is None or not current:
                 return Reply(tuple(outcomes), Directive.STOP)
             if begun is not None and begun > block.begun and left:
@@ -104,18 +104,18 @@ class CommitVerbs(Database):
             block = read_block(tx, lease.block_id)
             if block is None or block.attempt != lease.attempt:
                 return FENCED
-            leased = read_spans_of_block(tx, owner_of(block))
+            leased = read_spans_of_block(tx, span_owner_id(block))
             covering = next((s for s in leased if s.range.covers(failed)), None)
             if covering is None:
                 return FENCED
             pieces = carve(covering, failed)
             mine = next(piece for piece in pieces if piece.range == failed)
             rest = [piece for piece in pieces if piece is not mine]
-            twin = twin_of(tx, block)
+            twin = duplicate_claim_of(tx, block)
             if twin is not None:
                 verdict: tuple[Span, ...] = (failed_once_more(mine, holder=lease.holder),)
                 replace_spans(tx, "fail", campaign.id, old=[covering], new=[*rest, *verdict])
-                leave_to_twin(tx, campaign.id, block, twin)
+                hand_over(tx, campaign.id, block, twin)
             else:
                 verdict = after_failure(mine, report, limits=limits_of(campaign), holder=lease.holder)
                 settle(tx, "fail", campaign.id, old=[covering], new=[*rest, *verdict])

@@ -15,7 +15,7 @@ from eventmill.core.states import State
 from eventmill.ledger.commands.campaigns import input_from, locked, settle
 from eventmill.ledger.commands.workers import record_gone
 from eventmill.ledger.database import schema
-from eventmill.ledger.database.blocks import drop_block, leave_to_twin, owner_of, read_block, twin_of
+from eventmill.ledger.database.blocks import drop_block, duplicate_claim_of, hand_over, read_block, span_owner_id
 from eventmill.ledger.database.journal import write_journal
 from eventmill.ledger.database.transactions import Database, read_spans_of_block, replace_spans
 from eventmill.rules import cutting
@@ -88,13 +88,13 @@ class LossVerbs(Database):
 
     def _lose(self, tx: sa.Connection, campaign: CampaignRow, row: sa.Row[Any], reason: str) -> Incident:
         item = input_from(tx.execute(sa.select(schema.input_).where(schema.input_.c.id == row.input_id)).one())
-        leased = read_spans_of_block(tx, owner_of(row))
+        leased = read_spans_of_block(tx, span_owner_id(row))
         first = in_flight(leased[0], item, row, campaign)
-        twin = twin_of(tx, row)
+        twin = duplicate_claim_of(tx, row)
         charged, rest = charge(first, campaign, shared=twin is not None), without(leased[0], first)
         if twin is not None:
             replace_spans(tx, "expire", campaign.id, old=leased[:1], new=[*charged, *rest])
-            leave_to_twin(tx, campaign.id, row, twin)
+            hand_over(tx, campaign.id, row, twin)
         else:
             freed = [replace(s, state=State.READY, block_id=None) for s in (*rest, *leased[1:])]
             settle(tx, "expire", campaign.id, old=leased, new=[*charged, *freed])

@@ -18,7 +18,7 @@ from eventmill.ledger.commands.campaigns import campaign_by, dissolve_blocks, in
 from eventmill.ledger.commands.expiry import LossVerbs, charge, in_flight, journal_loss, without
 from eventmill.ledger.commands.workers import is_quarantined, live_workers, record_seen
 from eventmill.ledger.database import schema
-from eventmill.ledger.database.blocks import drop_block, leave_to_twin, owner_of, read_block, twin_of
+from eventmill.ledger.database.blocks import drop_block, duplicate_claim_of, hand_over, read_block, span_owner_id
 from eventmill.ledger.database.journal import write_journal
 from eventmill.ledger.database.transactions import read_spans, read_spans_of_block, replace_spans
 
@@ -115,23 +115,23 @@ class LeaseVerbs(LossVerbs):
             now = self.now(tx)
             record_seen(tx, campaign.id, [holder], now)
             item = input_from(tx.execute(sa.select(schema.input_).where(schema.input_.c.id == row.input_id)).one())
-            missing = read_spans_of_block(tx, owner_of(row))
-            twin = twin_of(tx, row)
+            missing = read_spans_of_block(tx, span_owner_id(row))
+            twin = duplicate_claim_of(tx, row)
             if row.attempt is not None:
                 first = in_flight(missing[0], item, row, campaign)
                 journal_loss(tx, campaign.id, now, row, first, f"block was started again by {holder}")
                 charged = tuple(
-                    replace(s, state=State.LEASED, block_id=owner_of(row)) if s.state is State.READY else s
+                    replace(s, state=State.LEASED, block_id=span_owner_id(row)) if s.state is State.READY else s
                     for s in charge(first, campaign, shared=twin is not None)
                 )
                 rest = without(missing[0], first)
                 replace_spans(tx, "expire", campaign.id, old=missing[:1], new=[*charged, *rest])
-                missing = read_spans_of_block(tx, owner_of(row))
+                missing = read_spans_of_block(tx, span_owner_id(row))
             if not missing:
-                drop_block(tx, owner_of(row))
+                drop_block(tx, span_owner_id(row))
                 return None
             if twin is not None and twin.holder == holder:
-                leave_to_twin(tx, campaign.id, row, twin)
+                hand_over(tx, campaign.id, row, twin)
                 return None
             if twin is None and _is_refused(tx, campaign, missing, holder, now):
                 _send_away(tx, campaign, row, missing, now)
@@ -195,7 +195,7 @@ class LeaseVerbs(LossVerbs):
             if row is None or row.attempt != lease.attempt:
                 return Outcome.FENCED
             if drained is not None:
-                left = read_spans_of_block(tx, owner_of(row))
+                left = read_spans_of_block(tx, span_owner_id(row))
                 write_journal(
                     tx,
                     lease.campaign_id,

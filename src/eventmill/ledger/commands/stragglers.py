@@ -49,7 +49,7 @@ class TailVerbs(LeaseVerbs):
             tx.execute(sa.update(schema.block).where(schema.block.c.id == block_id).values(stop=end))
             return sum(map(len, freed))
 
-    def copy(self, leadership: LeadershipLease, block_id: int) -> Block | None:
+    def reserve_duplicate(self, leadership: LeadershipLease, block_id: int) -> Block | None:
         """Reserve a second claim, at most one, on all that a claimed block still holds.
 
         The first to commit a range wins it; a loss or failure of one leaves the other. None when the block is

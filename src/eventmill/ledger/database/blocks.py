@@ -28,12 +28,12 @@ def read_block(tx: sa.Connection, block_id: int) -> sa.Row[Any] | None:
     return tx.execute(_SELECT_BLOCK, {"b_block": block_id}).first()
 
 
-def owner_of(block: sa.Row[Any]) -> int:
+def span_owner_id(block: sa.Row[Any]) -> int:
     """The number that the spans of this claim carry."""
     return int(block.id if block.copy_of is None else block.copy_of)
 
 
-def twin_of(tx: sa.Connection, block: sa.Row[Any]) -> sa.Row[Any] | None:
+def duplicate_claim_of(tx: sa.Connection, block: sa.Row[Any]) -> sa.Row[Any] | None:
     """The other claim on the same events, None if there is none that somebody has claimed."""
     if block.copy_of is not None:
         return read_block(tx, block.copy_of)
@@ -41,7 +41,7 @@ def twin_of(tx: sa.Connection, block: sa.Row[Any]) -> sa.Row[Any] | None:
     return copy if copy is not None and copy.attempt is not None else None
 
 
-def leave_to_twin(tx: sa.Connection, campaign_id: int, block: sa.Row[Any], twin: sa.Row[Any]) -> None:
+def hand_over(tx: sa.Connection, campaign_id: int, block: sa.Row[Any], twin: sa.Row[Any]) -> None:
     """End one of two claims; all that is LEASED stays so, for the other one."""
     if block.copy_of is None:
         held = read_spans_of_block(tx, block.id)
