@@ -11,7 +11,7 @@ from eventmill.core.outputs import RangeOutput
 from eventmill.core.ranges import EventRange
 from eventmill.core.records import CampaignRow
 from eventmill.ledger import Ledger
-from eventmill.rules.cutting import Cuts, cut
+from eventmill.rules.cutting import Cuts, cut_ranges
 
 SAID_NO = FailureReport(FailureKind.PAYLOAD, "no", "Traceback: no", "printed", cpu_seconds=2.0)
 NOT_SET_UP = FailureReport(FailureKind.SETUP, "no library", cpu_seconds=3.0)
@@ -60,7 +60,7 @@ def ranges_of(claim: Claim, merge_events: int | None = None) -> list[EventRange]
     """How a worker cuts what its claim is missing."""
     cuts = Cuts(first=claim.input.first, merge_events=merge_events)
     size = claim.block.range_events
-    return [piece for missing in claim.missing for piece in cut(missing, size=size, cuts=cuts)]
+    return [piece for missing in claim.missing for piece in cut_ranges(missing, size=size, cuts=cuts)]
 
 
 def finish(ledger: Ledger, campaign: CampaignRow, *, size: int = 10, output_bytes: int = 10) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventmill.core.partition import carve, check_replacement, coalesce, coverage, in_order
+from eventmill.core.partition import check_replacement, coalesce, coverage, in_order, isolate
 from eventmill.core.ranges import EventRange, Span
 from eventmill.core.states import State
 from eventmill.errors import IllegalMove, PartitionBroken
@@ -66,7 +66,7 @@ def test_carving_changes_the_piece_only(spans: list[Span], data: st.DataObject) 
     span = data.draw(st.sampled_from(spans))
     start = data.draw(st.integers(span.start, span.stop - 1))
     piece = EventRange(start, data.draw(st.integers(start + 1, span.stop)))
-    pieces = carve(span, piece, payload="mine")
+    pieces = isolate(span, piece, payload="mine")
     assert coverage(list(pieces)) == coverage([span])
     assert [p.range for p in pieces if p.payload == "mine"] == [piece]
     assert all(replace(p, start=span.start, stop=span.stop) == span for p in pieces if p.payload is None)
@@ -89,12 +89,12 @@ def test_a_piece_outside_its_span_cannot_be_carved() -> None:
     """Carving asks for a piece that the span covers."""
     for piece in (EventRange(5, 11), EventRange(10, 12)):
         with pytest.raises(PartitionBroken, match="is not inside"):
-            carve(READY, piece)
+            isolate(READY, piece)
 
 
 def test_each_event_must_move_along_an_arrow() -> None:
     """A move is judged where old and new spans overlap, so one wrong piece among right ones is found."""
-    pieces = carve(LEASED, EventRange(4, 6), state=State.COMMITTED, block_id=None, output_id=1)
+    pieces = isolate(LEASED, EventRange(4, 6), state=State.COMMITTED, block_id=None, output_id=1)
     check_replacement("commit", [LEASED], pieces)
     with pytest.raises(IllegalMove, match="'commit' does not lead from leased to ready"):
         check_replacement("commit", [LEASED], [*pieces[:2], replace(pieces[2], state=State.READY)])

@@ -26,7 +26,7 @@ logging.getLogger("stamina").addHandler(logging.NullHandler())
 
 
 @contextmanager
-def hastily() -> Iterator[None]:
+def few_retries() -> Iterator[None]:
     """For a while, in this thread: what fails twice has failed."""
     before = _attempts.set(HASTY_ATTEMPTS)
     try:
@@ -40,10 +40,10 @@ def attempts_now() -> int:
     return _attempts.get()
 
 
-def patiently(attempts: int | None = None) -> Any:
+def retrying(attempts: int | None = None) -> Any:
     """Attempts of one action, for `for` or `async for`: each is a context manager around it."""
     return stamina.retry_context(
-        on=passes,
+        on=is_transient,
         attempts=attempts or attempts_now(),
         timeout=90.0,
         wait_initial=0.2,
@@ -52,7 +52,7 @@ def patiently(attempts: int | None = None) -> Any:
     )
 
 
-def passes(error: Exception) -> bool:
+def is_transient(error: Exception) -> bool:
     """Whether trying again may help: the server's own trouble, too many requests, connections, timeouts."""
     cause = error.__cause__ if error.__cause__ is not None else error
     status, code = status_of(cause)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from eventmill import access
-from eventmill.access.retries import attempts_now, patiently, status_of
+from eventmill.access.retries import attempts_now, retrying, status_of
 from eventmill.errors import AccessError
 
 AT_ONCE = 16
@@ -49,7 +49,7 @@ class Bucket:
         """`method` of botocore's S3 client on this bucket; S3Error when it is refused, or after all retries."""
         filesystem = self._filesystem()
         try:
-            for attempt in patiently(attempts):
+            for attempt in retrying(attempts):
                 with attempt:
                     return dict(filesystem.call_s3(method, Bucket=self.name, **values))
         except Exception as error:  # whatever the layers below raise is told in our words
@@ -116,7 +116,7 @@ class Bucket:
 
         async def one(first: int, last: int) -> Piece:
             async with gate:
-                async for attempt in patiently(attempts):
+                async for attempt in retrying(attempts):
                     with attempt:
                         return await self._get(filesystem, key, first, last)
             raise AssertionError("one attempt at least was made")

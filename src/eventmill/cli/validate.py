@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.text import Text
 
-from eventmill.access.retries import hastily
+from eventmill.access.retries import few_retries
 from eventmill.campaign.handle import find_record
 from eventmill.campaign.inputs import list_inputs, source_spec
 from eventmill.campaign.splitting import check_alike, same_content, split
@@ -30,7 +30,7 @@ from eventmill.work.store_mark import check_store_is_free, check_store_is_ours
 def validate(campaign_file: CampaignFile) -> None:
     """Check a campaign without running anything: its file, payload, inputs, ledger, store and cluster."""
     campaign = read_campaign(campaign_file)
-    with hastily():  # somebody waits
+    with few_retries():  # somebody waits
         lines = [
             ("payload", _payload(campaign)),
             ("inputs", _inputs(campaign)),

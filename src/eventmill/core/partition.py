@@ -53,7 +53,7 @@ def coverage(ordered: Sequence[Span], verb: str = "audit") -> list[tuple[int, in
     return pieces
 
 
-def carve(span: Span, piece: EventRange, **changes: Any) -> tuple[Span, ...]:
+def isolate(span: Span, piece: EventRange, **changes: Any) -> tuple[Span, ...]:
     """`span` cut so that `piece`, which it covers, stands alone with `changes`; the rest stays as it was."""
     if not span.range.covers(piece):
         raise PartitionBroken(f"{piece} is not inside {span.range}; nothing was changed.")

@@ -37,7 +37,7 @@ class Cuts:
             raise ValueError(f"first={self.first} must be >= 0, merge_events={self.merge_events} >= 1")
 
 
-def cut(piece: EventRange, *, size: int, cuts: Cuts) -> Iterator[EventRange]:
+def cut_ranges(piece: EventRange, *, size: int, cuts: Cuts) -> Iterator[EventRange]:
     """Yield, in order, ranges of at most `size` events that cover `piece` exactly and cross no hard cut.
 
     Lazy: a piece may have 10^8 events and `size` be 1. A range that its size would end ends earlier, if

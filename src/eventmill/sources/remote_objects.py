@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from eventmill import access
-from eventmill.access.retries import attempts_now, patiently, status_of
+from eventmill.access.retries import attempts_now, retrying, status_of
 from eventmill.access.s3 import AT_ONCE, Bucket, S3Error
 from eventmill.errors import AccessError, InputError
 
@@ -97,7 +97,7 @@ class HttpPlace:
 
             async def one(span: Span) -> bytes:
                 async with gate:
-                    async for attempt in patiently(attempts):
+                    async for attempt in retrying(attempts):
                         with attempt:
                             return await self._range(span, seen)
                 raise AssertionError("one attempt at least was made")
@@ -154,7 +154,7 @@ class HttpPlace:
         from fsspec.asyn import sync
 
         try:
-            for attempt in patiently(attempts):
+            for attempt in retrying(attempts):
                 with attempt:
                     result: Result = sync(self._filesystem.loop, work)
                     return result
@@ -198,7 +198,7 @@ class OtherPlace:
 
     def _tried(self, work: Callable[[], Result], what: str) -> Result:
         try:
-            for attempt in patiently():
+            for attempt in retrying():
                 with attempt:
                     return work()
         except Exception as error:  # any package's own

@@ -348,7 +348,7 @@ class _BlockWork:
             aligned=block.aligned,
         )
         for missing in self.claim.missing:
-            for piece in cutting.cut(missing, size=block.range_events, cuts=cuts):
+            for piece in cutting.cut_ranges(missing, size=block.range_events, cuts=cuts):
                 if piece.start >= self.stop:
                     return
                 yield piece

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from eventmill import text
 from eventmill.core.leases import Directive, FailureReport, Lease, Outcome, Reply
 from eventmill.core.outputs import RangeOutput
-from eventmill.core.partition import carve
+from eventmill.core.partition import isolate
 from eventmill.core.ranges import EventRange, Span
 from eventmill.core.states import State
 from eventmill.errors import PartitionBroken
@@ -108,7 +108,7 @@ class CommitVerbs(Database):
             covering = next((s for s in leased if s.range.covers(failed)), None)
             if covering is None:
                 return FENCED
-            pieces = carve(covering, failed)
+            pieces = isolate(covering, failed)
             mine = next(piece for piece in pieces if piece.range == failed)
             rest = [piece for piece in pieces if piece is not mine]
             twin = duplicate_claim_of(tx, block)
@@ -187,7 +187,7 @@ def _judge(
         else:
             outcomes.append(Outcome.ACCEPTED)
             left.remove(covering)
-            left += (piece for piece in carve(covering, output.range) if piece.range != output.range)
+            left += (piece for piece in isolate(covering, output.range) if piece.range != output.range)
     return outcomes, left
 
 

@@ -115,7 +115,7 @@ def in_flight(span: Span, item: Input, block: sa.Row[Any], campaign: CampaignRow
         boundaries=item.boundaries,
         aligned=block.aligned,
     )
-    piece = next(iter(cutting.cut(span.range, size=block.range_events, cuts=cuts)))
+    piece = next(iter(cutting.cut_ranges(span.range, size=block.range_events, cuts=cuts)))
     return replace(span, stop=piece.stop)
 
 

@@ -150,5 +150,5 @@ def _end_of_range(leased: list[Span], floor: int, item: Input, row: sa.Row[Any],
         boundaries=item.boundaries,
         aligned=row.aligned,
     )
-    pieces = cutting.cut(EventRange(span.start, span.stop), size=row.range_events, cuts=cuts)
+    pieces = cutting.cut_ranges(EventRange(span.start, span.stop), size=row.range_events, cuts=cuts)
     return next(piece.stop for piece in pieces if piece.stop >= floor)
