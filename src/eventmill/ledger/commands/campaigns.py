@@ -473,13 +473,15 @@ def dissolve_blocks(tx: sa.Connection, campaign_id: int, block_ids: Sequence[int
     block_ids = [number for number in block_ids if number not in shared]
     leased = read_spans(tx, table.c.block_id.in_(block_ids))
     freed = [replace(s, state=State.READY, block_id=None) for s in leased]
-    settle(tx, "release", campaign_id, old=leased, new=freed)
+    replace_and_coalesce(tx, "release", campaign_id, old=leased, new=freed)
     blocks = schema.block.c
     tx.execute(sa.delete(schema.block).where(sa.or_(blocks.id.in_(block_ids), blocks.copy_of.in_(block_ids))))
     return sum(map(len, leased))
 
 
-def settle(tx: sa.Connection, verb: str, campaign_id: int, *, old: Sequence[Span], new: Iterable[Span]) -> None:
+def replace_and_coalesce(
+    tx: sa.Connection, verb: str, campaign_id: int, *, old: Sequence[Span], new: Iterable[Span]
+) -> None:
     """Replace `old` by `new`, and let what became READY or ABANDONED join neighbours like it."""
     table = schema.span
     touching = read_spans(

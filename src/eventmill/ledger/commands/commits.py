@@ -14,7 +14,7 @@ from eventmill.core.partition import isolate
 from eventmill.core.ranges import EventRange, Span
 from eventmill.core.states import State
 from eventmill.errors import PartitionBroken
-from eventmill.ledger.commands.campaigns import dissolve_blocks, locked, settle
+from eventmill.ledger.commands.campaigns import dissolve_blocks, locked, replace_and_coalesce
 from eventmill.ledger.commands.expiry import limits_of
 from eventmill.ledger.commands.leases import DIRECTIVES
 from eventmill.ledger.commands.workers import note_not_set_up, note_success
@@ -118,7 +118,7 @@ class CommitVerbs(Database):
                 hand_over(tx, campaign.id, block, twin)
             else:
                 verdict = after_failure(mine, report, limits=limits_of(campaign), holder=lease.holder)
-                settle(tx, "fail", campaign.id, old=[covering], new=[*rest, *verdict])
+                replace_and_coalesce(tx, "fail", campaign.id, old=[covering], new=[*rest, *verdict])
             now = self.now(tx)
             gone = next((span for span in verdict if span.state is State.ABANDONED), None)
             write_journal(

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from eventmill.core.ranges import Input, Span
 from eventmill.core.records import CampaignRow, Incident
 from eventmill.core.states import State
-from eventmill.ledger.commands.campaigns import input_from, locked, settle
+from eventmill.ledger.commands.campaigns import input_from, locked, replace_and_coalesce
 from eventmill.ledger.commands.workers import record_gone
 from eventmill.ledger.database import schema
 from eventmill.ledger.database.blocks import drop_block, duplicate_claim_of, hand_over, read_block, span_owner_id
@@ -91,13 +91,13 @@ class LossVerbs(Database):
         leased = read_spans_of_block(tx, span_owner_id(row))
         first = in_flight(leased[0], item, row, campaign)
         twin = duplicate_claim_of(tx, row)
-        charged, rest = charge(first, campaign, shared=twin is not None), without(leased[0], first)
+        charged, rest = charge_loss(first, campaign, shared=twin is not None), remainder(leased[0], first)
         if twin is not None:
             replace_spans(tx, "expire", campaign.id, old=leased[:1], new=[*charged, *rest])
             hand_over(tx, campaign.id, row, twin)
         else:
             freed = [replace(s, state=State.READY, block_id=None) for s in (*rest, *leased[1:])]
-            settle(tx, "expire", campaign.id, old=leased, new=[*charged, *freed])
+            replace_and_coalesce(tx, "expire", campaign.id, old=leased, new=[*charged, *freed])
             drop_block(tx, row.id)
         now = self.now(tx)
         record_gone(tx, campaign.id, row.holder)
@@ -119,12 +119,12 @@ def in_flight(span: Span, item: Input, block: sa.Row[Any], campaign: CampaignRow
     return replace(span, stop=piece.stop)
 
 
-def without(span: Span, head: Span) -> list[Span]:
+def remainder(span: Span, head: Span) -> list[Span]:
     """What is left of `span` behind its beginning `head`."""
     return [replace(span, start=head.stop)] if head.stop < span.stop else []
 
 
-def charge(first: Span, campaign: CampaignRow, *, shared: bool) -> tuple[Span, ...]:
+def charge_loss(first: Span, campaign: CampaignRow, *, shared: bool) -> tuple[Span, ...]:
     """What becomes of the range in flight at a loss. Whoever else is at it too goes on undisturbed."""
     if shared:
         return (replace(first, losses=first.losses + 1),)

@@ -14,8 +14,14 @@ from eventmill.core.ranges import Span
 from eventmill.core.records import CampaignRow, DesiredState
 from eventmill.core.states import State
 from eventmill.errors import CampaignLocked
-from eventmill.ledger.commands.campaigns import campaign_by, dissolve_blocks, input_from, locked, settle
-from eventmill.ledger.commands.expiry import LossVerbs, charge, in_flight, journal_loss, without
+from eventmill.ledger.commands.campaigns import (
+    campaign_by,
+    dissolve_blocks,
+    input_from,
+    locked,
+    replace_and_coalesce,
+)
+from eventmill.ledger.commands.expiry import LossVerbs, charge_loss, in_flight, journal_loss, remainder
 from eventmill.ledger.commands.workers import is_quarantined, live_workers, record_seen
 from eventmill.ledger.database import schema
 from eventmill.ledger.database.blocks import drop_block, duplicate_claim_of, hand_over, read_block, span_owner_id
@@ -122,9 +128,9 @@ class LeaseVerbs(LossVerbs):
                 journal_loss(tx, campaign.id, now, row, first, f"block was started again by {holder}")
                 charged = tuple(
                     replace(s, state=State.LEASED, block_id=span_owner_id(row)) if s.state is State.READY else s
-                    for s in charge(first, campaign, shared=twin is not None)
+                    for s in charge_loss(first, campaign, shared=twin is not None)
                 )
-                rest = without(missing[0], first)
+                rest = remainder(missing[0], first)
                 replace_spans(tx, "expire", campaign.id, old=missing[:1], new=[*charged, *rest])
                 missing = read_spans_of_block(tx, span_owner_id(row))
             if not missing:
@@ -269,5 +275,5 @@ def _send_away(
         else replace(s, state=State.READY, block_id=None)
         for s in missing
     ]
-    settle(tx, "release", campaign.id, old=missing, new=rested)
+    replace_and_coalesce(tx, "release", campaign.id, old=missing, new=rested)
     drop_block(tx, row.id)

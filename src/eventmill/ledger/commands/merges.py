@@ -15,7 +15,7 @@ from eventmill.core.partition import coalesce
 from eventmill.core.ranges import Span
 from eventmill.core.states import State
 from eventmill.errors import LedgerError
-from eventmill.ledger.commands.campaigns import locked, open_again, settle
+from eventmill.ledger.commands.campaigns import locked, open_again, replace_and_coalesce
 from eventmill.ledger.database import schema
 from eventmill.ledger.database.journal import write_journal
 from eventmill.ledger.database.transactions import Database, read_spans, replace_spans
@@ -182,7 +182,7 @@ class MergeVerbs(Database):
     def _unmerge(self, tx: sa.Connection, row: sa.Row[Any], reason: str) -> int:
         old = read_spans(tx, schema.span.c.merge_id == row.id)
         new = [replace(s, state=State.READY, merge_id=None, payload=None) for s in old]
-        settle(tx, "invalidate", row.campaign_id, old=old, new=new)
+        replace_and_coalesce(tx, "invalidate", row.campaign_id, old=old, new=new)
         tx.execute(sa.delete(schema.merge).where(schema.merge.c.id == row.id))
         open_again(tx, row.campaign_id)
         detail = f"{row.key}: {sum(map(len, old))} events"
@@ -200,7 +200,7 @@ class MergeVerbs(Database):
 
     def _send_back(self, tx: sa.Connection, campaign_id: int, old: Sequence[Span], reason: str) -> None:
         new = [replace(s, state=State.READY, output_id=None, merge_id=None, payload=None) for s in old]
-        settle(tx, "corrupt", campaign_id, old=old, new=new)
+        replace_and_coalesce(tx, "corrupt", campaign_id, old=old, new=new)
         now = self.now(tx)
         if old:
             open_again(tx, campaign_id)
