@@ -177,10 +177,10 @@ def dispatch(
             live = look_around(coordinator, slots)
             while flying.has_room(live) and (block := coordinator.next_block(slots=live)) is not None:
                 flying.submit(block)
-            for error in flying.settle(seconds=LOOK_SECONDS):
-                coordinator.settled(error)
+            for error in flying.wait_for_blocks(seconds=LOOK_SECONDS):
+                coordinator.record_block_end(error)
             merges.look()
             progress.show()
         while coordinator.is_paused() and not flying.is_empty():
             look_around(coordinator, slots)
-            flying.settle(seconds=LOOK_SECONDS)
+            flying.wait_for_blocks(seconds=LOOK_SECONDS)

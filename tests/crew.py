@@ -113,7 +113,7 @@ class Crew:
             worker.task = None
             if isinstance(answer, Exception) and not isinstance(answer, EventmillError):
                 raise answer
-            self.coordinator.settled(answer if isinstance(answer, Exception) else None)
+            self.coordinator.record_block_end(answer if isinstance(answer, Exception) else None)
 
     def rows(self) -> pa.Table:
         """What a user finds in the merged files, read in the order of their names."""

@@ -87,14 +87,14 @@ class Mill:
         return block
 
     def run(self, flying: InFlight) -> list[BaseException]:
-        """As `dispatch` does, until all is processed; what `settle` told."""
+        """As `dispatch` does, until all is processed; what `wait_for_blocks` told."""
         told: list[BaseException] = []
         for _ in range(MOST_LOOKS):
             if self.coordinator.is_finished():
                 return told
             while flying.has_room(1) and (block := self.coordinator.next_block(slots=1)) is not None:
                 flying.submit(block)
-            told += [error for error in flying.settle(seconds=0.5) if error is not None]
+            told += [error for error in flying.wait_for_blocks(seconds=0.5) if error is not None]
         raise AssertionError(f"not finished: {self.ledger.counts(self.record.id)}")
 
     def assert_nothing_is_reserved(self) -> None:
@@ -157,7 +157,7 @@ def test_a_worker_out_of_prefects_reach_keeps_no_block(
             unwilling.errors += [RuntimeError("Failed to reach API at http://nowhere/api/")] * 7
             flying.submit(mill.reserve())
             while len(unwilling.errors) == 7 or not flying.is_empty():
-                assert flying.settle(seconds=0.5) in ([], [None])
+                assert flying.wait_for_blocks(seconds=0.5) in ([], [None])
             mill.assert_nothing_is_reserved()
             assert mill.run(flying) == []
             assert unwilling.errors == []
@@ -229,7 +229,7 @@ def test_a_worker_that_freezes_with_its_answer_holds_nobody_up(mill: Callable[..
             os.kill(pid, signal.SIGSTOP)
             try:
                 until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)
-                assert flying.settle(seconds=60) == []
+                assert flying.wait_for_blocks(seconds=60) == []
                 assert not flying.is_empty()
             finally:
                 os.kill(pid, signal.SIGCONT)
@@ -275,7 +275,7 @@ def test_a_task_whose_worker_vanished_does_not_begin_again(mill: Callable[..., N
                 flying.submit(block)
             assert mill.ledger.claim(lost.id, holder="elsewhere:1:1")
             mill.ledger.mark_lost(mill.record.id, holders=["elsewhere:1:1"], reason="its worker vanished")
-            assert flying.settle(seconds=0.1) == []
+            assert flying.wait_for_blocks(seconds=0.1) == []
             assert mill.coordinator.blocks() == {block.id for block in kept}
             assert len(mill.runner.client.futures) == 3  # what keeps the thread busy, and the two blocks
         assert not mill.coordinator.blocks()
@@ -309,7 +309,7 @@ def until_some(found: Callable[[], Any]) -> Any:
 def assert_told(flying: InFlight, kind: type[EventmillError], text: str) -> None:
     """The one block in flight ends with an error of this kind."""
     for _ in range(MOST_LOOKS):
-        if told := flying.settle(seconds=0.5):
+        if told := flying.wait_for_blocks(seconds=0.5):
             (error,) = told
             assert isinstance(error, kind) and text in str(error)
             return

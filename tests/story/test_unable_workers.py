@@ -61,13 +61,13 @@ def test_a_worker_without_scratch_is_as_one_without_its_payload(
     """The journal says what is wrong with which worker; where all are so, the campaign stops and says it, too."""
     monkeypatch.setattr(scratch, "choose_scratch", lambda: tmp_path / "nowhere")
     for _ in range(3):
-        mill.coordinator.settled(None)
+        mill.coordinator.record_block_end(None)
         assert "cannot be written: No such file or directory" in mill.work()
         mill.assert_all_is_back()
     setups = mill.ledger.journal(mill.id, "setup")
     assert {(setup.holder, "TMPDIR" in setup.reason) for setup in setups} == {("elsewhere:1:1", True)}
     with pytest.raises(PayloadError, match=r"could not be set up, 3 times in a row: scratch .*nowhere"):
-        mill.coordinator.settled(None)
+        mill.coordinator.record_block_end(None)
 
 
 def test_a_worker_without_scratch_is_sent_away_where_others_work(

@@ -139,7 +139,7 @@ def test_an_installed_package_that_changed_since_is_not_run(
             (report,) = work(begun, blocks=1)
             assert "as when the campaign was begun: put that version back" in report.note
             with Coordinator(*begun) as coordinator:
-                coordinator.settled(None)
+                coordinator.record_block_end(None)
     assert not begun[0].ledger.journal(begun[0].record.id, "failure", "loss")
     module.write_text(PAYLOAD)
     assert all(not report.note for report in work(begun))

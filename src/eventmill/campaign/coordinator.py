@@ -273,7 +273,7 @@ class Coordinator:
             if lease.range_events > MUCH_LONGER * size.events and lease.begun < lease.stop:
                 self.opened.ledger.shorten(self.lead, lease.block_id, at=lease.begun)
 
-    def settled(self, error: BaseException | None) -> None:
+    def record_block_end(self, error: BaseException | None) -> None:
         """Take note of how a block's task ended; the ledger knows already what became of its events.
 
         Raises what is wrong once it is clear that going on is useless: a payload that cannot be set up, or that

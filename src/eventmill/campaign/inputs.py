@@ -56,7 +56,7 @@ def source_spec(campaign: CampaignSpec, named: Named) -> SourceSpec:
     )
 
 
-def settled(campaign: CampaignSpec, spec: SourceSpec) -> CampaignSpec:
+def with_resolved_tree(campaign: CampaignSpec, spec: SourceSpec) -> CampaignSpec:
     """The campaign as the ledger keeps it: the tree that was named with a file stands under `tree`."""
     inputs = campaign.inputs.model_copy(update={"tree": spec.tree})
     return campaign.model_copy(update={"inputs": inputs})

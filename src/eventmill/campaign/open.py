@@ -14,7 +14,7 @@ from eventmill.campaign.changes import (
     compare,
 )
 from eventmill.campaign.handle import CampaignHandle, find_record, recall, store_of, work_order
-from eventmill.campaign.inputs import as_known, list_inputs, settled, source_spec
+from eventmill.campaign.inputs import as_known, list_inputs, source_spec, with_resolved_tree
 from eventmill.campaign.leadership import hold_leadership
 from eventmill.config.campaign_spec import (
     CampaignSpec,
@@ -58,7 +58,7 @@ def open_campaign(
     code = find_payload(campaign.payload.callable, folder=folder)
     named = list_inputs(campaign)
     spec = source_spec(campaign, named)
-    campaign = settled(campaign, spec)
+    campaign = with_resolved_tree(campaign, spec)
     declared = schema_from_columns(campaign.output.columns) if campaign.output.columns else None
     ledger = create_ledger(campaign.ledger_url)
     store = open_store(campaign.store_url, credentials=campaign.credentials)

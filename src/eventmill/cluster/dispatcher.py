@@ -125,7 +125,7 @@ class InFlight:
             future = self._runner.submit(named, {"order": opened.order, "block_id": block.id})
         self._flights[str(future.wrapped_future.key)] = _Flight(block, future)
 
-    def settle(self, *, seconds: float) -> list[BaseException | None]:
+    def wait_for_blocks(self, *, seconds: float) -> list[BaseException | None]:
         """Wait up to `seconds` for the first blocks to end; how each ended, None for well.
 
         Raises `PrefectUnavailable` when workers have been out of its server's reach for too long.
