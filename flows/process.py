@@ -28,7 +28,7 @@ from eventmill.flows.merge import merge
 from eventmill.prefect_api.failed_state import fails_in_one_line
 from eventmill.prefect_api.merge_events import MergeElsewhere
 from eventmill.prefect_api.progress import Progress, show_result
-from eventmill.prefect_api.stale_runs import sign
+from eventmill.prefect_api.stale_runs import tag_flow_run
 from eventmill.prefect_api.terminal_run import asked_at
 from eventmill.prefect_api.ui_controls import Wishes
 from eventmill.runtime.interrupts import check_interrupted, take_them_again
@@ -88,7 +88,7 @@ def process(
         scheduler_answers(runner),
         Members(coordinator, runner) as members,
     ):
-        sign(coordinator)
+        tag_flow_run(coordinator)
         slots = Slots(campaign, runner, members)
         split(coordinator, runner, slots=slots)
         coordinator.recover()

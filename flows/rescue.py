@@ -24,7 +24,7 @@ from eventmill.flows.merge import merge
 from eventmill.flows.process import process
 from eventmill.ledger import open_ledger
 from eventmill.prefect_api.failed_state import fails_in_one_line
-from eventmill.prefect_api.stale_runs import bury_dead, place_of
+from eventmill.prefect_api.stale_runs import fail_stale_runs, ledger_fingerprint
 
 DEPLOYMENT = "process/process"
 
@@ -56,7 +56,7 @@ def look_after(ledger: str, name: str) -> str:
         lost = take_back(opened.ledger, opened.record.id)
         need = need_of(opened)
         told = [str(need), *([f"{len(lost)} leases ended"] if lost else [])]
-        if need is not Need.LED and (dead := bury_dead(opened.ledger, opened.record)):
+        if need is not Need.LED and (dead := fail_stale_runs(opened.ledger, opened.record)):
             told.append(f"{dead} dead flow runs given a final state")
         match need:
             case Need.RUNNING:
@@ -100,6 +100,4 @@ def start_again(opened: CampaignHandle, ledger: str) -> str:
 def _once_an_hour(opened: CampaignHandle) -> str:
     """However often we look before a Prefect worker comes: a lead that ended is followed by one run an hour."""
     ledger, number = opened.ledger, opened.record.id
-    return (
-        f"eventmill-rescue {place_of(ledger)} {number} {ledger.last_lead(number)} {datetime.now(UTC):%Y-%m-%dT%H}"
-    )
+    return f"eventmill-rescue {ledger_fingerprint(ledger)} {number} {ledger.last_lead(number)} {datetime.now(UTC):%Y-%m-%dT%H}"

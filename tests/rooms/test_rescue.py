@@ -29,7 +29,7 @@ from eventmill.core.records import DesiredState
 from eventmill.flows.garbage import gc
 from eventmill.flows.process import process
 from eventmill.flows.rescue import rescue
-from eventmill.prefect_api.stale_runs import bury_dead
+from eventmill.prefect_api.stale_runs import fail_stale_runs
 
 LEDGER = ".eventmill/ledger.sqlite"
 
@@ -146,9 +146,9 @@ def test_runs_of_the_dead_get_a_final_state_and_those_of_the_living_do_not(
     dead = a_run_that(leads=begun, lead=1)
     other = a_run_that(leads=begun, lead=1, name="another")
     lead = begun.ledger.acquire_leadership(begun.record.id, "elsewhere:1:1", is_gone=lambda holder: True)
-    assert bury_dead(begun.ledger, begun.record) == 0  # somebody drives it
+    assert fail_stale_runs(begun.ledger, begun.record) == 0  # somebody drives it
     begun.ledger.release_leadership(lead)
-    assert bury_dead(begun.ledger, begun.record) == 1
+    assert fail_stale_runs(begun.ledger, begun.record) == 1
     states = {run.id: client.read_flow_run(run.id).state_name for run in (dead, other)}
     assert states == {dead.id: "Crashed", other.id: "Running"}
 

@@ -38,7 +38,7 @@ MESSAGE = "Its process is gone; every event is accounted for in the ledger."
 LEAD = "lead:"
 
 
-def sign(coordinator: Coordinator) -> None:
+def tag_flow_run(coordinator: Coordinator) -> None:
     """Write on this flow run which campaign it leads, and bury those that led it before. Needs no answer."""
     opened, lead = coordinator.opened, coordinator.lead.attempt
     with if_it_answers(), get_client(sync_client=True) as client:
@@ -50,7 +50,7 @@ def sign(coordinator: Coordinator) -> None:
                 _bury(client, run)
 
 
-def bury_dead(ledger: Ledger, record: CampaignRow) -> int:
+def fail_stale_runs(ledger: Ledger, record: CampaignRow) -> int:
     """Final states for all runs of a campaign that nobody leads any more; returns the number of flow runs."""
     with get_client(sync_client=True) as client:
         found = list(_signed(client, ledger, record))
@@ -65,10 +65,10 @@ def bury_dead(ledger: Ledger, record: CampaignRow) -> int:
 
 def tags_of(ledger: Ledger, campaign: str) -> list[str]:
     """What tells the runs of one campaign from those of another, of the same name perhaps, in another ledger."""
-    return [f"campaign:{campaign}", f"ledger:{place_of(ledger)}"]
+    return [f"campaign:{campaign}", f"ledger:{ledger_fingerprint(ledger)}"]
 
 
-def place_of(ledger: Ledger) -> str:
+def ledger_fingerprint(ledger: Ledger) -> str:
     """A short name for where a ledger is, which can be shown: its address may hold a password."""
     return hashlib.sha256(ledger.url.encode()).hexdigest()[:12]
 
