@@ -18,7 +18,7 @@ from eventmill.campaign.open import open_campaign
 from eventmill.campaign.splitting import register
 from eventmill.cluster.background_merges import MergeBeside
 from eventmill.cluster.dask_cluster import cluster_runner, let_workers_leave, scheduler_answers, start_cluster
-from eventmill.cluster.dispatcher import InFlight, NotFetched, fetch
+from eventmill.cluster.dispatcher import Dispatcher, NotFetched, fetch
 from eventmill.cluster.warm_up import warm_workers
 from eventmill.cluster.workers import Members, Slots
 from eventmill.config.campaign_spec import CampaignSpec, take_campaign
@@ -172,7 +172,7 @@ def dispatch(
 ) -> None:
     """Keep a bounded number of reserved blocks on the cluster until no event has to be processed any more."""
     let_workers_leave(runner, coordinator.campaign)
-    with warm_workers(runner, coordinator.opened.order), InFlight(coordinator, runner, members) as flying:
+    with warm_workers(runner, coordinator.opened.order), Dispatcher(coordinator, runner, members) as flying:
         while not coordinator.is_finished() and coordinator.is_wanted():
             live = look_around(coordinator, slots)
             while flying.has_room(live) and (block := coordinator.next_block(slots=live)) is not None:

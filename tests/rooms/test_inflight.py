@@ -25,7 +25,7 @@ from eventmill.campaign.coordinator import Coordinator
 from eventmill.campaign.open import open_campaign
 from eventmill.campaign.splitting import register, split
 from eventmill.cluster import dispatcher
-from eventmill.cluster.dispatcher import InFlight
+from eventmill.cluster.dispatcher import Dispatcher
 from eventmill.cluster.workers import Members, Slots
 from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.errors import ClusterError, EventmillError, LedgerError, PrefectUnavailable
@@ -86,7 +86,7 @@ class Mill:
         assert block is not None
         return block
 
-    def run(self, flying: InFlight) -> list[BaseException]:
+    def run(self, flying: Dispatcher) -> list[BaseException]:
         """As `dispatch` does, until all is processed; what `wait_for_blocks` told."""
         told: list[BaseException] = []
         for _ in range(MOST_LOOKS):
@@ -136,11 +136,11 @@ def test_blocks_that_still_waited_are_given_back(mill: Callable[..., None]) -> N
     """A pause that ends while ranges are drained: what was queued in Dask is to be had again."""
 
     def story(mill: Mill) -> None:
-        with mill.busy(), InFlight(mill.coordinator, mill.runner, mill.members) as flying:
+        with mill.busy(), Dispatcher(mill.coordinator, mill.runner, mill.members) as flying:
             flying.submit(mill.reserve())
             flying.submit(mill.reserve())
         mill.assert_nothing_is_reserved()
-        with InFlight(mill.coordinator, mill.runner, mill.members) as flying:
+        with Dispatcher(mill.coordinator, mill.runner, mill.members) as flying:
             assert mill.run(flying) == []
 
     mill(story)
@@ -153,7 +153,7 @@ def test_a_worker_out_of_prefects_reach_keeps_no_block(
     monkeypatch.setattr(dispatcher, "FIRST_REST_SECONDS", 0.1)
 
     def story(mill: Mill) -> None:
-        with InFlight(mill.coordinator, mill.runner, mill.members) as flying:
+        with Dispatcher(mill.coordinator, mill.runner, mill.members) as flying:
             unwilling.errors += [RuntimeError("Failed to reach API at http://nowhere/api/")] * 7
             flying.submit(mill.reserve())
             while len(unwilling.errors) == 7 or not flying.is_empty():
@@ -177,7 +177,7 @@ def test_a_prefect_server_that_stays_away_ends_the_run(
     def story(mill: Mill) -> None:
         with (
             pytest.raises(PrefectUnavailable, match="nowhere"),
-            InFlight(mill.coordinator, mill.runner, mill.members) as flying,
+            Dispatcher(mill.coordinator, mill.runner, mill.members) as flying,
         ):
             mill.run(flying)
         mill.assert_nothing_is_reserved()
@@ -190,7 +190,7 @@ def test_a_task_that_fails_before_it_begins_is_told(mill: Callable[..., None], u
 
     def story(mill: Mill) -> None:
         unwilling.errors.append(ModuleNotFoundError("No module named 'eventmill'"))
-        with InFlight(mill.coordinator, mill.runner, mill.members) as flying:
+        with Dispatcher(mill.coordinator, mill.runner, mill.members) as flying:
             flying.submit(mill.reserve())
             assert_told(flying, ClusterError, "No module named 'eventmill'")
             mill.assert_nothing_is_reserved()
@@ -205,7 +205,7 @@ def test_a_worker_with_another_ledger_is_told(mill: Callable[..., None], tmp_pat
     def story(mill: Mill) -> None:
         create_ledger(str(tmp_path / "other.sqlite"))
         opened = mill.coordinator.opened
-        with InFlight(mill.coordinator, mill.runner, mill.members) as flying:
+        with Dispatcher(mill.coordinator, mill.runner, mill.members) as flying:
             order = replace(opened.order, ledger_url=str(tmp_path / "other.sqlite"))
             mill.coordinator.opened = replace(opened, order=order)
             flying.submit(mill.reserve())
@@ -221,7 +221,7 @@ def test_a_worker_that_freezes_with_its_answer_holds_nobody_up(mill: Callable[..
     """Its task is over, and how it ended is to be had from it alone: the block stays in flight for a while."""
 
     def story(mill: Mill) -> None:
-        with InFlight(mill.coordinator, mill.runner, mill.members) as flying:
+        with Dispatcher(mill.coordinator, mill.runner, mill.members) as flying:
             flying.submit(mill.reserve())
             (pid,) = mill.runner.client.run(os.getpid).values()
             until(lambda: not mill.coordinator.blocks())
@@ -253,7 +253,7 @@ def test_a_worker_that_hangs_at_a_block_is_replaced_though_it_is_heard_of(mill: 
         until(lambda: mill.members.slots() == 1)
         (pid,) = mill.runner.client.run(os.getpid).values()
         mill.runner.client.run(hang)
-        with InFlight(mill.coordinator, mill.runner, mill.members) as flying:
+        with Dispatcher(mill.coordinator, mill.runner, mill.members) as flying:
             flying.submit(mill.reserve())
             (holder,) = until_some(lambda: mill.ledger.holders(mill.record.id))
             mill.ledger.mark_lost(mill.record.id, holders=[holder.holder], reason="lease expired")
@@ -268,7 +268,7 @@ def test_a_task_whose_worker_vanished_does_not_begin_again(mill: Callable[..., N
 
     def story(mill: Mill) -> None:
         # The thread is busy until all is let go of: one that was free would claim a block.
-        with mill.busy(), InFlight(mill.coordinator, mill.runner, mill.members) as flying:
+        with mill.busy(), Dispatcher(mill.coordinator, mill.runner, mill.members) as flying:
             # More than Dask gives to its one worker at once.
             *kept, lost = blocks = [mill.reserve(slots=2) for _ in range(3)]
             for block in blocks:
@@ -306,7 +306,7 @@ def until_some(found: Callable[[], Any]) -> Any:
     return found()
 
 
-def assert_told(flying: InFlight, kind: type[EventmillError], text: str) -> None:
+def assert_told(flying: Dispatcher, kind: type[EventmillError], text: str) -> None:
     """The one block in flight ends with an error of this kind."""
     for _ in range(MOST_LOOKS):
         if told := flying.wait_for_blocks(seconds=0.5):

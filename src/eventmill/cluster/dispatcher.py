@@ -53,7 +53,7 @@ class _Flight:
     future: PrefectDaskFuture[Any]
 
 
-class _Rest:
+class _Backoff:
     """What to do when workers cannot begin a task for want of a Prefect server: rest, and try again for a while.
 
     Workers that reached it once need it no more, so only those that joined since are concerned.
@@ -86,7 +86,7 @@ class _Rest:
         self._last, self._seconds = -math.inf, FIRST_REST_SECONDS
 
 
-class InFlight:
+class Dispatcher:
     """The blocks of one coordinator that are on the cluster; use it in a `with` block."""
 
     def __init__(self, coordinator: Coordinator, runner: DaskTaskRunner, members: Members) -> None:
@@ -94,7 +94,7 @@ class InFlight:
         self._runner = runner
         self._flights: dict[str, _Flight] = {}
         self._gone_since: dict[str, float] = {}
-        self._rest = _Rest()
+        self._rest = _Backoff()
         set_scheduler_up(runner)
         self._members = members
 
@@ -106,7 +106,7 @@ class InFlight:
     ) -> None:
         """Let go of everything: what nobody has claimed is given back, the ledger fences what still runs."""
         for key in list(self._flights):
-            self._let_go(key, "the campaign needs it no more")
+            self._abandon(key, "the campaign needs it no more")
 
     def has_room(self, slots: int) -> bool:
         """Whether another block keeps the slots busy. Blocks that the ledger took back do not count."""
@@ -130,7 +130,7 @@ class InFlight:
 
         Raises `PrefectUnavailable` when workers have been out of its server's reach for too long.
         """
-        self._recall()
+        self._cancel_requeued()
         if not self._flights:
             time.sleep(seconds)
             return []
@@ -139,23 +139,23 @@ class InFlight:
             with self._runner.client.as_current():
                 distributed.wait(futures, timeout=seconds, return_when="FIRST_COMPLETED")
         except (TimeoutError, distributed.TimeoutError):
-            self._drop_forsaken()
+            self._cancel_unresponsive()
             return []
         ended = []
         for future in futures:
             key = str(future.key)
             try:
                 if future.status == "finished":
-                    ended.append(self._land(key, fetch(future)))
+                    ended.append(self._collect(key, fetch(future)))
                 elif future.done():
-                    ended.append(self._land(key, None))
+                    ended.append(self._collect(key, None))
             except NotFetched:
                 self._flights[key] = self._flights.pop(key)  # at the next look the others come first
-                self._drop_forsaken()
+                self._cancel_unresponsive()
                 break
         return ended
 
-    def _land(self, key: str, state: Any) -> BaseException | None:
+    def _collect(self, key: str, state: Any) -> BaseException | None:
         """How a task ended, by its final state, or None for one that has none; nothing of it is left in flight."""
         flight = self._flights.pop(key)
         self._gone_since.pop(key, None)
@@ -190,7 +190,7 @@ class InFlight:
             "file under that name. Nothing is lost: start the workers anew, on this machine, and run again."
         )
 
-    def _recall(self) -> None:
+    def _cancel_requeued(self) -> None:
         """Let go of tasks that wait for a worker though the ledger took their block back.
 
         Their worker vanished, and Dask has put them first in its queue: whoever joins would begin with them, for
@@ -200,9 +200,9 @@ class InFlight:
         over = [key for key, flight in self._flights.items() if flight.block.id not in blocks]
         if over:
             for key in self._runner.client.run_on_scheduler(_queued, keys=over):
-                self._let_go(key, "its worker vanished; the ledger gave its events to others")
+                self._abandon(key, "its worker vanished; the ledger gave its events to others")
 
-    def _drop_forsaken(self) -> None:
+    def _cancel_unresponsive(self) -> None:
         """Let go of tasks whose block the ledger took back long ago: a worker that hangs never answers.
 
         Dask hears of it, and would find its thread free once the task is called off: it gets no more of them.
@@ -218,9 +218,9 @@ class InFlight:
             hanging = self._runner.client.run_on_scheduler(_workers_of, keys=forsaken)
             replace_silent(self._runner, hanging)
             for key in forsaken:
-                self._let_go(key, "its worker does not answer; the ledger gave its events to others")
+                self._abandon(key, "its worker does not answer; the ledger gave its events to others")
 
-    def _let_go(self, key: str, reason: str) -> None:
+    def _abandon(self, key: str, reason: str) -> None:
         flight = self._flights.pop(key)
         self._gone_since.pop(key, None)
         flight.future.wrapped_future.cancel()
