@@ -43,7 +43,7 @@ def temporary(folder: Path) -> Iterator[tuple[BinaryIO, Path]]:
 
 def _new_temporary(folder: Path) -> tuple[BinaryIO, Path]:
     path = folder / f"{host_prefix()}{secrets.token_hex(8)}"
-    writer = making(folder, lambda: path.open("xb"))
+    writer = with_parent_folder(folder, lambda: path.open("xb"))
     with contextlib.suppress(OSError):  # where nothing can be locked, nothing is swept either
         fcntl.flock(writer, fcntl.LOCK_EX)
     if os.fstat(writer.fileno()).st_nlink:
@@ -83,7 +83,7 @@ def open_regular(path: str | Path) -> BinaryIO:
     return os.fdopen(handle, "rb")
 
 
-def making(folder: Path, action: Callable[[], Result]) -> Result:
+def with_parent_folder(folder: Path, action: Callable[[], Result]) -> Result:
     """Do `action`, which puts a file into `folder`, and make the folder, durably, if it is not there.
 
     More than once, because whoever deletes the last object of a folder removes the folder too.
@@ -97,7 +97,7 @@ def making(folder: Path, action: Callable[[], Result]) -> Result:
     return action()
 
 
-def place(source: Path, final: Path) -> None:
+def link_new(source: Path, final: Path) -> None:
     """Give `source` the name `final`; FileExistsError if that is in use.
 
     One step of the kernel decides; on file systems without hard links it is two, looking and renaming.
@@ -105,16 +105,16 @@ def place(source: Path, final: Path) -> None:
     try:
         os.link(source, final)
     except FileExistsError:
-        raise taken() from None
+        raise already_exists() from None
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
         if final.exists():
-            raise taken() from None
+            raise already_exists() from None
         os.replace(source, final)
 
 
-def taken() -> FileExistsError:
+def already_exists() -> FileExistsError:
     """The error for a name that is in use."""
     return FileExistsError(errno.EEXIST, "it exists already, and nothing is ever overwritten")
 
@@ -131,7 +131,7 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def same(one: Path, other: Path) -> bool:
+def same_content(one: Path, other: Path) -> bool:
     """Whether two files hold the same bytes."""
     if os.path.samefile(one, other):
         return True

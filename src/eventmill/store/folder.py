@@ -14,16 +14,16 @@ from typing import BinaryIO
 
 from eventmill.errors import CorruptOutput, StoreError
 from eventmill.runtime.durable_files import (
+    already_exists,
     files,
     host_prefix,
-    making,
+    link_new,
     open_regular,
-    place,
     remove_unlocked,
-    same,
+    same_content,
     sync_folder,
-    taken,
     temporary,
+    with_parent_folder,
 )
 from eventmill.store.protocol import COPY_BYTES, Stored, check_key
 
@@ -48,7 +48,7 @@ class FolderStore:
 
     def check(self) -> str:
         """Look, and make nothing: the folder itself is made by the first `put`."""
-        there = next(place for place in (self.root, *self.root.parents) if os.path.lexists(place))
+        there = next(link_new for link_new in (self.root, *self.root.parents) if os.path.lexists(link_new))
         if not there.is_dir():
             raise StoreError(f"the store {self.root} cannot be made: {there} is no folder.")
         if not os.access(there, os.W_OK | os.X_OK):
@@ -65,7 +65,7 @@ class FolderStore:
         final = self._path(key)
         with _told(f"{key} cannot be stored in {self.root}"):
             if final.exists():  # the link below decides; this saves the copy
-                raise taken()
+                raise already_exists()
             with source.open("rb") as reader, temporary(final.parent) as (writer, path):
                 digest, size = hashlib.sha256(), 0
                 while piece := reader.read(COPY_BYTES):
@@ -73,7 +73,7 @@ class FolderStore:
                     size += writer.write(piece)
                 writer.flush()
                 os.fsync(writer.fileno())
-                place(path, final)
+                link_new(path, final)
             sync_folder(final.parent)
         return Stored(key, size, digest.hexdigest())
 
@@ -117,9 +117,9 @@ class FolderStore:
             with contextlib.suppress(FileNotFoundError):  # done before, or just now by another
                 source.stat()
                 try:
-                    making(final.parent, lambda: place(source, final))
+                    with_parent_folder(final.parent, lambda: link_new(source, final))
                 except FileExistsError:
-                    if not same(source, final):
+                    if not same_content(source, final):
                         raise
                 source.unlink()
             if not final.exists():
