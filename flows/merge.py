@@ -12,7 +12,7 @@ from prefect import flow, get_run_logger, unmapped
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from eventmill.campaign.finish import finish_if_done
-from eventmill.campaign.handle import recall
+from eventmill.campaign.handle import load_campaign
 from eventmill.campaign.merge_queue import begin_due
 from eventmill.prefect_api.failed_state import fails_in_one_line
 from eventmill.tasks.merge import merge_group
@@ -24,7 +24,7 @@ IN_THREADS: Any = ThreadPoolTaskRunner(max_workers=2)
 """Where no Dask cluster carries merges out: one reads while another writes."""
 
 
-# Parameters are checked by `recall`, in words of ours.
+# Parameters are checked by `load_campaign`, in words of ours.
 @flow(
     name="merge",
     flow_run_name="{campaign} · merge",
@@ -41,7 +41,7 @@ def merge(campaign: str, ledger: str = ".eventmill/ledger.sqlite") -> list[str]:
         campaign: The name of a campaign that was begun.
         ledger: Where the campaign is recorded: a path on a local disk, or a url.
     """
-    opened = recall(ledger, campaign, folder=Path.cwd())
+    opened = load_campaign(ledger, campaign, folder=Path.cwd())
     lines: list[str] = []
     tries: dict[int, int] = {}
     while numbers := [n for n in begin_due(opened) if tries.get(n, 0) < ROUNDS]:

@@ -21,7 +21,7 @@ from eventmill.cluster.dask_cluster import cluster_runner, let_workers_leave, sc
 from eventmill.cluster.dispatcher import Dispatcher, NotFetched, fetch
 from eventmill.cluster.warm_up import warm_workers
 from eventmill.cluster.workers import Members, Slots
-from eventmill.config.campaign_spec import CampaignSpec, take_campaign
+from eventmill.config.campaign_spec import CampaignSpec, as_campaign_spec
 from eventmill.core.ranges import NewInput
 from eventmill.errors import CampaignPaused, EventmillError
 from eventmill.flows.merge import merge
@@ -46,7 +46,7 @@ def name_run() -> str:
     """The campaign's name, or the path of its file as long as that cannot be read."""
     given = flow_run.parameters["campaign"]
     with suppress(EventmillError):
-        return take_campaign(given).name
+        return as_campaign_spec(given).name
     return "a campaign that cannot be read"
 
 
@@ -57,7 +57,7 @@ class Merging(StrEnum):
     TRIGGERED = "triggered"  # the deployment 'merge', which Prefect events of this flow run start
 
 
-# Parameters are checked by `take_campaign`, in words of ours.
+# Parameters are checked by `as_campaign_spec`, in words of ours.
 @flow(name="process", flow_run_name=name_run, validate_parameters=False)
 @fails_in_one_line
 def process(
@@ -79,7 +79,7 @@ def process(
             Prefect events trigger.
     """
     take_them_again()
-    campaign = take_campaign(campaign)
+    campaign = as_campaign_spec(campaign)
     opened = open_campaign(campaign, folder=Path.cwd(), changed=Changed(changed), asked_at=asked_at())
     with (
         Coordinator(opened, campaign) as coordinator,

@@ -17,7 +17,7 @@ from prefect.exceptions import CancelledRun, ObjectNotFound
 
 from eventmill.campaign.changes import Changed
 from eventmill.campaign.garbage import take_back
-from eventmill.campaign.handle import CampaignHandle, recall
+from eventmill.campaign.handle import CampaignHandle, load_campaign
 from eventmill.campaign.recovery import Need, need_of
 from eventmill.errors import EventmillError
 from eventmill.flows.merge import merge
@@ -52,7 +52,7 @@ def rescue(ledger: str = ".eventmill/ledger.sqlite") -> list[str]:
 def look_after(ledger: str, name: str) -> str:
     """What was done about one campaign, or why nothing can be."""
     try:
-        opened = recall(ledger, name, folder=Path.cwd())
+        opened = load_campaign(ledger, name, folder=Path.cwd())
         lost = take_back(opened.ledger, opened.record.id)
         need = need_of(opened)
         told = [str(need), *([f"{len(lost)} leases ended"] if lost else [])]

@@ -24,7 +24,7 @@ from eventmill.campaign.garbage import take_back
 from eventmill.campaign.handle import CampaignHandle
 from eventmill.campaign.open import open_campaign
 from eventmill.campaign.recovery import Need, need_of
-from eventmill.config.campaign_spec import CampaignSpec, take_campaign
+from eventmill.config.campaign_spec import CampaignSpec, as_campaign_spec
 from eventmill.core.records import DesiredState
 from eventmill.flows.garbage import gc
 from eventmill.flows.process import process
@@ -116,7 +116,7 @@ def test_where_process_is_deployed_a_campaign_is_started_there_and_once(
     wanted = DeploymentFilter(id=DeploymentFilterId(any_=[number]))
     (run,) = client.read_flow_runs(deployment_filter=wanted)
     assert (run.name, run.parameters["changed"]) == ("squares", "rescue")
-    assert take_campaign(run.parameters["campaign"]).ranges.events == 10
+    assert as_campaign_spec(run.parameters["campaign"]).ranges.events == 10
     client.delete_deployment(number)
 
 
@@ -134,7 +134,7 @@ def test_a_run_that_was_ordered_before_its_campaign_was_to_rest_leaves_it_alone(
     )
     assert begun.ledger.campaign("squares").wanted is wanted
     assert begun.ledger.last_lead(begun.record.id) == before
-    assert open_campaign(take_campaign(begun.record.spec), folder=Path.cwd(), changed=Changed.KEEP)
+    assert open_campaign(as_campaign_spec(begun.record.spec), folder=Path.cwd(), changed=Changed.KEEP)
     assert begun.ledger.campaign("squares").wanted is DesiredState.RUN  # somebody asked for it
 
 

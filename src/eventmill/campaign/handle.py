@@ -35,7 +35,7 @@ class CampaignHandle:
     urls: tuple[str, ...]
 
 
-def recall(ledger_url: str, name: str, *, folder: Path) -> CampaignHandle:
+def load_campaign(ledger_url: str, name: str, *, folder: Path) -> CampaignHandle:
     """A campaign as the ledger has it, without its file. `LedgerError` if there is none."""
     ledger = open_ledger(ledger_url)
     record = ledger.campaign(name)

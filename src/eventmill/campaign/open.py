@@ -13,7 +13,7 @@ from eventmill.campaign.changes import (
     accept_changes,
     compare,
 )
-from eventmill.campaign.handle import CampaignHandle, find_record, recall, store_of, work_order
+from eventmill.campaign.handle import CampaignHandle, find_record, load_campaign, store_of, work_order
 from eventmill.campaign.inputs import as_known, list_inputs, source_spec, with_resolved_tree
 from eventmill.campaign.leadership import hold_leadership
 from eventmill.config.campaign_spec import (
@@ -125,7 +125,7 @@ def _begin(
 def _as_begun(
     campaign: CampaignSpec, *, folder: Path, changed: Changed, asked_at: datetime | None
 ) -> CampaignHandle:
-    opened = recall(campaign.ledger, campaign.name, folder=folder)
+    opened = load_campaign(campaign.ledger, campaign.name, folder=folder)
     if (taken := why_taken(opened.ledger, opened.record)) is not None:
         raise taken
     hold_store(opened.ledger, store_of(opened.record), opened.record)

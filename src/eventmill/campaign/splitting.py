@@ -24,7 +24,7 @@ from eventmill.errors import (
 )
 from eventmill.runtime.isolated_call import Ended, run_apart
 from eventmill.sources import (
-    look,
+    inspect_input,
 )
 from eventmill.sources.layouts import disagreement, layouts_of, unreadable_columns
 from eventmill.work.block import locate
@@ -51,7 +51,7 @@ def split(urls: Iterable[str], spec: SourceSpec, *, folder: str) -> tuple[tuple[
         try:
             suspect = is_suspect(address)
             with looking(address):
-                learned = _look_apart(address, spec) if suspect else look(address, spec)
+                learned = _look_apart(address, spec) if suspect else inspect_input(address, spec)
             return replace(learned, url=url)
         except InputError as error:
             return f"{url}: {error}"
@@ -66,18 +66,18 @@ def split(urls: Iterable[str], spec: SourceSpec, *, folder: str) -> tuple[tuple[
 
 
 def _look_with(
-    look_up: Any, look: Callable[[str, SourceSpec], NewInput], address: str, spec: SourceSpec
+    look_up: Any, inspect_input: Callable[[str, SourceSpec], NewInput], address: str, spec: SourceSpec
 ) -> NewInput:
     """What the process apart does: it asks for credentials as this one does."""
     if look_up is not None:
         look_up_with(look_up)
-    return look(address, spec)
+    return inspect_input(address, spec)
 
 
 def _look_apart(address: str, spec: SourceSpec) -> NewInput:
     endings = []
     for _ in range(DEATHS):
-        outcome = run_apart(_look_with, how_to_look_up(), look, address, spec)
+        outcome = run_apart(_look_with, how_to_look_up(), inspect_input, address, spec)
         if not isinstance(outcome, Ended):
             return outcome
         endings.append(str(outcome))

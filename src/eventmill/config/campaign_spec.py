@@ -431,7 +431,7 @@ def _as_json(value: Any, place: str) -> Any:
     )
 
 
-def take_campaign(given: CampaignSpec | Path | str | dict[str, Any]) -> CampaignSpec:
+def as_campaign_spec(given: CampaignSpec | Path | str | dict[str, Any]) -> CampaignSpec:
     """A campaign however it is given: as itself, as plain data, or as the path of its file."""
     if isinstance(given, CampaignSpec):
         return given

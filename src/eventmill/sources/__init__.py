@@ -163,7 +163,7 @@ def identity_of(url: str, spec: SourceSpec) -> str:
     return url if spec.format == "generated" else input_identity(url, spec.credentials)
 
 
-def look(url: str, spec: SourceSpec) -> NewInput:
+def inspect_input(url: str, spec: SourceSpec) -> NewInput:
     """What a split needs to know of an input: number of events, identity, boundaries. Nothing stays open."""
     source = _open(url, spec)
     try:
