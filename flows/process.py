@@ -16,7 +16,7 @@ from eventmill.campaign.changes import Changed
 from eventmill.campaign.coordinator import Coordinator
 from eventmill.campaign.open import open_campaign
 from eventmill.campaign.splitting import register
-from eventmill.cluster.background_merges import MergeBeside
+from eventmill.cluster.background_merges import BackgroundMerges
 from eventmill.cluster.dask_cluster import cluster_runner, let_workers_leave, scheduler_answers, start_cluster
 from eventmill.cluster.dispatcher import Dispatcher, NotFetched, fetch
 from eventmill.cluster.warm_up import warm_workers
@@ -26,11 +26,11 @@ from eventmill.core.ranges import NewInput
 from eventmill.errors import CampaignPaused, EventmillError
 from eventmill.flows.merge import merge
 from eventmill.prefect_api.failed_state import fails_in_one_line
-from eventmill.prefect_api.merge_events import MergeElsewhere
+from eventmill.prefect_api.merge_events import AnnouncedMerges
 from eventmill.prefect_api.progress import Progress, show_result
 from eventmill.prefect_api.stale_runs import tag_flow_run
 from eventmill.prefect_api.terminal_run import asked_at
-from eventmill.prefect_api.ui_controls import Wishes
+from eventmill.prefect_api.ui_controls import UiControls
 from eventmill.runtime.interrupts import check_interrupted, take_them_again
 from eventmill.runtime.scratch import open_scratch
 from eventmill.tasks.split import split_inputs
@@ -92,7 +92,7 @@ def process(
         slots = Slots(campaign, runner, members)
         split(coordinator, runner, slots=slots)
         coordinator.recover()
-        with Progress(coordinator) as progress, Wishes(coordinator) as wishes:
+        with Progress(coordinator) as progress, UiControls(coordinator) as wishes:
             while wishes.go_on():
                 with merger(Merging(merging), coordinator, runner) as merges:
                     dispatch(coordinator, runner, members, slots=slots, merges=merges, progress=progress)
@@ -106,12 +106,14 @@ def process(
     return result
 
 
-def merger(merging: Merging, coordinator: Coordinator, runner: DaskTaskRunner) -> MergeBeside | MergeElsewhere:
+def merger(
+    merging: Merging, coordinator: Coordinator, runner: DaskTaskRunner
+) -> BackgroundMerges | AnnouncedMerges:
     """Who merges: in a `with` block, it is asked to `look` now and then, and whether it `is_at_its_end`."""
     if merging is Merging.BESIDE:
-        return MergeBeside(coordinator, runner, merge_flow=merge)
+        return BackgroundMerges(coordinator, runner, merge_flow=merge)
     start_cluster(runner)
-    return MergeElsewhere(coordinator.opened)
+    return AnnouncedMerges(coordinator.opened)
 
 
 def split(coordinator: Coordinator, runner: DaskTaskRunner, *, slots: Slots) -> None:
@@ -167,7 +169,7 @@ def dispatch(
     members: Members,
     *,
     slots: Slots,
-    merges: MergeBeside | MergeElsewhere,
+    merges: BackgroundMerges | AnnouncedMerges,
     progress: Progress,
 ) -> None:
     """Keep a bounded number of reserved blocks on the cluster until no event has to be processed any more."""

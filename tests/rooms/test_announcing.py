@@ -14,7 +14,7 @@ from eventmill.campaign.handle import CampaignHandle
 from eventmill.campaign.merge_queue import begin_due
 from eventmill.errors import MergeTimeout
 from eventmill.flows.merge import merge
-from eventmill.prefect_api.merge_events import MERGES_DUE, TARGET_REACHED, MergeElsewhere
+from eventmill.prefect_api.merge_events import MERGES_DUE, TARGET_REACHED, AnnouncedMerges
 
 DEADLINE_SECONDS = 60.0
 
@@ -35,7 +35,7 @@ def test_what_is_due_is_announced_until_somebody_merges_it(
     client: SyncPrefectClient, committed: CampaignHandle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody hears: the error says what to do. What was announced is enough to merge from another folder."""
-    with MergeElsewhere(committed, patience_seconds=0) as merges:
+    with AnnouncedMerges(committed, patience_seconds=0) as merges:
         merges.look()
         merges.look()
         with pytest.raises(MergeTimeout, match=r"40 events of .*prefect deployment run merge/merge"):
@@ -48,13 +48,13 @@ def test_what_is_due_is_announced_until_somebody_merges_it(
     monkeypatch.chdir("/")
     payload = events[0]["payload"]
     merge(payload["campaign"], payload["ledger"])
-    assert MergeElsewhere(committed).is_at_its_end(seconds=0)
+    assert AnnouncedMerges(committed).is_at_its_end(seconds=0)
     assert os.listdir(committed.record.store_url)
 
 
 def test_a_merge_that_takes_long_is_waited_for(client: SyncPrefectClient, committed: CampaignHandle) -> None:
     """While somebody is at it no patience ends. When they are heard of no more it counts again."""
-    with MergeElsewhere(committed, patience_seconds=0) as merges:
+    with AnnouncedMerges(committed, patience_seconds=0) as merges:
         number, *_ = begin_due(committed)
         claimed = committed.ledger.claim_merge(number, holder="elsewhere:1:1", length=timedelta(hours=1))
         for _ in range(3):

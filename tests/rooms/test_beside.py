@@ -18,7 +18,7 @@ from prefect_dask.task_runners import DaskTaskRunner
 from eventmill.campaign.coordinator import Coordinator
 from eventmill.campaign.handle import CampaignHandle
 from eventmill.campaign.merge_queue import Losses, begin_due
-from eventmill.cluster.background_merges import TRIES, MergeBeside
+from eventmill.cluster.background_merges import TRIES, BackgroundMerges
 from eventmill.cluster.dask_cluster import set_scheduler_up
 from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.errors import CampaignAborted, StoreError
@@ -40,14 +40,14 @@ def coordinator(committed: CampaignHandle, campaign: CampaignSpec) -> Iterator[C
 
 
 @pytest.fixture
-def merges(client: SyncPrefectClient, coordinator: Coordinator) -> Iterator[MergeBeside]:
+def merges(client: SyncPrefectClient, coordinator: Coordinator) -> Iterator[BackgroundMerges]:
     """On a cluster in this process, so that tests can spoil what its worker does."""
     cluster = distributed.LocalCluster(
         n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None, protocol="tcp"
     )
     with cluster:
         runner = DaskTaskRunner(address=cluster.scheduler_address)
-        with runner.client, MergeBeside(coordinator, runner, merge_flow=merge_flow) as merges:
+        with runner.client, BackgroundMerges(coordinator, runner, merge_flow=merge_flow) as merges:
             yield merges
 
 
@@ -88,14 +88,14 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Unreliable:
     return Unreliable(monkeypatch)
 
 
-def merge_until(merges: MergeBeside, found: Callable[[], bool]) -> None:
+def merge_until(merges: BackgroundMerges, found: Callable[[], bool]) -> None:
     """Merge until something is true, or all is merged."""
     deadline = time.monotonic() + DEADLINE_SECONDS
     while not merges.is_at_its_end(seconds=0.1) and not found():
         assert time.monotonic() < deadline
 
 
-def fail(merges: MergeBeside, store: Unreliable, *, times: int, away: bool = False) -> None:
+def fail(merges: BackgroundMerges, store: Unreliable, *, times: int, away: bool = False) -> None:
     """So many merge flow runs in a row that fail."""
     store.fails = True
     for _ in range(times):
@@ -104,7 +104,7 @@ def fail(merges: MergeBeside, store: Unreliable, *, times: int, away: bool = Fal
     store.fails = False
 
 
-def test_what_others_merge_is_waited_for(merges: MergeBeside, coordinator: Coordinator) -> None:
+def test_what_others_merge_is_waited_for(merges: BackgroundMerges, coordinator: Coordinator) -> None:
     """Nothing is begun beside them, and the end has come when they are done."""
     opened = coordinator.opened
     leases = [
@@ -144,7 +144,7 @@ def test_a_merge_that_ends_its_workers_ends_the_run(
             told = r"merging squares-\S+ was begun 2 times.*run again"
             with (
                 pytest.raises(CampaignAborted, match=told),
-                MergeBeside(coordinator, runner, merge_flow=merge_flow) as merges,
+                BackgroundMerges(coordinator, runner, merge_flow=merge_flow) as merges,
             ):
                 merge_until(merges, lambda: False)
     Losses(coordinator.opened).check()  # of the next run: what befell this one is forgiven
@@ -152,7 +152,7 @@ def test_a_merge_that_ends_its_workers_ends_the_run(
 
 
 def test_a_store_that_fails_again_and_again_though_it_answers_ends_the_run(
-    merges: MergeBeside, store: Unreliable
+    merges: BackgroundMerges, store: Unreliable
 ) -> None:
     """With the store's own words."""
     fail(merges, store, times=TRIES + 1)
@@ -161,7 +161,7 @@ def test_a_store_that_fails_again_and_again_though_it_answers_ends_the_run(
 
 
 def test_hiccups_between_which_merges_get_done_are_forgotten(
-    merges: MergeBeside, coordinator: Coordinator, store: Unreliable
+    merges: BackgroundMerges, coordinator: Coordinator, store: Unreliable
 ) -> None:
     """Spread over a long campaign they are no sign of anything."""
     ledger, record = coordinator.opened.ledger, coordinator.opened.record
@@ -178,7 +178,7 @@ def test_hiccups_between_which_merges_get_done_are_forgotten(
 
 
 def test_outages_of_the_store_are_waited_for_and_not_counted(
-    merges: MergeBeside, coordinator: Coordinator, store: Unreliable
+    merges: BackgroundMerges, coordinator: Coordinator, store: Unreliable
 ) -> None:
     """However many of them come one after the other."""
     fail(merges, store, times=TRIES + 2, away=True)

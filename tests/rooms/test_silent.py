@@ -16,7 +16,7 @@ from prefect_dask.task_runners import DaskTaskRunner
 from eventmill.campaign.handle import CampaignHandle
 from eventmill.campaign.merge_queue import begin_due
 from eventmill.cluster import silent_merges
-from eventmill.cluster.workers import METRIC, NamesHolder, Silent
+from eventmill.cluster.workers import METRIC, NamesHolder, SilentMergers
 from eventmill.runtime.process_id import parse_holder
 
 DEADLINE_SECONDS = 60.0
@@ -57,7 +57,7 @@ def test_what_a_worker_held_that_is_silent_about_its_merge_goes_to_others(
 
             os.kill(name.pid, signal.SIGSTOP)
             task = client.submit(os.getpid, workers=[address], allow_other_workers=True)
-            looking = Silent(committed, runner)
+            looking = SilentMergers(committed, runner)
             until(lambda: looking.look() or task.done())
             assert task.result() != name.pid
             until(lambda: len(client.run_on_scheduler(holders)) == 2)

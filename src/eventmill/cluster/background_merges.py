@@ -20,7 +20,7 @@ from eventmill.campaign.coordinator import Coordinator
 from eventmill.campaign.merge_queue import LOOK_SECONDS, Losses, is_due, waits_for_a_merger
 from eventmill.cluster.dask_cluster import start_cluster
 from eventmill.cluster.encryption import same_cluster
-from eventmill.cluster.workers import Silent
+from eventmill.cluster.workers import SilentMergers
 from eventmill.errors import CorruptOutput, PrefectUnavailable, StoreError
 from eventmill.prefect_api.availability import NO_ANSWER, is_no_answer
 
@@ -37,7 +37,7 @@ PREFECT_PATIENCE_SECONDS = 300.0
 """How long merges wait for a Prefect server that does not answer."""
 
 
-class MergeBeside:
+class BackgroundMerges:
     """Starts the merge flow whenever something is due and none is running; use it in a `with` block."""
 
     def __init__(self, coordinator: Coordinator, runner: DaskTaskRunner, *, merge_flow: Flow[..., Any]) -> None:
@@ -47,7 +47,7 @@ class MergeBeside:
         start_cluster(runner)
         self._cluster = same_cluster(runner)
         self._losses = Losses(self._opened)
-        self._silent = Silent(self._opened, runner)
+        self._silent = SilentMergers(self._opened, runner)
         self._running: Future[None] | None = None
         self._merging: Any = None
         self._looked_at = -math.inf

@@ -20,7 +20,7 @@ from prefect_dask.task_runners import DaskTaskRunner
 from eventmill.rules.silence import Hearing
 
 
-class Frozen:
+class FrozenProcesses:
     """Ends what is stopped for longer than it may be, so that it is started anew. Knows no other cluster."""
 
     def __init__(self, runner: DaskTaskRunner, *, patience_seconds: float, step_seconds: float) -> None:

@@ -21,7 +21,7 @@ from prefect_dask.task_runners import DaskTaskRunner
 from eventmill.campaign.coordinator import Coordinator
 from eventmill.campaign.handle import CampaignHandle
 from eventmill.campaign.merge_queue import LOOK_SECONDS
-from eventmill.cluster.frozen import Frozen
+from eventmill.cluster.frozen import FrozenProcesses
 from eventmill.cluster.restarts import replace_silent, restart
 from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.errors import ClusterError
@@ -71,7 +71,9 @@ class Members:
         self._lease_seconds = coordinator.campaign.limits.lease.total_seconds()
         self._pause_seconds = min(self._lease_seconds / LOOKS_PER_LEASE, SECONDS_BETWEEN_LOOKS)
         self._hearing = Hearing(longest_step_seconds=2 * self._pause_seconds)
-        self._frozen = Frozen(runner, patience_seconds=self._lease_seconds, step_seconds=2 * self._pause_seconds)
+        self._frozen = FrozenProcesses(
+            runner, patience_seconds=self._lease_seconds, step_seconds=2 * self._pause_seconds
+        )
         self._living: tuple[Member, ...] = ()
         self._told_at: float | None = None
         self._sent_away: set[str] = set()
@@ -200,7 +202,7 @@ PATIENCE_SECONDS = 30.0
 """After the end of a lease: a machine that slept wakes, and its worker renews before anybody gives it up."""
 
 
-class Silent:
+class SilentMergers:
     """Has every worker restarted whose lease on a merge ended while it was at it."""
 
     def __init__(self, opened: CampaignHandle, runner: DaskTaskRunner) -> None:

@@ -27,8 +27,8 @@ PATIENCE_SECONDS = 600.0
 """How long the end of a campaign waits for somebody who merges."""
 
 
-class MergeElsewhere:
-    """Announces what is due and leaves merging to others; use it in a `with` block, as `MergeBeside`."""
+class AnnouncedMerges:
+    """Announces what is due and leaves merging to others; use it in a `with` block, as `BackgroundMerges`."""
 
     def __init__(self, opened: CampaignHandle, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
         self._opened = opened

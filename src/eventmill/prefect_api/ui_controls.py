@@ -29,7 +29,7 @@ PAUSE_SECONDS = 0.5
 """While paused: the lead must be kept."""
 
 
-class Wishes:
+class UiControls:
     """Follows the state of this flow run from a thread of its own; use it in a `with` block."""
 
     def __init__(self, coordinator: Coordinator, *, seconds: float = LOOK_SECONDS) -> None:
