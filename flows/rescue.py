@@ -100,4 +100,5 @@ def start_again(opened: CampaignHandle, ledger: str) -> str:
 def _once_an_hour(opened: CampaignHandle) -> str:
     """However often we look before a Prefect worker comes: a lead that ended is followed by one run an hour."""
     ledger, number = opened.ledger, opened.record.id
-    return f"eventmill-rescue {ledger_fingerprint(ledger)} {number} {ledger.last_lead(number)} {datetime.now(UTC):%Y-%m-%dT%H}"
+    place = ledger_fingerprint(ledger)
+    return f"eventmill-rescue {place} {number} {ledger.last_lead(number)} {datetime.now(UTC):%Y-%m-%dT%H}"

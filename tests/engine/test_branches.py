@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from eventmill.core.work_order import SourceSpec
 from eventmill.errors import InputError
-from eventmill.sources import look, open_source
+from eventmill.sources import inspect_input, open_source
 
 FILES = Path(__file__).parent / "files"
 OBJECTS = str(FILES / "objects.root")
@@ -77,7 +77,7 @@ def test_a_name_that_was_read_can_be_chosen(chosen: list[str]) -> None:
 def test_a_short_name_of_several_is_an_error_that_lists_them(name: str, meant: str) -> None:
     """Nobody guesses which one is wanted; the full names are all that is needed."""
     with pytest.raises(InputError, match=f"column '{name}' .* may mean any of {meant}: choose by full name"):
-        look(OBJECTS, SourceSpec("root", columns=("a", name)))
+        inspect_input(OBJECTS, SourceSpec("root", columns=("a", name)))
 
 
 def test_a_whole_object_may_be_chosen() -> None:
@@ -94,7 +94,7 @@ def test_a_whole_object_may_be_chosen() -> None:
 
 def test_what_no_array_can_hold_is_left_out_by_name() -> None:
     """All else of the tree is read, and the split tells what is not."""
-    seen = look(OBJECTS, SourceSpec("root"))
+    seen = inspect_input(OBJECTS, SourceSpec("root"))
     assert seen.left_out == ("h/who (TNamed*)", "o/in/in.who (TNamed*)")
     assert [name for name, _ in seen.layout] == list(event())
 
@@ -111,15 +111,15 @@ def test_what_no_array_can_hold_is_left_out_by_name() -> None:
 def test_what_no_array_can_hold_is_refused_if_it_is_asked_for(name: str, said: str) -> None:
     """At the split, with what could be chosen in its place."""
     with pytest.raises(InputError, match=said):
-        look(OBJECTS, SourceSpec("root", columns=(name,)))
+        inspect_input(OBJECTS, SourceSpec("root", columns=(name,)))
 
 
 def test_objects_that_were_written_in_an_unknown_way_are_found_at_the_split() -> None:
     """Their types alone do not tell; one event does, and the rest of the tree is sound."""
     with uproot.open(MEMBERWISE) as file, pytest.raises(NotImplementedError, match="memberwise"):
         file["T/d"].array()
-    seen = look(MEMBERWISE, SourceSpec("root"))
+    seen = inspect_input(MEMBERWISE, SourceSpec("root"))
     assert (seen.left_out, seen.layout) == (("d (Deep)",), (("i", "int32"),))
     assert open_source(MEMBERWISE, SourceSpec("root")).read(0, 20)["i"].to_list() == list(range(20))
     with pytest.raises(InputError, match=r"column 'd' .* has type Deep, which cannot be read as an array"):
-        look(MEMBERWISE, SourceSpec("root", columns=("d",)))
+        inspect_input(MEMBERWISE, SourceSpec("root", columns=("d",)))

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from eventmill.core.work_order import FormatSpec, SourceSpec
 from eventmill.errors import InputError, PayloadError
 from eventmill.formats import Part, open_format
-from eventmill.sources import look, open_source
+from eventmill.sources import inspect_input, open_source
 
 EVENTS = 7
 
@@ -103,7 +103,7 @@ def test_each_column_keeps_its_name_and_its_values(
     read = open_source(url, spec).read(0, EVENTS)
     every = [{name: int(column[event]) for name, column in columns.items()} for event in range(EVENTS)]
     assert rows(read) == every
-    assert sorted(name for name, _ in look(url, spec).layout) == sorted(names)
+    assert sorted(name for name, _ in inspect_input(url, spec).layout) == sorted(names)
 
     chosen = data.draw(st.lists(st.sampled_from(names), min_size=1, unique=True))
     some = open_source(url, SourceSpec(spec.format, columns=tuple(chosen))).read(2, 5)
@@ -156,7 +156,7 @@ def test_fields_of_an_rntuple_with_the_same_inner_names_are_columns_of_their_own
     ]
     for name in ("q", "el.px"):
         with pytest.raises(InputError, match=f"'{name}' of .* is no column, but a part of el: choose that"):
-            look(url, SourceSpec("root", columns=(name,)))
+            inspect_input(url, SourceSpec("root", columns=(name,)))
 
 
 def test_columns_that_differ_in_case_only_are_two(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_columns_that_differ_in_case_only_are_two(tmp_path: Path) -> None:
     url = str(tmp_path / "in.parquet")
     assert open_source(url, SourceSpec("parquet")).read(0, 1).to_pylist() == [{"mass": 1, "Mass": 2}]
     with pytest.raises(InputError, match=r"no column 'MASS' among its 2\. Did you mean mass or Mass"):
-        look(url, SourceSpec("parquet", columns=("MASS",)))
+        inspect_input(url, SourceSpec("parquet", columns=("MASS",)))
 
 
 @pytest.mark.parametrize(
@@ -192,8 +192,8 @@ def test_a_column_of_the_file_must_agree_with_its_folder(tmp_path: Path) -> None
     spec = SourceSpec("parquet", partitions=(("year", "int64"),))
     pq.write_table(pa.table({"year": pa.array([2016, 2016], pa.int32())}), folder / "good.parquet")
     pq.write_table(pa.table({"year": [2016, 2017], "n": [1, 2]}), folder / "bad.parquet")
-    assert look(str(folder / "good.parquet"), spec).layout == (("year", "int32"),)
+    assert inspect_input(str(folder / "good.parquet"), spec).layout == (("year", "int32"),)
     with pytest.raises(InputError, match="column 'year' holds 2017, its folder says year=2016"):
-        look(str(folder / "bad.parquet"), spec)
+        inspect_input(str(folder / "bad.parquet"), spec)
     only = SourceSpec("parquet", columns=("n",))
     assert open_source(str(folder / "bad.parquet"), only).read(0, 2).to_pylist() == [{"n": 1}, {"n": 2}]

@@ -17,7 +17,7 @@ from eventmill.core.ranges import Layout, NewInput, SeenLayout
 from eventmill.core.work_order import SourceSpec
 from eventmill.formats.schemas import type_name
 from eventmill.ledger import Ledger
-from eventmill.sources import look
+from eventmill.sources import inspect_input
 from eventmill.sources.layouts import alike, disagreement, fingerprint, layouts_of, unreadable_columns, wider
 from tests.conftest import new_campaign
 
@@ -99,7 +99,7 @@ def test_how_text_is_kept_is_harmless(variant: pa.Array, tmp_path: Path) -> None
     """Dictionaries, large and ordinary text, and whether a value may be missing: one layout."""
     schema = pa.schema([pa.field("t", variant.type, nullable=False)])
     pq.write_table(pa.table([variant], schema=schema), tmp_path / "in.parquet")
-    assert look(str(tmp_path / "in.parquet"), SourceSpec("parquet")).layout == (("t", "string"),)
+    assert inspect_input(str(tmp_path / "in.parquet"), SourceSpec("parquet")).layout == (("t", "string"),)
 
 
 def test_alike_reaches_inside() -> None:
@@ -114,7 +114,10 @@ def test_only_what_is_read_counts(tmp_path: Path) -> None:
     pq.write_table(pa.table({"n": [1], "x": [1.0]}), tmp_path / "a.parquet")
     pq.write_table(pa.table({"x": ["one"], "n": [2], "y": [1]}), tmp_path / "b.parquet")
     for columns, agree in ((None, False), (("n",), True), (("n", "x"), False)):
-        found = [look(str(tmp_path / f"{name}.parquet"), SourceSpec("parquet", columns=columns)) for name in "ab"]
+        found = [
+            inspect_input(str(tmp_path / f"{name}.parquet"), SourceSpec("parquet", columns=columns))
+            for name in "ab"
+        ]
         assert (disagreement(layouts_of(found), results_have_types=False) is None) == agree
 
 
@@ -127,7 +130,7 @@ def test_floats_and_doubles_of_root_files_are_told_apart(tmp_path: Path) -> None
             made = {"x": np.zeros(3, width), "l": ak.values_astype(ak.Array([[1], [], [2, 3]]), width)}
             with uproot.recreate(path) as file:
                 getattr(file, kind)("T", {"x": width, "l": f"var * {width}"}).extend(made)
-            found.append(look(str(path), SourceSpec("root", columns=("x", "l"))))
+            found.append(inspect_input(str(path), SourceSpec("root", columns=("x", "l"))))
         assert found[0].layout == (("x", "float32"), ("l", "list<float32>"))
         message = disagreement(layouts_of(found), results_have_types=False) or ""
         assert "'x' is float32 in" in message and "(list<float64> is the wider)" in message

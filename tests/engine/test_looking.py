@@ -33,7 +33,7 @@ SPLIT = """
     import lookers
     from eventmill.campaign import splitting
 
-    splitting.look = lookers.look
+    splitting.inspect_input = lookers.look
     found, unreadable = splitting.split(sys.argv[1:], None, folder=".")
     print(*(item.url.rsplit("/")[-1] for item in found))
     print(*unreadable, sep=chr(10))

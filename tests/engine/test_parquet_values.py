@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from eventmill.core.work_order import SourceSpec
 from eventmill.errors import InputError
-from eventmill.sources import look, open_source
+from eventmill.sources import inspect_input, open_source
 from eventmill.sources.int96 import exact
 
 DATES = [datetime(1000, 1, 1), datetime(2020, 1, 1), datetime(2500, 1, 1), datetime(9999, 12, 31)]
@@ -51,7 +51,7 @@ def test_nanoseconds_that_were_written_are_kept_or_refused(tmp_path: Path) -> No
     url = write_old(tmp_path / "arrow.parquet", column)
     read = open_source(url, SourceSpec("parquet")).read(1, 4)
     assert read["t"].cast(pa.int64()).to_pylist() == [1_600_000_000_123_456_789, -1, None]
-    assert look(url, SourceSpec("parquet")).layout == (("i", "int64"), ("t", "timestamp[ns]"))
+    assert inspect_input(url, SourceSpec("parquet")).layout == (("i", "int64"), ("t", "timestamp[ns]"))
 
     other = write_old(tmp_path / "other.parquet", column, by_arrow=False)
     with pytest.raises(

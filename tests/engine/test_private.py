@@ -14,7 +14,7 @@ from eventmill.errors import EventmillError, InputError, LedgerError, StoreError
 from eventmill.ledger import create_ledger
 from eventmill.runtime.durable_files import host_prefix, make_private_folder, open_regular, remove_unlocked
 from eventmill.runtime.scratch import open_scratch, private_folder, remove_abandoned
-from eventmill.sources import look
+from eventmill.sources import inspect_input
 from eventmill.store import open_store
 
 
@@ -48,7 +48,7 @@ def test_a_pipe_or_a_device_is_not_waited_for(tmp_path: Path) -> None:
     assert store.sweep_temporaries() == 0
     assert not remove_unlocked(str(pipe))
     with pytest.raises(InputError, match="it is no regular file"):
-        look(str(pipe), SourceSpec("parquet"))
+        inspect_input(str(pipe), SourceSpec("parquet"))
     with pytest.raises(LedgerError, match="is no file, so it cannot be a ledger"):
         create_ledger(str(pipe))
 

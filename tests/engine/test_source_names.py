@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from eventmill.core.work_order import SourceSpec
 from eventmill.errors import InputError
-from eventmill.sources import find_inputs, generated_urls, look, open_source, source_format
+from eventmill.sources import find_inputs, generated_urls, inspect_input, open_source, source_format
 
 GENERATED = SourceSpec("generated")
 
@@ -87,14 +87,14 @@ def test_mixed_and_unknown_formats_are_refused(urls: list[str], declared: str | 
 def test_an_unknown_format_cannot_be_opened() -> None:
     """Wherever it came from."""
     with pytest.raises(InputError, match="'csv' is no input format"):
-        look("a.csv", SourceSpec("csv"))
+        inspect_input("a.csv", SourceSpec("csv"))
 
 
 @given(events=st.integers(1, 10**12), files=st.integers(1, 50))
 def test_generated_inputs_cover_all_events_evenly(events: int, files: int) -> None:
     """Each begins where the one before ends, and their sizes differ by one at most."""
     files = min(files, events)
-    seen = [look(url, GENERATED) for url in generated_urls(events, files)]
+    seen = [inspect_input(url, GENERATED) for url in generated_urls(events, files)]
     ends = [int(url.rpartition("-")[2]) for url in generated_urls(events, files)]
     firsts = [int(open_source(one.url, GENERATED).read(0, 1)[0]) for one in seen]
     assert firsts == [0, *ends[:-1]]
@@ -117,7 +117,7 @@ def test_generated_events_are_numbered_through_all_inputs() -> None:
 def test_what_names_no_generated_events_is_refused(url: str) -> None:
     """The message shows how it is written."""
     with pytest.raises(InputError, match="'generated:0-1000' names 0 to 999"):
-        look(url, GENERATED)
+        inspect_input(url, GENERATED)
 
 
 @pytest.mark.parametrize(("events", "files"), [(0, 1), (5, 0), (5, 6), (-5, 2)])

@@ -24,7 +24,7 @@ from eventmill.errors import InputError
 from eventmill.sources import (
     OPEN_FILES,
     Source,
-    look,
+    inspect_input,
     open_source,
 )
 from eventmill.sources.file_source import KEPT_BYTES, around
@@ -78,7 +78,7 @@ def test_any_ranges_in_any_order_are_pieces_of_the_whole(made: Made, ranges: lis
 
 def test_a_look_tells_what_a_split_needs(made: Made) -> None:
     """Events, clusters, and an identity that an open source shares."""
-    seen = look(made.url, made.spec)
+    seen = inspect_input(made.url, made.spec)
     source = open_source(made.url, made.spec)
     assert (seen.url, seen.events, seen.boundaries) == (made.url, EVENTS, made.boundaries)
     assert (source.url, source.events, source.boundaries) == (made.url, EVENTS, made.boundaries)
@@ -176,7 +176,7 @@ def test_a_truncated_file_is_named(tmp_path: Path, format: str, kept: int) -> No
     Path(url).write_bytes(whole[:kept])
     size = len(whole[:kept])
     with pytest.raises(InputError, match=rf"a\.{format} is no readable \w+ file \({size} bytes\): "):
-        look(url, SourceSpec(format))
+        inspect_input(url, SourceSpec(format))
 
 
 @pytest.mark.parametrize("spec", [ROOT, PARQUET])
@@ -184,18 +184,18 @@ def test_a_file_of_another_kind_is_named(tmp_path: Path, spec: SourceSpec) -> No
     """Text is neither ROOT nor Parquet."""
     (tmp_path / "a").write_text("number,hits\n" * 1000)
     with pytest.raises(InputError, match=r"a is no readable \w+ file \(12000 bytes\)"):
-        look(str(tmp_path / "a"), spec)
+        inspect_input(str(tmp_path / "a"), spec)
 
 
 @pytest.mark.parametrize("spec", [ROOT, PARQUET])
 def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path, spec: SourceSpec) -> None:
     """Missing, a folder, or a place that cannot be read yet."""
     with pytest.raises(InputError, match=r"gone cannot be opened: No such file"):
-        look(str(tmp_path / "gone"), spec)
+        inspect_input(str(tmp_path / "gone"), spec)
     with pytest.raises(InputError, match="cannot be opened: it is no regular file"):
-        look(str(tmp_path), spec)
+        inspect_input(str(tmp_path), spec)
     with pytest.raises(InputError, match="'gopher://' is no protocol that is known here"):
-        look("gopher://a/b", spec)
+        inspect_input("gopher://a/b", spec)
 
 
 @pytest.mark.parametrize("format", ["root", "parquet"])
@@ -203,22 +203,22 @@ def test_a_missing_column_is_named_with_its_likes(tmp_path: Path, format: str) -
     """A near miss is suggested, whatever its case; else some that are there."""
     url = {"root": write_root, "parquet": write_parquet}[format](tmp_path / f"a.{format}")
     with pytest.raises(InputError, match=r"no column 'Numbr' among its \d. Did you mean number\?"):
-        look(url, SourceSpec(format, columns=("hits", "Numbr")))
+        inspect_input(url, SourceSpec(format, columns=("hits", "Numbr")))
     with pytest.raises(InputError, match=r"no column 'zz' among its \d. There are .*hits"):
-        look(url, SourceSpec(format, columns=("zz",)))
+        inspect_input(url, SourceSpec(format, columns=("zz",)))
     with pytest.raises(InputError, match="an empty list of columns"):
-        look(url, SourceSpec(format, columns=()))
+        inspect_input(url, SourceSpec(format, columns=()))
 
 
 def test_a_missing_tree_is_named_with_those_there_are(tmp_path: Path) -> None:
     """A file may hold several, also in folders, and then it must be said which."""
     one = write_root(tmp_path / "one.root")
     two = write_root(tmp_path / "two.root", trees=("events", "runs/all"))
-    assert look(two, SourceSpec("root", tree="runs/all")).events == EVENTS
+    assert inspect_input(two, SourceSpec("root", tree="runs/all")).events == EVENTS
     with pytest.raises(InputError, match=r"one\.root has no tree 'Events'\. Its trees: events\."):
-        look(one, SourceSpec("root", tree="Events"))
+        inspect_input(one, SourceSpec("root", tree="Events"))
     with pytest.raises(InputError, match=r"holds 2 trees: events, runs/all\. Say which one by 'tree'\."):
-        look(two, ROOT)
+        inspect_input(two, ROOT)
 
 
 def test_a_tree_and_an_rntuple_in_one_file_are_told_apart_by_name(tmp_path: Path) -> None:
@@ -228,8 +228,8 @@ def test_a_tree_and_an_rntuple_in_one_file_are_told_apart_by_name(tmp_path: Path
         file.mkrntuple("new", {"number": "int64"}).extend({"number": np.arange(7)})
     url = str(tmp_path / "a.root")
     with pytest.raises(InputError, match=r"holds 2 trees: old, new\. Say which one by 'tree'"):
-        look(url, ROOT)
-    assert look(url, SourceSpec("root", tree="old")).events == 5
+        inspect_input(url, ROOT)
+    assert inspect_input(url, SourceSpec("root", tree="old")).events == 5
     assert open_source(url, SourceSpec("root", tree="new")).read(5, 7)["number"].to_list() == [5, 6]
 
 
@@ -240,11 +240,11 @@ def test_what_is_not_a_tree_is_said_to_be_something_else(tmp_path: Path) -> None
     with uproot.recreate(tmp_path / "empty.root"):
         pass
     with pytest.raises(InputError, match=r"holds no TTree and no RNTuple; it holds pt \(TH1D\)"):
-        look(str(tmp_path / "a.root"), ROOT)
+        inspect_input(str(tmp_path / "a.root"), ROOT)
     with pytest.raises(InputError, match=r"'pt' in .* is a TH1D, no TTree or RNTuple\. It has none\."):
-        look(str(tmp_path / "a.root"), SourceSpec("root", tree="pt"))
+        inspect_input(str(tmp_path / "a.root"), SourceSpec("root", tree="pt"))
     with pytest.raises(InputError, match="holds no TTree and no RNTuple; it holds nothing"):
-        look(str(tmp_path / "empty.root"), ROOT)
+        inspect_input(str(tmp_path / "empty.root"), ROOT)
 
 
 @pytest.mark.parametrize("spec", [ROOT, PARQUET])
@@ -252,7 +252,7 @@ def test_a_file_may_have_no_events(tmp_path: Path, spec: SourceSpec) -> None:
     """It is an input like others, of which nothing can be read."""
     write = {"root": write_root, "parquet": write_parquet}[spec.format]
     url = write(tmp_path / "a", clusters=())
-    assert (look(url, spec).events, look(url, spec).boundaries) == (0, ())
+    assert (inspect_input(url, spec).events, inspect_input(url, spec).boundaries) == (0, ())
     with pytest.raises(InputError, match="has 0 events"):
         open_source(url, spec).read(0, 1)
 
@@ -262,7 +262,7 @@ def test_parquet_columns_of_one_name_are_refused(tmp_path: Path) -> None:
     table = pa.table([[1], [2], [3], [4]], names=["a", "b", "a", "b.c"])
     pq.write_table(table, tmp_path / "a.parquet")
     with pytest.raises(InputError, match="several columns of one name: a"):
-        look(str(tmp_path / "a.parquet"), PARQUET)
+        inspect_input(str(tmp_path / "a.parquet"), PARQUET)
     chosen = open_source(str(tmp_path / "a.parquet"), SourceSpec("parquet", columns=("b",)))
     assert chosen.read(0, 1).to_pylist() == [{"b": 2}]
     twice = pa.StructArray.from_arrays([pa.array([1]), pa.array([2])], names=["x", "x"])
@@ -277,9 +277,9 @@ def test_parquet_columns_of_one_name_are_refused(tmp_path: Path) -> None:
 def test_trees_and_columns_are_only_wanted_where_there_are_some(tmp_path: Path) -> None:
     """Settings that would be passed over in silence are errors."""
     with pytest.raises(InputError, match="a Parquet file has no tree"):
-        look(write_parquet(tmp_path / "a.parquet"), SourceSpec("parquet", tree="events"))
+        inspect_input(write_parquet(tmp_path / "a.parquet"), SourceSpec("parquet", tree="events"))
     with pytest.raises(InputError, match="neither a tree nor columns"):
-        look("generated:0-5", SourceSpec("generated", columns=("a",)))
+        inspect_input("generated:0-5", SourceSpec("generated", columns=("a",)))
 
 
 def test_reading_root_without_uproot_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -287,7 +287,7 @@ def test_reading_root_without_uproot_says_what_to_install(monkeypatch: pytest.Mo
     url = write_root(tmp_path / "a.root")
     monkeypatch.setitem(sys.modules, "uproot", None)
     with pytest.raises(InputError, match=r"pip install 'eventmill\[root\]'"):
-        look(url, ROOT)
+        inspect_input(url, ROOT)
 
 
 # Files that change, and files kept open
@@ -338,7 +338,7 @@ def test_the_last_few_files_stay_open(tmp_path: Path, format: str) -> None:
     urls = [write(tmp_path / f"{i}.{format}", clusters=(5,)) for i in range(OPEN_FILES + 3)]
     held = open_source(urls[0], spec)
     assert open_source(urls[0], spec) is held
-    assert look(urls[0], spec).identity == held.identity
+    assert inspect_input(urls[0], spec).identity == held.identity
     for url in urls[1:]:
         open_source(url, spec).read(0, 3)
     assert open_handles(tmp_path) == OPEN_FILES + 1

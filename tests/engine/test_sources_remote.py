@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from eventmill.access.s3 import Bucket
 from eventmill.core.work_order import SourceSpec
 from eventmill.errors import InputError
-from eventmill.sources import find_inputs, look, open_source
+from eventmill.sources import find_inputs, inspect_input, open_source
 from eventmill.sources.remote_file import GAP_BYTES, joined
 from tests.engine.made_inputs import EDGES, EVENTS, WRITERS, expected, plain, write_parquet
 from tests.servers import S3Server, environment
@@ -133,7 +133,7 @@ def test_another_filesystem_of_fsspec_is_read_as_well(tmp_path: Path) -> None:
     source = open_source("memory://a.parquet", SourceSpec("parquet"))
     assert plain(source.read(30, 50)) == expected()[30:50]
     with pytest.raises(InputError, match=r"memory://b\.parquet cannot be opened: it does not exist there"):
-        look("memory://b.parquet", SourceSpec("parquet"))
+        inspect_input("memory://b.parquet", SourceSpec("parquet"))
 
 
 # Few requests
@@ -246,7 +246,7 @@ def test_a_truncated_remote_file_is_named(web: Web, kind: str) -> None:
     path = Path(WRITERS[kind](web.folder / f"a.{kind}"))
     path.write_bytes(path.read_bytes()[:-50])
     with pytest.raises(InputError, match=r"is no readable \w+ file \(\d+ bytes\)"):
-        look(f"{web.url}/a.{kind}", spec_of(kind))
+        inspect_input(f"{web.url}/a.{kind}", spec_of(kind))
 
 
 def test_what_a_web_server_refuses_is_said(web: Web) -> None:
@@ -254,26 +254,26 @@ def test_what_a_web_server_refuses_is_said(web: Web) -> None:
     spec = spec_of("parquet")
     url = f"{web.url}/a.parquet"
     with pytest.raises(InputError, match=r"a\.parquet cannot be opened: it does not exist there\.$"):
-        look(url, spec)
+        inspect_input(url, spec)
     write_parquet(web.folder / "a.parquet")
     web.refusals = [403, 403]
     with pytest.raises(InputError, match=r"cannot be opened: the server denies it \(403\)"):
-        look(url, spec)
+        inspect_input(url, spec)
     web.ranges = False
     with pytest.raises(InputError, match="the server gives whole files only, no ranges of bytes"):
-        look(url, spec)
+        inspect_input(url, spec)
     web.ranges, web.cut_short = True, True
     with pytest.raises(InputError, match="cannot be read: the answer ended too early"):
-        look(url, spec)
+        inspect_input(url, spec)
     with pytest.raises(InputError, match=r"cannot be opened: the server cannot be reached .*Check the url"):
-        look("http://127.0.0.1:9/a.parquet", spec)
+        inspect_input("http://127.0.0.1:9/a.parquet", spec)
 
 
 def test_a_server_that_is_busy_is_asked_again(web: Web) -> None:
     """What passes by itself is not told."""
     write_parquet(web.folder / "a.parquet")
     web.refusals = [503, 500]
-    assert look(f"{web.url}/a.parquet", spec_of("parquet")).events == EVENTS
+    assert inspect_input(f"{web.url}/a.parquet", spec_of("parquet")).events == EVENTS
 
 
 def test_what_s3_refuses_is_said(rclone_server: S3Server) -> None:
@@ -282,7 +282,7 @@ def test_what_s3_refuses_is_said(rclone_server: S3Server) -> None:
 
     def refused(url: str, **changed: str) -> str:
         with environment(right | changed), pytest.raises(InputError) as error:
-            look(url, spec)
+            inspect_input(url, spec)
         assert "\n" not in str(error.value)
         return str(error.value)
 
@@ -298,7 +298,7 @@ def test_what_s3_refuses_is_said(rclone_server: S3Server) -> None:
 def test_a_protocol_without_its_package_says_what_to_install() -> None:
     """For XRootD and all others."""
     with pytest.raises(InputError, match=r"'root://' needs a package that is not here: pip install fsspec-xrootd"):
-        look("root://host//a.root", SourceSpec("root"))
+        inspect_input("root://host//a.root", SourceSpec("root"))
 
 
 # What a user writes

@@ -80,7 +80,7 @@ class BackgroundMerges:
             if not self._running.done():
                 self._look_after()
                 return
-            self._land()
+            self._collect()
         now = time.monotonic()
         if now - self._looked_at < LOOK_SECONDS:
             return
@@ -117,7 +117,7 @@ class BackgroundMerges:
                 return False
             self._running = self._start()
         if wait([self._running], timeout=seconds).done:
-            self._land()
+            self._collect()
         else:
             self._look_after()
         return False
@@ -126,7 +126,7 @@ class BackgroundMerges:
         self._losses.check()
         self._silent.look()
 
-    def _land(self) -> None:
+    def _collect(self) -> None:
         running, self._running = self._running, None
         try:
             if running is not None:
