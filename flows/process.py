@@ -92,14 +92,14 @@ def process(
         slots = Slots(campaign, runner, members)
         split(coordinator, runner, slots=slots)
         coordinator.recover()
-        with Progress(coordinator) as progress, UiControls(coordinator) as wishes:
-            while wishes.go_on():
+        with Progress(coordinator) as progress, UiControls(coordinator) as controls:
+            while controls.wait_for_work():
                 with merger(Merging(merging), coordinator, runner) as merges:
                     dispatch(coordinator, runner, members, slots=slots, merges=merges, progress=progress)
-                    while not merges.is_at_its_end(seconds=LOOK_SECONDS):
+                    while not merges.advance(seconds=LOOK_SECONDS):
                         look_around(coordinator, slots)
         if not coordinator.is_wanted():
-            ended: dict[str, Any] = wishes.last_word(show_result(coordinator, manifest=None))
+            ended: dict[str, Any] = controls.last_word(show_result(coordinator, manifest=None))
             return ended
         result = show_result(coordinator, manifest=coordinator.finish())
         coordinator.check_target()
@@ -109,7 +109,7 @@ def process(
 def merger(
     merging: Merging, coordinator: Coordinator, runner: DaskTaskRunner
 ) -> BackgroundMerges | AnnouncedMerges:
-    """Who merges: in a `with` block, it is asked to `look` now and then, and whether it `is_at_its_end`."""
+    """Who merges: in a `with` block, it is asked to `look` now and then, and whether it `advance`."""
     if merging is Merging.BESIDE:
         return BackgroundMerges(coordinator, runner, merge_flow=merge)
     start_cluster(runner)
@@ -158,7 +158,7 @@ def answer_of(future: PrefectDaskFuture[Any], coordinator: Coordinator, slots: S
 def look_around(coordinator: Coordinator, slots: Slots) -> int:
     """What is due in every loop that waits; live slots."""
     check_interrupted()
-    coordinator.slots = slots.count()  # before a sample says how many there are
+    coordinator.slots = slots.count_or_raise()  # before a sample says how many there are
     coordinator.watch()
     return coordinator.slots
 
@@ -175,7 +175,7 @@ def dispatch(
     """Keep a bounded number of reserved blocks on the cluster until no event has to be processed any more."""
     let_workers_leave(runner, coordinator.campaign)
     with warm_workers(runner, coordinator.opened.order), Dispatcher(coordinator, runner, members) as flying:
-        while not coordinator.is_finished() and coordinator.is_wanted():
+        while not coordinator.close_if_finished() and coordinator.is_wanted():
             live = look_around(coordinator, slots)
             while flying.has_room(live) and (block := coordinator.next_block(slots=live)) is not None:
                 flying.submit(block)

@@ -61,7 +61,7 @@ class Crew:
         The kills are spread over the campaign; there are fewer if it is at its end before.
         """
         killed = 0
-        while self._hand_out() or self.coordinator.has_work():
+        while self._hand_out() or self.coordinator.find_work():
             counts = self.coordinator.counts
             if until(counts):
                 return counts
@@ -138,7 +138,7 @@ class Crew:
 
     def _hand_out(self) -> bool:
         """Give every idle worker something to do, merges first. Whether anything is left to wait for."""
-        wanted = self.coordinator.is_wanted() and not self.coordinator.is_finished()
+        wanted = self.coordinator.is_wanted() and not self.coordinator.close_if_finished()
         under_way = {worker.task for worker in self.workers}
         merges: list[Task] = [(run_merge, number) for number in begin_due(self.opened)]
         for task in merges:

@@ -17,7 +17,7 @@ def process() -> Draining:
 def test_a_process_without_an_end_begins_everything(process: Draining) -> None:
     """As long as nobody says otherwise, blocks are welcome."""
     process.took("p", 10, seconds=1000)
-    assert process.may_begin("p", 1_000_000)
+    assert process.begin_or_leave("p", 1_000_000)
     assert process.why is None
 
 
@@ -26,19 +26,19 @@ def test_a_range_that_would_end_too_late_is_not_begun(process: Draining) -> None
     process.took("p", 10, seconds=10)
     process.took("p", 10, seconds=1)
     process.end_in(600, "walltime")
-    assert process.may_begin("p", 400)
-    assert process.may_begin("unknown", 1_000_000)
+    assert process.begin_or_leave("p", 400)
+    assert process.begin_or_leave("unknown", 1_000_000)
     assert process.why is None
-    assert not process.may_begin("p", 500)
+    assert not process.begin_or_leave("p", 500)
     assert process.why == "walltime"
-    assert not process.may_begin("p", 1)
-    assert not process.may_begin("unknown", 1)
+    assert not process.begin_or_leave("p", 1)
+    assert not process.begin_or_leave("unknown", 1)
 
 
 def test_leaving_begins_nothing_however_much_time_there_is(process: Draining) -> None:
     """A signal says: go. Time is for what is in hand."""
     process.leave("SIGTERM", seconds=600)
-    assert not process.may_begin("p", 1)
+    assert not process.begin_or_leave("p", 1)
     assert process.why == "SIGTERM"
 
 

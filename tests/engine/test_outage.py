@@ -27,12 +27,13 @@ class Store:
 
     def outage(self, patience_seconds: float = 600) -> Outage:
         return Outage(
-            self.ask, patience_seconds=patience_seconds, told=self.lines.append, first_wait_seconds=0.001
+            self.ask, patience_seconds=patience_seconds, on_change=self.lines.append, first_wait_seconds=0.001
         )
 
 
 def wait_for_the_end(outage: Outage) -> None:
-    while outage.lasts():
+    while outage.is_active():
+        outage.raise_if_expired()
         threading.Event().wait(0.001)
 
 
@@ -40,10 +41,10 @@ def test_a_store_that_comes_back_is_waited_for() -> None:
     """It is asked until it answers; meanwhile further errors are no news."""
     store = Store()
     outage = store.outage()
-    assert not outage.lasts()
-    assert outage.suspect(GONE)
-    assert outage.lasts()
-    assert not outage.suspect(GONE)
+    assert not outage.is_active()
+    assert outage.report_error(GONE)
+    assert outage.is_active()
+    assert not outage.report_error(GONE)
     for answer in (GONE, GONE, None):
         store.answers.put(answer)
     wait_for_the_end(outage)
@@ -58,8 +59,8 @@ def test_who_cannot_be_told_does_not_end_the_asking() -> None:
     def full(line: str) -> None:
         raise LedgerError("the disk is full")
 
-    outage = Outage(store.ask, patience_seconds=60, told=full, first_wait_seconds=0.001)
-    assert outage.suspect(GONE)
+    outage = Outage(store.ask, patience_seconds=60, on_change=full, first_wait_seconds=0.001)
+    assert outage.report_error(GONE)
     for answer in (GONE, None):
         store.answers.put(answer)
     wait_for_the_end(outage)
@@ -71,7 +72,7 @@ def test_a_store_that_answers_at_once_is_not_away() -> None:
     store = Store()
     outage = store.outage()
     for _ in range(2):
-        assert outage.suspect(GONE)
+        assert outage.report_error(GONE)
         store.answers.put(None)
         wait_for_the_end(outage)
     assert outage.outages == 0
@@ -82,7 +83,7 @@ def test_patience_ends_with_the_stores_own_words() -> None:
     """Also when the store neither answers nor refuses."""
     store = Store()
     outage = store.outage(patience_seconds=0)
-    outage.suspect(GONE)
+    outage.report_error(GONE)
     with pytest.raises(StoreError, match=r"0 s \(limits.store_patience\): no answer. Nothing is lost"):
         wait_for_the_end(outage)
     store.answers.put(None)  # for the thread that asks

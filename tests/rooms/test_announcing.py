@@ -39,7 +39,7 @@ def test_what_is_due_is_announced_until_somebody_merges_it(
         merges.look()
         merges.look()
         with pytest.raises(MergeTimeout, match=r"40 events of .*prefect deployment run merge/merge"):
-            merges.is_at_its_end(seconds=0)
+            merges.advance(seconds=0)
 
     events = heard(client, least=2)
     assert [event["event"] for event in events] == [MERGES_DUE, TARGET_REACHED]
@@ -48,7 +48,7 @@ def test_what_is_due_is_announced_until_somebody_merges_it(
     monkeypatch.chdir("/")
     payload = events[0]["payload"]
     merge(payload["campaign"], payload["ledger"])
-    assert AnnouncedMerges(committed).is_at_its_end(seconds=0)
+    assert AnnouncedMerges(committed).advance(seconds=0)
     assert os.listdir(committed.record.store_url)
 
 
@@ -58,8 +58,8 @@ def test_a_merge_that_takes_long_is_waited_for(client: SyncPrefectClient, commit
         number, *_ = begin_due(committed)
         claimed = committed.ledger.claim_merge(number, holder="elsewhere:1:1", length=timedelta(hours=1))
         for _ in range(3):
-            assert not merges.is_at_its_end(seconds=0)
+            assert not merges.advance(seconds=0)
         assert claimed
         committed.ledger.release_merge(claimed[1])
         with pytest.raises(MergeTimeout):
-            merges.is_at_its_end(seconds=0)
+            merges.advance(seconds=0)

@@ -59,7 +59,7 @@ class Unreliable:
         self.is_away = False
         self.suspected = 0
         self._unanswered = 0
-        put, check, suspect = FolderStore.put, FolderStore.check, Outage.suspect
+        put, check, suspect = FolderStore.put, FolderStore.check, Outage.report_error
 
         def spoilt_put(store: FolderStore, key: str, source: Path) -> Any:
             if self.fails and key.startswith("_staged"):
@@ -79,7 +79,7 @@ class Unreliable:
 
         patch.setattr(FolderStore, "put", spoilt_put)
         patch.setattr(FolderStore, "check", spoilt_check)
-        patch.setattr(Outage, "suspect", counted)
+        patch.setattr(Outage, "report_error", counted)
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Unreliable:
 def merge_until(merges: BackgroundMerges, found: Callable[[], bool]) -> None:
     """Merge until something is true, or all is merged."""
     deadline = time.monotonic() + DEADLINE_SECONDS
-    while not merges.is_at_its_end(seconds=0.1) and not found():
+    while not merges.advance(seconds=0.1) and not found():
         assert time.monotonic() < deadline
 
 
@@ -114,7 +114,7 @@ def test_what_others_merge_is_waited_for(merges: BackgroundMerges, coordinator: 
     ]
     for _ in range(3):
         merges.look()
-        assert not merges.is_at_its_end(seconds=0)
+        assert not merges.advance(seconds=0)
     assert {holder.attempt for holder in opened.ledger.mergers(opened.record.id).values()} == {
         lease.attempt for lease in leases
     }

@@ -81,7 +81,7 @@ class Mill:
             other.result()
 
     def reserve(self, *, slots: int = 1) -> Any:
-        assert not self.coordinator.is_finished()
+        assert not self.coordinator.close_if_finished()
         block = self.coordinator.next_block(slots=slots)
         assert block is not None
         return block
@@ -90,7 +90,7 @@ class Mill:
         """As `dispatch` does, until all is processed; what `wait_for_blocks` told."""
         told: list[BaseException] = []
         for _ in range(MOST_LOOKS):
-            if self.coordinator.is_finished():
+            if self.coordinator.close_if_finished():
                 return told
             while flying.has_room(1) and (block := self.coordinator.next_block(slots=1)) is not None:
                 flying.submit(block)

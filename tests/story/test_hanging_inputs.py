@@ -68,7 +68,7 @@ def begun(
         coordinator.__enter__()
         found, _ = split(coordinator.unsplit(), opened.order.source, folder=opened.order.folder)
         register(opened, made, found, ())
-        assert not coordinator.is_finished()
+        assert not coordinator.close_if_finished()
         block = coordinator.next_block(slots=1)
         assert block is not None
         return opened, coordinator, block

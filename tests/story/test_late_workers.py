@@ -38,7 +38,7 @@ def story(campaign: Callable[..., CampaignSpec], tmp_path: Path) -> Callable[...
 
 def at_the_gate(crew: Crew, gate: Gate) -> tuple[Worker, int]:
     """A worker that has committed two ranges and waits at the gate in the third, and the number of its block."""
-    assert not crew.coordinator.is_finished()
+    assert not crew.coordinator.close_if_finished()
     block = crew.coordinator.next_block(slots=2)
     assert block is not None
     worker = crew.give((run_block, block.id))
@@ -133,7 +133,7 @@ def test_a_late_worker_does_not_say_what_the_columns_are(
     parameters = {"folder": str(gate.folder)}
     story = campaign("gate", events=200, parameters=parameters, ranges={"events": 50}, merge={"events": 100})
     with Crew(story, tmp_path) as crew:
-        assert not crew.coordinator.is_finished()
+        assert not crew.coordinator.close_if_finished()
         blocks = list(iter(lambda: crew.coordinator.next_block(slots=2), None))
         worker = crew.give((run_block, next(block.id for block in blocks if block.input_ordinal == 1)))
         while not gate.reached():

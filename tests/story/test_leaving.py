@@ -63,7 +63,7 @@ def begun(
         coordinator.__enter__()
         found, _ = split(coordinator.unsplit(), opened.order.source, folder=opened.order.folder)
         register(opened, made, found, ())
-        coordinator.is_finished()
+        coordinator.close_if_finished()
         return opened, coordinator
 
     yield made

@@ -70,7 +70,7 @@ def run_here(campaign: CampaignSpec, folder: Path) -> CampaignHandle:
     found, unreadable = split(opened.urls, opened.order.source, folder=opened.order.folder)
     register(opened, campaign, found, unreadable)
     with Coordinator(opened, campaign) as coordinator:
-        while not coordinator.is_finished():
+        while not coordinator.close_if_finished():
             block = coordinator.next_block(slots=1)
             assert block is not None
             run_block(opened.order, block.id, holder=me)

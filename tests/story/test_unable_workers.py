@@ -30,7 +30,7 @@ class Mill:
 
     def work(self, order: WorkOrder | None = None, *, holder: str = "elsewhere:1:1") -> str:
         """Reserve a block and carry it out; the note of its report."""
-        assert not self.coordinator.is_finished()
+        assert not self.coordinator.close_if_finished()
         block = self.coordinator.next_block(slots=1)
         assert block is not None
         return run_block(order or self.opened.order, block.id, holder=holder).note

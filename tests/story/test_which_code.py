@@ -65,7 +65,7 @@ def work(begun: tuple[CampaignHandle, CampaignSpec], *, blocks: int = 100) -> li
     with Coordinator(opened, made) as coordinator:
         found, _ = split(coordinator.unsplit(), opened.order.source, folder=opened.order.folder)
         register(opened, made, found, ())
-        while not coordinator.is_finished() and len(reports) < blocks:
+        while not coordinator.close_if_finished() and len(reports) < blocks:
             block = coordinator.next_block(slots=1)
             assert block is not None
             reports.append(run_block(opened.order, block.id, holder="elsewhere:1:1"))

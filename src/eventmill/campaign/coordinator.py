@@ -70,7 +70,7 @@ class Coordinator:
         self.store = Outage(
             lambda: store_of(record).check(),
             patience_seconds=patience.total_seconds(),
-            told=lambda line: ledger.note(record.id, kind="store", reason=f"{record.store_url} {line}"),
+            on_change=lambda line: ledger.note(record.id, kind="store", reason=f"{record.store_url} {line}"),
         )
 
     def __enter__(self) -> Self:
@@ -129,7 +129,7 @@ class Coordinator:
         """Blocks that are handed out and not settled."""
         return self.opened.ledger.block_ids(self.opened.record.id)
 
-    def has_work(self) -> bool:
+    def find_work(self) -> bool:
         """Whether there is anything to process or to merge, and the user wants it.
 
         When all is done the store is asked once more: what somebody has deleted meanwhile is to be made again.
@@ -150,7 +150,7 @@ class Coordinator:
         return bool(lost) and not self._is_done()
 
     def _is_done(self) -> bool:
-        return self.is_finished() and not is_due(self.opened)
+        return self.close_if_finished() and not is_due(self.opened)
 
     def check_target(self) -> None:
         """Raise `CampaignShort` when nothing is left to do and the target is missed."""
@@ -162,7 +162,7 @@ class Coordinator:
                 "'eventmill abandoned', mend it, and try them again with 'eventmill run --reopen'."
             )
 
-    def is_finished(self) -> bool:
+    def close_if_finished(self) -> bool:
         """Whether no more event has to be processed: the target is reached, or nothing is open any more.
 
         The first look that sees it closes the campaign: live leases are fenced. What was committed before
@@ -186,7 +186,8 @@ class Coordinator:
 
         When nothing is left to reserve and slots idle, it is what somebody slow has not begun, or is at.
         """
-        if self.store.lasts():
+        self.store.raise_if_expired()
+        if self.store.is_active():
             return None  # what would be computed now could not be stored
         ledger, campaign_id, ranges = self.opened.ledger, self.opened.record.id, self.campaign.ranges
         self.slots = slots
@@ -291,7 +292,7 @@ class Coordinator:
                 f"payload {self.campaign.payload.callable} could not be set up, {len(setups)} times in a row: "
                 f"{last.reason}. Debug it with 'eventmill try'.\n{last.detail}".rstrip()
             )
-        if error is None or (isinstance(error, StoreError) and not self.store.suspect(error)):
+        if error is None or (isinstance(error, StoreError) and not self.store.report_error(error)):
             return
         if self.counts.done > self._done_at_error:
             self._errors_in_a_row = 0

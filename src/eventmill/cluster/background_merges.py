@@ -85,7 +85,7 @@ class BackgroundMerges:
         if now - self._looked_at < LOOK_SECONDS:
             return
         self._looked_at = now
-        if self._does_store_answer() and waits_for_a_merger(self._opened):
+        if self._store_answers_or_raise() and waits_for_a_merger(self._opened):
             self._running = self._start()
 
     def _start(self) -> Future[None]:
@@ -104,10 +104,10 @@ class BackgroundMerges:
         else:
             running.set_result(None)
 
-    def is_at_its_end(self, *, seconds: float) -> bool:
+    def advance(self, *, seconds: float) -> bool:
         """Merge for up to `seconds`; whether nothing is due any more. Raises what a merge flow raised."""
         if self._running is None:
-            if not self._does_store_answer():
+            if not self._store_answers_or_raise():
                 time.sleep(seconds)
                 return False
             if not is_due(self._opened):
@@ -135,7 +135,7 @@ class BackgroundMerges:
             raise
         except StoreError as error:  # merges are begun again when the store is back, or was not away
             away = self._store.outages
-            if self._store.suspect(error):
+            if self._store.report_error(error):
                 self._failed = error, away
         except NO_ANSWER as error:
             if not is_no_answer(error):
@@ -156,9 +156,10 @@ class BackgroundMerges:
             )
         self._looked_at = now
 
-    def _does_store_answer(self) -> bool:
+    def _store_answers_or_raise(self) -> bool:
         """Whether the store is there. Raises what merging failed with again and again though it always was."""
-        if self._store.lasts():
+        self._store.raise_if_expired()
+        if self._store.is_active():
             return False
         failed, self._failed = self._failed, None
         if failed is not None:

@@ -175,7 +175,7 @@ class Slots:
         self._members = members
         self._seen_at = time.monotonic()
 
-    def count(self) -> int:
+    def count_or_raise(self) -> int:
         """Live slots now. Raises `ClusterError`, with the cluster's own last words, when patience ends."""
         slots, now = self._members.slots(), time.monotonic()
         self._members.look()

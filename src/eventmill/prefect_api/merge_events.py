@@ -63,7 +63,7 @@ class AnnouncedMerges:
             self._announced_at = now
             announce(self._opened, MERGES_DUE)
 
-    def is_at_its_end(self, *, seconds: float) -> bool:
+    def advance(self, *, seconds: float) -> bool:
         """Wait up to `seconds` for others to merge; whether nothing is due any more.
 
         The first call announces that the target is reached, if it is. Raises `MergeTimeout` when patience ends.

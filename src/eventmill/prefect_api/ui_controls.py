@@ -54,13 +54,13 @@ class UiControls:
         if error is not None and not isinstance(error, Exception):
             self._look()
 
-    def go_on(self) -> bool:
+    def wait_for_work(self) -> bool:
         """Wait while the flow run is paused; whether there is work and it is wanted, or wanted again."""
         while self._is_paused() and not self._is_suspended():
             check_interrupted()
             self._coordinator.watch()
             time.sleep(PAUSE_SECONDS)
-        return self._coordinator.has_work()
+        return self._coordinator.find_work()
 
     def last_word(self, result: Any) -> Any:
         """How a flow run ends that is not to go on: cancelled, suspended, or with its result."""

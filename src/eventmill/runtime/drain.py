@@ -53,7 +53,7 @@ class Draining:
         for listener in listeners:
             listener(end)
 
-    def may_begin(self, payload: str, events: int) -> bool:
+    def begin_or_leave(self, payload: str, events: int) -> bool:
         """Whether a range of so many events would end in time, by the speed of this payload here so far.
 
         The first one that would not is the word to leave: no other block will do better.

@@ -27,26 +27,26 @@ class _Asking:
 
 
 class Outage:
-    """Whether a store is away. `ask` raises `StoreError` as long as it is; `told` hears of begin and end."""
+    """Whether a store is away. `ask` raises `StoreError` as long as it is; `on_change` hears of begin and end."""
 
     def __init__(
         self,
         ask: Callable[[], object],
         *,
         patience_seconds: float,
-        told: Callable[[str], object] = lambda line: None,
+        on_change: Callable[[str], object] = lambda line: None,
         first_wait_seconds: float = FIRST_WAIT_SECONDS,
     ) -> None:
         self._ask = ask
         self._patience = patience_seconds
-        self._told = told
+        self._on_change = on_change
         self._first_wait = first_wait_seconds
         self._lock = threading.Lock()
         self._asking: _Asking | None = None
         self.outages = 0
         """How often the store was asked and found to be away."""
 
-    def suspect(self, error: StoreError) -> bool:
+    def report_error(self, error: StoreError) -> bool:
         """Somebody met this error: ask the store. False if it is being asked already, or away: that is no news."""
         with self._lock:
             if self._asking is not None:
@@ -55,18 +55,20 @@ class Outage:
         threading.Thread(target=self._ask_until_it_answers, name="store", daemon=True).start()
         return True
 
-    def lasts(self) -> bool:
-        """Whether the store is away, or being asked. Raises `StoreError` when that takes longer than patience."""
+    def is_active(self) -> bool:
+        """Whether the store is away, or being asked."""
+        with self._lock:
+            return self._asking is not None
+
+    def raise_if_expired(self) -> None:
+        """Raise `StoreError` when the store has been away for longer than patience."""
         with self._lock:
             asking = self._asking
-        if asking is None:
-            return False
-        if time.monotonic() - asking.since > self._patience:
+        if asking is not None and time.monotonic() - asking.since > self._patience:
             raise StoreError(
                 f"the store is out of reach for {self._patience:.0f} s (limits.store_patience): {asking.error} "
                 "Nothing is lost: run again when it is back."
             )
-        return True
 
     def _ask_until_it_answers(self) -> None:
         wait, is_away = self._first_wait, False
@@ -92,4 +94,4 @@ class Outage:
 
     def _tell(self, line: str) -> None:
         with suppress(EventmillError):  # a ledger on the same full disk: the store is to be asked all the same
-            self._told(line)
+            self._on_change(line)

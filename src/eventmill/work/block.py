@@ -241,8 +241,8 @@ class _BlockWork:
         with suppress(EventmillError):  # a ledger out of reach: what is committed next will tell
             self.obey(self.ledger.ask(self.claim.lease))
 
-    def _may_begin(self, piece: EventRange) -> bool:
-        if drain.here().may_begin(self.order.payload.digest, len(piece)):
+    def _begin_or_leave(self, piece: EventRange) -> bool:
+        if drain.here().begin_or_leave(self.order.payload.digest, len(piece)):
             return True
         self.drained = drain.here().why
         return False
@@ -294,7 +294,7 @@ class _BlockWork:
                 break
             if self._computed_seconds >= LONG_SECONDS:
                 self._ask()
-            if not self._may_begin(staged.range):
+            if not self._begin_or_leave(staged.range):
                 break
             reading = next(reads, None)
             while len(uncommitted) > 1:

@@ -108,7 +108,7 @@ class Mill:
                 coordinator.unsplit(), self.opened.order.source, folder=self.opened.order.folder
             )
             register(self.opened, self.campaign, found, unreadable)
-            coordinator.is_finished()
+            coordinator.close_if_finished()
             yield coordinator
 
     def work(self, coordinator: Coordinator) -> Block | None:
@@ -121,7 +121,7 @@ class Mill:
     def run(self) -> None:
         """From the beginning to the end, as `eventmill run` does."""
         with self.driven() as coordinator:
-            while not coordinator.is_finished():
+            while not coordinator.close_if_finished():
                 self.work(coordinator)
             for number in begin_due(self.opened):
                 run_merge(self.opened.order, number, holder=str(this_process()))

@@ -156,7 +156,7 @@ def test_no_order_to_a_terminal_gets_out_of_the_ledger(folder: Path, command_lin
     )
     mill = Mill(campaign, open_campaign(campaign, folder=folder))
     with mill.driven() as coordinator:
-        while not coordinator.is_finished():
+        while not coordinator.close_if_finished():
             mill.work(coordinator)
     shown = command_line("abandoned", "squares").out
     assert "1 event: payload: ValueError: \\x1b]0;t\\x07 \\udce9 \\x00" in shown
