@@ -138,7 +138,7 @@ class AnyHistory(RuleBasedStateMachine):
         self.copies[block.id] = claim.block.id
         assert (
             self.ledger.reserve_duplicate(self.lead, claim.block.id)
-            is self.ledger.copy(self.lead, block.id)
+            is self.ledger.reserve_duplicate(self.lead, block.id)
             is None
         )
         if not at_once:
