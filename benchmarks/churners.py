@@ -73,7 +73,7 @@ def eventmill(task: Task, address: str) -> float:
         "ranges": {"seconds": f"{task.events * task.event_seconds} s"},  # or shorter, as losses ask
         "limits": {"losses": 100},
         "output": {"store": RESULTS, "merge": {"bytes": "1GB"}},
-        "cluster": {"profile": "address", "address": address},
+        "cluster": {"type": "address", "address": address},
     }
     (folder / "campaign.yaml").write_text(yaml.safe_dump(campaign))
     command = [str(Path(sys.executable).with_name("eventmill")), "run", "campaign.yaml", "--json"]

@@ -91,7 +91,7 @@ def _joining(folder: Path) -> list[float]:
     try:
         with _a_run(folder / "run") as run:
             _cluster(run, elsewhere)
-            run.write(events=2000, merge=1000, cluster={"profile": "address", "address": elsewhere.address})
+            run.write(events=2000, merge=1000, cluster={"type": "address", "address": elsewhere.address})
             run.start()
             run.until_done(8)
             with distributed.Client(elsewhere.address, set_as_default=False) as client:
@@ -114,7 +114,7 @@ def _callers(run: Run) -> set[str]:
 def _cluster(run: Run, elsewhere: Elsewhere) -> None:
     run.until(lambda: elsewhere.is_listening)
     elsewhere.start_worker()
-    run.write(events=EVENTS, merge=60, cluster={"profile": "address", "address": elsewhere.address})
+    run.write(events=EVENTS, merge=60, cluster={"type": "address", "address": elsewhere.address})
 
 
 def _server(folder: Path, seed: int) -> Figures:

@@ -1,1 +1,1 @@
-"""What differs between machines: cluster profiles and server set-up. Data, no logic."""
+"""What differs between machines: cluster types and server set-up. Data, no logic."""

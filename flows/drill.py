@@ -67,7 +67,7 @@ def drill(
     deeds: int = 7,
     events: int = 2000,
     seconds_per_event: float = 0.01,
-    profile: str = "local",
+    cluster: str = "local",
     workers: int | None = None,
     address: str | None = None,
     folder: str | None = None,
@@ -81,14 +81,14 @@ def drill(
         deeds: How much is done; with 0 it is a health test, to be run on a schedule.
         events: Events to process.
         seconds_per_event: CPU that each of them burns.
-        profile: The cluster profile, as in a campaign.
-        workers: Workers, in place of the profile's number.
-        address: Scheduler of a running Dask cluster, for the profile 'address'.
+        cluster: The cluster type, as in a campaign.
+        workers: Workers, in place of the number in the cluster's file.
+        address: Scheduler of a running Dask cluster, for the type 'address'.
         folder: For the drill's ledger and results; a new one in .eventmill/drills if left out.
     """
     place = Path(folder) if folder is not None else new_folder(seed)
     size = Size(events, seconds_per_event)
-    campaign = known_campaign(f"drill-{seed}", place, size, profile=profile, workers=workers, address=address)
+    campaign = known_campaign(f"drill-{seed}", place, size, cluster=cluster, workers=workers, address=address)
     opened = open_campaign(campaign, folder=Path.cwd())
     script = write_script(seed, deeds=deeds, lease_seconds=LEASE_SECONDS)
     saboteur = Saboteur(opened, script, OnDask())

@@ -74,7 +74,7 @@ def process(
         campaign: The path of a campaign file, from the working directory; or the campaign itself.
         changed: If the campaign, its payload or an input is not what was begun: stop and name the differences,
             accept the new and keep what is done, restart from nothing, or keep to what was begun.
-        workers: Workers for this run, in place of the number in the campaign or its profile.
+        workers: Workers for this run, in place of the number in the campaign or its cluster's file.
         merging: Merge beside processing, on the same cluster; or leave it to the deployment 'merge', which
             Prefect events trigger.
     """

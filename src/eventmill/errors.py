@@ -70,7 +70,7 @@ class CampaignAborted(EventmillError):
 
 
 class ClusterError(EventmillError):
-    """The cluster profile cannot be used, or no worker ever started."""
+    """The cluster type cannot be used, or no worker ever started."""
 
 
 class PrefectUnavailable(EventmillError):

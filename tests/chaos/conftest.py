@@ -81,7 +81,7 @@ class Run:
             "ranges": {"events": size, "block": "2s"},
             "output": {"store": "out", "merge": {"events": merge}},
             "limits": {"lease": "20s"},
-            "cluster": {"profile": "local", "workers": 2},
+            "cluster": {"type": "local", "workers": 2},
         }
         (self.folder / "campaign.yaml").write_text(yaml.safe_dump(campaign | more))
 

@@ -76,7 +76,7 @@ def test_a_killed_scheduler_ends_the_run_in_one_line_and_another_one_takes_its_p
     run = a_run()
     run.until(lambda: elsewhere.is_listening)
     elsewhere.start_worker()
-    cluster = {"profile": "address", "address": elsewhere.address}
+    cluster = {"type": "address", "address": elsewhere.address}
     run.write(events=EVENTS, merge=40, cluster=cluster)
     run.start()
     run.until_done(random.Random(3).randrange(4, 120))

@@ -126,7 +126,7 @@ def test_files_are_the_same_to_the_byte_after_a_calm_and_after_a_wild_run(a_run:
     calm.write(size=20, parameters={"seconds": 0.0})
     assert calm.run() == 0, calm.said
     # Slow, so that there is somebody to kill when we look.
-    wild.write(size=7, parameters={"seconds": 0.5}, cluster={"profile": "local", "workers": 3})
+    wild.write(size=7, parameters={"seconds": 0.5}, cluster={"type": "local", "workers": 3})
     wild.start()
     for events in (20, 90):
         wild.until_done(events)

@@ -25,13 +25,13 @@ def test_a_cluster_without_workers_is_waited_for_and_outlives_them(
     """None for too long is one clear line; workers that come later, die and are followed by others complete it."""
     run = a_run()
     run.until(lambda: elsewhere.is_listening)
-    cluster = {"profile": "address", "address": elsewhere.address}
-    run.write(events=80, merge=40, cluster=cluster, limits={"lease": "20s", "no_worker": "2s"})
+    cluster = {"type": "address", "address": elsewhere.address}
+    run.write(events=80, merge=40, cluster=cluster, limits={"lease": "20s", "no_worker_timeout": "2s"})
     assert run.run() == 1
     *_, last = run.said.splitlines()
     assert last.startswith("eventmill: no worker for 2 s on cluster 'address'.")
     assert "Traceback" not in run.said
-    run.write(events=80, merge=40, cluster=cluster, limits={"lease": "20s", "no_worker": "5m"})
+    run.write(events=80, merge=40, cluster=cluster, limits={"lease": "20s", "no_worker_timeout": "5m"})
     elsewhere.start_worker()
     run.start("--changed", "accept")
     run.until_done(12)
@@ -63,7 +63,7 @@ def test_what_a_worker_held_that_lost_its_network_is_taken_back_at_once(
     run.until(lambda: elsewhere.is_listening)
     for _ in range(2):
         elsewhere.start_worker()
-    cluster = {"profile": "address", "address": elsewhere.address}
+    cluster = {"type": "address", "address": elsewhere.address}
     run.write(events=600, merge=200, cluster=cluster, limits={"lease": "10m"})
     run.start()
     run.until(lambda: len(run.workers()) == 2)

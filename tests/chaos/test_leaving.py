@@ -64,7 +64,7 @@ def test_a_campaign_outlives_workers_of_a_short_life(a_run: RunMaker, elsewhere:
     life = ("--lifetime", "40s", "--lifetime-stagger", "5s", "--lifetime-restart")
     for _ in range(2):
         elsewhere.start_worker(*life, nanny="--nanny")
-    run.write(events=1600, merge=400, cluster={"profile": "address", "address": elsewhere.address})
+    run.write(events=1600, merge=400, cluster={"type": "address", "address": elsewhere.address})
     assert run.run() == 0, run.said
     assert drained(run) == {"lifetime of the Dask worker"}
     assert_nothing_was_lost(run, events=1600)
@@ -77,7 +77,7 @@ def test_a_spot_notice_empties_the_worker_before_the_machine_goes(a_run: RunMake
     with serve_cloud() as cloud:
         service = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": f"http://{cloud.address}"}
         worker = elsewhere.start_worker(environment=service)
-        cluster = {"profile": "address", "address": elsewhere.address, "notices": ["aws"]}
+        cluster = {"type": "address", "address": elsewhere.address, "preemption_notices": ["aws"]}
         # Long blocks, and work for longer than the machine lives: it is in the middle of one when it must go.
         run.write(events=600, merge=150, cluster=cluster, ranges={"events": SIZE, "block": "30s"})
         run.start()

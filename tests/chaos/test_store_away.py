@@ -84,10 +84,10 @@ def test_a_store_that_comes_back_finds_the_campaign_waiting(
 
 def test_patience_with_a_store_ends_in_one_line(crew: Callable[..., Crew], rclone: Rclone) -> None:
     """The error says how long it was waited for, what the store said, and that nothing is lost."""
-    with crew(store_patience="1s") as working:
+    with crew(store_timeout="1s") as working:
         working.run(until=lambda counts: counts.done >= 300)
         rclone.stop()
-        with pytest.raises(StoreError, match=r"out of reach for 1 s \(limits.store_patience\).*Nothing is lost"):
+        with pytest.raises(StoreError, match=r"out of reach for 1 s \(limits.store_timeout\).*Nothing is lost"):
             working.run()
     assert not working.journal("loss", "failure", "abandoned")
     assert working.ledger.counts(working.record.id).leased == 0

@@ -30,8 +30,8 @@ payload: {callable: "payload.py:Dimuon", parameters: {min_pt: 20}}
 ranges:  {events: 5000, seconds: 2.5s, block: 1min}
 target:  0.99
 output:  {store: out, format: parquet, merge: {events: 1000}, columns: {mass: float64}}
-limits:  {failures: 2, losses: 4, lease: 90s, no_worker: 2h}
-cluster: {profile: local, workers: 2}
+limits:  {failures: 2, losses: 4, lease: 90s, no_worker_timeout: 2h}
+cluster: {type: local, workers: 2}
 ledger:  here/ledger.sqlite
 """
 
@@ -50,8 +50,11 @@ def test_the_smallest_campaign_has_sensible_defaults() -> None:
     campaign = parse_campaign(SMALLEST, source="c.yaml")
     assert campaign.rules == Rules(2, 5, timedelta(seconds=60), 1.0, merge_bytes=256_000_000)
     assert (campaign.ranges.events, campaign.ranges.seconds) == ("auto", timedelta(seconds=5))
-    assert (campaign.ranges.block, campaign.limits.no_worker) == (timedelta(seconds=30), timedelta(minutes=5))
-    assert (campaign.inputs.unreadable, campaign.cluster.profile) == (Unreadable.STOP, "local")
+    assert (campaign.ranges.block, campaign.limits.no_worker_timeout) == (
+        timedelta(seconds=30),
+        timedelta(minutes=5),
+    )
+    assert (campaign.inputs.unreadable, campaign.cluster.type) == (Unreadable.STOP, "local")
 
 
 def test_every_key_of_a_full_campaign_is_read(tmp_path: Path) -> None:
@@ -63,7 +66,7 @@ def test_every_key_of_a_full_campaign_is_read(tmp_path: Path) -> None:
     assert campaign.payload.parameters == {"min_pt": 20}
     assert (campaign.ranges.events, campaign.ranges.seconds) == (5000, timedelta(seconds=2.5))
     assert campaign.output.columns == {"mass": "float64"}
-    assert campaign.limits.no_worker == timedelta(hours=2)
+    assert campaign.limits.no_worker_timeout == timedelta(hours=2)
 
 
 @pytest.mark.parametrize("text", [FULL, yaml.safe_dump(SMALLEST)])
@@ -253,7 +256,7 @@ def test_limits_that_end_a_range_or_a_campaign() -> None:
     """They are off, or so high that a sound campaign never meets them, unless the file says otherwise."""
     limits = parse_campaign(SMALLEST, source="c.yaml").limits
     assert (limits.event_seconds, limits.memory, limits.abandoned) == (None, None, 0.01)
-    assert (limits.input_patience, limits.setup_patience) == (timedelta(minutes=10), timedelta(hours=1))
+    assert (limits.input_timeout, limits.setup_timeout) == (timedelta(minutes=10), timedelta(hours=1))
     given = {"event_seconds": 1.5, "memory": "2GB", "abandoned": "0.1%"}
     limits = parse_campaign(SMALLEST | {"limits": given}, source="c.yaml").limits
     assert (limits.event_seconds, limits.memory, limits.abandoned) == (1.5, 2 * 10**9, pytest.approx(0.001))

@@ -25,9 +25,9 @@ class Store:
         if answer is not None:
             raise answer
 
-    def outage(self, patience_seconds: float = 600) -> Outage:
+    def outage(self, timeout_seconds: float = 600) -> Outage:
         return Outage(
-            self.ask, patience_seconds=patience_seconds, on_change=self.lines.append, first_wait_seconds=0.001
+            self.ask, timeout_seconds=timeout_seconds, on_change=self.lines.append, first_wait_seconds=0.001
         )
 
 
@@ -59,7 +59,7 @@ def test_who_cannot_be_told_does_not_end_the_asking() -> None:
     def full(line: str) -> None:
         raise LedgerError("the disk is full")
 
-    outage = Outage(store.ask, patience_seconds=60, on_change=full, first_wait_seconds=0.001)
+    outage = Outage(store.ask, timeout_seconds=60, on_change=full, first_wait_seconds=0.001)
     assert outage.report_error(GONE)
     for answer in (GONE, None):
         store.answers.put(answer)
@@ -82,8 +82,8 @@ def test_a_store_that_answers_at_once_is_not_away() -> None:
 def test_patience_ends_with_the_stores_own_words() -> None:
     """Also when the store neither answers nor refuses."""
     store = Store()
-    outage = store.outage(patience_seconds=0)
+    outage = store.outage(timeout_seconds=0)
     outage.report_error(GONE)
-    with pytest.raises(StoreError, match=r"0 s \(limits.store_patience\): no answer. Nothing is lost"):
+    with pytest.raises(StoreError, match=r"0 s \(limits.store_timeout\): no answer. Nothing is lost"):
         wait_for_the_end(outage)
     store.answers.put(None)  # for the thread that asks

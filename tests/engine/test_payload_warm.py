@@ -96,7 +96,7 @@ def test_a_set_up_that_fails_is_a_report(
 
 
 def test_a_set_up_that_never_ends_is_a_report(tmp_path: Path, bench: Bench) -> None:
-    """Its time is `limits.setup_patience`; then the process is ended, and no event is at fault."""
+    """Its time is `limits.setup_timeout`; then the process is ended, and no event is at fault."""
     (tmp_path / "hanging.py").write_text(
         "import threading\n\nclass Hanging:\n    def __init__(self):\n        threading.Event().wait()\n"
     )
@@ -105,7 +105,7 @@ def test_a_set_up_that_never_ends_is_a_report(tmp_path: Path, bench: Bench) -> N
     for report in (payload.start(), bench.report(payload, "count")):
         assert report is not None
         assert report.kind is FailureKind.SETUP
-        assert report.summary.endswith("gave no answer for 0.5 s while it was set up (limits.setup_patience)")
+        assert report.summary.endswith("gave no answer for 0.5 s while it was set up (limits.setup_timeout)")
         assert not payload.alive
 
 

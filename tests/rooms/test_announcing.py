@@ -35,7 +35,7 @@ def test_what_is_due_is_announced_until_somebody_merges_it(
     client: SyncPrefectClient, committed: CampaignHandle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody hears: the error says what to do. What was announced is enough to merge from another folder."""
-    with AnnouncedMerges(committed, patience_seconds=0) as merges:
+    with AnnouncedMerges(committed, timeout_seconds=0) as merges:
         merges.look()
         merges.look()
         with pytest.raises(MergeTimeout, match=r"40 events of .*prefect deployment run merge/merge"):
@@ -54,7 +54,7 @@ def test_what_is_due_is_announced_until_somebody_merges_it(
 
 def test_a_merge_that_takes_long_is_waited_for(client: SyncPrefectClient, committed: CampaignHandle) -> None:
     """While somebody is at it no patience ends. When they are heard of no more it counts again."""
-    with AnnouncedMerges(committed, patience_seconds=0) as merges:
+    with AnnouncedMerges(committed, timeout_seconds=0) as merges:
         number, *_ = begin_due(committed)
         claimed = committed.ledger.claim_merge(number, holder="elsewhere:1:1", length=timedelta(hours=1))
         for _ in range(3):

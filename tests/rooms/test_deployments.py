@@ -49,7 +49,7 @@ def test_a_deployed_campaign_is_merged_by_a_run_that_starts_by_itself(
         "payload": {"callable": "payload.py:square"},
         "ranges": {"events": 10},
         "output": {"store": "out", "merge": {"events": 20}},
-        "cluster": {"profile": "local", "workers": 1},
+        "cluster": {"type": "local", "workers": 1},
     }
     (team.folder / "campaign.yaml").write_text(yaml.safe_dump(campaign))
     team.deploy()
@@ -88,7 +88,7 @@ def test_a_deployed_run_that_is_cancelled_can_be_run_again(team: Team, client: S
         "payload": {"callable": "slow.py:slow"},
         "ranges": {"events": 4},
         "output": {"store": "out", "merge": {"events": 100}},
-        "cluster": {"profile": "local", "workers": 2},
+        "cluster": {"type": "local", "workers": 2},
     }
     (team.folder / "campaign.yaml").write_text(yaml.safe_dump(campaign))
     (team.folder / "slow.py").write_text(SLOW)

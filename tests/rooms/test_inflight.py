@@ -171,7 +171,7 @@ def test_a_prefect_server_that_stays_away_ends_the_run(
     """Where no worker can begin anything, patience ends, and no block is left behind."""
     monkeypatch.setattr(dispatcher, "FIRST_REST_SECONDS", 0.01)
     monkeypatch.setattr(dispatcher, "LONGEST_REST_SECONDS", 0.05)
-    monkeypatch.setattr(dispatcher, "PREFECT_PATIENCE_SECONDS", 5.0)
+    monkeypatch.setattr(dispatcher, "PREFECT_TIMEOUT_SECONDS", 5.0)
     unwilling.errors += [RuntimeError("Failed to reach API at http://nowhere/api/")] * 1000
 
     def story(mill: Mill) -> None:

@@ -42,7 +42,7 @@ def test_what_a_worker_held_that_is_silent_about_its_merge_goes_to_others(
 ) -> None:
     """One is frozen and its lease on a merge has ended, the other lives: Dask runs its tasks again elsewhere."""
     monkeypatch.setattr(silent_merges, "LOOK_SECONDS", 0.0)
-    monkeypatch.setattr(silent_merges, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(silent_merges, "TIMEOUT_SECONDS", 0.0)
     first, second = begin_due(committed)
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
         runner = DaskTaskRunner(address=cluster.scheduler_address)

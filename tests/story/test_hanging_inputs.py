@@ -97,12 +97,12 @@ def test_a_range_that_cannot_be_read_in_time_has_failed(
     begun: Callable[..., tuple[CampaignHandle, Coordinator, Block]], disk: type[Hanging]
 ) -> None:
     """It alone is charged, with a clear line; what was read is committed, what was not tried is given back."""
-    opened, _, block = begun(input_patience="5s")
+    opened, _, block = begun(input_timeout="5s")
     report = Working(opened, block).report()
     assert (report.committed, report.failed) == (100, 50)
     (failure,) = opened.ledger.journal(opened.record.id, "failure")
     assert (failure.start, failure.stop) == (100, 150)
-    assert "could not be read within 5 s (limits.input_patience)" in failure.reason
+    assert "could not be read within 5 s (limits.input_timeout)" in failure.reason
     counts = opened.ledger.counts(opened.record.id)
     assert (counts.committed, counts.leased, counts.ready) == (100, 0, 300)
 

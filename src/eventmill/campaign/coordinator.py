@@ -66,10 +66,10 @@ class Coordinator:
     _leading: ExitStack = field(init=False)
 
     def __post_init__(self) -> None:
-        ledger, record, patience = self.opened.ledger, self.opened.record, self.campaign.limits.store_patience
+        ledger, record, patience = self.opened.ledger, self.opened.record, self.campaign.limits.store_timeout
         self.store = Outage(
             lambda: store_of(record).check(),
-            patience_seconds=patience.total_seconds(),
+            timeout_seconds=patience.total_seconds(),
             on_change=lambda line: ledger.note(record.id, kind="store", reason=f"{record.store_url} {line}"),
         )
 

@@ -78,8 +78,8 @@ def work_order(campaign: CampaignSpec, record: CampaignRow, *, spec: SourceSpec,
         credentials=campaign.credentials,
         event_seconds=campaign.limits.event_seconds,
         memory_bytes=campaign.limits.memory,
-        input_seconds=campaign.limits.input_patience.total_seconds(),
-        setup_seconds=campaign.limits.setup_patience.total_seconds(),
+        input_seconds=campaign.limits.input_timeout.total_seconds(),
+        setup_seconds=campaign.limits.setup_timeout.total_seconds(),
     )
 
 

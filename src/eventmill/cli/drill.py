@@ -13,7 +13,7 @@ from rich.console import Console
 from eventmill.cli.arguments import AsJson
 from eventmill.cli.output import facts, print_json, screen, table
 from eventmill.config.campaign_spec import Cluster
-from eventmill.config.cluster_profiles import read_profile
+from eventmill.config.cluster_config import read_cluster
 from eventmill.drill.known_campaign import LEASE_SECONDS
 from eventmill.drill.render import deed_rows, figures
 from eventmill.drill.schedule import write_script
@@ -25,13 +25,13 @@ def drill(
     seconds_per_event: Annotated[float, typer.Option(min=0, help="CPU that each of them burns.")] = 0.01,
     deeds: Annotated[int, typer.Option(min=0, help="How many things are done to it.")] = 7,
     calm: Annotated[bool, typer.Option("--calm", help="Do nothing to it: a health test.")] = False,
-    profile: Annotated[str, typer.Option(help="The cluster profile.")] = "local",
-    address: Annotated[str | None, typer.Option(help="Scheduler, for the profile 'address'.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Workers, in place of the profile's.")] = None,
+    cluster: Annotated[str, typer.Option(help="The cluster type.")] = "local",
+    address: Annotated[str | None, typer.Option(help="Scheduler, for the type 'address'.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Workers, in place of the cluster file's.")] = None,
     json: AsJson = False,
 ) -> None:
     """Test Eventmill on your cluster: workers are killed, frozen and replaced, then the events are counted."""
-    read_profile(Cluster(profile=profile, workers=workers, address=address))
+    read_cluster(Cluster(type=cluster, workers=workers, address=address))
     deeds = 0 if calm else deeds
     console = Console(stderr=True, quiet=json)
     console.print(f"drill {seed}: {events:,} events, {'calm' if not deeds else 'in which'}", highlight=False)
@@ -49,7 +49,7 @@ def drill(
             deeds=deeds,
             events=events,
             seconds_per_event=seconds_per_event,
-            profile=profile,
+            cluster=cluster,
             workers=workers,
             address=address,
         )

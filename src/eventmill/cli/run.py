@@ -24,7 +24,7 @@ from eventmill.campaign.splitting import WARNING
 from eventmill.cli.command_time import asked_at
 from eventmill.cli.validate import check_store
 from eventmill.config.campaign_spec import CampaignSpec, read_campaign
-from eventmill.config.cluster_profiles import read_profile
+from eventmill.config.cluster_config import read_cluster
 from eventmill.core.records import DesiredState
 from eventmill.errors import CampaignPaused, EventmillError, Interrupted, PrefectUnavailable
 from eventmill.runtime.interrupts import heard, is_interrupted
@@ -41,9 +41,9 @@ def run(
     workers: Annotated[int | None, typer.Option(min=1, help="Workers, in place of the campaign's.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, no progress.")] = False,
 ) -> None:
-    """Run a campaign on this machine, or on the cluster its profile names; run it again to resume."""
+    """Run a campaign on this machine, or on the cluster that it names; run it again to resume."""
     campaign = read_campaign(campaign_file)
-    read_profile(campaign.cluster)
+    read_cluster(campaign.cluster)
     check_store(campaign)
     console = Console(stderr=True, quiet=json)
     try:

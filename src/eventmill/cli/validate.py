@@ -15,7 +15,7 @@ from eventmill.campaign.splitting import check_alike, same_content, split
 from eventmill.cli.arguments import CampaignFile
 from eventmill.cli.output import facts, screen
 from eventmill.config.campaign_spec import CampaignSpec, Duplicates, Unreadable, merged_suffix, read_campaign
-from eventmill.config.cluster_profiles import read_profile
+from eventmill.config.cluster_config import read_cluster
 from eventmill.core.ranges import NewInput
 from eventmill.core.units import counted
 from eventmill.errors import InputError, LedgerError
@@ -126,9 +126,9 @@ def _check_mark(campaign: CampaignSpec) -> None:
 
 
 def _cluster(campaign: CampaignSpec) -> str:
-    profile = read_profile(campaign.cluster)
-    how = profile.cluster_class or profile.address
-    return f"{campaign.cluster.profile} ({how}): {profile.description.rstrip('.')}"
+    config = read_cluster(campaign.cluster)
+    how = config.cluster_class or config.address
+    return f"{campaign.cluster.type} ({how}): {config.description.rstrip('.')}"
 
 
 def _check_ledger_folder(folder: Path) -> None:

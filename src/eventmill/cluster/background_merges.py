@@ -33,7 +33,7 @@ TRIES = 3
 CALLED_OFF_SECONDS = 10.0
 """How long the flow run of merges that were called off may take to end, as Prefect is to hear."""
 
-PREFECT_PATIENCE_SECONDS = 300.0
+PREFECT_TIMEOUT_SECONDS = 300.0
 """How long merges wait for a Prefect server that does not answer."""
 
 
@@ -149,7 +149,7 @@ class BackgroundMerges:
         """A merge flow run cannot begin without a server; blocks can be worked on."""
         now = time.monotonic()
         self._unanswered_since = self._unanswered_since or now
-        if now - self._unanswered_since > PREFECT_PATIENCE_SECONDS:
+        if now - self._unanswered_since > PREFECT_TIMEOUT_SECONDS:
             raise PrefectUnavailable(
                 f"the Prefect server does not answer for {now - self._unanswered_since:.0f} s: {error}. "
                 "Nothing is lost: run again when it is back."

@@ -1,4 +1,4 @@
-"""The Dask cluster of a run, as its profile says, under prefect-dask's task runner."""
+"""The Dask cluster of a run, as its file says, under prefect-dask's task runner."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from eventmill.cluster.encryption import keys_of, security_of
 from eventmill.cluster.forkserver import start_forkserver
 from eventmill.cluster.graceful_exit import Leaving
 from eventmill.config.campaign_spec import CampaignSpec
-from eventmill.config.cluster_profiles import LOCAL_CLUSTER, Profile, read_profile, worker_count
+from eventmill.config.cluster_config import LOCAL_CLUSTER, ClusterConfig, read_cluster, worker_count
 from eventmill.errors import ClusterError
 from eventmill.runtime.interrupts import check_interrupted, out_of_reach_of_ctrl_c
 
@@ -54,42 +54,42 @@ def running_cluster() -> dict[str, Any] | None:
     return _clusters[0] if _clusters else None
 
 
-def prepare_cluster(campaign: CampaignSpec) -> Profile:
-    """Begin now with what a start of the campaign's cluster would wait for; its profile. Harmless twice.
+def prepare_cluster(campaign: CampaignSpec) -> ClusterConfig:
+    """Begin now with what a start of the campaign's cluster would wait for; its configuration. Harmless twice.
 
-    Raises `ClusterError` for a profile that cannot be used.
+    Raises `ClusterError` for a cluster file that cannot be used.
     """
-    profile = read_profile(campaign.cluster)
-    dask.config.set(DASK | profile.dask)
-    if profile.address is None:
+    config = read_cluster(campaign.cluster)
+    dask.config.set(DASK | config.dask)
+    if config.address is None:
         start_forkserver()
-    return profile
+    return config
 
 
 def cluster_runner(campaign: CampaignSpec, *, workers: int | None, folder: Path) -> DaskTaskRunner:
     """A task runner on the campaign's cluster, with so many `workers` if given; it starts with the first task.
 
     A cluster of our own on this machine keeps its files in `folder`, which is private and goes after it.
-    Raises `ClusterError` for a profile that cannot be used.
+    Raises `ClusterError` for a cluster file that cannot be used.
     """
-    profile = prepare_cluster(campaign)
+    config = prepare_cluster(campaign)
     # A vanished worker, or scheduler, is no news here; nor is one that died while it started, of which Dask's
     # event loop tells with a traceback that nobody waited for it. Each of these has a level of its own.
     for name in ("distributed", "distributed.client", "tornado.application", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    security = security_of(profile, folder=folder)
+    security = security_of(config, folder=folder)
     secured = {} if security is None else {"security": security}
-    if profile.address is not None:
-        return DaskTaskRunner(address=profile.address, client_kwargs=secured)
-    workers = workers or worker_count(profile)
+    if config.address is not None:
+        return DaskTaskRunner(address=config.address, client_kwargs=secured)
+    workers = workers or worker_count(config)
     # Without workers at first: Dask would wait for each of them, and end the run for one that dies meanwhile.
-    arguments: dict[str, Any] = {"n_workers": 0} | secured | profile.arguments
-    if profile.cluster_class == LOCAL_CLUSTER:
+    arguments: dict[str, Any] = {"n_workers": 0} | secured | config.arguments
+    if config.cluster_class == LOCAL_CLUSTER:
         # Dask's own folder is one that everybody can put something into, or make before us.
         dask.config.set(temporary_directory=str(folder))
         arguments.setdefault("memory_limit", MEMORY_LIMIT // workers)  # the share that it gives each of so many
     return DaskTaskRunner(
-        cluster_class=profile.cluster_class,
+        cluster_class=config.cluster_class,
         cluster_kwargs=arguments,
         # Dask's own guess of how many workers are worth it starts at one; what was asked for is kept instead.
         adapt_kwargs={"minimum": workers, "maximum": workers},

@@ -18,7 +18,7 @@ from prefect.states import Crashed
 from prefect_dask.task_runners import DaskTaskRunner, PrefectDaskFuture
 
 from eventmill.campaign.coordinator import Coordinator
-from eventmill.cluster.background_merges import PREFECT_PATIENCE_SECONDS
+from eventmill.cluster.background_merges import PREFECT_TIMEOUT_SECONDS
 from eventmill.cluster.dask_cluster import set_scheduler_up
 from eventmill.cluster.restarts import replace_silent
 from eventmill.cluster.workers import METRIC, Members
@@ -69,10 +69,10 @@ class _Backoff:
     def begin(self, error: BaseException) -> None:
         """A worker could not; several at once are one reason to rest."""
         now = time.monotonic()
-        if now - self._last > PREFECT_PATIENCE_SECONDS:
+        if now - self._last > PREFECT_TIMEOUT_SECONDS:
             self._since = now
         self._last = now
-        if now - self._since > PREFECT_PATIENCE_SECONDS:
+        if now - self._since > PREFECT_TIMEOUT_SECONDS:
             raise PrefectUnavailable(
                 f"workers cannot reach the Prefect server for {now - self._since:.0f} s: {error}. "
                 "Nothing is lost: run again when it is back."

@@ -1,6 +1,6 @@
 """Who may talk to a Dask cluster: whoever has its keys. Without any, every user of a machine may run code on it.
 
-A cluster of our own gets keys that live as long as the run, in its folder; of another one its profile names them.
+A cluster of our own gets keys that live as long as the run, in its folder; of another one its file names them.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ from typing import Any
 from distributed.security import Security
 from prefect_dask.task_runners import DaskTaskRunner
 
-from eventmill.config.cluster_profiles import LOCAL_CLUSTER, Profile, Tls
+from eventmill.config.cluster_config import LOCAL_CLUSTER, ClusterConfig, Tls
 from eventmill.errors import ClusterError
 
 ROLES = ("client", "scheduler", "worker")
 
 
-def security_of(profile: Profile, *, folder: Path) -> Security | None:
-    """The keys of the profile's cluster; None where it names none, and Dask's own configuration holds.
+def security_of(config: ClusterConfig, *, folder: Path) -> Security | None:
+    """The keys of a cluster; None where it names none, and Dask's own configuration holds.
 
     Those that are made for processes of this machine lie in `folder`, once: from memory each process would write
     them into a file for a moment, and one that is killed just then leaves it. Raises `ClusterError` for files that
     cannot be read.
     """
-    tls = profile.tls
-    if tls is None and profile.cluster_class == LOCAL_CLUSTER:
+    tls = config.tls
+    if tls is None and config.cluster_class == LOCAL_CLUSTER:
         tls = "temporary"
     if tls == "temporary":
         made: Security = Security.temporary()
-        if profile.cluster_class != LOCAL_CLUSTER:  # on machines that do not see the folder
+        if config.cluster_class != LOCAL_CLUSTER:  # on machines that do not see the folder
             return made
         tls = _written(made, folder)
     if not isinstance(tls, Tls):
@@ -40,9 +40,7 @@ def security_of(profile: Profile, *, folder: Path) -> Security | None:
         try:
             path.expanduser().read_bytes()
         except OSError as error:
-            raise ClusterError(
-                f"the cluster profile's tls.{name} {path} cannot be read: {error.strerror}."
-            ) from None
+            raise ClusterError(f"the cluster file's tls.{name} {path} cannot be read: {error.strerror}.") from None
     ca_file, cert, key = (str(path.expanduser().absolute()) for path in files.values())
     roles = {f"tls_{role}_{kind}": path for role in ROLES for kind, path in (("cert", cert), ("key", key))}
     return Security(require_encryption=True, tls_ca_file=ca_file, **roles)

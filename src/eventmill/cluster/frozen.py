@@ -23,9 +23,9 @@ from eventmill.rules.silence import Hearing
 class FrozenProcesses:
     """Ends what is stopped for longer than it may be, so that it is started anew. Knows no other cluster."""
 
-    def __init__(self, runner: DaskTaskRunner, *, patience_seconds: float, step_seconds: float) -> None:
+    def __init__(self, runner: DaskTaskRunner, *, timeout_seconds: float, step_seconds: float) -> None:
         self._runner = runner
-        self._patience = patience_seconds
+        self._timeout = timeout_seconds
         self._hearing = Hearing(longest_step_seconds=step_seconds)
 
     def look(self, now: float) -> None:
@@ -36,7 +36,7 @@ class FrozenProcesses:
         cluster.loop.add_callback(_vacate, cluster)
         silence = self._hearing.hear({str(pid): _sign_of(pid, now) for pid in _processes(cluster)}, now=now)
         for pid, seconds in silence.items():
-            if seconds > self._patience:
+            if seconds > self._timeout:
                 with suppress(ProcessLookupError):
                     os.kill(int(pid), signal.SIGKILL)
 

@@ -50,7 +50,7 @@ class Leaving(WorkerPlugin):
     def __init__(self, cluster: Cluster) -> None:
         self.walltime_seconds = cluster.walltime.total_seconds() if cluster.walltime is not None else None
         self.grace_seconds = cluster.grace.total_seconds()
-        self.notices = tuple(cluster.notices)
+        self.notices = tuple(cluster.preemption_notices)
         # Campaigns that want the same of a cluster share one plugin there; others bring their own.
         self.name = f"eventmill-leaving {self.walltime_seconds} {self.grace_seconds} {','.join(self.notices)}"
         self._unwatch: list[Callable[[], None]] = []

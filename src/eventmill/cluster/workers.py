@@ -72,7 +72,7 @@ class Members:
         self._pause_seconds = min(self._lease_seconds / LOOKS_PER_LEASE, SECONDS_BETWEEN_LOOKS)
         self._hearing = Hearing(longest_step_seconds=2 * self._pause_seconds)
         self._frozen = FrozenProcesses(
-            runner, patience_seconds=self._lease_seconds, step_seconds=2 * self._pause_seconds
+            runner, timeout_seconds=self._lease_seconds, step_seconds=2 * self._pause_seconds
         )
         self._living: tuple[Member, ...] = ()
         self._told_at: float | None = None
@@ -182,10 +182,10 @@ class Slots:
         if slots:
             self._seen_at = now
             return slots
-        patience = self._campaign.limits.no_worker.total_seconds()
+        patience = self._campaign.limits.no_worker_timeout.total_seconds()
         if now - self._seen_at > patience:
             raise ClusterError(
-                f"no worker for {patience:.0f} s on cluster '{self._campaign.cluster.profile}'. Its last words: "
+                f"no worker for {patience:.0f} s on cluster '{self._campaign.cluster.type}'. Its last words: "
                 f"{self._last_words()}. Nothing is lost: mend the cluster and run again."
             )
         return 0
@@ -198,7 +198,7 @@ class Slots:
         return " | ".join(logs.strip().splitlines()[-5:]) or "none"
 
 
-PATIENCE_SECONDS = 30.0
+TIMEOUT_SECONDS = 30.0
 """After the end of a lease: a machine that slept wakes, and its worker renews before anybody gives it up."""
 
 
@@ -220,7 +220,7 @@ class SilentMergers:
         mergers = self._opened.ledger.mergers(self._opened.record.id).values()
         silent = {merger.attempt: merger.holder for merger in mergers if not merger.lasts}
         self._since = {attempt: self._since.get(attempt, now) for attempt in silent}
-        holders = [silent[attempt] for attempt, since in self._since.items() if now - since > PATIENCE_SECONDS]
+        holders = [silent[attempt] for attempt, since in self._since.items() if now - since > TIMEOUT_SECONDS]
         self._since |= {
             attempt: math.inf for attempt in self._since if silent[attempt] in holders
         }  # once is enough

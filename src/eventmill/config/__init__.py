@@ -1,1 +1,1 @@
-"""What people write: the campaign file and cluster profiles. Starts nothing."""
+"""What people write: the campaign file and cluster types. Starts nothing."""

@@ -292,16 +292,16 @@ class Limits(Part):
         validate_default=True,
         description="Stop when more events than these, and than the target can spare, are abandoned.",
     )
-    no_worker: Duration = Field(
+    no_worker_timeout: Duration = Field(
         "5m", validate_default=True, description="How long to wait for a first (or a new) worker."
     )
-    input_patience: Duration = Field(
+    input_timeout: Duration = Field(
         "10m", validate_default=True, description="How long reading a range may take. Then it has failed."
     )
-    setup_patience: Duration = Field(
+    setup_timeout: Duration = Field(
         "1h", validate_default=True, description="How long setting up the payload may take. Then that has failed."
     )
-    store_patience: Duration = Field(
+    store_timeout: Duration = Field(
         "10m", validate_default=True, description="How long to wait for a store that is out of reach."
     )
 
@@ -309,20 +309,22 @@ class Limits(Part):
 class Cluster(Part):
     """Where the work runs."""
 
-    profile: str = Field("local", description="A name in deployments/clusters, or a path to a .yaml file.")
-    workers: int | None = Field(None, ge=1, description="Workers to start, in place of the profile's number.")
-    address: str | None = Field(None, description="Scheduler of a running Dask cluster, for profile 'address'.")
+    type: str = Field(
+        "local", description="A name in deployments/clusters, such as local or address, or a path to a .yaml file."
+    )
+    workers: int | None = Field(None, ge=1, description="Workers to start, in place of the cluster file's number.")
+    address: str | None = Field(None, description="Scheduler of a running Dask cluster, for type 'address'.")
     walltime: Duration | None = Field(
         None, description="How long each worker may live, if something ends it then; Slurm says it by itself."
     )
     grace: Duration = Field(
         "20s", validate_default=True, description="What a worker that gets SIGTERM may take to hand in its range."
     )
-    notices: list[str] = Field(
+    preemption_notices: list[str] = Field(
         default_factory=list, description="Who tells that a machine will be taken away: aws, azure, gcp."
     )
 
-    @field_validator("notices")
+    @field_validator("preemption_notices")
     @classmethod
     def _known(cls, value: list[str]) -> list[str]:
         for name in value:

@@ -39,7 +39,7 @@ def known_campaign(
     folder: Path,
     size: Size,
     *,
-    profile: str = "local",
+    cluster: str = "local",
     workers: int | None = None,
     address: str | None = None,
     lease_seconds: float = LEASE_SECONDS,
@@ -59,7 +59,7 @@ def known_campaign(
             },
             # Every loss is ours: the range in flight when all workers die again and again is not at fault.
             "limits": {"lease": f"{lease_seconds} s", "losses": 1000},
-            "cluster": {"profile": profile, "workers": workers, "address": address},
+            "cluster": {"type": cluster, "workers": workers, "address": address},
             "ledger": str(folder / "ledger.sqlite"),
         },
         source="the drill",

@@ -18,7 +18,7 @@ from eventmill.drill.signals import SignalSender
 from eventmill.errors import EventmillError
 from eventmill.ledger.drilling import Place
 
-PATIENCE_SECONDS = 5.0
+TIMEOUT_SECONDS = 5.0
 """A deed that nobody is there for is left out after this time."""
 
 SIGNALS = {
@@ -83,7 +83,7 @@ class Saboteur:
         if math.isnan(self._due_since):
             self._due_since = now
         found = self._do(deed)
-        if found is None and now - self._due_since > PATIENCE_SECONDS:
+        if found is None and now - self._due_since > TIMEOUT_SECONDS:
             found = Done(deed, "left out: nothing was there to do it to")
         if found is not None:
             self._due_since = math.nan

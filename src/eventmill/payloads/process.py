@@ -257,10 +257,10 @@ class ChildProcess:
                 with contextlib.suppress(OSError):
                     self._leash.send(b"end", socket.MSG_DONTWAIT)
 
-    def close(self, patience_seconds: float) -> None:
-        """Let an idle process end by itself (its exit handlers run) within `patience_seconds`, or kill it."""
+    def close(self, timeout_seconds: float) -> None:
+        """Let an idle process end by itself (its exit handlers run) within `timeout_seconds`, or kill it."""
         self._socket.close()
-        if not self._wait(patience_seconds):
+        if not self._wait(timeout_seconds):
             self._end_now("payload was stopped")
         self._drop_output()
 

@@ -37,7 +37,7 @@ class WarmPayload:
     ) -> None:
         """`memory_bytes` is what its process may ask for (`payloads.memory`); `setup_seconds` limits set-up."""
         self.code = code
-        self._patience = setup_seconds
+        self._timeout = setup_seconds
         self._memory_bytes = memory_bytes
         self._parameters = dict(parameters)
         self._columns = None if columns is None else dict(columns)
@@ -121,13 +121,13 @@ class WarmPayload:
                 memory_bytes=self._memory_bytes,
             )
         )
-        outcome = self._outcome(process, process.receive(self._patience))
+        outcome = self._outcome(process, process.receive(self._timeout))
         if isinstance(outcome, FailureReport):
             self._close()
             if outcome.kind is not FailureKind.SETUP:  # it did not say no: it died, or said nothing for too long
                 summary = f"{outcome.summary} while it was set up"
                 if outcome.kind is FailureKind.TIMEOUT:
-                    summary += " (limits.setup_patience)"
+                    summary += " (limits.setup_timeout)"
                 return replace(outcome, kind=FailureKind.SETUP, summary=summary)
             return outcome
         self._setup_seconds += self._cpu_seconds

@@ -23,17 +23,17 @@ TARGET_REACHED = "eventmill.target-reached"
 REPEAT_SECONDS = 60.0
 """After so long without a merge the event is said again, then after twice as long, and so on."""
 
-PATIENCE_SECONDS = 600.0
+TIMEOUT_SECONDS = 600.0
 """How long the end of a campaign waits for somebody who merges."""
 
 
 class AnnouncedMerges:
     """Announces what is due and leaves merging to others; use it in a `with` block, as `BackgroundMerges`."""
 
-    def __init__(self, opened: CampaignHandle, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
+    def __init__(self, opened: CampaignHandle, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
         self._opened = opened
         self._losses = Losses(opened)
-        self._patience = patience_seconds
+        self._timeout = timeout_seconds
         self._looked_at = -math.inf
         self._announced_at = -math.inf
         self._repeat = REPEAT_SECONDS
@@ -79,8 +79,8 @@ class AnnouncedMerges:
         self._losses.check()
         if is_under_way(self._opened):
             self._waiting_since = time.monotonic()
-        elif time.monotonic() - self._waiting_since > self._patience:
-            raise MergeTimeout(_waiting(self._opened, seconds=self._patience))
+        elif time.monotonic() - self._waiting_since > self._timeout:
+            raise MergeTimeout(_waiting(self._opened, seconds=self._timeout))
         time.sleep(seconds)
         return False
 

@@ -33,12 +33,12 @@ class Outage:
         self,
         ask: Callable[[], object],
         *,
-        patience_seconds: float,
+        timeout_seconds: float,
         on_change: Callable[[str], object] = lambda line: None,
         first_wait_seconds: float = FIRST_WAIT_SECONDS,
     ) -> None:
         self._ask = ask
-        self._patience = patience_seconds
+        self._timeout = timeout_seconds
         self._on_change = on_change
         self._first_wait = first_wait_seconds
         self._lock = threading.Lock()
@@ -64,9 +64,9 @@ class Outage:
         """Raise `StoreError` when the store has been away for longer than patience."""
         with self._lock:
             asking = self._asking
-        if asking is not None and time.monotonic() - asking.since > self._patience:
+        if asking is not None and time.monotonic() - asking.since > self._timeout:
             raise StoreError(
-                f"the store is out of reach for {self._patience:.0f} s (limits.store_patience): {asking.error} "
+                f"the store is out of reach for {self._timeout:.0f} s (limits.store_timeout): {asking.error} "
                 "Nothing is lost: run again when it is back."
             )
 

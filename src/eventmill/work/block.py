@@ -331,7 +331,7 @@ class _BlockWork:
             if patience is not None and time.monotonic() - begun > patience:
                 failure = FailureReport(
                     FailureKind.INPUT,
-                    f"{self.claim.input.url} could not be read within {patience:g} s (limits.input_patience)",
+                    f"{self.claim.input.url} could not be read within {patience:g} s (limits.input_timeout)",
                 )
                 # Not by way of `_fail`, which looks at the input once more: that would hang, too.
                 self.obey(self.ledger.fail(self.claim.lease, reading.range, failure))

@@ -94,12 +94,12 @@ def payload(source: str) -> Callable[[Path], object]:
     return lambda folder: write_campaign(folder, payload=source)
 
 
-def profile(content: str) -> Callable[[Path], object]:
-    """The good campaign with a cluster profile of its own."""
+def cluster_file(content: str) -> Callable[[Path], object]:
+    """The good campaign with a cluster file of its own."""
 
     def make(folder: Path) -> None:
         (folder / "mine.yaml").write_text(content)
-        with_keys(cluster__profile="mine.yaml")(folder)
+        with_keys(cluster__type="mine.yaml")(folder)
 
     return make
 
@@ -214,10 +214,18 @@ BAD_PAYLOADS = [
 ]
 BAD_PLACES = [
     Bad(
-        "no such profile", with_keys(cluster__profile="lokal"), ("validate", "run"), ("'lokal'", "address, local")
+        "no such cluster type",
+        with_keys(cluster__type="lokal"),
+        ("validate", "run"),
+        ("'lokal'", "address, local"),
     ),
-    Bad("no address", with_keys(cluster__profile="address"), ("validate", "run"), ("'cluster.address'",)),
-    Bad("profile with unknown key", profile("wrokers: 2\n"), ("validate", "run"), ("mine.yaml", "wrokers")),
+    Bad("no address", with_keys(cluster__type="address"), ("validate", "run"), ("'cluster.address'",)),
+    Bad(
+        "cluster file with unknown key",
+        cluster_file("wrokers: 2\n"),
+        ("validate", "run"),
+        ("mine.yaml", "wrokers"),
+    ),
     Bad("no ledger", with_keys(), ("status", "audit"), ("there is no ledger", "eventmill run")),
     Bad("ledger is a folder", with_keys(ledger="."), ("validate", "run", "status"), ("ledger",)),
     Bad(

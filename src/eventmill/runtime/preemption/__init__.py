@@ -1,8 +1,8 @@
 """Who tells that this machine will be taken away: clouds, by name, and what other packages add.
 
-A package adds one with an entry point of the group `eventmill.notices`: a callable without arguments that returns
-a `Notice`, or None while there is none, and raises `OSError` or `ValueError` when it cannot tell. It must be
-installed wherever workers run.
+A package adds one with an entry point of the group `eventmill.preemption_notices`: a callable without arguments
+that returns a `Notice`, or None while there is none, and raises `OSError` or `ValueError` when it cannot tell. It
+must be installed wherever workers run.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from eventmill.runtime.preemption.notice import Notice
 
 __all__ = ["Notice", "notice_names", "open_notices", "watch"]
 
-GROUP = "eventmill.notices"
+GROUP = "eventmill.preemption_notices"
 
 BUILT_IN = {name: f"eventmill.runtime.preemption.{name}:look" for name in ("aws", "azure", "gcp")}
 

@@ -1,4 +1,4 @@
-"""Cluster profiles: which Dask cluster to use, as data. Starts nothing."""
+"""Which Dask cluster to use, as data: a type that comes with Eventmill, or a file. Starts nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from eventmill.config.yaml_file import YamlError, read_yaml
 from eventmill.errors import ClusterError
 
 FOLDER = Path("deployments/clusters")
-"""Where a project keeps its own profiles; those that come with Eventmill are found without it."""
+"""Where a project keeps its own cluster files; those that come with Eventmill are found without it."""
 
 
 LOCAL_CLUSTER = "distributed.LocalCluster"
@@ -31,7 +31,7 @@ class Tls(BaseModel):
     key: Path = Field(description="Its private key.")
 
 
-class Profile(BaseModel):
+class ClusterConfig(BaseModel):
     """One file of `deployments/clusters`. Either `address`, or a `cluster_class` with its arguments."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -48,40 +48,40 @@ class Profile(BaseModel):
     )
 
 
-def read_profile(cluster: Cluster) -> Profile:
-    """The profile that a campaign names, with the campaign's own `workers` and `address` put in.
+def read_cluster(cluster: Cluster) -> ClusterConfig:
+    """The cluster that a campaign names, with the campaign's own `workers` and `address` put in.
 
     Looked for as a path, in `deployments/clusters` here, and among those that come with Eventmill.
-    Raises `ClusterError` naming the profiles there are, or what is wrong in the file.
+    Raises `ClusterError` naming the types there are, or what is wrong in the file.
     """
     shipped = _shipped()
-    places = [Path(cluster.profile), FOLDER / f"{cluster.profile}.yaml", shipped / f"{cluster.profile}.yaml"]
+    places = [Path(cluster.type), FOLDER / f"{cluster.type}.yaml", shipped / f"{cluster.type}.yaml"]
     found = next((place for place in places if place.suffix == ".yaml" and place.is_file()), None)
     if found is None:
         names = sorted({path.stem for folder in (FOLDER, shipped) for path in folder.glob("*.yaml")})
-        raise ClusterError(f"there is no cluster profile '{cluster.profile}'; there are: {', '.join(names)}.")
+        raise ClusterError(f"there is no cluster type '{cluster.type}'; there are: {', '.join(names)}.")
     try:
-        profile = Profile.model_validate(read_yaml(found) or {})
+        config = ClusterConfig.model_validate(read_yaml(found) or {})
     except (YamlError, ValidationError, OSError, UnicodeDecodeError) as error:
         first = " ".join(str(error).split())
-        raise ClusterError(f"the cluster profile {found} cannot be used: {first}.") from None
+        raise ClusterError(f"the cluster file {found} cannot be used: {first}.") from None
     changes = {
         key: value
         for key, value in (("workers", cluster.workers), ("address", cluster.address))
         if value is not None
     }
-    profile = profile.model_copy(update=changes)
-    if profile.cluster_class is None and profile.address is None:
+    config = config.model_copy(update=changes)
+    if config.cluster_class is None and config.address is None:
         raise ClusterError(
-            f"cluster profile '{cluster.profile}' needs the address of a running scheduler: set 'cluster.address'."
+            f"cluster type '{cluster.type}' needs the address of a running scheduler: set 'cluster.address'."
         )
-    return profile
+    return config
 
 
-def worker_count(profile: Profile) -> int:
-    """Workers to start: what the profile says, else one for each core that this process may use."""
-    if profile.workers:
-        return profile.workers
+def worker_count(config: ClusterConfig) -> int:
+    """Workers to start: what its file says, else one for each core that this process may use."""
+    if config.workers:
+        return config.workers
     affinity = getattr(os, "sched_getaffinity", None)  # Linux
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
