@@ -60,8 +60,8 @@ def figures(verdict: Verdict) -> dict[str, Any]:
         "harmed": verdict.harmed,
         "recomputed": verdict.recomputed,
         "range_events": verdict.range_events,
-        "deeds": [str(done.deed.kind) for done in verdict.deeds if not done.what.startswith("left out")],
-        "recovered_seconds": middle([done.recovered for done in verdict.deeds]),
+        "faults": [str(done.fault.kind) for done in verdict.faults if not done.what.startswith("left out")],
+        "recovered_seconds": middle([done.recovered for done in verdict.faults]),
     }
 
 

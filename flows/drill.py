@@ -64,7 +64,7 @@ class Meddling:
 @fails_in_one_line
 def drill(
     seed: int = 0,
-    deeds: int = 7,
+    faults: int = 7,
     events: int = 2000,
     seconds_per_event: float = 0.01,
     cluster: str = "local",
@@ -78,7 +78,7 @@ def drill(
 
     Args:
         seed: Decides what is done, when, and to whom.
-        deeds: How much is done; with 0 it is a health test, to be run on a schedule.
+        faults: How much is done; with 0 it is a health test, to be run on a schedule.
         events: Events to process.
         seconds_per_event: CPU that each of them burns.
         cluster: The cluster type, as in a campaign.
@@ -90,7 +90,7 @@ def drill(
     size = Size(events, seconds_per_event)
     campaign = known_campaign(f"drill-{seed}", place, size, cluster=cluster, workers=workers, address=address)
     opened = open_campaign(campaign, folder=Path.cwd())
-    script = write_script(seed, deeds=deeds, lease_seconds=LEASE_SECONDS)
+    script = write_script(seed, faults=faults, lease_seconds=LEASE_SECONDS)
     saboteur = Saboteur(opened, script, OnDask())
     with Meddling(saboteur):
         process(campaign, workers=workers)

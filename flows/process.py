@@ -68,7 +68,7 @@ def process(
 ) -> dict[str, Any]:
     """Process every event of a campaign on a Dask cluster, and merge the results. Running it again resumes.
 
-    Raises `CampaignShort` when nothing is left to do and the target is missed.
+    Raises `CampaignIncomplete` when nothing is left to do and the target is missed.
 
     Args:
         campaign: The path of a campaign file, from the working directory; or the campaign itself.

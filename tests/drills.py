@@ -33,13 +33,13 @@ class CrewHands:
         return name is not None and self.crew.retire(name.pid)
 
 
-def drill_with_crew(seed: int, folder: Path, *, events: int = 400, deeds: int = 7, workers: int = 3) -> Verdict:
+def drill_with_crew(seed: int, folder: Path, *, events: int = 400, faults: int = 7, workers: int = 3) -> Verdict:
     """One drill of `events` that take a millisecond each, all of its files in `folder`."""
     campaign = known_campaign(
         f"drill-{seed}", folder, Size(events, seconds_per_event=0.001), lease_seconds=LEASE_SECONDS
     )
     with Crew(campaign, folder, workers) as crew:
-        script = write_script(seed, deeds=deeds, lease_seconds=LEASE_SECONDS)
+        script = write_script(seed, faults=faults, lease_seconds=LEASE_SECONDS)
         saboteur = Saboteur(crew.opened, script, CrewHands(crew))
 
         def look(counts: Counts) -> bool:

@@ -83,7 +83,7 @@ class Interrupted(EventmillError):
     exit_code = 130
 
 
-class CampaignShort(EventmillError):
+class CampaignIncomplete(EventmillError):
     """Nothing is left to do and the target is missed."""
 
     exit_code = 3

@@ -39,6 +39,6 @@ def test_a_drill_on_a_dask_cluster_is_exact(tmp_path: Path, prefect_server: str)
     assert (answer["missing"], answer["duplicates"], answer["wrong"], answer["accepted_twice"]) == (0, 0, 0, 0)
     assert answer["harmed"] >= 2
     assert answer["losses"] >= 1
-    assert len(answer["deeds"]) == 7
+    assert len(answer["faults"]) == 7
     (verdict,) = tmp_path.glob(".eventmill/drills/*/out/_drill-5-report.json")
     assert json.loads(verdict.read_text())["losses"] == answer["losses"]

@@ -14,24 +14,24 @@ from eventmill.drill.schedule import EARLIEST, LATEST, FaultKind, write_script
 
 
 @given(st.integers(0, 2**32), st.integers(0, 40), st.floats(0.1, 100))
-def test_a_script_follows_from_its_seed(seed: int, deeds: int, lease: float) -> None:
+def test_a_script_follows_from_its_seed(seed: int, faults: int, lease: float) -> None:
     """The same twice, in order, within a campaign's life, and no kind twice more often than another."""
-    script = write_script(seed, deeds=deeds, lease_seconds=lease)
-    assert script == write_script(seed, deeds=deeds, lease_seconds=lease)
-    assert len(script) == deeds
-    assert [deed.at for deed in script] == sorted(deed.at for deed in script)
-    kinds = [deed.kind for deed in script]
+    script = write_script(seed, faults=faults, lease_seconds=lease)
+    assert script == write_script(seed, faults=faults, lease_seconds=lease)
+    assert len(script) == faults
+    assert [fault.at for fault in script] == sorted(fault.at for fault in script)
+    kinds = [fault.kind for fault in script]
     times = [kinds.count(kind) for kind in FaultKind]
     assert max(times) - min(times) <= 1
-    for deed in script:
-        assert EARLIEST <= deed.at <= LATEST
-        assert 0 <= deed.choice < 1
-        assert (deed.seconds > 0) == (deed.kind is FaultKind.FREEZE)
+    for fault in script:
+        assert EARLIEST <= fault.at <= LATEST
+        assert 0 <= fault.choice < 1
+        assert (fault.seconds > 0) == (fault.kind is FaultKind.FREEZE)
 
 
 def test_other_seeds_are_other_scripts() -> None:
     """A soak tries many."""
-    assert len({write_script(seed, deeds=7, lease_seconds=1.0) for seed in range(50)}) == 50
+    assert len({write_script(seed, faults=7, lease_seconds=1.0) for seed in range(50)}) == 50
 
 
 @given(st.lists(st.integers(0, 2**62), unique=True, max_size=50))

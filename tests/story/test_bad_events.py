@@ -14,7 +14,7 @@ from eventmill.campaign.open import open_campaign
 from eventmill.campaign.recovery import Need, need_of
 from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.core.states import State
-from eventmill.errors import CampaignAborted, CampaignShort, PayloadError
+from eventmill.errors import CampaignAborted, CampaignIncomplete, PayloadError
 from tests.crew import Crew
 
 
@@ -40,7 +40,9 @@ def test_exactly_the_poisonous_events_are_abandoned(
         for _, span in abandoned:
             assert ", in poisonous\n    raise ValueError(f" in told[str(span.reason)]
         assert crew.audit().is_exact
-        with pytest.raises(CampaignShort, match="1997 of 2000 events are done, 2000 were wanted, 3 are abandoned"):
+        with pytest.raises(
+            CampaignIncomplete, match="1997 of 2000 events are done, 2000 were wanted, 3 are abandoned"
+        ):
             crew.coordinator.check_target()
 
 

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from eventmill.drill.known_campaign import Size, known_campaign
-from eventmill.drill.render import deed_rows, figures, markdown, one_line
+from eventmill.drill.render import fault_rows, figures, markdown, one_line
 from eventmill.drill.saboteur import Saboteur
 from eventmill.drill.schedule import FaultKind
 from eventmill.drill.signals import HostSignals
@@ -24,7 +24,7 @@ def test_every_event_survives_what_a_seed_decides(seed: int, tmp_path: Path) -> 
     verdict = drill_with_crew(seed, tmp_path)
     assert verdict.is_exact, one_line(verdict)
     assert verdict.harmed >= 2
-    assert {done.deed.kind for done in verdict.deeds} == set(FaultKind)
+    assert {done.fault.kind for done in verdict.faults} == set(FaultKind)
     assert verdict.recomputed is not None
     # Two ranges in flight for a worker that died, and those of the copies that were tried at the end.
     assert verdict.recomputed <= 2 * verdict.range_events * (verdict.harmed + 3)
@@ -32,13 +32,13 @@ def test_every_event_survives_what_a_seed_decides(seed: int, tmp_path: Path) -> 
 
 def test_a_calm_drill_recomputes_nothing(tmp_path: Path) -> None:
     """The health test: exact, nobody harmed, and it says so."""
-    verdict = drill_with_crew(0, tmp_path, deeds=0)
+    verdict = drill_with_crew(0, tmp_path, faults=0)
     assert verdict.is_exact
-    assert (verdict.harmed, verdict.report.losses, verdict.deeds) == (0, 0, ())
+    assert (verdict.harmed, verdict.report.losses, verdict.faults) == (0, 0, ())
     assert one_line(verdict).startswith("exact: of 400 events 0 are missing")
     assert dict(figures(as_data(verdict)))["missing"] == "0 of 400 events"
     assert "| missing | 0 of 400 events |" in markdown(verdict)
-    assert deed_rows(as_data(verdict)) == []
+    assert fault_rows(as_data(verdict)) == []
 
 
 def test_a_verdict_believes_the_files_alone(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from eventmill.campaign.merge_queue import is_due
 from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.core.leases import Block, LeadershipLease
 from eventmill.core.records import Counts, DesiredState, Incident
-from eventmill.errors import CampaignAborted, CampaignLocked, CampaignShort, PayloadError, StoreError
+from eventmill.errors import CampaignAborted, CampaignIncomplete, CampaignLocked, PayloadError, StoreError
 from eventmill.rules import sizing, stragglers
 from eventmill.rules.early_stop import Broken, cannot_set_up, nothing_succeeds, too_many_abandoned
 from eventmill.runtime.outage import Outage
@@ -153,11 +153,11 @@ class Coordinator:
         return self.close_if_finished() and not is_due(self.opened)
 
     def check_target(self) -> None:
-        """Raise `CampaignShort` when nothing is left to do and the target is missed."""
+        """Raise `CampaignIncomplete` when nothing is left to do and the target is missed."""
         counts, name = self.counts, self.opened.record.name
         if counts.done < self.target_events:
-            raise CampaignShort(
-                f"campaign '{name}' is short: {counts.done} of {counts.total} events are done, "
+            raise CampaignIncomplete(
+                f"campaign '{name}' is incomplete: {counts.done} of {counts.total} events are done, "
                 f"{self.target_events} were wanted, {counts.abandoned} are abandoned. See why with "
                 "'eventmill abandoned', mend it, and try them again with 'eventmill run --reopen'."
             )

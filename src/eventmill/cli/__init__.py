@@ -28,7 +28,7 @@ EXIT_CODES = {
     0: "done",
     1: "error, named on one line",
     2: "command not understood",
-    3: "campaign short: nothing is left to do and its target is missed",
+    3: "campaign incomplete: nothing is left to do and its target is missed",
     4: "audit or drill found problems",
     5: "campaign, payload or inputs differ from what was begun",
     6: "campaign is driven by another coordinator",

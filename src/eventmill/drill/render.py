@@ -38,22 +38,22 @@ def figures(data: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def deed_rows(data: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
-    """Each deed: when, what, and how long until it was noticed and made good."""
+def fault_rows(data: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    """Each fault: when, what, and how long until it was noticed and made good."""
     return [
-        (f"{done['deed']['at']:.0%}", done["what"], seconds(done["noticed"]), seconds(done["recovered"]))
-        for done in data["deeds"]
+        (f"{done['fault']['at']:.0%}", done["what"], seconds(done["noticed"]), seconds(done["recovered"]))
+        for done in data["faults"]
     ]
 
 
 def markdown(verdict: Verdict) -> str:
-    """Figures and deeds as Markdown tables."""
+    """Figures and faults as Markdown tables."""
     data = as_data(verdict)
     lines = "\n".join(f"| {name} | {text} |" for name, text in figures(data))
-    rows = "\n".join(f"| {' | '.join(row)} |" for row in deed_rows(data))
+    rows = "\n".join(f"| {' | '.join(row)} |" for row in fault_rows(data))
     return (
         f"{one_line(verdict)}\n\n| | |\n|---|---|\n{lines}\n\n"
-        f"| at | deed | noticed after | recovered after |\n|---|---|---|---|\n{rows}\n"
+        f"| at | fault | noticed after | recovered after |\n|---|---|---|---|\n{rows}\n"
     )
 
 

@@ -19,7 +19,7 @@ from eventmill.errors import EventmillError
 from eventmill.ledger.drilling import Place
 
 TIMEOUT_SECONDS = 5.0
-"""A deed that nobody is there for is left out after this time."""
+"""A fault that nobody is there for is left out after this time."""
 
 SIGNALS = {
     FaultKind.KILL: signal.SIGKILL,
@@ -31,13 +31,13 @@ SIGNALS = {
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A deed and what came of it; `victims` are holders, times are seconds since the deed.
+    """A fault and what came of it; `victims` are holders, times are seconds since the fault.
 
     `noticed` is when the ledger had taken back what the victims held, `recovered` when the ranges they were at
     were committed. None for what never came, or is not asked for.
     """
 
-    deed: Fault
+    fault: Fault
     what: str
     victims: tuple[str, ...] = ()
     noticed: float | None = None
@@ -46,7 +46,7 @@ class Done:
 
 @dataclass
 class _Watched:
-    """A deed whose consequences are not over."""
+    """A fault whose consequences are not over."""
 
     index: int
     began: float
@@ -55,11 +55,11 @@ class _Watched:
 
 @dataclass
 class Saboteur:
-    """Does the deeds of a script when their time has come: call `look` often, and `end` at the end."""
+    """Does the faults of a script when their time has come: call `look` often, and `end` at the end."""
 
     opened: CampaignHandle
     script: tuple[Fault, ...]
-    hands: SignalSender
+    signals: SignalSender
     done: list[Done] = field(default_factory=list)
     accepted_twice: int = 0
     _due_since: float = math.nan
@@ -76,15 +76,15 @@ class Saboteur:
         self._watch(now)
         if len(self.done) == len(self.script):
             return
-        deed = self.script[len(self.done)]
+        fault = self.script[len(self.done)]
         counts = self.opened.ledger.counts(self.opened.record.id)
-        if not counts.total or counts.done < deed.at * counts.total:
+        if not counts.total or counts.done < fault.at * counts.total:
             return
         if math.isnan(self._due_since):
             self._due_since = now
-        found = self._do(deed)
+        found = self._do(fault)
         if found is None and now - self._due_since > TIMEOUT_SECONDS:
-            found = Done(deed, "left out: nothing was there to do it to")
+            found = Done(fault, "left out: nothing was there to do it to")
         if found is not None:
             self._due_since = math.nan
             self.done.append(found)
@@ -94,50 +94,50 @@ class Saboteur:
         for holder in list(self._frozen):
             self._thaw(holder)
         self._watch(time.monotonic())
-        for deed in self.script[len(self.done) :]:
-            self.done.append(Done(deed, "left out: the campaign was at its end"))
+        for fault in self.script[len(self.done) :]:
+            self.done.append(Done(fault, "left out: the campaign was at its end"))
 
-    def _do(self, deed: Fault) -> Done | None:
-        """The deed done; None if it cannot be done now."""
-        match deed.kind:
+    def _do(self, fault: Fault) -> Done | None:
+        """The fault done; None if it cannot be done now."""
+        match fault.kind:
             case FaultKind.TRUNCATE:
-                return self._truncate(deed)
+                return self._truncate(fault)
             case FaultKind.REPEAT:
-                return self._repeat(deed)
+                return self._repeat(fault)
             case _:
-                return self._harm(deed)
+                return self._harm(fault)
 
-    def _harm(self, deed: Fault) -> Done | None:
+    def _harm(self, fault: Fault) -> Done | None:
         ledger, campaign_id = self.opened.ledger, self.opened.record.id
         there = [h.holder for h in ledger.holders(campaign_id) if h.holder not in self._frozen]
         if not there:
             return None
-        chosen = there if deed.kind is FaultKind.KILL_ALL else [there[int(deed.choice * len(there))]]
+        chosen = there if fault.kind is FaultKind.KILL_ALL else [there[int(fault.choice * len(there))]]
         held = tuple(place for holder in chosen for place in ledger.in_hand(campaign_id, holder))
         began = time.monotonic()
-        hit = tuple(holder for holder in chosen if self._hit(deed, holder))
+        hit = tuple(holder for holder in chosen if self._hit(fault, holder))
         if not hit:
-            return Done(deed, f"could not: {', '.join(chosen)} is out of reach")
+            return Done(fault, f"could not: {', '.join(chosen)} is out of reach")
         self._watched.append(_Watched(len(self.done), began, held))
-        return Done(deed, f"{deed.kind}: {', '.join(hit)}", victims=hit)
+        return Done(fault, f"{fault.kind}: {', '.join(hit)}", victims=hit)
 
-    def _hit(self, deed: Fault, holder: str) -> bool:
-        if deed.kind is FaultKind.REPLACE:
-            return self.hands.retire(holder)
-        if not self.hands.signal(holder, SIGNALS[deed.kind]):
+    def _hit(self, fault: Fault, holder: str) -> bool:
+        if fault.kind is FaultKind.REPLACE:
+            return self.signals.retire(holder)
+        if not self.signals.signal(holder, SIGNALS[fault.kind]):
             return False
-        if deed.kind is FaultKind.FREEZE:
-            self._frozen[holder] = time.monotonic() + deed.seconds
+        if fault.kind is FaultKind.FREEZE:
+            self._frozen[holder] = time.monotonic() + fault.seconds
             # It may hold SQLite's one write lock, which nobody survives: a frozen host would hold none of ours.
             while not can_be_written(self.opened.order.ledger_url):
-                self.hands.signal(holder, signal.SIGCONT)
+                self.signals.signal(holder, signal.SIGCONT)
                 time.sleep(0.01)
-                self.hands.signal(holder, signal.SIGSTOP)
+                self.signals.signal(holder, signal.SIGSTOP)
         return True
 
     def _thaw(self, holder: str) -> None:
         del self._frozen[holder]
-        self.hands.signal(holder, signal.SIGCONT)
+        self.signals.signal(holder, signal.SIGCONT)
 
     def _watch(self, now: float) -> None:
         ledger, campaign_id = self.opened.ledger, self.opened.record.id
@@ -151,7 +151,7 @@ class Saboteur:
                 self._watched.remove(watched)
             self.done[watched.index] = done
 
-    def _truncate(self, deed: Fault) -> Done | None:
+    def _truncate(self, fault: Fault) -> Done | None:
         """Cut a committed output in half, as an upload that ended too early would leave it."""
         store = store_of(self.opened.record)
         outputs = [
@@ -161,7 +161,7 @@ class Saboteur:
         ]
         if not outputs:
             return None
-        output = outputs[int(deed.choice * len(outputs))]
+        output = outputs[int(fault.choice * len(outputs))]
         with tempfile.TemporaryDirectory() as folder:
             half = Path(folder) / "half"
             try:
@@ -172,21 +172,21 @@ class Saboteur:
             except EventmillError:  # merged and deleted meanwhile
                 return None
         self._cut.add(output.key)
-        return Done(deed, f"{output.key} was cut to {output.bytes // 2} of {output.bytes} bytes")
+        return Done(fault, f"{output.key} was cut to {output.bytes // 2} of {output.bytes} bytes")
 
-    def _repeat(self, deed: Fault) -> Done | None:
+    def _repeat(self, fault: Fault) -> Done | None:
         commits = self.opened.ledger.repeatable(self.opened.record.id)
         if not commits:
             return None
-        lease, output = commits[int(deed.choice * len(commits))]
+        lease, output = commits[int(fault.choice * len(commits))]
         reply = self.opened.ledger.commit(lease, [output], payload=self.opened.record.payload)
         self.accepted_twice += reply.outcomes == (Outcome.ACCEPTED,)
-        return Done(deed, f"{output.key} was committed again: {reply.outcomes[0]}")
+        return Done(fault, f"{output.key} was committed again: {reply.outcomes[0]}")
 
 
 def harmed(done: list[Done]) -> int:
     """How many workers were harmed."""
-    return sum(len(each.victims) for each in done if each.deed.kind in HARMS_WORKERS)
+    return sum(len(each.victims) for each in done if each.fault.kind in HARMS_WORKERS)
 
 
 def can_be_written(ledger_url: str) -> bool:

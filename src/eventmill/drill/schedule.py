@@ -1,4 +1,4 @@
-"""What a drill does to a campaign, and when: a seed becomes a schedule of deeds. Pure; does nothing."""
+"""What a drill does to a campaign, and when: a seed becomes a schedule of faults. Pure; does nothing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HARMS_WORKERS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One deed, once the fraction `at` of all events is done.
+    """One fault, once the fraction `at` of all events is done.
 
     `choice` in [0, 1) says which of the workers or outputs there; a frozen worker goes on after `seconds`.
     """
@@ -42,20 +42,20 @@ class Fault:
 
 
 EARLIEST, LATEST = 0.02, 0.9
-"""Before, nobody holds anything; behind, a campaign may be at its end before the deed."""
+"""Before, nobody holds anything; behind, a campaign may be at its end before the fault."""
 
 
-def write_script(seed: int, *, deeds: int, lease_seconds: float) -> tuple[Fault, ...]:
-    """So many deeds in their order; every kind comes before one comes again.
+def write_script(seed: int, *, faults: int, lease_seconds: float) -> tuple[Fault, ...]:
+    """So many faults in their order; every kind comes before one comes again.
 
     Half of the frozen workers sleep for less than a lease, half for up to twice as long.
     """
     chance = random.Random(seed)
     kinds: list[FaultKind] = []
-    while len(kinds) < deeds:
+    while len(kinds) < faults:
         kinds += chance.sample(list(FaultKind), len(FaultKind))
     script = []
-    for kind in kinds[:deeds]:
+    for kind in kinds[:faults]:
         seconds = chance.uniform(0.2, 2.0) * lease_seconds if kind is FaultKind.FREEZE else 0.0
         script.append(Fault(chance.uniform(EARLIEST, LATEST), kind, chance.random(), seconds))
-    return tuple(sorted(script, key=lambda deed: deed.at))
+    return tuple(sorted(script, key=lambda fault: fault.at))

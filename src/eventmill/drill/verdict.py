@@ -1,4 +1,4 @@
-"""The verdict of a drill: events counted in the merged files themselves, and what the deeds cost."""
+"""The verdict of a drill: events counted in the merged files themselves, and what the faults cost."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Verdict:
     harmed: int
     recomputed: int | None
     range_events: int
-    deeds: tuple[Done, ...]
+    faults: tuple[Done, ...]
     report: Report
 
     @property
@@ -67,7 +67,7 @@ def judge(opened: CampaignHandle, saboteur: Saboteur, *, events: int, diary: Pat
         harmed=harmed(saboteur.done),
         recomputed=max(0, begun - events - damaged) if begun >= events else None,
         range_events=opened.record.spec["ranges"]["events"],
-        deeds=tuple(saboteur.done),
+        faults=tuple(saboteur.done),
         report=report(opened.ledger, opened.record),
     )
 
@@ -90,9 +90,9 @@ def as_data(verdict: Verdict) -> dict[str, Any]:
         "goodput_of_cpu": made.goodput_of_cpu,
         "goodput_of_slots": made.goodput_of_slots,
         "wall_seconds": made.wall_seconds,
-        "noticed_seconds": middle([done.noticed for done in verdict.deeds]),
-        "recovered_seconds": middle([done.recovered for done in verdict.deeds]),
-        "deeds": [asdict(done) for done in verdict.deeds],
+        "noticed_seconds": middle([done.noticed for done in verdict.faults]),
+        "recovered_seconds": middle([done.recovered for done in verdict.faults]),
+        "faults": [asdict(done) for done in verdict.faults],
     }
 
 

@@ -18,7 +18,7 @@ class Standing(StrEnum):
     PAUSED = "paused"  # by the user's wish; workers finish what they hold
     CANCELLED = "cancelled"  # by the user's wish
     DONE = "done"  # the target is reached, and every event is merged or abandoned
-    SHORT = "short"  # every event is merged or abandoned, and the target is missed
+    INCOMPLETE = "incomplete"  # every event is merged or abandoned, and the target is missed
     INTERRUPTED = "interrupted"  # there is work left and nobody drives it
 
 
@@ -27,7 +27,7 @@ WHAT_NEXT = {
     Standing.PAUSED: "'eventmill run' goes on with it.",
     Standing.CANCELLED: "'eventmill run' goes on with it all the same.",
     Standing.DONE: "See its files with 'eventmill outputs'.",
-    Standing.SHORT: "See why with 'eventmill abandoned'; 'eventmill run --reopen' tries those events again.",
+    Standing.INCOMPLETE: "See why with 'eventmill abandoned'; 'eventmill run --reopen' tries those events again.",
     Standing.INTERRUPTED: "Nobody drives it: 'eventmill run' goes on where it stopped.",
 }
 """What a user can do about it."""
@@ -41,13 +41,13 @@ def standing(
     `leader` holds a lead that has not run out, and its process is not known to be gone; `open_merges` are
     begun, and their file is not shown yet. A living coordinator of a campaign that is wanted makes it
     running, also when it has only the end to write. Without one, a campaign whose events are all settled is
-    done or short, whatever is wanted of it.
+    done or incomplete, whatever is wanted of it.
     """
     if leader is not None and wanted is DesiredState.RUN:
         return Standing.RUNNING
     settled = bool(inputs) and not (counts.open or counts.committed or open_merges)
     if settled:
-        return Standing.DONE if counts.done >= counts.wanted(target) else Standing.SHORT
+        return Standing.DONE if counts.done >= counts.wanted(target) else Standing.INCOMPLETE
     if wanted is DesiredState.PAUSED:
         return Standing.PAUSED
     if wanted is DesiredState.CANCELLED:

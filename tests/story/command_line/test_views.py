@@ -98,7 +98,7 @@ def test_a_campaign_that_misses_its_target_is_short(
     new_campaign(payload={"callable": "payload.py:square", "parameters": {"poison": [7]}}).run()
     ended = command_line("status", "squares")
     assert ended.code == 0
-    assert "squares is short" in ended.out and "run --reopen" in ended.out
+    assert "squares is incomplete" in ended.out and "run --reopen" in ended.out
 
 
 def test_outputs_are_the_files_themselves(processed_campaign: Path, command_line: CommandLine) -> None:
