@@ -86,7 +86,9 @@ def _efficiency(folder: Path, file: str, events: int) -> float:
         register(opened, campaign, found, unreadable)
         begun = time.perf_counter()
         # Blocks as in the middle of a campaign, and not as at the ends of this short one.
-        while block := opened.ledger.reserve(coordinator.lead, events=BLOCK_EVENTS, range_events=RANGE_EVENTS):
+        while block := opened.ledger.reserve(
+            coordinator.leadership, events=BLOCK_EVENTS, range_events=RANGE_EVENTS
+        ):
             run_block(opened.order, block.id, holder=str(this_process()))
         seconds = time.perf_counter() - begun
     return events * EVENT_SECONDS / seconds

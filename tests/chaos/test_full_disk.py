@@ -84,7 +84,7 @@ def test_a_ledger_without_room_ends_in_one_line_and_loses_nothing(disk: Path, tm
         fill(disk)
         working.run()
     (disk / "filler").unlink()
-    working.ledger.release_leadership(working.coordinator.lead)  # as if the process of that run had ended
+    working.ledger.release_leadership(working.coordinator.leadership)  # as if the process of that run had ended
     with crew(disk, log, store=disk / "merged") as working:
         done = working.ledger.counts(working.record.id).done
         assert done >= 300

@@ -64,7 +64,7 @@ class Page:
 
 
 def wanted(run: Run) -> DesiredState:
-    return run.ledger()[1].wanted
+    return run.ledger()[1].desired_state
 
 
 def charged(run: Run) -> set[str]:
@@ -108,7 +108,7 @@ def test_a_paused_run_rests_and_goes_on_when_it_is_resumed(a_run: RunMaker, pref
     page = Page(prefect_server, run)
     page.press("PAUSED", "Paused", pause_reschedule=False)
     ledger, record = run.ledger()
-    run.until(lambda: ledger.campaign("chaos").wanted is DesiredState.PAUSED)
+    run.until(lambda: ledger.campaign("chaos").desired_state is DesiredState.PAUSED)
     run.until(lambda: not ledger.counts(record.id).leased)
     assert ledger.counts(record.id).ready
     page.resume()

@@ -175,6 +175,6 @@ def test_the_demo_kills_only_a_worker_that_is_here_and_at_work(
     """Not before something is committed, not when all is done, never another machine's number."""
     status = {
         "events": {"committed": committed, "merged": 0, "leased": leased},
-        "workers": [{"holder": "w", "pid": 7, "host": host}],
+        "workers": [{"worker_id": "w", "pid": 7, "host": host}],
     }
     assert load("dimuon/kill_one_worker.py").choose_victim(status, host="here") == victim

@@ -31,7 +31,7 @@ def test_a_campaign_is_kept_as_it_was_opened(ledger: Ledger, clock: SettableCloc
     opened = ledger.open_campaign("a", spec={"x": [1, None]}, rules=rules, code=code, store_url="s3://b")
     assert ledger.campaign("a") == opened and ledger.campaigns() == (opened,)
     assert (opened.spec, opened.rules, opened.store_url) == ({"x": [1, None]}, rules, "s3://b")
-    assert (opened.payload, opened.wanted, opened.created_at) == ("f" * 16, DesiredState.RUN, clock.now)
+    assert (opened.payload, opened.desired_state, opened.created_at) == ("f" * 16, DesiredState.RUN, clock.now)
     assert (opened.schema, opened.closed_at, opened.close_reason) == (None, None, None)
     assert ledger.code("f" * 16) == code
 
@@ -239,7 +239,7 @@ def test_reopening_gives_fresh_budgets(ledger: Ledger, open_campaign: CampaignHa
     assert ledger.reopen(campaign.id) == 20
     assert layout(ledger, campaign) == ["0 [0, 10) committed", "0 [10, 30) ready"]
     record = ledger.campaign("c")
-    assert (record.closed_at, record.close_reason, record.wanted) == (None, None, DesiredState.RUN)
+    assert (record.closed_at, record.close_reason, record.desired_state) == (None, None, DesiredState.RUN)
     finish(ledger, campaign)
     assert ledger.counts(campaign.id).committed == 30 and ledger.reopen(campaign.id) == 0
 

@@ -75,13 +75,13 @@ class AnyHistory(RuleBasedStateMachine):
         return multiple(*(claim for holder in "abc" for claim in self._work(events=10, size=size, holder=holder)))
 
     def _take_over(self) -> None:
-        self.lead = self.ledger.acquire_leadership(self.id, "coordinator", is_gone=lambda holder: True)
+        self.leadership = self.ledger.acquire_leadership(self.id, "coordinator", is_gone=lambda holder: True)
         for block in self.queued:
             assert self.ledger.claim(block.id, holder="late") is None
         self.queued, self.mine = [], set()
 
     def _work(self, *, events: int, size: int, holder: str) -> list[Claim]:
-        block = self.ledger.reserve(self.lead, events=events, range_events=size)
+        block = self.ledger.reserve(self.leadership, events=events, range_events=size)
         if block is None:  # what is left was refused to somebody a moment ago
             rest = [span.rests_until for _, span in self.ledger.spans(self.id, State.READY)]
             assert all(until is not None and until > self.clock.now for until in rest)
@@ -130,15 +130,15 @@ class AnyHistory(RuleBasedStateMachine):
         copies = [
             copy for copy, block_id in self.copies.items() if block_id == claim.block.id and copy in live_workers
         ]
-        block = self.ledger.reserve_duplicate(self.lead, claim.block.id)
+        block = self.ledger.reserve_duplicate(self.leadership, claim.block.id)
         assert block is None or not copies
         if block is None:
             return multiple()
         self.mine.add(block.id)
         self.copies[block.id] = claim.block.id
         assert (
-            self.ledger.reserve_duplicate(self.lead, claim.block.id)
-            is self.ledger.reserve_duplicate(self.lead, block.id)
+            self.ledger.reserve_duplicate(self.leadership, claim.block.id)
+            is self.ledger.reserve_duplicate(self.leadership, block.id)
             is None
         )
         if not at_once:
@@ -159,7 +159,7 @@ class AnyHistory(RuleBasedStateMachine):
         claim = self._living(data)
         if claim is None:
             return
-        self.belief.shortened(claim.block.id, self.ledger.shorten(self.lead, claim.block.id, at=at))
+        self.belief.shortened(claim.block.id, self.ledger.shorten(self.leadership, claim.block.id, at=at))
 
     @rule(target=claims, claim=claims, holder=HOLDERS)
     def claim_again(self, claim: Claim, holder: str) -> Any:
@@ -326,7 +326,7 @@ class AnyHistory(RuleBasedStateMachine):
 
     @rule(verb=st.sampled_from(["queue", "start", "lead", "withdraw", "pause", "close", "publish", "forget"]))
     def operate(self, verb: str) -> None:
-        if verb == "queue" and (block := self.ledger.reserve(self.lead, events=5, range_events=2)):
+        if verb == "queue" and (block := self.ledger.reserve(self.leadership, events=5, range_events=2)):
             self.queued.append(block)
             self.mine.add(block.id)
         elif verb == "start" and self.queued:
@@ -335,7 +335,7 @@ class AnyHistory(RuleBasedStateMachine):
         elif verb == "lead":
             self._take_over()
         elif verb == "withdraw":
-            self.ledger.release_all(self.lead)
+            self.ledger.release_all(self.leadership)
             self.belief.lost([a for a, held in self.belief.held.items() if held.block_id in self.mine])
             self._take_over()
         elif verb == "pause":
@@ -343,7 +343,7 @@ class AnyHistory(RuleBasedStateMachine):
         elif verb == "close":
             self.ledger.close(self.id, reason="target reached")
             assert self.ledger.counts(self.id).open == 0
-            assert self.ledger.reserve(self.lead, events=1, range_events=1) is None
+            assert self.ledger.reserve(self.leadership, events=1, range_events=1) is None
             self.belief.lost(list(self.belief.held))
             self._take_over()
         elif verb == "publish":
@@ -356,7 +356,7 @@ class AnyHistory(RuleBasedStateMachine):
 
     def _pause(self) -> None:
         self.ledger.set_desired_state(self.id, DesiredState.PAUSED)
-        assert self.ledger.reserve(self.lead, events=1, range_events=1) is None
+        assert self.ledger.reserve(self.leadership, events=1, range_events=1) is None
         for block in self.queued:
             assert self.ledger.claim(block.id, holder="c") is None
         self.queued = []

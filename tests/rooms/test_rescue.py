@@ -132,10 +132,10 @@ def test_a_run_that_was_ordered_before_its_campaign_was_to_rest_leaves_it_alone(
     assert state.message == (
         f"campaign 'squares' is {wanted} by now, so it is left alone. 'eventmill run' goes on with it."
     )
-    assert begun.ledger.campaign("squares").wanted is wanted
+    assert begun.ledger.campaign("squares").desired_state is wanted
     assert begun.ledger.last_lead(begun.record.id) == before
     assert open_campaign(as_campaign_spec(begun.record.spec), folder=Path.cwd(), changed=Changed.KEEP)
-    assert begun.ledger.campaign("squares").wanted is DesiredState.RUN  # somebody asked for it
+    assert begun.ledger.campaign("squares").desired_state is DesiredState.RUN  # somebody asked for it
 
 
 @pytest.mark.usefixtures("long_lead")

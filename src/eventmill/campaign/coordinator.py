@@ -50,7 +50,7 @@ class Coordinator:
 
     opened: CampaignHandle
     campaign: CampaignSpec
-    lead: LeadershipLease = field(init=False)
+    leadership: LeadershipLease = field(init=False)
     counts: Counts = field(init=False)
     range_size: sizing.RangeSize | None = None
     store: Outage = field(init=False)
@@ -77,7 +77,7 @@ class Coordinator:
         """Take the lead, and take back at once what processes of this host held that live no more."""
         ledger, campaign_id = self.opened.ledger, self.opened.record.id
         with ExitStack() as stack:
-            self.lead = stack.enter_context(hold_leadership(ledger, campaign_id))
+            self.leadership = stack.enter_context(hold_leadership(ledger, campaign_id))
             gone = [h.holder for h in ledger.holders(campaign_id) if is_gone(h.holder)]
             ledger.mark_lost(
                 campaign_id, holders=gone, reason="its process was gone when the campaign was resumed"
@@ -96,14 +96,14 @@ class Coordinator:
         """
         with self._leading:
             if isinstance(error, CampaignAborted | PayloadError):
-                self.opened.ledger.note_broken(self.lead, reason=str(error))
+                self.opened.ledger.note_broken(self.leadership, reason=str(error))
             if kind is not CampaignLocked:
-                self.opened.ledger.release_all(self.lead)
+                self.opened.ledger.release_all(self.leadership)
 
     @property
     def target_events(self) -> int:
         """Events that must be committed or merged for the target to be reached."""
-        return self.counts.wanted(self.campaign.target)
+        return self.counts.needed(self.campaign.target)
 
     def recover(self) -> tuple[str, ...]:
         """MERGED -> READY for merged files that are gone or cut short in the store; returns their keys.
@@ -175,11 +175,11 @@ class Coordinator:
 
     def is_wanted(self) -> bool:
         """Whether the user still wants this campaign to run."""
-        return self.opened.ledger.campaign(self.opened.record.name).wanted is DesiredState.RUN
+        return self.opened.ledger.campaign(self.opened.record.name).desired_state is DesiredState.RUN
 
     def is_paused(self) -> bool:
         """Whether workers were told to hand in what they compute, and to begin nothing."""
-        return self.opened.ledger.campaign(self.opened.record.name).wanted is DesiredState.PAUSED
+        return self.opened.ledger.campaign(self.opened.record.name).desired_state is DesiredState.PAUSED
 
     def next_block(self, *, slots: int) -> Block | None:
         """Reserve the next block for `slots` live slots, of the size that the rules give now.
@@ -209,7 +209,7 @@ class Coordinator:
         if speed is not None:
             self._largest_range = max(self._largest_range, range_events)
         block = ledger.reserve(
-            self.lead,
+            self.leadership,
             events=sizing.block_events(
                 open_events=self.counts.open,
                 slots=slots,
@@ -232,14 +232,14 @@ class Coordinator:
             return None
         match stragglers.share(ledger.leased(campaign_id), idle=idle, seconds_per_event=pace):
             case stragglers.Shorten(block_id, at):
-                freed = ledger.shorten(self.lead, block_id, at=at)
+                freed = ledger.shorten(self.leadership, block_id, at=at)
                 share = max(1, freed // idle // range_events) * range_events
                 if not freed:
                     return None
                 aligned = self.campaign.ranges.events == "auto"
-                return ledger.reserve(self.lead, events=share, range_events=range_events, aligned=aligned)
+                return ledger.reserve(self.leadership, events=share, range_events=range_events, aligned=aligned)
             case stragglers.Duplicate(block_id):
-                return ledger.reserve_duplicate(self.lead, block_id)
+                return ledger.reserve_duplicate(self.leadership, block_id)
             case None:
                 return None
 
@@ -256,7 +256,7 @@ class Coordinator:
         if now - self._watched_at < WATCH_SECONDS:
             return lost
         self._watched_at = now
-        if not ledger.renew_leadership(self.lead):
+        if not ledger.renew_leadership(self.leadership):
             raise CampaignLocked("another coordinator has taken over this campaign; this one stops.")
         self._note_sample(SAMPLE_EVERY)
         self._cut_anew()
@@ -272,7 +272,7 @@ class Coordinator:
             return
         for lease in self.opened.ledger.leased(self.opened.record.id):
             if lease.range_events > MUCH_LONGER * size.events and lease.begun < lease.stop:
-                self.opened.ledger.shorten(self.lead, lease.block_id, at=lease.begun)
+                self.opened.ledger.shorten(self.leadership, lease.block_id, at=lease.begun)
 
     def record_block_end(self, error: BaseException | None) -> None:
         """Take note of how a block's task ended; the ledger knows already what became of its events.
@@ -328,7 +328,7 @@ class Coordinator:
     def _note_sample(self, every: timedelta) -> None:
         size = self.range_size
         self.opened.ledger.note_sample(
-            self.lead,
+            self.leadership,
             slots=self.slots,
             every=every,
             range_events=size.events if size else None,

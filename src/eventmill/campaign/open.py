@@ -129,7 +129,7 @@ def _as_begun(
     if (taken := why_taken(opened.ledger, opened.record)) is not None:
         raise taken
     hold_store(opened.ledger, store_of(opened.record), opened.record)
-    wanted = opened.record.wanted
+    wanted = opened.record.desired_state
     if changed is Changed.RESCUE and wanted is not DesiredState.RUN:
         raise CampaignPaused(
             f"campaign '{campaign.name}' is {wanted} by now, so it is left alone. 'eventmill run' goes on with it."
@@ -140,12 +140,12 @@ def _as_begun(
 
 def _want_to_run(ledger: Ledger, record: CampaignRow, *, asked_at: datetime | None) -> None:
     """To run it is what the user wants now; unless it runs, and was just told to rest."""
-    if record.wanted is not DesiredState.RUN:
-        said_at = ledger.wanted_at(record.id)
+    if record.desired_state is not DesiredState.RUN:
+        said_at = ledger.desired_at(record.id)
         if asked_at is not None and said_at is not None and said_at > asked_at:
             raise CampaignPaused(
-                f"campaign '{record.name}' was {record.wanted} while it was being started, so it is left alone. "
-                "'eventmill run' goes on with it."
+                f"campaign '{record.name}' was {record.desired_state} while it was being started, so it is left "
+                "alone. 'eventmill run' goes on with it."
             )
         with hold_leadership(ledger, record.id):
             ledger.set_desired_state(record.id, DesiredState.RUN)

@@ -32,7 +32,7 @@ def need_of(opened: CampaignHandle) -> Need:
     reopen it, or just to try again), it is as others.
     """
     ledger, record = opened.ledger, opened.ledger.campaign(opened.record.name)
-    if record.wanted is not DesiredState.RUN:
+    if record.desired_state is not DesiredState.RUN:
         return Need.RESTS
     leader = ledger.leader(record.id)
     if leader is not None and not is_gone(leader):

@@ -159,7 +159,7 @@ def tell(console: Console, opened: CampaignHandle, result: dict[str, Any]) -> No
     for left_out in opened.ledger.journal(opened.record.id, "left out"):
         if left_out.reason.startswith(UNREADABLE):
             console.print(Text.assemble(("left out", "bold yellow"), f": {left_out.reason}"), soft_wrap=True)
-    wanted = opened.ledger.campaign(opened.record.name).wanted
+    wanted = opened.ledger.campaign(opened.record.name).desired_state
     if wanted is not DesiredState.RUN:
         console.print(f"Campaign {wanted}; 'eventmill run' goes on with it.")
         return

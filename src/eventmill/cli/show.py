@@ -41,7 +41,7 @@ def status(campaign: Named, ledger: InLedger = None, json: AsJson = False) -> No
 
 def _show_status(record: CampaignRow, answer: dict[str, Any]) -> None:
     events, state = answer["events"], Standing(answer["state"])
-    wanted = Counts(merged=events["total"]).wanted(record.rules.target)
+    wanted = Counts(merged=events["total"]).needed(record.rules.target)
     total = max(1, events["total"])
     lines = [
         ("events", f"{events['total']:,} in {counted(answer['inputs'], 'input')}, {wanted:,} wanted"),
@@ -59,7 +59,7 @@ def _show_status(record: CampaignRow, answer: dict[str, Any]) -> None:
     if workers := answer["workers"]:
         out.print()
         rows = [
-            (worker["host"] or worker["holder"], str(worker["pid"] or ""), worker["blocks"], worker["events"])
+            (worker["host"] or worker["worker_id"], str(worker["pid"] or ""), worker["blocks"], worker["events"])
             for worker in workers
         ]
         out.print(table(["worker on", "process", "blocks", "events"], rows))

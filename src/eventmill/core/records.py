@@ -35,7 +35,7 @@ class Counts:
         """Events that still need work."""
         return self.ready + self.leased
 
-    def wanted(self, target: float) -> int:
+    def needed(self, target: float) -> int:
         """Events that must be done for the `target`, a fraction, to be reached."""
         return math.ceil(target * self.total - 1e-9)  # 0.07 * 100 is 7.000000000000001
 
@@ -75,7 +75,7 @@ class CampaignRow:
     payload: str
     store_url: str
     schema: bytes | None
-    wanted: DesiredState
+    desired_state: DesiredState
     created_at: datetime
     closed_at: datetime | None
     close_reason: str | None
@@ -130,14 +130,14 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """How a campaign stood at one moment, as its coordinator of the attempt `lead` saw it.
+    """How a campaign stood at one moment, as its coordinator of the attempt `leadership` saw it.
 
     `done` and `ready` are events, `losses` all so far; of `slots` that lived on `workers`, `busy` had a block.
     `range_events`, worth about `range_seconds`, is what ranges were cut to; None before the first.
     """
 
     at: datetime
-    lead: int
+    leadership: int
     done: int
     ready: int
     workers: int

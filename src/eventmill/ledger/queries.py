@@ -158,7 +158,7 @@ class Readings(Database):
         failures = self.journal(campaign_id, "setup")
         return tuple(incident for incident in failures if last is None or incident.at > last)
 
-    def wanted_at(self, campaign_id: int) -> datetime | None:
+    def desired_at(self, campaign_id: int) -> datetime | None:
         """When somebody last said what he wants of the campaign; None if nobody did since it was begun."""
         j = schema.journal.c
         statement = sa.select(sa.func.max(j.at)).where(j.campaign_id == campaign_id, j.kind == "wanted")

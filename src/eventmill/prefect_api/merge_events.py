@@ -108,7 +108,7 @@ def announce(opened: CampaignHandle, event: str) -> None:
 
 def _is_target_reached(opened: CampaignHandle) -> bool:
     counts = opened.ledger.counts(opened.record.id)
-    return counts.done >= counts.wanted(opened.record.rules.target)
+    return counts.done >= counts.needed(opened.record.rules.target)
 
 
 def _waiting(opened: CampaignHandle, *, seconds: float) -> str:

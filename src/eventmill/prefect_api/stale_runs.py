@@ -40,7 +40,7 @@ LEAD = "lead:"
 
 def tag_flow_run(coordinator: Coordinator) -> None:
     """Write on this flow run which campaign it leads, and bury those that led it before. Needs no answer."""
-    opened, lead = coordinator.opened, coordinator.lead.attempt
+    opened, lead = coordinator.opened, coordinator.leadership.attempt
     with if_it_answers(), get_client(sync_client=True) as client:
         if flow_run.id:
             mine = [*(flow_run.tags or ()), *tags_of(opened.ledger, opened.record.name), f"{LEAD}{lead}"]

@@ -62,5 +62,5 @@ def as_data(span: AbandonedSpan) -> dict[str, Any]:
         "reason": span.reason,
         "traceback": span.last.detail if span.last else None,
         "at": span.last.at.isoformat() if span.last else None,
-        "holder": span.last.holder if span.last else None,
+        "worker_id": span.last.holder if span.last else None,
     }

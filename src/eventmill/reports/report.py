@@ -117,7 +117,7 @@ def make_report(
 ) -> Report:
     """The same from what a ledger said. Pure."""
     accounts = _accounts(counts, used, losses)
-    pairs = [(a, b) for a, b in pairwise(samples) if a.lead == b.lead]
+    pairs = [(a, b) for a, b in pairwise(samples) if a.leadership == b.leadership]
     slot_seconds = sum(_seconds(a, b) * b.slots for a, b in pairs)
     worker_seconds = sum(_seconds(a, b) * b.workers for a, b in pairs)
     idle = [(b, _seconds(a, b) * max(0, b.slots - b.busy)) for a, b in pairs]
@@ -183,7 +183,7 @@ def _points(samples: Sequence[Sample]) -> tuple[Point, ...]:
     points: list[Point] = []
     seconds = 0.0
     for before, sample in zip([None, *samples], samples, strict=False):
-        passed = _seconds(before, sample) if before is not None and before.lead == sample.lead else 0.0
+        passed = _seconds(before, sample) if before is not None and before.leadership == sample.leadership else 0.0
         seconds += passed
         rate = (sample.done - before.done) / passed if before is not None and passed else 0.0
         points.append(

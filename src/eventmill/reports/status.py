@@ -47,7 +47,7 @@ def standing(
         return Standing.RUNNING
     settled = bool(inputs) and not (counts.open or counts.committed or open_merges)
     if settled:
-        return Standing.DONE if counts.done >= counts.wanted(target) else Standing.INCOMPLETE
+        return Standing.DONE if counts.done >= counts.needed(target) else Standing.INCOMPLETE
     if wanted is DesiredState.PAUSED:
         return Standing.PAUSED
     if wanted is DesiredState.CANCELLED:
@@ -72,7 +72,7 @@ def campaign_status(ledger: Ledger, record: CampaignRow) -> dict[str, Any]:
     state = standing(
         counts,
         target=record.rules.target,
-        wanted=record.wanted,
+        wanted=record.desired_state,
         inputs=inputs,
         open_merges=len(ledger.open_merges(record.id)),
         leader=None if leader is None or is_gone(leader) else leader,
@@ -86,7 +86,7 @@ def campaign_status(ledger: Ledger, record: CampaignRow) -> dict[str, Any]:
         "merged_files": len(ledger.merged_outputs(record.id)),
         "workers": [
             {
-                "holder": holder.holder,
+                "worker_id": holder.holder,
                 "host": process.host if process else None,
                 "pid": process.pid if process else None,
                 "blocks": holder.blocks,

@@ -38,7 +38,7 @@ def too_many_abandoned(
     `ABANDONED_ALLOWED` in any case.
     """
     events = sum(reasons.values())
-    if events <= max(limit * counts.total, counts.total - counts.wanted(target), ABANDONED_ALLOWED):
+    if events <= max(limit * counts.total, counts.total - counts.needed(target), ABANDONED_ALLOWED):
         return None
     return _broken(events, reasons)
 

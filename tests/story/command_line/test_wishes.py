@@ -66,7 +66,7 @@ def test_a_campaign_that_was_paused_is_not_woken_while_it_is_driven(
     counts = ledger.counts(number)
     ended = command_line("run", "campaign.yaml", *options)
     assert ended.code == 6 and "driven by elsewhere:1:1" in ended.err and ended.err.count("\n") == 1
-    assert (ledger.campaign("squares").wanted, ledger.counts(number)) == (DesiredState.PAUSED, counts)
+    assert (ledger.campaign("squares").desired_state, ledger.counts(number)) == (DesiredState.PAUSED, counts)
 
 
 @pytest.mark.usefixtures("long_lead")
@@ -124,9 +124,9 @@ def test_a_run_that_was_asked_for_before_does_not_undo_a_wish(
     assert command_line(wish, "squares").code == 0
     with pytest.raises(CampaignPaused, match="while it was being started"):
         open_campaign(mill.campaign, folder=Path.cwd(), asked_at=asked_at)
-    assert mill.opened.ledger.campaign("squares").wanted is not DesiredState.RUN
+    assert mill.opened.ledger.campaign("squares").desired_state is not DesiredState.RUN
     later = open_campaign(mill.campaign, folder=Path.cwd(), asked_at=datetime.now(UTC))
-    assert later.record.wanted is DesiredState.RUN
+    assert later.record.desired_state is DesiredState.RUN
 
 
 def test_a_command_is_not_taken_for_older_than_it_is() -> None:

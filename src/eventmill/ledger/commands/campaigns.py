@@ -316,7 +316,7 @@ class CampaignVerbs(Database):
         with self.writing() as tx:
             rules = locked(tx, campaign_id).rules
             counts = read_counts(tx, campaign_id)
-            reached = counts.done >= counts.wanted(rules.target)
+            reached = counts.done >= counts.needed(rules.target)
             if counts.open and not reached:
                 return False
             if counts.total:
@@ -408,7 +408,7 @@ def _record(row: sa.Row[Any]) -> CampaignRow:
         payload=row.payload,
         store_url=row.store_url,
         schema=row.schema_bytes,
-        wanted=DesiredState(row.wanted),
+        desired_state=DesiredState(row.wanted),
         created_at=row.created_at,
         closed_at=row.closed_at,
         close_reason=row.close_reason,

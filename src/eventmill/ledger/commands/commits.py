@@ -91,7 +91,7 @@ class CommitVerbs(Database):
                 return Reply(tuple(outcomes), Directive.STOP)
             if begun is not None and begun > block.begun and left:
                 tx.execute(_BEGUN, {"b_block": lease.block_id, "b_begun": begun})
-            return Reply(tuple(outcomes), DIRECTIVES[campaign.wanted], stop=block.stop)
+            return Reply(tuple(outcomes), DIRECTIVES[campaign.desired_state], stop=block.stop)
 
     def fail(self, lease: Lease, failed: EventRange, report: FailureReport) -> Reply:
         """LEASED -> READY, or split in two, or ABANDONED, as `policy.after_failure` decides.
@@ -140,7 +140,7 @@ class CommitVerbs(Database):
                 return Reply((Outcome.ACCEPTED,), Directive.STOP)
             if leased == [covering] and len(pieces) == 1:
                 drop_block(tx, block.id)
-            return Reply((Outcome.ACCEPTED,), DIRECTIVES[campaign.wanted], stop=block.stop)
+            return Reply((Outcome.ACCEPTED,), DIRECTIVES[campaign.desired_state], stop=block.stop)
 
     def setup_failed(self, lease: Lease, report: FailureReport) -> Reply:
         """LEASED -> READY: the payload could not be set up, so no event is at fault. The journal says why."""

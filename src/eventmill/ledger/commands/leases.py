@@ -56,7 +56,7 @@ class LeaseVerbs(LossVerbs):
         with self.writing() as tx:
             campaign = locked(tx, leadership.campaign_id)
             self._check_lead(tx, leadership)
-            if campaign.wanted is not DesiredState.RUN or campaign.closed_at is not None:
+            if campaign.desired_state is not DesiredState.RUN or campaign.closed_at is not None:
                 return None
             table, now = schema.span, self.now(tx)
             first = (
@@ -115,7 +115,7 @@ class LeaseVerbs(LossVerbs):
             row = read_block(tx, block_id)  # again, now that nobody else can change it
             if row is None:
                 return None
-            if campaign.wanted is not DesiredState.RUN:
+            if campaign.desired_state is not DesiredState.RUN:
                 dissolve_blocks(tx, campaign.id, [block_id])
                 return None
             now = self.now(tx)
@@ -179,7 +179,7 @@ class LeaseVerbs(LossVerbs):
             ).rowcount
             if not changed:
                 return Reply((Outcome.FENCED,), Directive.STOP)
-            return Reply((Outcome.ACCEPTED,), DIRECTIVES[campaign.wanted], stop=row.stop)
+            return Reply((Outcome.ACCEPTED,), DIRECTIVES[campaign.desired_state], stop=row.stop)
 
     def ask(self, lease: Lease) -> Reply:
         """What `renew` would say: is the lease current, where does it end, what is to be done. Changes nothing."""
@@ -187,7 +187,7 @@ class LeaseVerbs(LossVerbs):
             row = read_block(tx, lease.block_id)
             if row is None or row.attempt != lease.attempt:
                 return Reply((Outcome.FENCED,), Directive.STOP)
-            wanted = campaign_by(tx, schema.campaign.c.id == lease.campaign_id).wanted
+            wanted = campaign_by(tx, schema.campaign.c.id == lease.campaign_id).desired_state
             return Reply((Outcome.ACCEPTED,), DIRECTIVES[wanted], stop=row.stop)
 
     def release(self, lease: Lease, *, drained: str | None = None) -> Outcome:

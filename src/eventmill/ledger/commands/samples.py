@@ -105,4 +105,5 @@ def _coarsen(tx: sa.Connection, campaign_id: int) -> None:
 def _sample_from(row: sa.Row[Any]) -> Sample:
     values = row._asdict()
     values.pop("campaign_id")
+    values["leadership"] = values.pop("lead")
     return Sample(**values)

@@ -60,7 +60,7 @@ class TailVerbs(LeaseVerbs):
             campaign = locked(tx, leadership.campaign_id)
             self._check_lead(tx, leadership)
             row = _claimed_once(tx, block_id)
-            if row is None or campaign.wanted is not DesiredState.RUN:
+            if row is None or campaign.desired_state is not DesiredState.RUN:
                 return None
             leased = read_spans_of_block(tx, block_id)
             if any(span.is_suspect for span in leased):
