@@ -12,11 +12,10 @@ from sqlalchemy import event
 from eventmill.core.leases import Outcome
 from eventmill.core.outputs import Merge, MergeHolder, MergeLease
 from eventmill.core.ranges import EventRange
-from eventmill.core.records import CampaignRow
+from eventmill.core.records import CampaignRow, JournalKind
 from eventmill.core.states import State
 from eventmill.errors import LedgerError
 from eventmill.ledger import Ledger
-from eventmill.ledger.commands.merge_leases import MERGER_LOST
 from tests.conftest import SettableClock
 from tests.engine.deeds import DIGEST, SAID_NO, begin, commit, finish, layout, lead, output
 
@@ -132,7 +131,7 @@ def test_mergers_that_vanish_are_counted(ledger: Ledger, open_campaign: Campaign
         "c-000000000000-000000000010.parquet": 2,
         "c-000000000010-000000000020.parquet": 3,
     }
-    assert [(line.holder, line.reason) for line in ledger.journal(campaign.id, MERGER_LOST)][:2] == [
+    assert [(line.holder, line.reason) for line in ledger.journal(campaign.id, JournalKind.MERGER_LOST)][:2] == [
         ("m", "merge was started again by a"), ("a", "merge was started again by b"),
     ]  # fmt: skip
 

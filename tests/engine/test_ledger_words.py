@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 
 from eventmill.core.leases import FailureKind, FailureReport, Outcome
 from eventmill.core.ranges import NewInput
-from eventmill.core.records import Rules
+from eventmill.core.records import JournalKind, Rules
 from eventmill.core.states import State
 from eventmill.core.work_order import PayloadCode
 from eventmill.ledger import create_ledger
@@ -39,7 +39,7 @@ def test_every_verb_is_done_whatever_the_text(words: str) -> None:
         for _ in range(2):
             ledger.leave_out(record.id, [words, words])
         assert len(ledger.journal(record.id, "left out")) == 1
-        ledger.note(record.id, kind=words, reason=words)
+        ledger.note(record.id, kind=JournalKind.STORE, reason=words)
         ledger.change_campaign(record.id, spec={}, rules=RULES, code=code, store_url=words, reason=words)
 
         leadership = ledger.acquire_leadership(record.id, words, is_gone=lambda holder: True)

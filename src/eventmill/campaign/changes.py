@@ -17,7 +17,7 @@ from eventmill.config.campaign_spec import (
     CampaignSpec,
 )
 from eventmill.core.ranges import Input
-from eventmill.core.records import CampaignRow
+from eventmill.core.records import CampaignRow, JournalKind
 from eventmill.core.work_order import PayloadCode, SourceSpec
 from eventmill.errors import (
     CampaignChanged,
@@ -78,7 +78,7 @@ def compare(
         differences.append(f"the code of payload {code.callable}: {record.payload} -> {code.digest}")
     known = {item.url: item for item in ledger.inputs(record.id)}
     differences += [f"input {url} was removed" for url in known if url not in set(urls)]
-    left_out = {incident.reason for incident in ledger.journal(record.id, "left out")}
+    left_out = {incident.reason for incident in ledger.journal(record.id, JournalKind.LEFT_OUT)}
     if known:
         differences += [f"input {url} was added" for url in urls if url not in known and not _named(url, left_out)]
     looked = side_by_side(

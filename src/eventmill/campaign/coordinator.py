@@ -19,7 +19,7 @@ from eventmill.campaign.leadership import hold_leadership
 from eventmill.campaign.merge_queue import is_due
 from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.core.leases import Block, LeadershipLease
-from eventmill.core.records import Counts, DesiredState, Incident
+from eventmill.core.records import Counts, DesiredState, Incident, JournalKind
 from eventmill.errors import CampaignAborted, CampaignIncomplete, CampaignLocked, PayloadError, StoreError
 from eventmill.rules import sizing, stragglers
 from eventmill.rules.early_stop import Broken, cannot_set_up, nothing_succeeds, too_many_abandoned
@@ -70,7 +70,9 @@ class Coordinator:
         self.store = Outage(
             lambda: store_of(record).check(),
             timeout_seconds=patience.total_seconds(),
-            on_change=lambda line: ledger.note(record.id, kind="store", reason=f"{record.store_url} {line}"),
+            on_change=lambda line: ledger.note(
+                record.id, kind=JournalKind.STORE, reason=f"{record.store_url} {line}"
+            ),
         )
 
     def __enter__(self) -> Self:

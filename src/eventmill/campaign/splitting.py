@@ -18,6 +18,7 @@ from eventmill.config.campaign_spec import (
     Unreadable,
 )
 from eventmill.core.ranges import Input, NewInput, SeenLayout
+from eventmill.core.records import JournalKind
 from eventmill.core.work_order import SourceSpec
 from eventmill.errors import (
     InputError,
@@ -30,10 +31,6 @@ from eventmill.sources.layouts import disagreement, layouts_of, unreadable_colum
 from eventmill.work.block import locate
 
 LOOKS_AT_ONCE = 8
-
-
-WARNING = "warning"
-"""Kind of journal lines that people should see at the end of a run: nothing is wrong, so far as anybody knows."""
 
 
 Result = TypeVar("Result")
@@ -109,11 +106,11 @@ def register(
     opened.ledger.leave_out(opened.record.id, unreadable_columns(found))
     place = {url: number for number, url in enumerate(opened.urls)}
     if campaign.inputs.duplicates is Duplicates.REFUSE:
-        known = {incident.reason for incident in opened.ledger.journal(opened.record.id, WARNING)}
+        known = {incident.reason for incident in opened.ledger.journal(opened.record.id, JournalKind.WARNING)}
         seen = [(item.url, item.identity) for item in opened.ledger.inputs(opened.record.id)]
         for line in same_content([*seen, *((item.url, item.identity) for item in found)]):
             if line not in known:
-                opened.ledger.note(opened.record.id, kind=WARNING, reason=line)
+                opened.ledger.note(opened.record.id, kind=JournalKind.WARNING, reason=line)
     return opened.ledger.add_inputs(opened.record.id, sorted(found, key=lambda item: place[item.url]))
 
 

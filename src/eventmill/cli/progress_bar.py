@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn,
 from rich.text import Text
 
 from eventmill.campaign.handle import CampaignHandle
+from eventmill.core.records import JournalKind
 from eventmill.core.units import counted
 from eventmill.errors import LedgerError
 from eventmill.runtime.process_id import is_gone
@@ -76,10 +77,10 @@ class ProgressBar:
             rate=f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s",
             left=_duration(counts.open / rate) if rate and counts.open else "",
             workers=len(workers),
-            losses=incidents.get("loss", 0),
+            losses=incidents.get(JournalKind.LOSS, 0),
             merged=counts.merged,
             abandoned=counts.abandoned,
-            failures=incidents.get("failure", 0),
+            failures=incidents.get(JournalKind.FAILURE, 0),
         )
 
     def _line(self, task: Task) -> str:

@@ -20,12 +20,11 @@ from eventmill.campaign.handle import CampaignHandle
 from eventmill.campaign.handle import reopen as reopen_campaign
 from eventmill.campaign.leadership import hold_leadership
 from eventmill.campaign.open import open_campaign
-from eventmill.campaign.splitting import WARNING
 from eventmill.cli.command_time import asked_at
 from eventmill.cli.validate import check_store
 from eventmill.config.campaign_spec import CampaignSpec, read_campaign
 from eventmill.config.cluster_config import read_cluster
-from eventmill.core.records import DesiredState
+from eventmill.core.records import DesiredState, JournalKind
 from eventmill.errors import CampaignPaused, EventmillError, Interrupted, PrefectUnavailable
 from eventmill.runtime.interrupts import heard, is_interrupted
 from eventmill.runtime.scratch import choose_scratch, remove_abandoned
@@ -154,9 +153,9 @@ def _prepare(campaign: CampaignSpec) -> None:
 def tell(console: Console, opened: CampaignHandle, result: dict[str, Any]) -> None:
     """The end in a few lines: what was done, where it is, and what to do next."""
     events, store = result["events"], opened.record.store_url
-    for warning in opened.ledger.journal(opened.record.id, WARNING):
+    for warning in opened.ledger.journal(opened.record.id, JournalKind.WARNING):
         console.print(Text.assemble(("warning", "bold yellow"), f": {warning.reason}"), soft_wrap=True)
-    for left_out in opened.ledger.journal(opened.record.id, "left out"):
+    for left_out in opened.ledger.journal(opened.record.id, JournalKind.LEFT_OUT):
         if left_out.reason.startswith(UNREADABLE):
             console.print(Text.assemble(("left out", "bold yellow"), f": {left_out.reason}"), soft_wrap=True)
     wanted = opened.ledger.campaign(opened.record.name).desired_state

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from eventmill.core.ranges import EventRange, Span
-from eventmill.core.states import State, check_move
+from eventmill.core.states import State, Verb, check_move
 from eventmill.errors import PartitionBroken
 
 
@@ -16,7 +16,7 @@ def in_order(spans: Iterable[Span]) -> list[Span]:
     return sorted(spans, key=lambda span: (span.input_id, span.start))
 
 
-def check_replacement(verb: str, old: Sequence[Span], new: Sequence[Span]) -> None:
+def check_replacement(verb: Verb, old: Sequence[Span], new: Sequence[Span]) -> None:
     """Raise unless `new` covers exactly the events of `old`, each moved along an arrow of `verb`.
 
     Raises `PartitionBroken` for a gap, an overlap or a foreign event, `IllegalMove` for a wrong arrow.
@@ -35,7 +35,7 @@ def check_replacement(verb: str, old: Sequence[Span], new: Sequence[Span]) -> No
         j += ends[1] <= ends[0]
 
 
-def coverage(ordered: Sequence[Span], verb: str = "audit") -> list[tuple[int, int, int]]:
+def coverage(ordered: Sequence[Span], verb: Verb | None = None) -> list[tuple[int, int, int]]:
     """The events of `ordered` spans as maximal `(input, start, stop)`; raises on an overlap."""
     pieces: list[tuple[int, int, int]] = []
     for span in ordered:
@@ -43,7 +43,7 @@ def coverage(ordered: Sequence[Span], verb: str = "audit") -> list[tuple[int, in
             _, start, stop = pieces[-1]
             if span.start < stop:
                 raise PartitionBroken(
-                    f"'{verb}' would hold events [{span.start}, {min(stop, span.stop)}) of input "
+                    f"'{verb or 'audit'}' would hold events [{span.start}, {min(stop, span.stop)}) of input "
                     f"{span.input_id} twice; nothing was changed."
                 )
             if span.start == stop:

@@ -60,6 +60,39 @@ class DesiredState(StrEnum):
     CANCELLED = "cancelled"
 
 
+class JournalKind(StrEnum):
+    """What a line of the journal tells."""
+
+    LOSS = "loss"  # a worker vanished with a range
+    FAILURE = "failure"  # the payload failed a range
+    ABANDONED = "abandoned"  # the payload failed an event for the last time
+    SETUP = "setup"  # a payload could not be set up
+    DRAINED = "drained"  # a worker that had to leave gave its block back
+    EXTENDED = "extended"  # a lease ended while nobody looked, and was renewed
+    SICK = "sick"  # a range failed here and succeeded elsewhere
+    QUARANTINED = "quarantine"  # a worker gets no more work
+    CORRUPT = "corrupt"  # a range output was damaged
+    INVALIDATED = "invalidated"  # a merged file was gone, or not whole
+    MERGER_LOST = "merger lost"  # whoever was at a merge vanished
+    LEFT_OUT = "left out"  # an input, or a column of one, that is not processed
+    CHANGED = "changed"  # the user accepted a changed campaign
+    WANTED = "wanted"  # the user said what is to become of the campaign
+    CLOSED = "close"  # the campaign ended, and why
+    BROKEN = "broken"  # going on was useless
+    STORE = "store"  # the store went away or came back
+    WARNING = "warning"  # nothing is wrong as far as anybody knows; people should see it
+
+
+class UsageCause(StrEnum):
+    """What became of CPU that was used."""
+
+    USEFUL = "useful"  # committed
+    FENCED = "fenced"  # computed after somebody else had taken over
+    FAILURE = "failure"  # the payload failed
+    SETUP = "setup"  # payloads were set up
+    SETUP_FAILED = "setup failed"
+
+
 @dataclass(frozen=True, slots=True)
 class CampaignRow:
     """A campaign as the ledger holds it. `spec` is the campaign file as plain data.
@@ -86,7 +119,7 @@ class Incident:
     """One line of the journal: a loss, a failure, or what else befell events. Append-only."""
 
     at: datetime
-    kind: str
+    kind: JournalKind
     url: str | None
     start: int | None
     stop: int | None

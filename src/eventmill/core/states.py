@@ -17,23 +17,39 @@ class State(StrEnum):
     ABANDONED = "abandoned"
 
 
-MOVES: dict[str, dict[State, tuple[State, ...]]] = {
-    "reserve": {State.READY: (State.LEASED,)},
-    "commit": {State.LEASED: (State.COMMITTED,)},
-    "release": {State.LEASED: (State.READY,)},
-    "shorten": {State.LEASED: (State.READY,)},
-    "expire": {State.LEASED: (State.READY, State.ABANDONED)},
-    "fail": {State.LEASED: (State.READY, State.ABANDONED)},
-    "merge": {State.COMMITTED: (State.MERGED,)},
-    "corrupt": {State.COMMITTED: (State.READY,)},
-    "invalidate": {State.MERGED: (State.READY,)},
-    "close": {State.READY: (State.ABANDONED,), State.LEASED: (State.ABANDONED,)},
-    "reopen": {State.ABANDONED: (State.READY,)},
+class Verb(StrEnum):
+    """What may change the state of events."""
+
+    RESERVE = "reserve"
+    COMMIT = "commit"
+    RELEASE = "release"
+    SHORTEN = "shorten"
+    EXPIRE = "expire"
+    FAIL = "fail"
+    MERGE = "merge"
+    CORRUPT = "corrupt"
+    INVALIDATE = "invalidate"
+    CLOSE = "close"
+    REOPEN = "reopen"
+
+
+MOVES: dict[Verb, dict[State, tuple[State, ...]]] = {
+    Verb.RESERVE: {State.READY: (State.LEASED,)},
+    Verb.COMMIT: {State.LEASED: (State.COMMITTED,)},
+    Verb.RELEASE: {State.LEASED: (State.READY,)},
+    Verb.SHORTEN: {State.LEASED: (State.READY,)},
+    Verb.EXPIRE: {State.LEASED: (State.READY, State.ABANDONED)},
+    Verb.FAIL: {State.LEASED: (State.READY, State.ABANDONED)},
+    Verb.MERGE: {State.COMMITTED: (State.MERGED,)},
+    Verb.CORRUPT: {State.COMMITTED: (State.READY,)},
+    Verb.INVALIDATE: {State.MERGED: (State.READY,)},
+    Verb.CLOSE: {State.READY: (State.ABANDONED,), State.LEASED: (State.ABANDONED,)},
+    Verb.REOPEN: {State.ABANDONED: (State.READY,)},
 }
 """verb -> {from -> allowed to}. Whatever is not here is illegal."""
 
 
-def check_move(verb: str, before: State, after: State) -> None:
+def check_move(verb: Verb, before: State, after: State) -> None:
     """Raise `IllegalMove` unless `verb` may leave events of state `before` in state `after`.
 
     Staying where one is, is always allowed: a verb splits spans and leaves the rest as it was.

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from eventmill.campaign.handle import CampaignHandle, store_of
+from eventmill.core.records import JournalKind
 from eventmill.drill.payload import check_values, events_begun
 from eventmill.drill.saboteur import Done, Saboteur, harmed
 from eventmill.reports.report import Report, report
@@ -54,9 +55,8 @@ def judge(opened: CampaignHandle, saboteur: Saboteur, *, events: int, diary: Pat
     known = (numbers >= 0) & (numbers < events)
     right = known & (checks == check_values(numbers))
     times = np.bincount(numbers[known], minlength=events)
-    damaged = sum(
-        (line.stop or 0) - (line.start or 0) for line in opened.ledger.journal(opened.record.id, "corrupt")
-    )
+    corrupt = opened.ledger.journal(opened.record.id, JournalKind.CORRUPT)
+    damaged = sum((line.stop or 0) - (line.start or 0) for line in corrupt)
     begun = events_begun(diary)
     return Verdict(
         events=events,

@@ -10,10 +10,10 @@ import sqlalchemy as sa
 from eventmill.core.outputs import CommittedOutput
 from eventmill.core.partition import coverage
 from eventmill.core.ranges import EventRange, Input, Span
-from eventmill.core.records import Counts, FailedRun, Holder, Incident, LossRate
+from eventmill.core.records import Counts, FailedRun, Holder, Incident, JournalKind, LossRate, UsageCause
 from eventmill.core.states import State
 from eventmill.errors import PartitionBroken
-from eventmill.ledger.commands.campaigns import BROKEN, NOTHING_LEFT, TARGET_REACHED, read_counts, read_inputs
+from eventmill.ledger.commands.campaigns import NOTHING_LEFT, TARGET_REACHED, read_counts, read_inputs
 from eventmill.ledger.database import schema
 from eventmill.ledger.database.transactions import Database, read_spans
 
@@ -99,7 +99,7 @@ class Readings(Database):
                 for row in rows
             )
 
-    def journal(self, campaign_id: int, *kinds: str) -> tuple[Incident, ...]:
+    def journal(self, campaign_id: int, *kinds: JournalKind) -> tuple[Incident, ...]:
         """The journal's lines, oldest first; of these kinds only, if some are named."""
         j, i = schema.journal, schema.input_
         statement = (
@@ -113,17 +113,26 @@ class Readings(Database):
         with self.reading() as tx:
             return tuple(
                 Incident(
-                    r.at, r.kind, r.url, r.start, r.stop, r.attempt, r.holder, r.reason, r.detail, r.cpu_seconds
+                    r.at,
+                    JournalKind(r.kind),
+                    r.url,
+                    r.start,
+                    r.stop,
+                    r.attempt,
+                    r.holder,
+                    r.reason,
+                    r.detail,
+                    r.cpu_seconds,
                 )
                 for r in tx.execute(statement)
             )
 
-    def count_incidents(self, campaign_id: int) -> dict[str, int]:
+    def count_incidents(self, campaign_id: int) -> dict[JournalKind, int]:
         """How many lines of each kind the journal holds."""
         j = schema.journal
         statement = sa.select(j.c.kind, sa.func.count()).where(j.c.campaign_id == campaign_id).group_by(j.c.kind)
         with self.reading() as tx:
-            return {kind: int(number) for kind, number in tx.execute(statement)}
+            return {JournalKind(kind): int(number) for kind, number in tx.execute(statement)}
 
     def abandoned_for(self, campaign_id: int) -> dict[str, int]:
         """Reason -> abandoned events, without those that nobody needed any more when the campaign was closed."""
@@ -142,7 +151,7 @@ class Readings(Database):
         j = schema.journal.c
         statement = (
             sa.select(j.reason, j.holder)
-            .where(j.campaign_id == campaign_id, j.kind.in_(["failure", "abandoned"]))
+            .where(j.campaign_id == campaign_id, j.kind.in_([JournalKind.FAILURE, JournalKind.ABANDONED]))
             .order_by(j.id)
         )
         with self.reading() as tx:
@@ -153,15 +162,15 @@ class Readings(Database):
         u = schema.usage
         with self.reading() as tx:
             last = tx.execute(
-                sa.select(u.c.last_at).where(u.c.campaign_id == campaign_id, u.c.cause == "useful")
+                sa.select(u.c.last_at).where(u.c.campaign_id == campaign_id, u.c.cause == UsageCause.USEFUL)
             ).scalar()
-        failures = self.journal(campaign_id, "setup")
+        failures = self.journal(campaign_id, JournalKind.SETUP)
         return tuple(incident for incident in failures if last is None or incident.at > last)
 
     def desired_at(self, campaign_id: int) -> datetime | None:
         """When somebody last said what he wants of the campaign; None if nobody did since it was begun."""
         j = schema.journal.c
-        statement = sa.select(sa.func.max(j.at)).where(j.campaign_id == campaign_id, j.kind == "wanted")
+        statement = sa.select(sa.func.max(j.at)).where(j.campaign_id == campaign_id, j.kind == JournalKind.WANTED)
         with self.reading() as tx:
             return tx.execute(statement).scalar_one_or_none()
 
@@ -202,8 +211,8 @@ class Readings(Database):
             sa.func.coalesce(sa.func.sum(u.wall_seconds), 0.0),
             sa.func.coalesce(sa.func.sum(u.overhead_seconds), 0.0),
             sa.func.coalesce(sa.func.sum(u.occurrences), 0),
-        ).where(u.campaign_id == campaign_id, u.cause.in_(["useful", "fenced"]))
-        lost = sa.select(sa.func.count()).where(j.campaign_id == campaign_id, j.kind == "loss")
+        ).where(u.campaign_id == campaign_id, u.cause.in_([UsageCause.USEFUL, UsageCause.FENCED]))
+        lost = sa.select(sa.func.count()).where(j.campaign_id == campaign_id, j.kind == JournalKind.LOSS)
         with self.reading() as tx:
             wall, overhead, ranges = tx.execute(totals).one()
             losses = int(tx.execute(lost).scalar_one())
@@ -213,7 +222,7 @@ class Readings(Database):
         """`(events, seconds)`: how many events were committed, and how long payloads were at them."""
         u = schema.usage
         with self.reading() as tx:
-            useful = (u.c.campaign_id == campaign_id) & (u.c.cause == "useful")
+            useful = (u.c.campaign_id == campaign_id) & (u.c.cause == UsageCause.USEFUL)
             row = tx.execute(sa.select(u.c.events, u.c.wall_seconds).where(useful)).first()
             return (row.events, row.wall_seconds) if row else (0, 0.0)
 
@@ -280,7 +289,9 @@ class Readings(Database):
         """Why going on is useless, as the last who led the campaign found; None if that one did not say so."""
         j, c = schema.journal.c, schema.campaign.c
         last = sa.select(c.leader_attempt).where(c.id == campaign_id).scalar_subquery()
-        statement = sa.select(j.reason).where(j.campaign_id == campaign_id, j.kind == BROKEN, j.attempt == last)
+        statement = sa.select(j.reason).where(
+            j.campaign_id == campaign_id, j.kind == JournalKind.BROKEN, j.attempt == last
+        )
         with self.reading() as tx:
             return tx.execute(statement).scalars().first()
 

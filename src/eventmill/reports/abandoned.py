@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from eventmill.core.ranges import Span
-from eventmill.core.records import CampaignRow, Incident
+from eventmill.core.records import CampaignRow, Incident, JournalKind
 from eventmill.core.states import State
 from eventmill.ledger import Ledger
 
@@ -34,7 +34,7 @@ def abandoned_spans(ledger: Ledger, record: CampaignRow) -> tuple[AbandonedSpan,
     such line: no payload failed it.
     """
     lines: dict[tuple[str | None, str], list[Incident]] = defaultdict(list)
-    for incident in ledger.journal(record.id, "abandoned"):
+    for incident in ledger.journal(record.id, JournalKind.ABANDONED):
         lines[incident.url, incident.reason].append(incident)
     spans = []
     for item, span in ledger.spans(record.id, State.ABANDONED):

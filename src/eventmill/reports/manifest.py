@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from eventmill.core.keys import companion_key
-from eventmill.core.records import CampaignRow
+from eventmill.core.records import CampaignRow, JournalKind
 from eventmill.core.states import State
 from eventmill.ledger import Ledger
 from eventmill.store import Store
@@ -44,7 +44,7 @@ def manifest(ledger: Ledger, record: CampaignRow) -> dict[str, Any]:
         "inputs": [{"url": item.url, "events": item.events, "identity": item.identity} for item in inputs],
         "left_out": [
             incident.reason
-            for incident in ledger.journal(record.id, "left out")
+            for incident in ledger.journal(record.id, JournalKind.LEFT_OUT)
             if not incident.reason.startswith(taken_up)
         ],
         "merged": [

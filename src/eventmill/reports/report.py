@@ -8,7 +8,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
-from eventmill.core.records import CampaignRow, Counts, Incident, Sample, UsageTotals
+from eventmill.core.records import CampaignRow, Counts, Incident, JournalKind, Sample, UsageTotals
 from eventmill.ledger import Ledger
 
 RANGES_PER_LOSS = 2
@@ -100,7 +100,7 @@ def report(ledger: Ledger, record: CampaignRow) -> Report:
         record.name,
         counts=ledger.counts(record.id),
         used=ledger.used(record.id),
-        losses=ledger.journal(record.id, "loss"),
+        losses=ledger.journal(record.id, JournalKind.LOSS),
         samples=ledger.samples(record.id),
         quarantined=sorted(ledger.quarantined(record.id)),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
-from eventmill.core.records import CampaignRow, Counts, DesiredState
+from eventmill.core.records import CampaignRow, Counts, DesiredState, JournalKind
 from eventmill.core.states import State
 from eventmill.ledger import Ledger
 from eventmill.runtime.process_id import is_gone, parse_holder
@@ -95,8 +95,8 @@ def campaign_status(ledger: Ledger, record: CampaignRow) -> dict[str, Any]:
             for holder in alive
             for process in [processes[holder.holder]]
         ],
-        "losses": incidents.get("loss", 0),
-        "failures": incidents.get("failure", 0) + incidents.get("abandoned", 0),
+        "losses": incidents.get(JournalKind.LOSS, 0),
+        "failures": incidents.get(JournalKind.FAILURE, 0) + incidents.get(JournalKind.ABANDONED, 0),
         "cpu_seconds": {cause: round(cpu, 6) for cause, (_, _, cpu) in ledger.usage(record.id).items()},
     }
 

@@ -14,8 +14,8 @@ from eventmill import text
 from eventmill.core.leases import LeadershipLease, Lease
 from eventmill.core.partition import coalesce
 from eventmill.core.ranges import Input, Layout, NewInput, SeenLayout, Span
-from eventmill.core.records import CampaignRow, Counts, DesiredState, Rules
-from eventmill.core.states import State
+from eventmill.core.records import CampaignRow, Counts, DesiredState, JournalKind, Rules
+from eventmill.core.states import State, Verb
 from eventmill.core.work_order import PayloadCode
 from eventmill.errors import CampaignLocked, LedgerError, NameTaken
 from eventmill.ledger.database import schema
@@ -29,12 +29,6 @@ LEADER_SECONDS = 15.0
 
 TARGET_REACHED = "target reached"
 NOTHING_LEFT = "all events settled"
-
-BROKEN = "broken"
-"""Kind of journal lines: a coordinator ended because going on was useless."""
-
-WANTED = "wanted"
-"""Kind of journal lines: what the user wants of the campaign from then on."""
 
 UNBLEMISHED: Mapping[str, Any] = {
     "failures": 0,
@@ -117,7 +111,7 @@ class CampaignVerbs(Database):
         """
         with self.writing() as tx:
             keep_code(tx, code)
-            write_journal(tx, campaign_id, self.now(tx), kind="changed", reason=reason)
+            write_journal(tx, campaign_id, self.now(tx), kind=JournalKind.CHANGED, reason=reason)
             tx.execute(
                 sa.update(schema.campaign)
                 .where(schema.campaign.c.id == campaign_id)
@@ -188,13 +182,13 @@ class CampaignVerbs(Database):
             known = set(
                 tx.execute(
                     sa.select(journal.c.reason).where(
-                        journal.c.campaign_id == campaign_id, journal.c.kind == "left out"
+                        journal.c.campaign_id == campaign_id, journal.c.kind == JournalKind.LEFT_OUT
                     )
                 ).scalars()
             )
             for line in dict.fromkeys(text.told(line, most_bytes=text.LINE_BYTES) for line in unreadable):
                 if line not in known:
-                    write_journal(tx, campaign_id, self.now(tx), kind="left out", reason=line)
+                    write_journal(tx, campaign_id, self.now(tx), kind=JournalKind.LEFT_OUT, reason=line)
 
     def inputs(self, campaign_id: int) -> tuple[Input, ...]:
         """All inputs in campaign order."""
@@ -279,9 +273,9 @@ class CampaignVerbs(Database):
         """Write down what the user wants; workers learn it with their next reply."""
         with self.writing() as tx:
             tx.execute(sa.update(schema.campaign).where(schema.campaign.c.id == campaign_id).values(wanted=wanted))
-            write_journal(tx, campaign_id, self.now(tx), kind=WANTED, reason=str(wanted))
+            write_journal(tx, campaign_id, self.now(tx), kind=JournalKind.WANTED, reason=str(wanted))
 
-    def note(self, campaign_id: int, *, kind: str, reason: str) -> None:
+    def note(self, campaign_id: int, *, kind: JournalKind, reason: str) -> None:
         """Write a line into the journal about what befell the campaign as a whole."""
         with self.writing() as tx:
             write_journal(tx, campaign_id, self.now(tx), kind=kind, reason=reason)
@@ -294,7 +288,7 @@ class CampaignVerbs(Database):
                 tx,
                 leadership.campaign_id,
                 self.now(tx),
-                kind=BROKEN,
+                kind=JournalKind.BROKEN,
                 reason=told,
                 detail=detail,
                 attempt=leadership.attempt,
@@ -327,7 +321,7 @@ class CampaignVerbs(Database):
         table = schema.span
         old = read_spans(tx, table.c.campaign_id == campaign_id, table.c.state.in_([State.READY, State.LEASED]))
         gone = [replace(s, state=State.ABANDONED, block_id=None, reason=reason, **UNBLEMISHED) for s in old]
-        replace_spans(tx, "close", campaign_id, old=old, new=coalesce(gone))
+        replace_spans(tx, Verb.CLOSE, campaign_id, old=old, new=coalesce(gone))
         tx.execute(sa.delete(schema.block).where(schema.block.c.campaign_id == campaign_id))
         now = self.now(tx)
         tx.execute(
@@ -337,7 +331,7 @@ class CampaignVerbs(Database):
         )
         if old:
             events = sum(map(len, old))
-            write_journal(tx, campaign_id, now, kind="close", reason=reason, detail=f"{events} events")
+            write_journal(tx, campaign_id, now, kind=JournalKind.CLOSED, reason=reason, detail=f"{events} events")
 
     def reopen(self, campaign_id: int) -> int:
         """ABANDONED -> READY with fresh budgets; returns how many events may be tried again."""
@@ -348,7 +342,7 @@ class CampaignVerbs(Database):
                 tx, table.c.campaign_id == campaign_id, table.c.state.in_([State.ABANDONED, State.READY])
             )
             fresh = [replace(s, state=State.READY, reason=None, **UNBLEMISHED) for s in old]
-            replace_spans(tx, "reopen", campaign_id, old=old, new=coalesce(fresh))
+            replace_spans(tx, Verb.REOPEN, campaign_id, old=old, new=coalesce(fresh))
             tx.execute(
                 sa.update(schema.campaign)
                 .where(schema.campaign.c.id == campaign_id)
@@ -473,14 +467,14 @@ def dissolve_blocks(tx: sa.Connection, campaign_id: int, block_ids: Sequence[int
     block_ids = [number for number in block_ids if number not in shared]
     leased = read_spans(tx, table.c.block_id.in_(block_ids))
     freed = [replace(s, state=State.READY, block_id=None) for s in leased]
-    replace_and_coalesce(tx, "release", campaign_id, old=leased, new=freed)
+    replace_and_coalesce(tx, Verb.RELEASE, campaign_id, old=leased, new=freed)
     blocks = schema.block.c
     tx.execute(sa.delete(schema.block).where(sa.or_(blocks.id.in_(block_ids), blocks.copy_of.in_(block_ids))))
     return sum(map(len, leased))
 
 
 def replace_and_coalesce(
-    tx: sa.Connection, verb: str, campaign_id: int, *, old: Sequence[Span], new: Iterable[Span]
+    tx: sa.Connection, verb: Verb, campaign_id: int, *, old: Sequence[Span], new: Iterable[Span]
 ) -> None:
     """Replace `old` by `new`, and let what became READY or ABANDONED join neighbours like it."""
     table = schema.span

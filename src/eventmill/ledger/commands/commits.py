@@ -12,7 +12,8 @@ from eventmill.core.leases import Directive, FailureReport, Lease, Outcome, Repl
 from eventmill.core.outputs import RangeOutput
 from eventmill.core.partition import isolate
 from eventmill.core.ranges import EventRange, Span
-from eventmill.core.states import State
+from eventmill.core.records import JournalKind, UsageCause
+from eventmill.core.states import State, Verb
 from eventmill.errors import PartitionBroken
 from eventmill.ledger.commands.campaigns import dissolve_blocks, locked, replace_and_coalesce
 from eventmill.ledger.commands.expiry import limits_of
@@ -54,7 +55,7 @@ class CommitVerbs(Database):
             leased = read_spans_of_block(tx, span_owner_id(block)) if block is not None and current else []
             outcomes, left = _judge(leased, outputs, known=_known_keys(tx, outputs))
             now = self.now(tx)
-            for outcome, cause in ((Outcome.ACCEPTED, "useful"), (Outcome.FENCED, "fenced")):
+            for outcome, cause in ((Outcome.ACCEPTED, UsageCause.USEFUL), (Outcome.FENCED, UsageCause.FENCED)):
                 chosen = [o for o, became in zip(outputs, outcomes, strict=True) if became is outcome]
                 if chosen:
                     add_usage(
@@ -82,7 +83,7 @@ class CommitVerbs(Database):
                     )
                     for o, number in zip(won, numbers, strict=True)
                 ]
-                replace_spans(tx, "commit", campaign.id, old=leased, new=[*left, *done])
+                replace_spans(tx, Verb.COMMIT, campaign.id, old=leased, new=[*left, *done])
                 for suspect in _cleared(leased, won):
                     note_success(tx, lease, suspect, now=now, lease_length=campaign.rules.lease)
                 if not left and block is not None:
@@ -114,18 +115,18 @@ class CommitVerbs(Database):
             twin = duplicate_claim_of(tx, block)
             if twin is not None:
                 verdict: tuple[Span, ...] = (failed_once_more(mine, holder=lease.holder),)
-                replace_spans(tx, "fail", campaign.id, old=[covering], new=[*rest, *verdict])
+                replace_spans(tx, Verb.FAIL, campaign.id, old=[covering], new=[*rest, *verdict])
                 hand_over(tx, campaign.id, block, twin)
             else:
                 verdict = after_failure(mine, report, limits=limits_of(campaign), holder=lease.holder)
-                replace_and_coalesce(tx, "fail", campaign.id, old=[covering], new=[*rest, *verdict])
+                replace_and_coalesce(tx, Verb.FAIL, campaign.id, old=[covering], new=[*rest, *verdict])
             now = self.now(tx)
             gone = next((span for span in verdict if span.state is State.ABANDONED), None)
             write_journal(
                 tx,
                 campaign.id,
                 now,
-                kind="abandoned" if gone else "failure",
+                kind=JournalKind.ABANDONED if gone else JournalKind.FAILURE,
                 reason=f"{report.kind}: {report.summary}",
                 detail="\n".join(part for part in (report.traceback, report.printed) if part),
                 input_id=lease.input_id,
@@ -135,7 +136,9 @@ class CommitVerbs(Database):
                 holder=lease.holder,
                 cpu_seconds=report.cpu_seconds,
             )
-            add_usage(tx, campaign.id, "failure", at=now, events=len(failed), cpu_seconds=report.cpu_seconds)
+            add_usage(
+                tx, campaign.id, UsageCause.FAILURE, at=now, events=len(failed), cpu_seconds=report.cpu_seconds
+            )
             if twin is not None:
                 return Reply((Outcome.ACCEPTED,), Directive.STOP)
             if leased == [covering] and len(pieces) == 1:
@@ -155,7 +158,7 @@ class CommitVerbs(Database):
                 tx,
                 campaign.id,
                 now,
-                kind="setup",
+                kind=JournalKind.SETUP,
                 reason=report.summary,
                 detail="\n".join(part for part in (report.traceback, report.printed) if part),
                 input_id=lease.input_id,
@@ -164,13 +167,13 @@ class CommitVerbs(Database):
                 cpu_seconds=report.cpu_seconds,
             )
             note_not_set_up(tx, lease, now=now, lease_length=campaign.rules.lease)
-            add_usage(tx, campaign.id, "setup failed", at=now, events=0, cpu_seconds=report.cpu_seconds)
+            add_usage(tx, campaign.id, UsageCause.SETUP_FAILED, at=now, events=0, cpu_seconds=report.cpu_seconds)
             return Reply((Outcome.ACCEPTED,), Directive.STOP)
 
     def account_setup(self, campaign_id: int, cpu_seconds: float) -> None:
         """Write down what setting a payload up has cost."""
         with self.writing() as tx:
-            add_usage(tx, campaign_id, "setup", at=self.now(tx), events=0, cpu_seconds=cpu_seconds)
+            add_usage(tx, campaign_id, UsageCause.SETUP, at=self.now(tx), events=0, cpu_seconds=cpu_seconds)
 
 
 def _judge(

@@ -10,8 +10,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from eventmill.core.ranges import Input, Span
-from eventmill.core.records import CampaignRow, Incident
-from eventmill.core.states import State
+from eventmill.core.records import CampaignRow, Incident, JournalKind
+from eventmill.core.states import State, Verb
 from eventmill.ledger.commands.campaigns import input_from, locked, replace_and_coalesce
 from eventmill.ledger.commands.workers import record_gone
 from eventmill.ledger.database import schema
@@ -20,9 +20,6 @@ from eventmill.ledger.database.journal import write_journal
 from eventmill.ledger.database.transactions import Database, read_spans_of_block, replace_spans
 from eventmill.rules import cutting
 from eventmill.rules.retries import FailureLimits, after_loss
-
-EXTENDED = "extended"
-"""Kind of journal lines: a lease that had ended was extended, because nobody had looked."""
 
 
 class LossVerbs(Database):
@@ -52,7 +49,7 @@ class LossVerbs(Database):
     ) -> None:
         """One more lease for each of these, but for those that ended because an extension did."""
         j, blocks, lease = schema.journal.c, schema.block, campaign.rules.lease
-        extended = sa.select(j.attempt, j.at).where(j.campaign_id == campaign.id, j.kind == EXTENDED)
+        extended = sa.select(j.attempt, j.at).where(j.campaign_id == campaign.id, j.kind == JournalKind.EXTENDED)
         ends = {(line.attempt, line.at + lease) for line in tx.execute(extended)}
         for row in tx.execute(sa.select(blocks).where(which)).all():
             if (row.attempt, row.expires_at) in ends:
@@ -62,7 +59,7 @@ class LossVerbs(Database):
                 tx,
                 campaign.id,
                 now,
-                kind=EXTENDED,
+                kind=JournalKind.EXTENDED,
                 reason="its lease had ended while nobody looked",
                 input_id=row.input_id,
                 start=row.start,
@@ -93,16 +90,18 @@ class LossVerbs(Database):
         twin = duplicate_claim_of(tx, row)
         charged, rest = charge_loss(first, campaign, shared=twin is not None), remainder(leased[0], first)
         if twin is not None:
-            replace_spans(tx, "expire", campaign.id, old=leased[:1], new=[*charged, *rest])
+            replace_spans(tx, Verb.EXPIRE, campaign.id, old=leased[:1], new=[*charged, *rest])
             hand_over(tx, campaign.id, row, twin)
         else:
             freed = [replace(s, state=State.READY, block_id=None) for s in (*rest, *leased[1:])]
-            replace_and_coalesce(tx, "expire", campaign.id, old=leased, new=[*charged, *freed])
+            replace_and_coalesce(tx, Verb.EXPIRE, campaign.id, old=leased, new=[*charged, *freed])
             drop_block(tx, row.id)
         now = self.now(tx)
         record_gone(tx, campaign.id, row.holder)
         journal_loss(tx, campaign.id, now, row, first, reason)
-        return Incident(now, "loss", item.url, first.start, first.stop, row.attempt, row.holder, reason, "", 0.0)
+        return Incident(
+            now, JournalKind.LOSS, item.url, first.start, first.stop, row.attempt, row.holder, reason, "", 0.0
+        )
 
 
 def in_flight(span: Span, item: Input, block: sa.Row[Any], campaign: CampaignRow) -> Span:
@@ -144,7 +143,7 @@ def journal_loss(
         tx,
         campaign_id,
         now,
-        kind="loss",
+        kind=JournalKind.LOSS,
         reason=reason,
         input_id=row.input_id,
         start=first.start,

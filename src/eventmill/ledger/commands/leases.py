@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from eventmill import text
 from eventmill.core.leases import Block, Claim, Directive, LeadershipLease, Lease, Outcome, Reply
 from eventmill.core.ranges import Span
-from eventmill.core.records import CampaignRow, DesiredState
-from eventmill.core.states import State
+from eventmill.core.records import CampaignRow, DesiredState, JournalKind
+from eventmill.core.states import State, Verb
 from eventmill.errors import CampaignLocked
 from eventmill.ledger.commands.campaigns import (
     campaign_by,
@@ -92,7 +92,7 @@ class LeaseVerbs(LossVerbs):
             ).scalar_one()
             leased = replace(ready, stop=stop, state=State.LEASED, block_id=number, rests_until=None)
             rest = [replace(ready, start=stop)] if stop < ready.stop else []
-            replace_spans(tx, "reserve", campaign.id, old=[ready], new=[leased, *rest])
+            replace_spans(tx, Verb.RESERVE, campaign.id, old=[ready], new=[leased, *rest])
             ordinal = tx.execute(
                 sa.select(schema.input_.c.ordinal).where(schema.input_.c.id == ready.input_id)
             ).scalar_one()
@@ -131,7 +131,7 @@ class LeaseVerbs(LossVerbs):
                     for s in charge_loss(first, campaign, shared=twin is not None)
                 )
                 rest = remainder(missing[0], first)
-                replace_spans(tx, "expire", campaign.id, old=missing[:1], new=[*charged, *rest])
+                replace_spans(tx, Verb.EXPIRE, campaign.id, old=missing[:1], new=[*charged, *rest])
                 missing = read_spans_of_block(tx, span_owner_id(row))
             if not missing:
                 drop_block(tx, span_owner_id(row))
@@ -206,7 +206,7 @@ class LeaseVerbs(LossVerbs):
                     tx,
                     lease.campaign_id,
                     self.now(tx),
-                    kind="drained",
+                    kind=JournalKind.DRAINED,
                     reason=drained,
                     input_id=row.input_id,
                     start=left[0].start,
@@ -275,5 +275,5 @@ def _send_away(
         else replace(s, state=State.READY, block_id=None)
         for s in missing
     ]
-    replace_and_coalesce(tx, "release", campaign.id, old=missing, new=rested)
+    replace_and_coalesce(tx, Verb.RELEASE, campaign.id, old=missing, new=rested)
     drop_block(tx, row.id)

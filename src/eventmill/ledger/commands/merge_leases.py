@@ -10,14 +10,12 @@ import sqlalchemy as sa
 from eventmill.core.leases import Outcome
 from eventmill.core.outputs import CommittedOutput, Merge, MergeHolder, MergeLease
 from eventmill.core.ranges import EventRange
+from eventmill.core.records import JournalKind
 from eventmill.ledger.commands.campaigns import input_from, locked
 from eventmill.ledger.commands.merges import read_merge
 from eventmill.ledger.database import schema
 from eventmill.ledger.database.journal import write_journal
 from eventmill.ledger.database.transactions import Database
-
-MERGER_LOST = "merger lost"
-"""Kind of journal lines: a merge was claimed, and nothing more was heard."""
 
 
 class MergerVerbs(Database):
@@ -40,7 +38,9 @@ class MergerVerbs(Database):
             if row.expires_at is not None:
                 reason = f"merge was started again by {holder}"
                 who = {"attempt": row.attempt, "holder": row.holder}
-                write_journal(tx, campaign.id, now, kind=MERGER_LOST, reason=reason, detail=row.key, **who)
+                write_journal(
+                    tx, campaign.id, now, kind=JournalKind.MERGER_LOST, reason=reason, detail=row.key, **who
+                )
             lease = MergeLease(merge_id, self.next_attempt(tx), holder, now + length)
             tx.execute(
                 sa.update(schema.merge)
@@ -73,7 +73,7 @@ class MergerVerbs(Database):
     def mergers_lost(self, campaign_id: int) -> Counter[str]:
         """How many mergers were heard of no more while they were at a merge, by the key of its file."""
         j = schema.journal.c
-        lost = (j.campaign_id == campaign_id) & (j.kind == MERGER_LOST)
+        lost = (j.campaign_id == campaign_id) & (j.kind == JournalKind.MERGER_LOST)
         with self.reading() as tx:
             rows = tx.execute(sa.select(j.detail, sa.func.count()).where(lost).group_by(j.detail))
             return Counter({key: int(times) for key, times in rows})

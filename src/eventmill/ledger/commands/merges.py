@@ -13,7 +13,8 @@ from eventmill.core.leases import Outcome
 from eventmill.core.outputs import MergedOutput, MergeGroup, MergeLease
 from eventmill.core.partition import coalesce
 from eventmill.core.ranges import Span
-from eventmill.core.states import State
+from eventmill.core.records import JournalKind
+from eventmill.core.states import State, Verb
 from eventmill.errors import LedgerError
 from eventmill.ledger.commands.campaigns import locked, open_again, replace_and_coalesce
 from eventmill.ledger.database import schema
@@ -52,7 +53,7 @@ class MergeVerbs(Database):
                 held += (replace(spans[output_id], merge_id=number) for output_id in group.output_ids)
                 begun.append(int(number))
             free = [spans[s.output_id] for s in held]
-            replace_spans(tx, "merge", campaign_id, old=free, new=held)
+            replace_spans(tx, Verb.MERGE, campaign_id, old=free, new=held)
             return tuple(begun)
 
     def open_merges(self, campaign_id: int) -> tuple[int, ...]:
@@ -81,7 +82,7 @@ class MergeVerbs(Database):
             i = schema.input_.c
             inputs = tx.execute(sa.select(i.id, i.url).where(i.campaign_id == campaign.id))
             urls = {row.id: row.url for row in inputs}
-            replace_spans(tx, "merge", campaign.id, old=old, new=new)
+            replace_spans(tx, Verb.MERGE, campaign.id, old=old, new=new)
             now = self.now(tx)
             _drop(tx, [s.output_id for s in old], now)
             pieces = coalesce(replace(s, payload=None) for s in new)
@@ -182,11 +183,13 @@ class MergeVerbs(Database):
     def _unmerge(self, tx: sa.Connection, row: sa.Row[Any], reason: str) -> int:
         old = read_spans(tx, schema.span.c.merge_id == row.id)
         new = [replace(s, state=State.READY, merge_id=None, payload=None) for s in old]
-        replace_and_coalesce(tx, "invalidate", row.campaign_id, old=old, new=new)
+        replace_and_coalesce(tx, Verb.INVALIDATE, row.campaign_id, old=old, new=new)
         tx.execute(sa.delete(schema.merge).where(schema.merge.c.id == row.id))
         open_again(tx, row.campaign_id)
         detail = f"{row.key}: {sum(map(len, old))} events"
-        write_journal(tx, row.campaign_id, self.now(tx), kind="invalidated", reason=reason, detail=detail)
+        write_journal(
+            tx, row.campaign_id, self.now(tx), kind=JournalKind.INVALIDATED, reason=reason, detail=detail
+        )
         return sum(map(len, old))
 
     def _dissolve(
@@ -194,13 +197,13 @@ class MergeVerbs(Database):
     ) -> None:
         held = read_spans(tx, schema.span.c.merge_id == merge_id)
         free = [replace(s, merge_id=None) for s in held]
-        replace_spans(tx, "merge", campaign_id, old=held, new=free)
+        replace_spans(tx, Verb.MERGE, campaign_id, old=held, new=free)
         tx.execute(sa.delete(schema.merge).where(schema.merge.c.id == merge_id))
         self._send_back(tx, campaign_id, [s for s in free if s.output_id in corrupt], reason)
 
     def _send_back(self, tx: sa.Connection, campaign_id: int, old: Sequence[Span], reason: str) -> None:
         new = [replace(s, state=State.READY, output_id=None, merge_id=None, payload=None) for s in old]
-        replace_and_coalesce(tx, "corrupt", campaign_id, old=old, new=new)
+        replace_and_coalesce(tx, Verb.CORRUPT, campaign_id, old=old, new=new)
         now = self.now(tx)
         if old:
             open_again(tx, campaign_id)
@@ -210,7 +213,7 @@ class MergeVerbs(Database):
                 tx,
                 campaign_id,
                 now,
-                kind="corrupt",
+                kind=JournalKind.CORRUPT,
                 reason=reason,
                 input_id=s.input_id,
                 start=s.start,

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from eventmill.core.leases import LeadershipLease
-from eventmill.core.records import Sample, UsageTotals
+from eventmill.core.records import JournalKind, Sample, UsageTotals
 from eventmill.ledger.commands.campaigns import campaign_by, read_counts
 from eventmill.ledger.commands.workers import live_workers
 from eventmill.ledger.database import schema
@@ -49,7 +49,9 @@ class SampleVerbs(Database):
             busy = sa.select(sa.func.count()).where(
                 blocks.campaign_id == campaign_id, blocks.attempt.is_not(None), blocks.expires_at > now
             )
-            losses = sa.select(sa.func.count()).where(journal.campaign_id == campaign_id, journal.kind == "loss")
+            losses = sa.select(sa.func.count()).where(
+                journal.campaign_id == campaign_id, journal.kind == JournalKind.LOSS
+            )
             tx.execute(
                 sa.insert(schema.sample).values(
                     campaign_id=campaign_id,

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from eventmill.core.leases import Block, LeadershipLease, LeaseProgress
 from eventmill.core.ranges import EventRange, Input, Span
 from eventmill.core.records import CampaignRow, DesiredState
-from eventmill.core.states import State
+from eventmill.core.states import State, Verb
 from eventmill.ledger.commands.campaigns import input_from, locked, replace_and_coalesce
 from eventmill.ledger.commands.expiry import in_flight
 from eventmill.ledger.commands.leases import LeaseVerbs
@@ -45,7 +45,7 @@ class TailVerbs(LeaseVerbs):
                 return 0
             freed = [replace(s, start=max(s.start, end), state=State.READY, block_id=None) for s in beyond]
             kept = [replace(s, stop=end) for s in beyond if s.start < end]
-            replace_and_coalesce(tx, "shorten", campaign.id, old=beyond, new=[*kept, *freed])
+            replace_and_coalesce(tx, Verb.SHORTEN, campaign.id, old=beyond, new=[*kept, *freed])
             tx.execute(sa.update(schema.block).where(schema.block.c.id == block_id).values(stop=end))
             return sum(map(len, freed))
 

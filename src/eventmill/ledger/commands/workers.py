@@ -10,13 +10,13 @@ import sqlalchemy as sa
 
 from eventmill.core.leases import Lease
 from eventmill.core.ranges import EventRange, Span
+from eventmill.core.records import JournalKind, UsageCause
 from eventmill.ledger.commands.campaigns import campaign_by
 from eventmill.ledger.database import schema
 from eventmill.ledger.database.journal import write_journal
 from eventmill.ledger.database.transactions import Database
 from eventmill.rules.quarantine import SICK_RANGES, Evidence, is_sick
 
-SICK, QUARANTINED = "sick", "quarantine"
 """Kinds of journal lines: a range failed here and succeeded elsewhere; a holder gets no more work."""
 
 _HOLDER = schema.holder.c
@@ -118,7 +118,7 @@ def note_success(
             tx,
             lease.campaign_id,
             now,
-            kind=SICK,
+            kind=JournalKind.SICK,
             reason=f"a range failed here and succeeded on {lease.holder}",
             input_id=suspect.input_id,
             start=suspect.start,
@@ -142,9 +142,9 @@ def note_not_set_up(tx: sa.Connection, lease: Lease, *, now: datetime, lease_len
     it did not fail as well.
     """
     u, j = schema.usage.c, schema.journal.c
-    useful = sa.select(u.last_at).where(u.campaign_id == lease.campaign_id, u.cause == "useful")
+    useful = sa.select(u.last_at).where(u.campaign_id == lease.campaign_id, u.cause == UsageCause.USEFUL)
     here = sa.select(sa.func.count()).where(
-        j.campaign_id == lease.campaign_id, j.kind == "setup", j.holder == lease.holder
+        j.campaign_id == lease.campaign_id, j.kind == JournalKind.SETUP, j.holder == lease.holder
     )
     times = int(tx.execute(here).scalar_one())
     others = live_workers(tx, lease.campaign_id, now=now, lease=lease_length) - {lease.holder}
@@ -158,7 +158,9 @@ def note_not_set_up(tx: sa.Connection, lease: Lease, *, now: datetime, lease_len
 def _not_set_up(tx: sa.Connection, campaign_id: int) -> frozenset[str]:
     """Holders on whom the payload could not be set up, once or more."""
     j = schema.journal.c
-    statement = sa.select(j.holder).where(j.campaign_id == campaign_id, j.kind == "setup", j.holder.is_not(None))
+    statement = sa.select(j.holder).where(
+        j.campaign_id == campaign_id, j.kind == JournalKind.SETUP, j.holder.is_not(None)
+    )
     return frozenset(tx.execute(statement).scalars())
 
 
@@ -169,7 +171,7 @@ def _quarantine(tx: sa.Connection, campaign_id: int, holder: str, now: datetime,
         .values(quarantined_at=now)
     ).rowcount
     if changed:
-        write_journal(tx, campaign_id, now, kind=QUARANTINED, reason=reason, holder=holder)
+        write_journal(tx, campaign_id, now, kind=JournalKind.QUARANTINED, reason=reason, holder=holder)
 
 
 def _failed_on(tx: sa.Connection, campaign_id: int, suspect: Span) -> Sequence[str]:
@@ -177,7 +179,7 @@ def _failed_on(tx: sa.Connection, campaign_id: int, suspect: Span) -> Sequence[s
     j = schema.journal.c
     statement = sa.select(j.holder).where(
         j.campaign_id == campaign_id,
-        j.kind == "failure",
+        j.kind == JournalKind.FAILURE,
         j.input_id == suspect.input_id,
         j.start == suspect.start,
         j.stop == suspect.stop,
@@ -188,7 +190,7 @@ def _failed_on(tx: sa.Connection, campaign_id: int, suspect: Span) -> Sequence[s
 def _evidence(tx: sa.Connection, campaign_id: int) -> dict[str, Evidence]:
     j = schema.journal.c
     statement = sa.select(j.holder, j.input_id, j.start, j.stop).where(
-        j.campaign_id == campaign_id, j.kind == SICK
+        j.campaign_id == campaign_id, j.kind == JournalKind.SICK
     )
     found: dict[str, set[tuple[int, EventRange]]] = {}
     for row in tx.execute(statement):

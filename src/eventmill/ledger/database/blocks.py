@@ -11,6 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from eventmill.core.states import Verb
 from eventmill.ledger.database import schema
 from eventmill.ledger.database.transactions import read_spans_of_block, replace_spans
 
@@ -45,7 +46,7 @@ def hand_over(tx: sa.Connection, campaign_id: int, block: sa.Row[Any], twin: sa.
     """End one of two claims; all that is LEASED stays so, for the other one."""
     if block.copy_of is None:
         held = read_spans_of_block(tx, block.id)
-        replace_spans(tx, "release", campaign_id, old=held, new=[replace(s, block_id=twin.id) for s in held])
+        replace_spans(tx, Verb.RELEASE, campaign_id, old=held, new=[replace(s, block_id=twin.id) for s in held])
         tx.execute(sa.update(schema.block).where(_BLOCK.id == twin.id).values(copy_of=None))
     tx.execute(_DROP_BLOCK, {"b_block": block.id})
 

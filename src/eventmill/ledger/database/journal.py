@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from eventmill.core.records import JournalKind, UsageCause
 from eventmill.ledger.database import schema
 
 _USAGE = schema.usage.c
@@ -25,7 +26,7 @@ _ADD_USAGE = (
 
 
 def write_journal(
-    tx: sa.Connection, campaign_id: int, at: datetime, *, kind: str, reason: str, **more: Any
+    tx: sa.Connection, campaign_id: int, at: datetime, *, kind: JournalKind, reason: str, **more: Any
 ) -> None:
     """Append one line. `more` fills the other columns of the journal."""
     values = {"detail": "", "cpu_seconds": 0.0} | more
@@ -37,7 +38,7 @@ def write_journal(
 def add_usage(
     tx: sa.Connection,
     campaign_id: int,
-    cause: str,
+    cause: UsageCause,
     *,
     at: datetime,
     events: int,

@@ -18,7 +18,7 @@ from sqlalchemy import event, exc
 
 from eventmill.core.partition import check_replacement, in_order
 from eventmill.core.ranges import Span
-from eventmill.core.states import State
+from eventmill.core.states import State, Verb
 from eventmill.errors import LedgerError
 from eventmill.ledger.database import schema
 from eventmill.runtime.durable_files import make_private_folder
@@ -124,7 +124,7 @@ class Database:
 
 
 def replace_spans(
-    tx: sa.Connection, verb: str, campaign_id: int, *, old: Sequence[Span], new: Iterable[Span]
+    tx: sa.Connection, verb: Verb, campaign_id: int, *, old: Sequence[Span], new: Iterable[Span]
 ) -> None:
     """Replace spans by spans that cover the same events: the only statement that ever changes a span.
 
