@@ -23,6 +23,7 @@ from eventmill.campaign.handle import CampaignHandle
 from eventmill.campaign.merge_queue import LOOK_SECONDS
 from eventmill.cluster.frozen import FrozenProcesses
 from eventmill.cluster.restarts import replace_silent, restart
+from eventmill.cluster.worker_plugins import add_plugin
 from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.errors import ClusterError
 from eventmill.rules.silence import Hearing
@@ -90,11 +91,12 @@ class Members:
         self._over.set()
         if self._thread is not None:
             self._thread.join(2 * self._lease_seconds)  # a scheduler that hangs holds it up, and not us
+        self._frozen.end()
 
     def listen(self) -> None:
         """Begin, once the cluster is there: from now on whoever is silent is replaced. Harmless twice."""
         if self._thread is None:
-            self._runner.client.register_plugin(NamesHolder())
+            add_plugin(self._runner.client, NamesHolder())
             self._listen_once()
             self._thread = threading.Thread(target=self._follow, name="members", daemon=True)
             self._thread.start()
