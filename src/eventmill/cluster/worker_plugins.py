@@ -12,8 +12,8 @@ import distributed
 from distributed.protocol.pickle import dumps
 
 
-def add_plugin(client: distributed.Client, plugin: distributed.WorkerPlugin) -> None:
-    """Give a plugin to the workers of this client's scheduler; an idempotent one stays if it is there."""
+def add_plugin(client: distributed.Client, plugin: Any) -> None:
+    """Give a `WorkerPlugin` with a name to the workers of this client's scheduler; an idempotent one once."""
     client.run_on_scheduler(_add, plugin=dumps(plugin), name=plugin.name, idempotent=plugin.idempotent)
 
 

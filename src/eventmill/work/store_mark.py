@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import socket
 import tempfile
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -24,6 +25,11 @@ MARK = "campaign.json"
 
 MARK_BYTES = 100_000
 """More is no mark."""
+
+SHOWN_SECONDS = 10.0
+"""So long a mark may be out of sight after it was written: while others write it, too, some servers show none."""
+
+LOOK_SECONDS = 0.1
 
 LISTED = 3
 """Files that a message names."""
@@ -91,9 +97,11 @@ def hold_store(ledger: Ledger, store: Store, record: CampaignRow) -> None:
 
     Raises `StoreTaken` if it bears another one's. To be called before anything is shown.
     """
-    mark = read_mark(store, record.name) or put_mark(ledger, store, record)
-    if mark is None:
-        raise StoreError(f"{mark_key(record.name)} was written into {store.url}, and is not there. Try again.")
+    deadline = time.monotonic() + SHOWN_SECONDS
+    while (mark := read_mark(store, record.name) or put_mark(ledger, store, record)) is None:
+        if time.monotonic() > deadline:
+            raise StoreError(f"{mark_key(record.name)} was written into {store.url}, and is not there. Try again.")
+        time.sleep(LOOK_SECONDS)
     if mark.id != record.uid:
         raise StoreTaken(_taken(store, mark))
 
