@@ -364,7 +364,7 @@ class AnyHistory(RuleBasedStateMachine):
 
     @invariant()
     def the_ledger_says_what_is_believed(self) -> None:
-        if hasattr(self, "lead"):
+        if hasattr(self, "leadership"):
             self.belief.check(self.ledger, self.id, self.merge_events)
 
     def teardown(self) -> None:
