@@ -17,6 +17,7 @@ from eventmill.ledger.commands.workers import HolderVerbs
 from eventmill.ledger.database import schema
 from eventmill.ledger.database.transactions import Clock, file_of, open_engine
 from eventmill.ledger.drilling import DrillReadings
+from eventmill.ledger.protocol import WorkLedger
 from eventmill.ledger.queries import Readings
 
 __all__ = ["Clock", "Ledger", "create_ledger", "open_ledger", "shared_ledger"]
@@ -37,7 +38,7 @@ class Ledger(
 
 
 def open_ledger(url: str, *, clock: Clock | None = None) -> Ledger:
-    """Open an existing ledger: a path, `sqlite:///path` or a PostgreSQL url.
+    """Open an existing ledger: a path, `sqlite:///path` or a PostgreSQL url, which never holds a password.
 
     Raises `LedgerError` when there is none, when it is no ledger, or one of another version.
     """
@@ -70,7 +71,7 @@ def create_ledger(url: str, *, clock: Clock | None = None) -> Ledger:
     return open_ledger(url, clock=clock)
 
 
-def shared_ledger(url: str) -> Ledger:
+def shared_ledger(url: str) -> WorkLedger:
     """The ledger at `url`, opened once in this process, and anew when it is another file. Workers use this.
 
     Connections that are open stay with a file that was deleted: what is read and written there is nobody's ledger.

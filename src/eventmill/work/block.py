@@ -26,7 +26,8 @@ from eventmill.core.ranges import EventRange
 from eventmill.core.work_order import PayloadCode, WorkOrder
 from eventmill.errors import CampaignError, EventmillError, InputError, PayloadError, ScratchError
 from eventmill.formats import open_format
-from eventmill.ledger import Ledger, shared_ledger
+from eventmill.ledger import shared_ledger
+from eventmill.ledger.protocol import WorkLedger
 from eventmill.payloads import bundles
 from eventmill.payloads.calls import PayloadEntry, RangeCall, RangeResult
 from eventmill.payloads.keeper import POLITE
@@ -102,7 +103,7 @@ def _claim_and_run(order: WorkOrder, block_id: int, *, holder: str) -> BlockRepo
 
 
 @contextmanager
-def _prepared(order: WorkOrder, claim: Claim, ledger: Ledger) -> Iterator[_BlockWork]:
+def _prepared(order: WorkOrder, claim: Claim, ledger: WorkLedger) -> Iterator[_BlockWork]:
     with borrow(**_payload_of(order)) as payload, open_scratch() as scratch:
         yield _BlockWork(order, claim, ledger, payload, scratch)
 
@@ -178,7 +179,7 @@ class _BlockWork:
     """One claim being worked. The reader, the storer and the renewer each have one thread."""
 
     def __init__(
-        self, order: WorkOrder, claim: Claim, ledger: Ledger, payload: WarmPayload, scratch: Path
+        self, order: WorkOrder, claim: Claim, ledger: WorkLedger, payload: WarmPayload, scratch: Path
     ) -> None:
         self.order = order
         self.claim = claim
