@@ -16,6 +16,7 @@ from eventmill.core.outputs import Merge, MergedOutput, MergeLease, RangeOutput
 from eventmill.core.ranges import EventRange
 from eventmill.core.records import CampaignRow
 from eventmill.core.work_order import PayloadCode
+from eventmill.core.worker_report import ReportItem
 
 
 class WorkLedger(Protocol):
@@ -28,10 +29,11 @@ class WorkLedger(Protocol):
 
     # One block
 
-    def claim(self, block_id: int, *, holder: str) -> Claim | None:
+    def claim(self, block_id: int, *, holder: str, nonce: str) -> Claim | None:
         """Start a block: a new attempt, which fences the one before it, and the lease's clock.
 
-        None if nothing of it is left for this `holder`.
+        None if nothing of it is left for this `holder`. `nonce` is random, and another one for each time that
+        somebody wants to start: repeated with the same one it is the same claim, and nobody is charged a loss.
         """
         ...
 
@@ -55,10 +57,17 @@ class WorkLedger(Protocol):
         """
         ...
 
-    def fail(self, lease: Lease, failed: EventRange, report: FailureReport) -> Reply:
+    def fail(self, lease: Lease, failed: EventRange, report: FailureReport, *, report_id: str) -> Reply:
         """Charge a failure to this range, which leaves the lease; the rest of the block stays.
 
-        Repeated, it is `fenced`.
+        `report_id` is random and of this report alone: repeated with it, it is accepted again, and charged once.
+        """
+        ...
+
+    def report(self, items: Sequence[ReportItem]) -> tuple[Reply, ...]:
+        """Many of a process's commits, failures and renewals at once, one after the other; a reply for each.
+
+        All or none of them are written. Repeated, each item is answered as its own verb answers then.
         """
         ...
 
@@ -101,8 +110,13 @@ class WorkLedger(Protocol):
 
     # One merge
 
-    def claim_merge(self, merge_id: int, *, holder: str, length: timedelta) -> tuple[Merge, MergeLease] | None:
-        """Start a merge for `length`, under a new attempt, which fences the one before it. None if it is over."""
+    def claim_merge(
+        self, merge_id: int, *, holder: str, length: timedelta, nonce: str
+    ) -> tuple[Merge, MergeLease] | None:
+        """Start a merge for `length`, under a new attempt, which fences the one before it. None if it is over.
+
+        Repeated with the same `nonce`, it is the same claim, as for a block.
+        """
         ...
 
     def renew_merge(self, lease: MergeLease, *, length: timedelta) -> Outcome:

@@ -42,7 +42,7 @@ def run_merge(order: WorkOrder, merge_id: int, *, holder: str) -> str:
     Raises `StoreError` when the store itself fails; the group then stays for another try.
     """
     ledger, store = shared_ledger(order.ledger_url), open_store(order.store_url, credentials=order.credentials)
-    claimed = ledger.claim_merge(merge_id, holder=holder, length=MERGE_LEASE)
+    claimed = ledger.claim_merge(merge_id, holder=holder, length=MERGE_LEASE, nonce=secrets.token_hex(8))
     if claimed is None:
         publish_merges(ledger, store, order.campaign_id)
         return "was done already"
