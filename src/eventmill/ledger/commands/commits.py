@@ -16,15 +16,14 @@ from eventmill.core.ranges import EventRange, Span
 from eventmill.core.records import CampaignRow, JournalKind, UsageCause
 from eventmill.core.states import State, Verb
 from eventmill.core.worker_report import Commit, Failure, Renewal, ReportItem
-from eventmill.errors import PartitionBroken
 from eventmill.ledger.commands.campaigns import dissolve_blocks, locked, replace_and_coalesce
-from eventmill.ledger.commands.expiry import limits_of
-from eventmill.ledger.commands.leases import DIRECTIVES, FENCED, renew_lease
+from eventmill.ledger.commands.leases import renew_lease
 from eventmill.ledger.commands.workers import note_not_set_up, note_success
 from eventmill.ledger.database import schema
 from eventmill.ledger.database.blocks import drop_block, duplicate_claim_of, hand_over, read_block, span_owner_id
 from eventmill.ledger.database.journal import add_usage, write_journal
 from eventmill.ledger.database.transactions import Database, read_spans_of_block, replace_spans
+from eventmill.rules.block_spans import DIRECTIVES, FENCED, check_keys, cleared, judge, limits_of
 from eventmill.rules.retries import after_failure, failed_once_more
 
 _INSERT_OUTPUTS = sa.insert(schema.output).returning(schema.output.c.id, sort_by_parameter_order=True)
@@ -130,7 +129,7 @@ def _commit(tx: sa.Connection, campaign: CampaignRow, item: Commit, *, now: date
     block = read_block(tx, item.lease.block_id)
     current = block is not None and block.attempt == item.lease.attempt
     leased = read_spans_of_block(tx, span_owner_id(block)) if block is not None and current else []
-    outcomes, left = _judge(leased, item.outputs, known=_known_keys(tx, item.outputs))
+    outcomes, left = judge(leased, item.outputs, known=_known_keys(tx, item.outputs))
     for outcome, cause in ((Outcome.ACCEPTED, UsageCause.USEFUL), (Outcome.FENCED, UsageCause.FENCED)):
         chosen = [o for o, became in zip(item.outputs, outcomes, strict=True) if became is outcome]
         if chosen:
@@ -160,7 +159,7 @@ def _commit(tx: sa.Connection, campaign: CampaignRow, item: Commit, *, now: date
             for o, number in zip(won, numbers, strict=True)
         ]
         replace_spans(tx, Verb.COMMIT, campaign.id, old=leased, new=[*left, *done])
-        for suspect in _cleared(leased, won):
+        for suspect in cleared(leased, won):
             note_success(tx, item.lease, suspect, now=now, lease_length=campaign.rules.lease)
         if not left and block is not None:
             drop_block(tx, span_owner_id(block))
@@ -224,30 +223,6 @@ def _told_by(item: Failure) -> dict[str, Any]:
     return {"b_report": item.report_id, "b_attempt": item.lease.attempt}
 
 
-def _judge(
-    leased: Sequence[Span], outputs: Sequence[RangeOutput], *, known: frozenset[str]
-) -> tuple[list[Outcome], list[Span]]:
-    """What becomes of each output, and what stays LEASED. Pure."""
-    outcomes, left = [], list(leased)
-    for output in outputs:
-        covering = next((s for s in left if s.start <= output.range.start and output.range.stop <= s.stop), None)
-        if output.key in known:
-            outcomes.append(Outcome.DUPLICATE)
-        elif covering is None:
-            outcomes.append(Outcome.FENCED)
-        else:
-            outcomes.append(Outcome.ACCEPTED)
-            left.remove(covering)
-            left += (piece for piece in isolate(covering, output.range) if piece.range != output.range)
-    return outcomes, left
-
-
-def _cleared(leased: Sequence[Span], won: Sequence[RangeOutput]) -> list[Span]:
-    """Spans that had failed before and are now committed as they were."""
-    ranges = {output.range for output in won}
-    return [span for span in leased if span.failed_on and span.range in ranges]
-
-
 def _record(tx: sa.Connection, lease: Lease, won: Sequence[RangeOutput], now: datetime) -> list[int]:
     rows = [
         {
@@ -268,8 +243,7 @@ def _record(tx: sa.Connection, lease: Lease, won: Sequence[RangeOutput], now: da
 
 
 def _known_keys(tx: sa.Connection, outputs: Sequence[RangeOutput]) -> frozenset[str]:
+    check_keys(outputs)
     keys = [output.key for output in outputs]
-    if len(set(keys)) < len(keys):
-        raise PartitionBroken("one commit names the same object twice; nothing was changed.")
     known = frozenset(tx.execute(_KNOWN_KEYS, {"b_keys": keys}).scalars())
     return frozenset(key for key in keys if text.name(key) in known)

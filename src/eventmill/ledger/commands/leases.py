@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from eventmill import text
-from eventmill.core.leases import Block, Claim, Directive, LeadershipLease, Lease, Outcome, Reply
+from eventmill.core.leases import Block, Claim, LeadershipLease, Lease, Outcome, Reply
 from eventmill.core.ranges import Input, Span
 from eventmill.core.records import CampaignRow, DesiredState, JournalKind
 from eventmill.core.states import State, Verb
@@ -22,26 +22,21 @@ from eventmill.ledger.commands.campaigns import (
     locked,
     replace_and_coalesce,
 )
-from eventmill.ledger.commands.expiry import LossVerbs, charge_loss, in_flight, journal_loss, remainder
+from eventmill.ledger.commands.expiry import LossVerbs, journal_loss
 from eventmill.ledger.commands.workers import is_quarantined, live_workers, record_seen
 from eventmill.ledger.database import schema
 from eventmill.ledger.database.blocks import drop_block, duplicate_claim_of, hand_over, read_block, span_owner_id
 from eventmill.ledger.database.journal import write_journal
 from eventmill.ledger.database.transactions import read_spans, read_spans_of_block, replace_spans
-
-DIRECTIVES = {
-    DesiredState.RUN: Directive.CONTINUE,
-    DesiredState.PAUSED: Directive.DRAIN,
-    DesiredState.CANCELLED: Directive.STOP,
-}
-
-FENCED = Reply((Outcome.FENCED,), Directive.STOP)
-
-REST = timedelta(seconds=1)
-"""How long a range rests after it was refused to a holder, so that others come first and nobody asks in a loop."""
-
-MOST_REFUSALS = 30
-"""A range that nobody else took in so many seconds goes to whoever comes: it has to end one day."""
+from eventmill.rules.block_spans import (
+    DIRECTIVES,
+    FENCED,
+    MOST_REFUSALS,
+    charge_loss,
+    in_flight,
+    remainder,
+    sent_away,
+)
 
 
 class LeaseVerbs(LossVerbs):
@@ -283,11 +278,5 @@ def _send_away(
     tx: sa.Connection, campaign: CampaignRow, row: sa.Row[Any], missing: list[Span], now: datetime
 ) -> None:
     """LEASED -> READY; a suspect range is not handed out again at once."""
-    rested = [
-        replace(s, state=State.READY, block_id=None, rests_until=now + REST, refusals=s.refusals + 1)
-        if s.failed_on
-        else replace(s, state=State.READY, block_id=None)
-        for s in missing
-    ]
-    replace_and_coalesce(tx, Verb.RELEASE, campaign.id, old=missing, new=rested)
+    replace_and_coalesce(tx, Verb.RELEASE, campaign.id, old=missing, new=sent_away(missing, now))
     drop_block(tx, row.id)
