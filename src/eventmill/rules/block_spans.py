@@ -25,6 +25,9 @@ DIRECTIVES = {
 
 FENCED = Reply((Outcome.FENCED,), Directive.STOP)
 
+LEADER_SECONDS = 15.0
+"""How long a coordinator may be silent before another may take its place."""
+
 REST = timedelta(seconds=1)
 """How long a range rests after it was refused to a holder, so that others come first and nobody asks in a loop."""
 

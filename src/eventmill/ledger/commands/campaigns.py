@@ -30,11 +30,8 @@ from eventmill.ledger.database import schema
 from eventmill.ledger.database.blocks import duplicate_claim_of, hand_over, read_block
 from eventmill.ledger.database.journal import write_journal
 from eventmill.ledger.database.transactions import Database, insert_spans, read_spans, replace_spans
-from eventmill.rules.block_spans import UNBLEMISHED, freed
+from eventmill.rules.block_spans import LEADER_SECONDS, UNBLEMISHED, freed
 from eventmill.sources.layouts import fingerprint
-
-LEADER_SECONDS = 15.0
-"""How long a coordinator may be silent before another may take its place."""
 
 _HELD_CAMPAIGN = (
     sa.select(schema.campaign).where(schema.campaign.c.id == sa.bindparam("b_campaign")).with_for_update()
