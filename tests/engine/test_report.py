@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.core.records import CampaignRow, Counts, Incident, Sample, UsageTotals
 from eventmill.ledger import Ledger
-from eventmill.ledger.commands.samples import MOST
 from eventmill.reports.render import POINTS_TO_DRAW, account_rows, draw, facts_of, markdown, report_key
 from eventmill.reports.report import Report, as_data, make_report, report
+from eventmill.rules.sampling import MOST
 from tests.conftest import SettableClock
 from tests.crew import Crew
 from tests.engine.deeds import begin, commit, lead

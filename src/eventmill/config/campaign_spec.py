@@ -20,6 +20,7 @@ from pydantic import (
 
 from eventmill.access import holds_secret
 from eventmill.config.yaml_file import YamlError, read_yaml
+from eventmill.core.ledger_url import PASSWORD_INSIDE, holds_password
 from eventmill.core.records import Rules
 from eventmill.core.units import Duration, Fraction, Size, parse_bytes
 from eventmill.core.work_order import FormatSpec
@@ -370,6 +371,8 @@ class CampaignSpec(Part):
             for url in [url for value in values for url in (value if isinstance(value, list) else [value])]:
                 if isinstance(url, str) and holds_secret(url):
                     raise ValueError("a url holds a password or secret key; take it out, and name 'credentials'")
+            if isinstance(ledger := data.get("ledger"), str) and holds_password(ledger):
+                raise ValueError(PASSWORD_INSIDE)
         return data
 
     @property

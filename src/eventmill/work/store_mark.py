@@ -18,7 +18,7 @@ from eventmill.core.keys import COMPANIONS, HIDDEN_FOLDERS, attempt_of, companio
 from eventmill.core.records import CampaignRow
 from eventmill.core.units import counted
 from eventmill.errors import CorruptOutput, StoreError, StoreTaken
-from eventmill.ledger import Ledger
+from eventmill.ledger.protocol import WorkLedger
 from eventmill.store import Store
 
 MARK = "campaign.json"
@@ -69,7 +69,7 @@ def read_mark(store: Store, campaign: str) -> Mark | None:
     return Mark(campaign, **known)
 
 
-def put_mark(ledger: Ledger, store: Store, record: CampaignRow) -> Mark | None:
+def put_mark(ledger: WorkLedger, store: Store, record: CampaignRow) -> Mark | None:
     """Mark the store unless it is marked; returns the mark that stands there now, which may be another one's.
 
     The first of several wins where the store cannot overwrite; elsewhere the last, which the others see later.
@@ -92,7 +92,7 @@ def is_marked(store: Store, record: CampaignRow) -> bool:
     return mark is not None and mark.id == record.uid
 
 
-def hold_store(ledger: Ledger, store: Store, record: CampaignRow) -> None:
+def hold_store(ledger: WorkLedger, store: Store, record: CampaignRow) -> None:
     """See that the store bears this campaign's mark, and put it there if it bears none.
 
     Raises `StoreTaken` if it bears another one's. To be called before anything is shown.
@@ -106,7 +106,7 @@ def hold_store(ledger: Ledger, store: Store, record: CampaignRow) -> None:
         raise StoreTaken(_taken(store, mark))
 
 
-def check_store_is_ours(ledger: Ledger, store: Store, record: CampaignRow, *, suffix: str) -> None:
+def check_store_is_ours(ledger: WorkLedger, store: Store, record: CampaignRow, *, suffix: str) -> None:
     """Raise `StoreTaken` if the store is another campaign's, or shows more than this ledger has done.
 
     Changes nothing. A store without a mark and without files is anybody's.
@@ -148,7 +148,7 @@ def merged_sizes(store: Store, campaign: str, *, suffix: str) -> dict[str, int]:
     return {key: size for key, size in found.items() if is_merged_name(key, campaign=campaign, suffix=suffix)}
 
 
-def unknown_files(ledger: Ledger, store: Store, record: CampaignRow, *, suffix: str) -> tuple[str, ...]:
+def unknown_files(ledger: WorkLedger, store: Store, record: CampaignRow, *, suffix: str) -> tuple[str, ...]:
     """Keys of merged files of this campaign's name that the ledger has not completed."""
     shown = merged_sizes(store, record.name, suffix=suffix)
     # Asked afterwards: a merge is completed before its file is shown.

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 
+from eventmill import text
 from eventmill.core.leases import Outcome
 from eventmill.core.outputs import CommittedOutput, Merge, MergeHolder, MergeLease
 from eventmill.core.ranges import EventRange
@@ -21,11 +22,15 @@ from eventmill.ledger.database.transactions import Database
 class MergerVerbs(Database):
     """How merges are held, and who holds them."""
 
-    def claim_merge(self, merge_id: int, *, holder: str, length: timedelta) -> tuple[Merge, MergeLease] | None:
+    def claim_merge(
+        self, merge_id: int, *, holder: str, length: timedelta, nonce: str | None = None
+    ) -> tuple[Merge, MergeLease] | None:
         """Start (or start again) a merge under a new attempt that fences every earlier one.
 
-        None when it is completed or was dissolved. A claim over one that was not released is the loss of that one.
+        None when it is completed or was dissolved. A claim over one that was not released is the loss of that one;
+        but one of the same `holder` with the same `nonce` is that very claim, and its answer.
         """
+        holder = text.name(holder)  # as the ledger knows it
         with self.writing() as tx:
             row = read_merge(tx, merge_id)
             if row is None:
@@ -35,6 +40,9 @@ class MergerVerbs(Database):
             if row is None or row.completed_at is not None:
                 return None
             now = self.now(tx)
+            merge = Merge(merge_id, campaign.id, row.key, _outputs(tx, merge_id), campaign.schema)
+            if row.expires_at is not None and nonce is not None and (row.holder, row.nonce) == (holder, nonce):
+                return merge, MergeLease(merge_id, row.attempt, row.holder, row.expires_at)
             if row.expires_at is not None:
                 reason = f"merge was started again by {holder}"
                 who = {"attempt": row.attempt, "holder": row.holder}
@@ -45,10 +53,9 @@ class MergerVerbs(Database):
             tx.execute(
                 sa.update(schema.merge)
                 .where(schema.merge.c.id == merge_id)
-                .values(attempt=lease.attempt, holder=holder, expires_at=lease.expires_at)
+                .values(attempt=lease.attempt, holder=holder, nonce=nonce, expires_at=lease.expires_at)
             )
-            outputs = _outputs(tx, merge_id)
-            return Merge(merge_id, campaign.id, row.key, outputs, campaign.schema), lease
+            return merge, lease
 
     def renew_merge(self, lease: MergeLease, *, length: timedelta) -> Outcome:
         """Push the end of a merge's lease further away. Fenced by the attempt, then nothing changes."""
