@@ -102,7 +102,7 @@ def test_a_changed_input_cannot_be_accepted(
 ) -> None:
     """Half of its results would be those of another file."""
     change(tmp_path)
-    with pytest.raises(CampaignChanged, match=r"cannot go on with: input .*'--changed restart'"):
+    with pytest.raises(CampaignChanged, match=r"cannot continue with: input .*'--changed restart'"):
         Crew(begun(), tmp_path, changed=Changed.ACCEPT)
 
 
