@@ -124,9 +124,9 @@ def test_somebody_elses_database_is_left_alone(tmp_path: Path) -> None:
     connection = sqlite3.connect(path)
     connection.execute("CREATE TABLE theirs (x INTEGER)")
     connection.commit()
-    with pytest.raises(LedgerError, match="no Eventmill ledger"):
+    with pytest.raises(LedgerError, match="not an Eventmill ledger"):
         open_ledger(str(path))
-    with pytest.raises(LedgerError, match="database of something else"):
+    with pytest.raises(LedgerError, match="database of another program"):
         create_ledger(str(path))
     assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("theirs",)]
     connection.close()
@@ -136,7 +136,7 @@ def test_an_empty_file_is_no_ledger_yet(tmp_path: Path) -> None:
     """An empty file holds no tables: a worker refuses it, a coordinator makes a ledger of it."""
     path = tmp_path / "empty"
     path.touch()
-    with pytest.raises(LedgerError, match="no Eventmill ledger"):
+    with pytest.raises(LedgerError, match="not an Eventmill ledger"):
         open_ledger(str(path))
     assert create_ledger(str(path)).campaigns() == ()
 

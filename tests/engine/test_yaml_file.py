@@ -107,7 +107,7 @@ def test_parameters_come_back_from_the_ledger_as_they_were_given(parameters: dic
         (b"\xff", r"cut is b'\\xff', a bytes"),
         ({"a": [1, {"b": math.inf}]}, r"cut\.a\[1\]\.b is inf"),
         (math.nan, r"cut is nan"),
-        ({1: 2}, r"cut has the key 1, which is no text"),
+        ({1: 2}, r"cut has the key 1, which is not a string"),
         ({"a", "b"}, r"cut is .*, a set"),
     ],
 )

@@ -1,8 +1,8 @@
-"""Processes of a cluster of our own that are stopped, also before Dask knows them, and places that nobody holds.
+"""Finds frozen processes of a cluster that the run started, also before Dask knows them, and unused places.
 
-A worker that is frozen while it starts keeps Dask waiting for it, and all that are to start after it; the process
-that workers are forked from, the same. One that died while it started leaves a nanny that is over, and whose place
-Dask believes to be taken.
+If a worker is frozen while it starts, Dask waits for it, and all later workers wait, too. The same is true of the
+process from which workers are forked. If a worker dies while it starts, its nanny ends, but Dask believes that its
+place is still taken.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from eventmill.runtime.process_id import start_of
 
 
 class FrozenProcesses:
-    """Ends what is stopped for longer than it may be, so that it is started anew. Knows no other cluster."""
+    """Kills processes that are stopped for too long, so that they are started again. Ignores other clusters."""
 
     def __init__(self, runner: DaskTaskRunner, *, timeout_seconds: float, step_seconds: float) -> None:
         self._runner = runner
@@ -31,7 +31,7 @@ class FrozenProcesses:
         self._known: dict[int, int] = {}  # by process id, when each was started
 
     def look(self, now: float) -> None:
-        """To be called often; `now` are seconds of a clock that never goes back."""
+        """Check once; call it often. `now` is in seconds of a monotonic clock."""
         cluster: Any = self._runner._cluster
         if not isinstance(cluster, SpecCluster) or cluster.loop is None:
             return
@@ -60,15 +60,15 @@ class FrozenProcesses:
 
 
 def _processes(cluster: SpecCluster) -> set[int]:
-    """Those that we may end: of workers, and the one that they are forked from."""
+    """The processes that may be killed: the workers, and the process from which they are forked."""
     found = {forkserver._forkserver._forkserver_pid}  # type: ignore[attr-defined]
-    with suppress(RuntimeError):  # somebody was added meanwhile: the next look sees all
+    with suppress(RuntimeError):  # a worker was added meanwhile: the next check sees all
         found |= {nanny.pid for nanny in list(cluster._created) if isinstance(nanny, Nanny)}
     return {pid for pid in found if pid}
 
 
 def _sign_of(pid: int, now: float) -> float | str:
-    """What changes from look to look unless the process is stopped."""
+    """A value that changes with every check unless the process is stopped."""
     return "stopped" if _is_stopped(pid) else now
 
 
@@ -90,7 +90,7 @@ def _kill(pid: int) -> None:
 
 
 def _vacate(cluster: SpecCluster) -> None:
-    """Take nannies off the list that are over, on the cluster's own loop: the places are filled again."""
+    """Remove ended nannies, on the event loop of the cluster, so that their places are filled again."""
     for name, nanny in list(cluster.workers.items()):
         if isinstance(nanny, Nanny) and nanny.status in (Status.closed, Status.failed):
             del cluster.workers[name]

@@ -1,4 +1,4 @@
-"""Payloads are set up on a worker as soon as it joins, while its first block is still on its way."""
+"""Sets up payloads on a worker as soon as it joins, while its first block is still on its way."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from eventmill.work.block import warm_up
 
 
 class WarmsUp(distributed.WorkerPlugin):
-    """Sets up one payload for each thread of a worker, from a thread of its own."""
+    """Sets up one payload for each thread of a worker, in a background thread."""
 
     idempotent = True
 
@@ -24,7 +24,7 @@ class WarmsUp(distributed.WorkerPlugin):
         self.name = f"eventmill-warms-up {order.campaign_id} {order.payload.digest}"
 
     def setup(self, worker: distributed.Worker) -> None:
-        """Called when a worker starts, or at once on those that run."""
+        """Called when a worker starts, or at once on running workers."""
         slots = worker.state.nthreads
         thread = threading.Thread(
             target=warm_up, args=(self.order,), kwargs={"slots": slots}, name="warm-up", daemon=True
@@ -34,7 +34,7 @@ class WarmsUp(distributed.WorkerPlugin):
 
 @contextmanager
 def warm_workers(runner: DaskTaskRunner, order: WorkOrder) -> Iterator[None]:
-    """For a while, whoever joins prepares for this campaign."""
+    """During the `with` block, every worker that joins prepares for this campaign."""
     plugin = WarmsUp(order)
     add_plugin(runner.client, plugin)
     try:

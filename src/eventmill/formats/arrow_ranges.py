@@ -1,7 +1,7 @@
 """Range outputs with columns: one Arrow IPC file each, written where the payload runs, read by merges.
 
 Shared by the formats whose results are tables. Arrow and not Parquet, because a range output is written once, read
-once and deleted: see decision 14.
+once and deleted: see docs/decisions/12-output-formats.md.
 """
 
 from __future__ import annotations

@@ -43,14 +43,14 @@ class Ledger(
 def open_ledger(url: str, *, clock: Clock | None = None) -> Ledger:
     """Open an existing ledger: a path, `sqlite:///path`, a PostgreSQL url without a password, or `memory://name`.
 
-    Raises `LedgerError` when there is none, when it is no ledger, or one of another version.
+    Raises `LedgerError` if there is none, if it is not a ledger, or if it has another version.
     """
     if scheme_of(url) == "memory":
         return cast(Ledger, open_memory_ledger(url))  # the same verbs: tests/engine/contract
     ledger = Ledger(open_engine(url, exist=True), clock)
     with ledger.reading() as tx:
         if not sa.inspect(tx).has_table("about"):
-            raise LedgerError(f"{url} is a database but no Eventmill ledger.")
+            raise LedgerError(f"{url} is a database but not an Eventmill ledger.")
         version = tx.execute(sa.select(schema.about.c.version)).scalar()
     if version != schema.VERSION:
         raise LedgerError(
@@ -61,27 +61,27 @@ def open_ledger(url: str, *, clock: Clock | None = None) -> Ledger:
 
 
 def create_ledger(url: str, *, clock: Clock | None = None) -> Ledger:
-    """Open a ledger and make its tables first if there are none. For the coordinator, never for workers."""
+    """Open a ledger, and create its tables if there are none. For the coordinator, never for workers."""
     if scheme_of(url) == "memory":
         return cast(Ledger, create_memory_ledger(url, clock=clock))
     ledger = Ledger(open_engine(url, exist=False), clock)
     with ledger.writing() as tx:
         tables = set(sa.inspect(tx).get_table_names())
         if tables and "about" not in tables:
-            raise LedgerError(f"{url} is a database of something else; give the ledger a place of its own.")
+            raise LedgerError(f"{url} is the database of another program; give the ledger a file of its own.")
         if not tables:
             schema.metadata.create_all(tx)
             tx.execute(sa.insert(schema.about).values(version=schema.VERSION))
             tx.execute(sa.insert(schema.counter).values(name="attempt", value=0))
-    ledger.write_ahead()  # each time: whoever made the tables may have died before this line
+    ledger.write_ahead()  # each time: the process that created the tables may have died before this line
     ledger.disconnect()
     return open_ledger(url, clock=clock)
 
 
 def shared_ledger(url: str) -> WorkLedger:
-    """The ledger at `url`, opened once in this process, and anew when it is another file. Workers use this.
+    """The ledger at `url`, opened once in this process, and again if the file was replaced. Workers use this.
 
-    Connections that are open stay with a file that was deleted: what is read and written there is nobody's ledger.
+    An open connection would stay with a deleted file, which is no longer the ledger.
     """
     return open_memory_ledger(url) if scheme_of(url) == "memory" else _opened(url, file_of(url))
 

@@ -1,6 +1,6 @@
 """A store in an S3 bucket: an object is one PUT, or a completed multipart upload. Knows no ledger and no format.
 
-Servers differ (see docs/decisions/20-s3.md): whether `If-None-Match` is honoured, ignored or refused, nothing
+Servers differ (see docs/decisions/14-s3.md): whether `If-None-Match` is honoured, ignored or refused, nothing
 here depends on it, because the keys that campaigns use are written once by construction.
 """
 

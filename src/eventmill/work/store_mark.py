@@ -1,8 +1,9 @@
-"""Whose a store is. A campaign marks its store before its first output, and looks again before it shows a file.
+"""Which campaign owns a store: marked before the first output, checked again before a file is published.
 
-Two campaigns of one name would write files of one name: with a second ledger, after the ledger was deleted, or
-with an old copy of it. So each campaign has an id, the store holds it in `_<campaign>-campaign.json`, and
-what stands there under the campaign's name must be known to the ledger. docs/decisions/70: what this cannot see.
+Two campaigns with the same name would write files with the same names: with a second ledger, after the ledger was
+deleted, or with an old copy of it. So each campaign has a random id, which the store holds in
+`_<campaign>-campaign.json`, and every file in the store under the campaign's name must be known to the ledger.
+What this cannot detect is in docs/decisions/15-store-ownership.md.
 """
 
 from __future__ import annotations

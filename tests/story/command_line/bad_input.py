@@ -135,11 +135,11 @@ GENERATED = {"events": 60}
 BAD_FILES = [
     Bad("no such file", nothing, READS_FILE, ("campaign.yaml", "No such file")),
     Bad("a folder", lambda f: (f / "campaign.yaml").mkdir(), READS_FILE, ("Is a directory",)),
-    Bad("binary", text(NO_TEXT), READS_FILE, ("campaign.yaml is no text",)),
-    Bad("null bytes", text(ZEROS), READS_FILE, ("no valid YAML",)),
-    Bad("bad YAML", text("name: a\ninputs: {files: [\n"), READS_FILE, ("line 3", "no valid YAML")),
-    Bad("empty", text(""), READS_FILE, ("holds no campaign", "name, inputs, payload, output")),
-    Bad("a list", text("- a\n- b\n"), READS_FILE, ("holds no campaign",)),
+    Bad("binary", text(NO_TEXT), READS_FILE, ("campaign.yaml is not a text file",)),
+    Bad("null bytes", text(ZEROS), READS_FILE, ("not valid YAML",)),
+    Bad("bad YAML", text("name: a\ninputs: {files: [\n"), READS_FILE, ("line 3", "not valid YAML")),
+    Bad("empty", text(""), READS_FILE, ("does not contain a campaign", "name, inputs, payload, output")),
+    Bad("a list", text("- a\n- b\n"), READS_FILE, ("does not contain a campaign",)),
 ]
 BAD_KEYS = [
     Bad("unknown key", with_keys(tagret=0.9), READS_FILE, ("'tagret'", "allowed are: name, inputs", "target")),
