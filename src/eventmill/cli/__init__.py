@@ -14,7 +14,7 @@ from eventmill import __version__
 from eventmill.access import look_up_with
 from eventmill.cli.command_time import note_asked
 from eventmill.cli.drill import drill
-from eventmill.cli.manage import cancel, gc, pause, rescue
+from eventmill.cli.manage import cancel, gc, pause, rescue, upgrade
 from eventmill.cli.run import run as run_campaign
 from eventmill.cli.show import abandoned, audit, outputs, report, status
 from eventmill.cli.try_payload import try_payload
@@ -59,6 +59,7 @@ app.command("pause")(pause)
 app.command("cancel")(cancel)
 app.command("gc")(gc)
 app.command("rescue")(rescue)
+app.command("upgrade")(upgrade)
 app.command("drill")(drill)
 
 

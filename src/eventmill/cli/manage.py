@@ -11,7 +11,8 @@ from eventmill.cli.arguments import DEFAULT_LEDGER, InLedger, Named, find_campai
 from eventmill.cli.output import screen
 from eventmill.core.records import DesiredState
 from eventmill.core.units import counted
-from eventmill.ledger import open_ledger
+from eventmill.ledger import open_ledger, upgrade_ledger
+from eventmill.ledger.database.schema import VERSION
 
 
 def pause(campaign: Named, ledger: InLedger = None) -> None:
@@ -33,6 +34,14 @@ def _want(campaign: str, path: str | None, wanted: DesiredState, consequence: st
         highlight=False,
         soft_wrap=True,
     )
+
+
+def upgrade(ledger: InLedger = None) -> None:
+    """Bring a ledger of an older Eventmill up to date. 'eventmill run' does so, too."""
+    path = ledger or DEFAULT_LEDGER
+    before = upgrade_ledger(path)
+    told = f"{path} had version {before} and is up to date now." if before < VERSION else f"{path} is up to date."
+    screen().print(told, highlight=False, soft_wrap=True)
 
 
 def gc(campaign: Named, ledger: InLedger = None) -> None:
