@@ -137,7 +137,7 @@ def test_addresses_are_absolute_unless_they_are_urls(tmp_path: Path, monkeypatch
         ({"target": 1.5}, "'target': input should be less than or equal to 1 (given: 1.5)"),
         ({"target": 0}, "'target': input should be greater than 0 (given: 0)"),
         ({"limits": {"failures": 0}}, "'limits.failures': input should be greater than or equal to 1"),
-        ({"limits": {"lease": "soon"}}, "'limits.lease': 'soon' is not understood; give a duration such as"),
+        ({"limits": {"lease": "soon"}}, "'limits.lease': 'soon' is not valid; give a duration such as"),
         ({"limits": {"lease": True}}, "'limits.lease': give a duration such as 500ms, 60s"),
         ({"limits": {"lease": float("inf")}}, "'inf' is not above zero and finite"),
         ({"limits": {"lease": "99999999 d"}}, "not between a microsecond and a thousand years"),

@@ -39,4 +39,4 @@ def open_store(url: str, *, credentials: str | None = None) -> Store:
     for point in entry_points(group=GROUP, name=protocol):
         added: Store = point.load()(url, credentials=credentials)
         return added
-    raise StoreError(f"{url}: no store for '{protocol}://'; there is file://, s3://, or just a path.")
+    raise StoreError(f"{url}: there is no store for '{protocol}://'; use file://, s3://, or a path.")

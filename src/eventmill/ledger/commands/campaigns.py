@@ -53,7 +53,7 @@ class CampaignVerbs(Database):
         """Add a new campaign. Raises `NameTaken` if the ledger has a campaign of this name."""
         with self.writing() as tx:
             if tx.execute(sa.select(schema.campaign.c.id).where(schema.campaign.c.name == name)).first():
-                raise NameTaken(f"campaign '{name}' is in the ledger already; choose another name.")
+                raise NameTaken(f"campaign '{name}' is already in the ledger; choose another name.")
             keep_code(tx, code)
             now = self.now(tx)
             tx.execute(
