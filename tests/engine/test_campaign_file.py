@@ -179,7 +179,7 @@ def test_a_file_that_is_no_campaign_is_named_with_its_line(tmp_path: Path, text:
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     """Missing, a folder, or no text."""
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00\x9f")
-    for name, said in (("gone.yaml", "No such file"), (".", "Is a directory"), ("binary.yaml", "is no text")):
+    for name, said in (("gone.yaml", "No such file"), (".", "Is a directory"), ("binary.yaml", "is not ")):
         with pytest.raises(CampaignError, match=said):
             read_campaign(tmp_path / name)
 

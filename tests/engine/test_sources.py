@@ -354,7 +354,7 @@ def test_a_closed_source_says_so_and_is_opened_anew(tmp_path: Path, format: str)
     source = open_source(url, SourceSpec(format))
     source.close()
     source.close()
-    with pytest.raises(InputError, match="was closed"):
+    with pytest.raises(InputError, match="is closed"):
         source.read(0, 1)
     assert len(open_source(url, SourceSpec(format)).read(0, 1)) == 1
 

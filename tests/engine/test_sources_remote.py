@@ -377,5 +377,5 @@ def test_a_source_read_in_one_thread_may_be_closed_in_another(web: Web) -> None:
     closing.start()
     closing.join()
     source.close()
-    with pytest.raises(InputError, match="was closed"):
+    with pytest.raises(InputError, match="is closed"):
         source.read(0, 1)

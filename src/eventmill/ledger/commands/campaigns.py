@@ -230,7 +230,7 @@ class CampaignVerbs(Database):
             if row.leader and row.leader_expires_at > now and not is_gone(row.leader):
                 seconds = (row.leader_expires_at - now).total_seconds()
                 raise CampaignLocked(
-                    f"campaign '{row.name}' is driven by the coordinator {row.leader}, which was alive less than "
+                    f"campaign '{row.name}' is driven by {row.leader}, which was alive less than "
                     f"{LEADER_SECONDS:.0f} s ago. Watch it with 'eventmill status', stop it there, or wait "
                     f"{seconds:.0f} s if it is dead."
                 )
