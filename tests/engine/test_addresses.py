@@ -282,7 +282,9 @@ def test_a_link_to_nothing_is_told_and_not_left_out(
     monkeypatch.chdir(tmp_path)
     write(Path("data/a.parquet"))
     Path("data/b.parquet").symlink_to("gone")
-    with pytest.raises(InputError, match=r"matches data/b\.parquet, which .*: it is a broken link\. Repair or remove it"):
+    with pytest.raises(
+        InputError, match=r"matches data/b\.parquet, which .*: it is a broken link\. Repair or remove it"
+    ):
         found(pattern)
     Path("data/b.parquet").unlink()
     Path("data/_b.parquet").symlink_to("gone")  # no part of a data set

@@ -18,6 +18,7 @@ from prefect_dask.task_runners import DaskTaskRunner
 from eventmill.cluster.encryption import keys_of, security_of
 from eventmill.cluster.forkserver import start_forkserver
 from eventmill.cluster.graceful_exit import Leaving
+from eventmill.cluster.worker_plugins import add_plugin
 from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.config.cluster_config import LOCAL_CLUSTER, ClusterConfig, read_cluster, worker_count
 from eventmill.errors import ClusterError
@@ -136,7 +137,7 @@ def scheduler_answers(runner: DaskTaskRunner) -> Iterator[None]:
 
 def let_workers_leave(runner: DaskTaskRunner, campaign: CampaignSpec) -> None:
     """Let every worker, also those that join later, drain before it ends. Harmless when repeated."""
-    runner.client.register_plugin(Leaving(campaign.cluster))
+    add_plugin(runner.client, Leaving(campaign.cluster))
 
 
 def set_scheduler_up(runner: DaskTaskRunner) -> None:

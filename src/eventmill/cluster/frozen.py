@@ -18,6 +18,7 @@ from distributed import Nanny, SpecCluster, Status
 from prefect_dask.task_runners import DaskTaskRunner
 
 from eventmill.rules.silence import Hearing
+from eventmill.runtime.process_id import start_of
 
 
 class FrozenProcesses:
@@ -27,6 +28,7 @@ class FrozenProcesses:
         self._runner = runner
         self._timeout = timeout_seconds
         self._hearing = Hearing(longest_step_seconds=step_seconds)
+        self._known: dict[int, int] = {}  # by process id, when each was started
 
     def look(self, now: float) -> None:
         """Check once; call it often. `now` is in seconds of a monotonic clock."""
@@ -34,11 +36,27 @@ class FrozenProcesses:
         if not isinstance(cluster, SpecCluster) or cluster.loop is None:
             return
         cluster.loop.add_callback(_vacate, cluster)
-        silence = self._hearing.hear({str(pid): _sign_of(pid, now) for pid in _processes(cluster)}, now=now)
+        self._remember(cluster)
+        silence = self._hearing.hear({str(pid): _sign_of(pid, now) for pid in self._known}, now=now)
         for pid, seconds in silence.items():
             if seconds > self._timeout:
-                with suppress(ProcessLookupError):
-                    os.kill(int(pid), signal.SIGKILL)
+                _kill(int(pid))
+
+    def end(self) -> None:
+        """At the end of a run: whatever is stopped would hear nothing of it, and stay."""
+        cluster: Any = self._runner._cluster
+        if isinstance(cluster, SpecCluster):
+            self._remember(cluster)
+        for pid in self._known:
+            if _is_stopped(pid):
+                _kill(pid)
+
+    def _remember(self, cluster: SpecCluster) -> None:
+        """Also those that Dask takes for gone, as it does when the process is gone that they were forked from."""
+        found = _processes(cluster) - self._known.keys()
+        started = {pid: _start_of(pid) for pid in [*self._known, *found]}
+        known = {pid: start for pid, start in self._known.items() if started[pid] == start}
+        self._known = known | {pid: start for pid in found if (start := started[pid]) is not None}
 
 
 def _processes(cluster: SpecCluster) -> set[int]:
@@ -51,10 +69,24 @@ def _processes(cluster: SpecCluster) -> set[int]:
 
 def _sign_of(pid: int, now: float) -> float | str:
     """A value that changes with every check unless the process is stopped."""
+    return "stopped" if _is_stopped(pid) else now
+
+
+def _start_of(pid: int) -> int | None:
+    with suppress(psutil.Error, OSError):
+        return start_of(pid)
+    return None
+
+
+def _is_stopped(pid: int) -> bool:
     with suppress(psutil.Error):
-        if psutil.Process(pid).status() == psutil.STATUS_STOPPED:
-            return "stopped"
-    return now
+        return bool(psutil.Process(pid).status() == psutil.STATUS_STOPPED)
+    return False
+
+
+def _kill(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
 def _vacate(cluster: SpecCluster) -> None:

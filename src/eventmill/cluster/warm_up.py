@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 import distributed
 from prefect_dask.task_runners import DaskTaskRunner
 
+from eventmill.cluster.worker_plugins import add_plugin, remove_plugin
 from eventmill.core.work_order import WorkOrder
 from eventmill.work.block import warm_up
 
@@ -35,9 +36,9 @@ class WarmsUp(distributed.WorkerPlugin):
 def warm_workers(runner: DaskTaskRunner, order: WorkOrder) -> Iterator[None]:
     """During the `with` block, every worker that joins prepares for this campaign."""
     plugin = WarmsUp(order)
-    runner.client.register_plugin(plugin)
+    add_plugin(runner.client, plugin)
     try:
         yield
     finally:
-        with suppress(OSError, ValueError, distributed.TimeoutError):  # the scheduler is gone, or another one
-            runner.client.unregister_worker_plugin(plugin.name)
+        with suppress(OSError, distributed.TimeoutError):  # the scheduler is gone
+            remove_plugin(runner.client, plugin.name)

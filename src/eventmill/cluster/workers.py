@@ -23,6 +23,7 @@ from eventmill.campaign.handle import CampaignHandle
 from eventmill.campaign.merge_queue import LOOK_SECONDS
 from eventmill.cluster.frozen import FrozenProcesses
 from eventmill.cluster.restarts import replace_silent, restart
+from eventmill.cluster.worker_plugins import add_plugin
 from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.errors import ClusterError
 from eventmill.rules.silence import Hearing
@@ -88,12 +89,13 @@ class Members:
     ) -> None:
         self._over.set()
         if self._thread is not None:
-            self._thread.join(2 * self._lease_seconds)  # a scheduler that hangs must not block us for ever
+            self._thread.join(2 * self._lease_seconds)  # a scheduler that hangs must not block us
+        self._frozen.end()
 
     def listen(self) -> None:
         """Begin, once the cluster exists: from now on silent workers are replaced. Harmless when repeated."""
         if self._thread is None:
-            self._runner.client.register_plugin(NamesHolder())
+            add_plugin(self._runner.client, NamesHolder())
             self._listen_once()
             self._thread = threading.Thread(target=self._follow, name="members", daemon=True)
             self._thread.start()

@@ -20,6 +20,7 @@ from pydantic import (
 
 from eventmill.access import holds_secret
 from eventmill.config.yaml_file import YamlError, read_yaml
+from eventmill.core.ledger_url import PASSWORD_INSIDE, holds_password
 from eventmill.core.records import Rules
 from eventmill.core.units import Duration, Fraction, Size, parse_bytes
 from eventmill.core.work_order import FormatSpec
@@ -399,6 +400,8 @@ class CampaignSpec(Part):
                     raise ValueError(
                         "a url contains a password or secret key; remove it, and set 'credentials' instead"
                     )
+            if isinstance(ledger := data.get("ledger"), str) and holds_password(ledger):
+                raise ValueError(PASSWORD_INSIDE)
         return data
 
     @property

@@ -53,6 +53,18 @@ def coverage(ordered: Sequence[Span], verb: Verb | None = None) -> list[tuple[in
     return pieces
 
 
+def partition_problems(url: str, input_id: int, events: int, spans: Sequence[Span]) -> list[str]:
+    """What is wrong if these `spans` in order are not exactly the `events` of an input, one line each."""
+    try:
+        found = coverage(spans)
+    except PartitionBroken as error:
+        return [f"{url}: {error}"]
+    if found != ([(input_id, 0, events)] if events else []):
+        pieces = ", ".join(f"[{start}, {stop})" for _, start, stop in found[:5])
+        return [f"{url}: spans cover {pieces or 'nothing'} instead of [0, {events})"]
+    return []
+
+
 def isolate(span: Span, piece: EventRange, **changes: Any) -> tuple[Span, ...]:
     """`span` cut so that `piece`, which it covers, stands alone with `changes`; the rest stays as it was."""
     if not span.range.covers(piece):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import cast
 
 import sqlalchemy as sa
 
+from eventmill.core.ledger_url import scheme_of
 from eventmill.errors import LedgerError
 from eventmill.ledger.commands.campaigns import CampaignVerbs
 from eventmill.ledger.commands.commits import CommitVerbs
@@ -17,6 +19,8 @@ from eventmill.ledger.commands.workers import HolderVerbs
 from eventmill.ledger.database import schema
 from eventmill.ledger.database.transactions import Clock, file_of, open_engine
 from eventmill.ledger.drilling import DrillReadings
+from eventmill.ledger.memory import create_memory_ledger, open_memory_ledger
+from eventmill.ledger.protocol import WorkLedger
 from eventmill.ledger.queries import Readings
 
 __all__ = ["Clock", "Ledger", "create_ledger", "open_ledger", "shared_ledger"]
@@ -37,10 +41,12 @@ class Ledger(
 
 
 def open_ledger(url: str, *, clock: Clock | None = None) -> Ledger:
-    """Open an existing ledger: a path, `sqlite:///path` or a PostgreSQL url.
+    """Open an existing ledger: a path, `sqlite:///path`, a PostgreSQL url without a password, or `memory://name`.
 
     Raises `LedgerError` if there is none, if it is not a ledger, or if it has another version.
     """
+    if scheme_of(url) == "memory":
+        return cast(Ledger, open_memory_ledger(url))  # the same verbs: tests/engine/contract
     ledger = Ledger(open_engine(url, exist=True), clock)
     with ledger.reading() as tx:
         if not sa.inspect(tx).has_table("about"):
@@ -56,6 +62,8 @@ def open_ledger(url: str, *, clock: Clock | None = None) -> Ledger:
 
 def create_ledger(url: str, *, clock: Clock | None = None) -> Ledger:
     """Open a ledger, and create its tables if there are none. For the coordinator, never for workers."""
+    if scheme_of(url) == "memory":
+        return cast(Ledger, create_memory_ledger(url, clock=clock))
     ledger = Ledger(open_engine(url, exist=False), clock)
     with ledger.writing() as tx:
         tables = set(sa.inspect(tx).get_table_names())
@@ -70,12 +78,12 @@ def create_ledger(url: str, *, clock: Clock | None = None) -> Ledger:
     return open_ledger(url, clock=clock)
 
 
-def shared_ledger(url: str) -> Ledger:
+def shared_ledger(url: str) -> WorkLedger:
     """The ledger at `url`, opened once in this process, and again if the file was replaced. Workers use this.
 
     An open connection would stay with a deleted file, which is no longer the ledger.
     """
-    return _opened(url, file_of(url))
+    return open_memory_ledger(url) if scheme_of(url) == "memory" else _opened(url, file_of(url))
 
 
 @lru_cache(maxsize=8)

@@ -8,12 +8,21 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from eventmill.core.outputs import CommittedOutput
-from eventmill.core.partition import coverage
+from eventmill.core.partition import partition_problems
 from eventmill.core.ranges import EventRange, Input, Span
-from eventmill.core.records import Counts, FailedRun, Holder, Incident, JournalKind, LossRate, UsageCause
+from eventmill.core.records import (
+    NOTHING_LEFT,
+    TARGET_REACHED,
+    Counts,
+    FailedRun,
+    Holder,
+    Incident,
+    JournalKind,
+    LossRate,
+    UsageCause,
+)
 from eventmill.core.states import State
-from eventmill.errors import PartitionBroken
-from eventmill.ledger.commands.campaigns import NOTHING_LEFT, TARGET_REACHED, read_counts, read_inputs
+from eventmill.ledger.commands.campaigns import read_counts, read_inputs
 from eventmill.ledger.database import schema
 from eventmill.ledger.database.transactions import Database, read_spans
 
@@ -52,7 +61,7 @@ class Readings(Database):
             by_input[span.input_id].append(span)
         problems, first = [], 0
         for row in inputs:
-            problems += _partition_problems(row.url, row.id, row.events, by_input[row.id])
+            problems += partition_problems(row.url, row.id, row.events, by_input[row.id])
             if row.first != first:
                 problems.append(f"{row.url} begins at campaign position {row.first}, not {first}")
             first += row.events
@@ -301,15 +310,3 @@ class Readings(Database):
         with self.reading() as tx:
             lasting = sa.and_(c.id == campaign_id, c.leader_expires_at > self.now(tx))
             return tx.execute(sa.select(c.leader).where(lasting)).scalar_one_or_none()
-
-
-def _partition_problems(url: str, input_id: int, events: int, spans: Sequence[Span]) -> list[str]:
-    expected = [(input_id, 0, events)] if events else []
-    try:
-        found = coverage(spans)
-    except PartitionBroken as error:
-        return [f"{url}: {error}"]
-    if found != expected:
-        pieces = ", ".join(f"[{start}, {stop})" for _, start, stop in found[:5])
-        return [f"{url}: spans cover {pieces or 'nothing'} instead of [0, {events})"]
-    return []

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import socket
 import tempfile
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,13 +19,18 @@ from eventmill.core.keys import COMPANIONS, HIDDEN_FOLDERS, attempt_of, companio
 from eventmill.core.records import CampaignRow
 from eventmill.core.units import counted
 from eventmill.errors import CorruptOutput, StoreError, StoreTaken
-from eventmill.ledger import Ledger
+from eventmill.ledger.protocol import WorkLedger
 from eventmill.store import Store
 
 MARK = "campaign.json"
 
 MARK_BYTES = 100_000
 """More is no mark."""
+
+SHOWN_SECONDS = 10.0
+"""So long a mark may be out of sight after it was written: while others write it, too, some servers show none."""
+
+LOOK_SECONDS = 0.1
 
 LISTED = 3
 """Files that a message names."""
@@ -64,7 +70,7 @@ def read_mark(store: Store, campaign: str) -> Mark | None:
     return Mark(campaign, **known)
 
 
-def put_mark(ledger: Ledger, store: Store, record: CampaignRow) -> Mark | None:
+def put_mark(ledger: WorkLedger, store: Store, record: CampaignRow) -> Mark | None:
     """Mark the store unless it is marked; returns the mark that stands there now, which may be another one's.
 
     The first of several wins where the store cannot overwrite; elsewhere the last, which the others see later.
@@ -87,21 +93,23 @@ def is_marked(store: Store, record: CampaignRow) -> bool:
     return mark is not None and mark.id == record.uid
 
 
-def hold_store(ledger: Ledger, store: Store, record: CampaignRow) -> None:
+def hold_store(ledger: WorkLedger, store: Store, record: CampaignRow) -> None:
     """See that the store bears this campaign's mark, and put it there if it bears none.
 
     Raises `StoreTaken` if it bears another one's. To be called before anything is shown.
     """
-    mark = read_mark(store, record.name) or put_mark(ledger, store, record)
-    if mark is None:
-        raise StoreError(
-            f"{mark_key(record.name)} was written to {store.url}, but cannot be found there. Try again."
-        )
+    deadline = time.monotonic() + SHOWN_SECONDS
+    while (mark := read_mark(store, record.name) or put_mark(ledger, store, record)) is None:
+        if time.monotonic() > deadline:
+            raise StoreError(
+                f"{mark_key(record.name)} was written to {store.url}, but cannot be found there. Try again."
+            )
+        time.sleep(LOOK_SECONDS)
     if mark.id != record.uid:
         raise StoreTaken(_taken(store, mark))
 
 
-def check_store_is_ours(ledger: Ledger, store: Store, record: CampaignRow, *, suffix: str) -> None:
+def check_store_is_ours(ledger: WorkLedger, store: Store, record: CampaignRow, *, suffix: str) -> None:
     """Raise `StoreTaken` if the store is another campaign's, or shows more than this ledger has done.
 
     Changes nothing. A store without a mark and without files is anybody's.
@@ -143,7 +151,7 @@ def merged_sizes(store: Store, campaign: str, *, suffix: str) -> dict[str, int]:
     return {key: size for key, size in found.items() if is_merged_name(key, campaign=campaign, suffix=suffix)}
 
 
-def unknown_files(ledger: Ledger, store: Store, record: CampaignRow, *, suffix: str) -> tuple[str, ...]:
+def unknown_files(ledger: WorkLedger, store: Store, record: CampaignRow, *, suffix: str) -> tuple[str, ...]:
     """Keys of merged files of this campaign's name that the ledger has not completed."""
     shown = merged_sizes(store, record.name, suffix=suffix)
     # Asked afterwards: a merge is completed before its file is shown.

@@ -14,7 +14,15 @@ from eventmill import text
 from eventmill.core.leases import LeadershipLease, Lease
 from eventmill.core.partition import coalesce
 from eventmill.core.ranges import Input, Layout, NewInput, SeenLayout, Span
-from eventmill.core.records import CampaignRow, Counts, DesiredState, JournalKind, Rules
+from eventmill.core.records import (
+    NOTHING_LEFT,
+    TARGET_REACHED,
+    CampaignRow,
+    Counts,
+    DesiredState,
+    JournalKind,
+    Rules,
+)
 from eventmill.core.states import State, Verb
 from eventmill.core.work_order import PayloadCode
 from eventmill.errors import CampaignLocked, LedgerError, NameTaken
@@ -22,22 +30,8 @@ from eventmill.ledger.database import schema
 from eventmill.ledger.database.blocks import duplicate_claim_of, hand_over, read_block
 from eventmill.ledger.database.journal import write_journal
 from eventmill.ledger.database.transactions import Database, insert_spans, read_spans, replace_spans
+from eventmill.rules.block_spans import LEADER_SECONDS, UNBLEMISHED, freed
 from eventmill.sources.layouts import fingerprint
-
-LEADER_SECONDS = 15.0
-"""How long a coordinator may be silent before another process may take its place."""
-
-TARGET_REACHED = "target reached"
-NOTHING_LEFT = "all events settled"
-
-UNBLEMISHED: Mapping[str, Any] = {
-    "failures": 0,
-    "losses": 0,
-    "failed_on": None,
-    "rests_until": None,
-    "refusals": 0,
-}
-"""The values of a span without failures and losses."""
 
 _HELD_CAMPAIGN = (
     sa.select(schema.campaign).where(schema.campaign.c.id == sa.bindparam("b_campaign")).with_for_update()
@@ -467,8 +461,7 @@ def dissolve_blocks(tx: sa.Connection, campaign_id: int, block_ids: Sequence[int
             shared.add(row.id)
     block_ids = [number for number in block_ids if number not in shared]
     leased = read_spans(tx, table.c.block_id.in_(block_ids))
-    freed = [replace(s, state=State.READY, block_id=None) for s in leased]
-    replace_and_coalesce(tx, Verb.RELEASE, campaign_id, old=leased, new=freed)
+    replace_and_coalesce(tx, Verb.RELEASE, campaign_id, old=leased, new=freed(leased))
     blocks = schema.block.c
     tx.execute(sa.delete(schema.block).where(sa.or_(blocks.id.in_(block_ids), blocks.copy_of.in_(block_ids))))
     return sum(map(len, leased))

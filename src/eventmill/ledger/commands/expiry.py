@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from eventmill.core.ranges import Input, Span
+from eventmill.core.ranges import Span
 from eventmill.core.records import CampaignRow, Incident, JournalKind
-from eventmill.core.states import State, Verb
+from eventmill.core.states import Verb
 from eventmill.ledger.commands.campaigns import input_from, locked, replace_and_coalesce
 from eventmill.ledger.commands.workers import record_gone
 from eventmill.ledger.database import schema
 from eventmill.ledger.database.blocks import drop_block, duplicate_claim_of, hand_over, read_block, span_owner_id
 from eventmill.ledger.database.journal import write_journal
 from eventmill.ledger.database.transactions import Database, read_spans_of_block, replace_spans
-from eventmill.rules import cutting
-from eventmill.rules.retries import FailureLimits, after_loss
+from eventmill.rules.block_spans import charge_loss, freed, in_flight, remainder
 
 
 class LossVerbs(Database):
@@ -95,8 +93,9 @@ class LossVerbs(Database):
             replace_spans(tx, Verb.EXPIRE, campaign.id, old=leased[:1], new=[*charged, *rest])
             hand_over(tx, campaign.id, row, twin)
         else:
-            freed = [replace(s, state=State.READY, block_id=None) for s in (*rest, *leased[1:])]
-            replace_and_coalesce(tx, Verb.EXPIRE, campaign.id, old=leased, new=[*charged, *freed])
+            replace_and_coalesce(
+                tx, Verb.EXPIRE, campaign.id, old=leased, new=[*charged, *freed([*rest, *leased[1:]])]
+            )
             drop_block(tx, row.id)
         now = self.now(tx)
         record_gone(tx, campaign.id, row.holder)
@@ -104,37 +103,6 @@ class LossVerbs(Database):
         return Incident(
             now, JournalKind.LOSS, item.url, first.start, first.stop, row.attempt, row.holder, reason, "", 0.0
         )
-
-
-def in_flight(span: Span, item: Input, block: sa.Row[Any], campaign: CampaignRow) -> Span:
-    """The range that the worker of the block was computing: the first uncommitted one."""
-    if span.is_suspect:
-        return span
-    cuts = cutting.Cuts(
-        first=item.first,
-        merge_events=campaign.rules.merge_events,
-        boundaries=item.boundaries,
-        aligned=block.aligned,
-    )
-    piece = next(iter(cutting.cut_ranges(span.range, size=block.range_events, cuts=cuts)))
-    return replace(span, stop=piece.stop)
-
-
-def remainder(span: Span, head: Span) -> list[Span]:
-    """The part of `span` after `head`, which is its beginning."""
-    return [replace(span, start=head.stop)] if head.stop < span.stop else []
-
-
-def charge_loss(first: Span, campaign: CampaignRow, *, shared: bool) -> tuple[Span, ...]:
-    """The spans that replace the range in flight at a loss. A duplicate claim on it is not affected."""
-    if shared:
-        return (replace(first, losses=first.losses + 1),)
-    return after_loss(first, limits=limits_of(campaign))
-
-
-def limits_of(campaign: CampaignRow) -> FailureLimits:
-    """The two budgets of a campaign."""
-    return FailureLimits(failures=campaign.rules.failures, losses=campaign.rules.losses)
 
 
 def journal_loss(

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 
+from eventmill import text
 from eventmill.core.leases import Outcome
 from eventmill.core.outputs import CommittedOutput, Merge, MergeHolder, MergeLease
 from eventmill.core.ranges import EventRange
@@ -21,12 +22,15 @@ from eventmill.ledger.database.transactions import Database
 class MergerVerbs(Database):
     """Verbs on the leases of merges."""
 
-    def claim_merge(self, merge_id: int, *, holder: str, length: timedelta) -> tuple[Merge, MergeLease] | None:
+    def claim_merge(
+        self, merge_id: int, *, holder: str, length: timedelta, nonce: str | None = None
+    ) -> tuple[Merge, MergeLease] | None:
         """Start (or start again) a merge under a new attempt that fences every earlier one.
 
         None if it is completed or was dissolved. A claim over an unreleased claim counts as a loss of the earlier
-        one.
+        one, unless `holder` and `nonce` are the same: then it is that claim, told again.
         """
+        holder = text.name(holder)  # as the ledger knows it
         with self.writing() as tx:
             row = read_merge(tx, merge_id)
             if row is None:
@@ -36,6 +40,9 @@ class MergerVerbs(Database):
             if row is None or row.completed_at is not None:
                 return None
             now = self.now(tx)
+            merge = Merge(merge_id, campaign.id, row.key, _outputs(tx, merge_id), campaign.schema)
+            if row.expires_at is not None and nonce is not None and (row.holder, row.nonce) == (holder, nonce):
+                return merge, MergeLease(merge_id, row.attempt, row.holder, row.expires_at)
             if row.expires_at is not None:
                 reason = f"merge was started again by {holder}"
                 who = {"attempt": row.attempt, "holder": row.holder}
@@ -46,10 +53,9 @@ class MergerVerbs(Database):
             tx.execute(
                 sa.update(schema.merge)
                 .where(schema.merge.c.id == merge_id)
-                .values(attempt=lease.attempt, holder=holder, expires_at=lease.expires_at)
+                .values(attempt=lease.attempt, holder=holder, nonce=nonce, expires_at=lease.expires_at)
             )
-            outputs = _outputs(tx, merge_id)
-            return Merge(merge_id, campaign.id, row.key, outputs, campaign.schema), lease
+            return merge, lease
 
     def renew_merge(self, lease: MergeLease, *, length: timedelta) -> Outcome:
         """Move the deadline of a merge's lease. FENCED, without a change, if the attempt is not current."""

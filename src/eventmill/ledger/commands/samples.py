@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,9 +13,7 @@ from eventmill.ledger.commands.campaigns import campaign_by, read_counts
 from eventmill.ledger.commands.workers import live_workers
 from eventmill.ledger.database import schema
 from eventmill.ledger.database.transactions import Database
-
-MOST = 240
-"""The most rows of a campaign. Above it, every second row is deleted; sums stay exact, only resolution is lost."""
+from eventmill.rules.sampling import is_time, to_forget
 
 _SAMPLE = schema.sample.c
 
@@ -87,21 +85,18 @@ class SampleVerbs(Database):
             }
 
 
-def _is_time(tx: sa.Connection, campaign_id: int, now: Any, every: timedelta) -> bool:
+def _is_time(tx: sa.Connection, campaign_id: int, now: datetime, every: timedelta) -> bool:
     ends = sa.select(sa.func.min(_SAMPLE.at, type_=schema.UtcTime), sa.func.max(_SAMPLE.at, type_=schema.UtcTime))
     first, last = tx.execute(ends.where(_SAMPLE.campaign_id == campaign_id)).one()
-    if last is None:
-        return True
-    wait = max(every, (now - first) / (MOST / 2)) if every else timedelta(microseconds=1)
-    return bool(now - last >= wait)
+    return is_time(first, last, now=now, every=every)
 
 
 def _coarsen(tx: sa.Connection, campaign_id: int) -> None:
     mine = _SAMPLE.campaign_id == campaign_id
-    times = list(tx.execute(sa.select(_SAMPLE.at).where(mine).order_by(_SAMPLE.at)).scalars())
-    if len(times) > MOST:
+    times = to_forget(list(tx.execute(sa.select(_SAMPLE.at).where(mine).order_by(_SAMPLE.at)).scalars()))
+    if times:
         which = sa.delete(schema.sample).where(mine, sa.bindparam("b_at", type_=schema.UtcTime) == _SAMPLE.at)
-        tx.execute(which, [{"b_at": at} for at in times[1:-1:2]])
+        tx.execute(which, [{"b_at": at} for at in times])
 
 
 def _sample_from(row: sa.Row[Any]) -> Sample:

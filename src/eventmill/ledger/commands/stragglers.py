@@ -8,16 +8,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from eventmill.core.leases import Block, LeadershipLease, LeaseProgress
-from eventmill.core.ranges import EventRange, Input, Span
-from eventmill.core.records import CampaignRow, DesiredState
+from eventmill.core.records import DesiredState
 from eventmill.core.states import State, Verb
 from eventmill.ledger.commands.campaigns import input_from, locked, replace_and_coalesce
-from eventmill.ledger.commands.expiry import in_flight
 from eventmill.ledger.commands.leases import LeaseVerbs
 from eventmill.ledger.database import schema
 from eventmill.ledger.database.blocks import read_block
 from eventmill.ledger.database.transactions import read_spans_of_block
-from eventmill.rules import cutting
+from eventmill.rules.block_spans import end_of_range, in_flight
 
 
 class TailVerbs(LeaseVerbs):
@@ -39,7 +37,7 @@ class TailVerbs(LeaseVerbs):
             item = input_from(tx.execute(sa.select(schema.input_).where(schema.input_.c.id == row.input_id)).one())
             leased = read_spans_of_block(tx, block_id)
             floor = max(at, row.begun, in_flight(leased[0], item, row, campaign).stop)
-            end = _end_of_range(leased, floor, item, row, campaign)
+            end = end_of_range(leased, floor, item, row, campaign)
             beyond = [span for span in leased if span.stop > end]
             if not beyond:
                 return 0
@@ -137,18 +135,3 @@ def _claimed_once(tx: sa.Connection, block_id: int) -> sa.Row[Any] | None:
         return None
     copy = tx.execute(sa.select(schema.block.c.id).where(schema.block.c.copy_of == block_id)).first()
     return row if copy is None else None
-
-
-def _end_of_range(leased: list[Span], floor: int, item: Input, row: sa.Row[Any], campaign: CampaignRow) -> int:
-    """The first end of one of the worker's ranges at or after `floor`."""
-    span = next((span for span in leased if span.stop >= floor), leased[-1])
-    if floor <= span.start or span.stop <= floor or span.is_suspect:
-        return max(floor, span.stop) if floor > span.start else floor
-    cuts = cutting.Cuts(
-        first=item.first,
-        merge_events=campaign.rules.merge_events,
-        boundaries=item.boundaries,
-        aligned=row.aligned,
-    )
-    pieces = cutting.cut_ranges(EventRange(span.start, span.stop), size=row.range_events, cuts=cuts)
-    return next(piece.stop for piece in pieces if piece.stop >= floor)

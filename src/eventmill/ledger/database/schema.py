@@ -12,7 +12,7 @@ from eventmill import text
 from eventmill.core.records import DesiredState
 from eventmill.core.states import State
 
-VERSION = 3
+VERSION = 4
 """Raised with every change of these tables that statements see; a ledger of another version is refused by name."""
 
 metadata = sa.MetaData()
@@ -168,6 +168,7 @@ block = sa.Table(  # lives while some of its events are LEASED
     sa.Column("holder", Name),
     sa.Column("claimed_at", UtcTime),
     sa.Column("expires_at", UtcTime),
+    sa.Column("nonce", Name),  # of the last claim: the same claim again is answered, and is no loss
     sa.Column("begun", sa.BigInteger),  # how far the holder has begun, as it said last
     sa.Column("copy_of", sa.ForeignKey("block.id"), unique=True),  # a second claim on that block's events
     sa.CheckConstraint("start >= 0 AND start < stop AND range_events >= 1"),
@@ -214,6 +215,7 @@ merge = sa.Table(
     sa.Column("attempt", sa.BigInteger, unique=True),
     sa.Column("holder", Name),
     sa.Column("expires_at", UtcTime),
+    sa.Column("nonce", Name),  # as of a block
     sa.Column("completed_at", UtcTime),
     sa.Column("published_at", UtcTime),
     sa.Column("staged", Name),
@@ -307,5 +309,6 @@ journal = sa.Table(  # append-only
     sa.Column("reason", Reason, nullable=False),
     sa.Column("detail", Words, nullable=False),
     sa.Column("cpu_seconds", sa.Float, nullable=False),
+    sa.Column("report_id", Name, unique=True),  # of a failure, so that it is charged once however often it is told
     sa.Index("journal_by_kind", "campaign_id", "kind", "id"),
 )

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Callable
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +25,17 @@ from eventmill.core.ranges import EventRange
 from eventmill.core.records import DesiredState
 from eventmill.core.states import State
 from eventmill.errors import LedgerError
-from eventmill.ledger import create_ledger
+from eventmill.ledger import Ledger
 from tests.conftest import SettableClock, new_campaign
+from tests.engine.contract.ledgers import all_it_says, new_ledger
 from tests.engine.deeds import DIGEST, NOT_SET_UP, SAID_NO, output, ranges_of
 from tests.engine.ledger_belief import Belief
 
 LEASE = timedelta(seconds=60)
 SIZES = st.integers(1, 6)
 HOLDERS = st.sampled_from("abc")
+
+_numbers = count()
 
 
 class AnyHistory(RuleBasedStateMachine):
@@ -46,9 +51,7 @@ class AnyHistory(RuleBasedStateMachine):
         super().__init__()
         self.folder = Path(tempfile.mkdtemp())
         self.clock = SettableClock()
-        self.ledger = create_ledger(str(self.folder / "ledger"), clock=self.clock)
-        self.ledger.disconnect()  # no power fails in these histories, so the disk need not be waited for
-        event.listen(self.ledger.engine, "connect", lambda c, _: c.execute("PRAGMA synchronous=OFF") and None)
+        self.ledger = self.new_ledger()
         self.belief = Belief()
         self.looked_at = self.clock.now
         self.queued: list[Block] = []
@@ -56,6 +59,13 @@ class AnyHistory(RuleBasedStateMachine):
         self.claimed: dict[int, Claim] = {}  # by attempt
         self.copies: dict[int, int] = {}  # the block that each one is a copy of
         self.commits: list[tuple[Claim, RangeOutput]] = []
+
+    def new_ledger(self) -> Ledger:
+        """An empty one, in a file."""
+        ledger = new_ledger("sqlite", self.folder, self.clock)
+        ledger.disconnect()  # no power fails in these histories, so the disk need not be waited for
+        event.listen(ledger.engine, "connect", lambda c, _: c.execute("PRAGMA synchronous=OFF") and None)
+        return ledger
 
     @initialize(
         target=claims,
@@ -93,12 +103,20 @@ class AnyHistory(RuleBasedStateMachine):
         """Refused to a holder that failed on these events, or is sick, exactly while another one lives."""
         unwanted = holder in block.avoid or holder in self.ledger.quarantined(self.id)
         others = self.ledger.live_workers(self.id) - {holder}
-        claim = self.ledger.claim(block.id, holder=holder)
+        claim = self._repeated(lambda: self.ledger.claim(block.id, holder=holder, nonce=f"of {block.id}"))
         if unwanted and others:
             assert claim is None
             assert block.id not in self.ledger.block_ids(self.id)
             return []
         return [self._claimed(claim)]
+
+    def _repeated(self, verb: Callable[[], Any]) -> Any:
+        """The answer of a verb; the same arguments again change nothing and are answered the same."""
+        answer = verb()
+        before = all_it_says(self.ledger, self.id)
+        assert verb() == answer
+        assert all_it_says(self.ledger, self.id) == before
+        return answer
 
     def _claimed(self, claim: Claim | None) -> Claim:
         assert claim is not None
@@ -221,8 +239,11 @@ class AnyHistory(RuleBasedStateMachine):
     def fail(self, claim: Claim, data: st.DataObject) -> None:
         piece = data.draw(st.sampled_from(ranges_of(claim, self.merge_events)))
         heard = self.belief.holds(claim, piece)
-        reply = self.ledger.fail(claim.lease, piece, SAID_NO)
-        assert reply.outcomes == (Outcome.ACCEPTED if heard else Outcome.FENCED,)
+        report_id = f"report {next(_numbers)}"
+        outcomes = self._repeated(
+            lambda: self.ledger.fail(claim.lease, piece, SAID_NO, report_id=report_id).outcomes
+        )
+        assert outcomes == (Outcome.ACCEPTED if heard else Outcome.FENCED,)
         if heard and self.belief.twin(claim.lease.attempt):  # the other one goes on alone
             self.belief.lost([claim.lease.attempt])
         elif heard:
@@ -364,7 +385,7 @@ class AnyHistory(RuleBasedStateMachine):
 
     @invariant()
     def the_ledger_says_what_is_believed(self) -> None:
-        if hasattr(self, "lead"):
+        if hasattr(self, "leadership"):
             self.belief.check(self.ledger, self.id, self.merge_events)
 
     def teardown(self) -> None:
@@ -372,10 +393,22 @@ class AnyHistory(RuleBasedStateMachine):
         shutil.rmtree(self.folder)
 
 
-TestAnyHistory = AnyHistory.TestCase
-TestAnyHistory.settings = settings(
+class AnyHistoryInMemory(AnyHistory):
+    """The same with a ledger that is not in a file."""
+
+    def new_ledger(self) -> Ledger:
+        return new_ledger("memory", self.folder, self.clock)
+
+
+SETTINGS = settings(
     max_examples=30,
     stateful_step_count=50,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
 )
+
+TestAnyHistory = AnyHistory.TestCase
+TestAnyHistory.settings = SETTINGS
+
+TestAnyHistoryInMemory = AnyHistoryInMemory.TestCase
+TestAnyHistoryInMemory.settings = SETTINGS

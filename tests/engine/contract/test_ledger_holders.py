@@ -8,7 +8,7 @@ from eventmill.core.leases import Block, Claim, LeadershipLease, Outcome
 from eventmill.core.ranges import EventRange
 from eventmill.core.records import CampaignRow
 from eventmill.ledger import Ledger
-from eventmill.ledger.commands.leases import MOST_REFUSALS
+from eventmill.rules.block_spans import MOST_REFUSALS
 from tests.conftest import SettableClock
 from tests.engine.deeds import NOT_SET_UP, SAID_NO, begin, commit, layout, lead
 

@@ -5,19 +5,21 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eventmill.core.ranges import EventRange
 from eventmill.core.states import State
-from eventmill.ledger import create_ledger
 from tests.conftest import SettableClock, new_campaign
+from tests.engine.contract.ledgers import LEDGERS, new_ledger
 from tests.engine.deeds import SAID_NO, begin, commit, lead, ranges_of
 
 POSITIONS = st.sets(st.integers(0, 15), max_size=2)
 
 
 @settings(max_examples=15, deadline=None)
+@pytest.mark.parametrize("kind", LEDGERS)
 @given(
     poisonous=POSITIONS,
     deadly=POSITIONS,
@@ -25,11 +27,11 @@ POSITIONS = st.sets(st.integers(0, 15), max_size=2)
     limits=st.tuples(st.integers(1, 3), st.integers(1, 3)),
 )
 def test_exactly_the_events_at_fault_are_abandoned(
-    poisonous: set[int], deadly: set[int], size: int, limits: tuple[int, int]
+    kind: str, poisonous: set[int], deadly: set[int], size: int, limits: tuple[int, int]
 ) -> None:
     """Some events make the payload fail, some kill its worker; all others are committed, within bounded work."""
     with tempfile.TemporaryDirectory() as folder:
-        ledger = create_ledger(str(Path(folder) / "ledger"), clock=SettableClock())
+        ledger = new_ledger(kind, Path(folder), SettableClock())
         campaign = new_campaign(ledger, (16,), failures=limits[0], losses=limits[1])
         leadership = lead(ledger, campaign)
         for _ in range(16 * sum(limits)):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import event
 
 from eventmill.core.leases import Outcome
 from eventmill.core.outputs import Merge, MergeHolder, MergeLease
@@ -363,18 +361,3 @@ def test_by_bytes_a_merge_is_due_at_its_size(ledger: Ledger, open_campaign: Camp
     assert [m.spans for m in ledger.merged_outputs(campaign.id)] == [
         (("file0", 0, 20),), (("file0", 20, 50),), (("file0", 50, 60),),
     ]  # fmt: skip
-
-
-def test_a_group_may_have_more_outputs_than_a_statement_has_places(
-    ledger: Ledger, open_campaign: CampaignHandle
-) -> None:
-    """SQLite takes 32,766 values in one statement, or fewer where it was built so; a merge may hold more."""
-    limit = sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER
-    ledger.disconnect()
-    event.listen(ledger.engine, "connect", lambda connection, _: connection.setlimit(limit, 300))
-    campaign = open_campaign(400, merge_events=400)
-    claim = begin(ledger, lead(ledger, campaign), events=400, size=1)
-    for first in range(0, 400, 20):
-        commit(ledger, claim, *((n, n + 1) for n in range(first, first + 20)))
-    merge_all(ledger, campaign)
-    assert layout(ledger, campaign) == ["0 [0, 400) merged"]
