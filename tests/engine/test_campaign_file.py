@@ -137,7 +137,7 @@ def test_addresses_are_absolute_unless_they_are_urls(tmp_path: Path, monkeypatch
         ({"target": 1.5}, "'target': input should be less than or equal to 1 (given: 1.5)"),
         ({"target": 0}, "'target': input should be greater than 0 (given: 0)"),
         ({"limits": {"failures": 0}}, "'limits.failures': input should be greater than or equal to 1"),
-        ({"limits": {"lease": "soon"}}, "'limits.lease': 'soon' is not understood; give a duration such as"),
+        ({"limits": {"lease": "soon"}}, "'limits.lease': 'soon' is not valid; give a duration such as"),
         ({"limits": {"lease": True}}, "'limits.lease': give a duration such as 500ms, 60s"),
         ({"limits": {"lease": float("inf")}}, "'inf' is not above zero and finite"),
         ({"limits": {"lease": "99999999 d"}}, "not between a microsecond and a thousand years"),
@@ -179,7 +179,7 @@ def test_a_file_that_is_no_campaign_is_named_with_its_line(tmp_path: Path, text:
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     """Missing, a folder, or no text."""
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00\x9f")
-    for name, said in (("gone.yaml", "No such file"), (".", "Is a directory"), ("binary.yaml", "is no text")):
+    for name, said in (("gone.yaml", "No such file"), (".", "Is a directory"), ("binary.yaml", "is not ")):
         with pytest.raises(CampaignError, match=said):
             read_campaign(tmp_path / name)
 

@@ -273,7 +273,11 @@ def test_root_keeps_every_kind_of_number(kind: str, tmp_path: Path) -> None:
     [
         ([1.0, None, 2.0], "ttree", "missing values in column 'x'.*fill them"),
         ([[1.0], [None], []], "ttree", "missing values in column 'x'"),
-        ([[[1.0]], [], []], "ttree", r"'x' of type list<list<float64>>, which a ROOT ttree of uproot cannot hold"),
+        (
+            [[[1.0]], [], []],
+            "ttree",
+            r"'x' of type list<list<float64>>, which uproot cannot write to a ROOT ttree",
+        ),
         ([["a"], [], []], "ttree", r"list<string>"),
         ([{"y": 1}, {"y": 2}, {"y": 3}], "rntuple", r"struct<y: int64>"),
         ([b"1", b"2", b"3"], "rntuple", "of type binary"),
@@ -402,16 +406,18 @@ def test_a_zip_whose_file_was_changed_is_noticed(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "m.zip", "w") as file:
         file.writestr("a", b"changed")
         file.writestr("index.json", json.dumps({"files": [{"file": "a", "sha256": "0"}], "spans": []}))
-    with (tmp_path / "m.zip").open("rb") as opened, pytest.raises(CorruptOutput, match=r"a in m\.zip is not what"):
+    with (tmp_path / "m.zip").open("rb") as opened, pytest.raises(CorruptOutput, match=r"a in m\.zip differs"):
         open_format(CASES["zip"].spec).read_contents(opened, name="m.zip")
 
 
 def test_an_unknown_format_or_option_is_named() -> None:
     """With what there is."""
     assert format_names()[:4] == ("parquet", "root", "hist", "bytes")
-    with pytest.raises(CampaignError, match=r"no output format 'csv'; there are parquet, root, hist, bytes"):
+    with pytest.raises(
+        CampaignError, match=r"unknown output format 'csv'; known formats are parquet, root, hist, bytes"
+    ):
         open_format(FormatSpec("csv"))
-    with pytest.raises(CampaignError, match=r"'root' does not take these options.*colour"):
+    with pytest.raises(CampaignError, match=r"'root' does not accept these options.*colour"):
         open_format(FormatSpec("root", {"colour": "red"}))
 
 

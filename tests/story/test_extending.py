@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 
 from eventmill import plugins
+from eventmill.campaign.audit import audit
 from eventmill.campaign.handle import store_of
 from eventmill.config.campaign_spec import CampaignSpec, read_campaign
 from eventmill.core.records import Counts

@@ -36,7 +36,7 @@ def open_format(spec: FormatSpec) -> Format:
     Raises `CampaignError` when there is no such format, or when its package or an option does not fit.
     """
     if spec.name not in format_names():
-        raise CampaignError(f"there is no output format '{spec.name}'; there are {', '.join(format_names())}.")
+        raise CampaignError(f"unknown output format '{spec.name}'; known formats are {', '.join(format_names())}.")
     try:
         made: Format = FORMATS.load(spec.name)(**spec.options)
         return made
@@ -45,4 +45,4 @@ def open_format(spec: FormatSpec) -> Format:
             f"output format '{spec.name}' needs a package that is not installed here: {error}."
         ) from error
     except TypeError as error:
-        raise CampaignError(f"output format '{spec.name}' does not take these options: {error}.") from error
+        raise CampaignError(f"output format '{spec.name}' does not accept these options: {error}.") from error

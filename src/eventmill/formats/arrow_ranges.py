@@ -98,7 +98,7 @@ def _opened(stream: IO[bytes], part: Part) -> pa.RecordBatchFileReader:
 
 def _unreadable(part: Part, error: Exception) -> CorruptOutput:
     reason = str(error).partition("\n")[0].rstrip(".")
-    return CorruptOutput(f"{part.name} is no readable Arrow file ({reason}): redo its range.")
+    return CorruptOutput(f"{part.name} is not a readable Arrow file ({reason}): redo its range.")
 
 
 def _check_columns(found: pa.Schema, wanted: pa.Schema, *, name: str) -> None:

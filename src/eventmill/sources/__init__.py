@@ -86,7 +86,7 @@ def input_formats() -> tuple[str, ...]:
 
 def _opener(format: str) -> Callable[[str, SourceSpec], Source]:
     if format not in input_formats():
-        raise InputError(f"'{format}' is no input format; there are {', '.join(input_formats())}.")
+        raise InputError(f"'{format}' is not an input format; known formats are {', '.join(input_formats())}.")
     opener: Callable[[str, SourceSpec], Source] = SOURCES.load(format)
     return opener
 
@@ -178,7 +178,7 @@ def _shared(value: Shared) -> Shared:
 def _open(url: str, spec: SourceSpec) -> Source:
     opener = _opener(spec.format)
     if spec.columns == ():
-        raise InputError(f"{url}: an empty list of columns; name some, or leave it out for all.")
+        raise InputError(f"{url}: the list of columns is empty; name some, or omit it to read all.")
     return opener(url, spec)
 
 
@@ -189,17 +189,24 @@ def source_format(urls: Sequence[str], declared: str | None) -> str:
     """
     if declared is not None:
         if declared not in input_formats():
-            raise InputError(f"'{declared}' is no input format; there are {', '.join(input_formats())}.")
+            raise InputError(
+                f"'{declared}' is not an input format; known formats are {', '.join(input_formats())}."
+            )
         return declared
     examples: dict[str, str] = {}
     for url in urls:
         told = "generated" if url.startswith("generated:") else _told(url)
         if told is None:
-            raise InputError(f"the name of {url} tells no format; say 'format: root' or 'format: parquet'.")
+            raise InputError(
+                f"the format of {url} cannot be inferred from its name; set 'format: root' or 'format: parquet'."
+            )
         examples.setdefault(told, url)
     if not examples:
         raise InputError("no input files were given.")
     if len(examples) > 1:
         mixed = ", ".join(f"{url} ({told})" for told, url in examples.items())
-        raise InputError(f"a campaign reads one format, here are {len(examples)}: {mixed}. Divide it.")
+        raise InputError(
+            f"a campaign reads one format, but these inputs have {len(examples)}: {mixed}. "
+            "Make one campaign for each."
+        )
     return next(iter(examples))

@@ -35,4 +35,4 @@ def open_store(url: str, *, credentials: str | None = None) -> Store:
     if protocol in STORES.names():
         opened: Store = STORES.load(protocol)(url, credentials=credentials)
         return opened
-    raise StoreError(f"{url}: no store for '{protocol}://'; there is file://, s3://, or just a path.")
+    raise StoreError(f"{url}: there is no store for '{protocol}://'; use file://, s3://, or a path.")

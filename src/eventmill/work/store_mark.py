@@ -36,7 +36,7 @@ LISTED = 3
 """Files that a message names."""
 
 WHAT_TO_DO = (
-    "Give this campaign another name or store, or throw the other's results away with '--changed restart'."
+    "Give this campaign another name or store, or delete the results of the other one with '--changed restart'."
 )
 
 
@@ -101,7 +101,9 @@ def hold_store(ledger: WorkLedger, store: Store, record: CampaignRow) -> None:
     deadline = time.monotonic() + SHOWN_SECONDS
     while (mark := read_mark(store, record.name) or put_mark(ledger, store, record)) is None:
         if time.monotonic() > deadline:
-            raise StoreError(f"{mark_key(record.name)} was written into {store.url}, and is not there. Try again.")
+            raise StoreError(
+                f"{mark_key(record.name)} was written to {store.url}, but cannot be found there. Try again."
+            )
         time.sleep(LOOK_SECONDS)
     if mark.id != record.uid:
         raise StoreTaken(_taken(store, mark))
@@ -118,16 +120,16 @@ def check_store_is_ours(ledger: WorkLedger, store: Store, record: CampaignRow, *
     if unknown := unknown_files(ledger, store, record, suffix=suffix):
         raise StoreTaken(
             f"the store {store.url} holds {counted(len(unknown), 'merged file')} of campaign '{record.name}' that "
-            f"this ledger does not know ({_listed(unknown)}): it is an older copy of the ledger, or somebody else "
-            "put them there. Put the newer ledger back or move the files away; '--changed restart' deletes them, "
-            "and begins anew."
+            f"this ledger does not know ({_listed(unknown)}): either the ledger is an older copy, or something "
+            "else wrote them. Restore the newer ledger or move the files away; '--changed restart' deletes them "
+            "and begins again."
         )
     newest = max((a for key in hidden_keys(store, record.name) if (a := attempt_of(key)) is not None), default=0)
     if newest > (known := ledger.newest_attempt()):  # asked afterwards: an attempt is drawn before its outputs
         raise StoreTaken(
-            f"the store {store.url} holds outputs of attempt {newest} of campaign '{record.name}', and this "
-            f"ledger knows {known} attempts: it is an older copy. Put the newer ledger back, or begin anew with "
-            "'--changed restart'."
+            f"the store {store.url} holds outputs of attempt {newest} of campaign '{record.name}', but this "
+            f"ledger knows only {known} attempts: it is an older copy. Restore the newer ledger, or start over "
+            "with '--changed restart'."
         )
 
 

@@ -78,7 +78,7 @@ def test_credentials_in_a_url_are_not_repeated(folder: Path, command_line: Comma
     for keys in ({"inputs": inputs}, {"output__store": f"s3://k:{SECRET}@b"}):
         with_keys(**keys)(folder)
         ended = command_line("validate", "campaign.yaml")
-        assert "a url holds a password or secret key" in ended.err and SECRET not in ended.err + ended.out
+        assert "a url contains a password or secret key" in ended.err and SECRET not in ended.err + ended.out
 
 
 NAMED = [

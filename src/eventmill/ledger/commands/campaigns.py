@@ -47,7 +47,7 @@ class CampaignVerbs(Database):
         """Add a new campaign. Raises `NameTaken` if the ledger has a campaign of this name."""
         with self.writing() as tx:
             if tx.execute(sa.select(schema.campaign.c.id).where(schema.campaign.c.name == name)).first():
-                raise NameTaken(f"campaign '{name}' is in the ledger already; choose another name.")
+                raise NameTaken(f"campaign '{name}' is already in the ledger; choose another name.")
             keep_code(tx, code)
             now = self.now(tx)
             tx.execute(
@@ -224,7 +224,7 @@ class CampaignVerbs(Database):
             if row.leader and row.leader_expires_at > now and not is_gone(row.leader):
                 seconds = (row.leader_expires_at - now).total_seconds()
                 raise CampaignLocked(
-                    f"campaign '{row.name}' is driven by the coordinator {row.leader}, which was alive less than "
+                    f"campaign '{row.name}' is driven by {row.leader}, which was alive less than "
                     f"{LEADER_SECONDS:.0f} s ago. Watch it with 'eventmill status', stop it there, or wait "
                     f"{seconds:.0f} s if it is dead."
                 )
