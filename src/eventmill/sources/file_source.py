@@ -194,7 +194,7 @@ def check_bounds(url: str, start: int, stop: int, *, events: int) -> None:
 
 
 def around(boundaries: Sequence[int], start: int, stop: int, *, events: int) -> tuple[int, int]:
-    """The smallest `[first, last)` that covers `[start, stop)`, from boundary to boundary (or end of the input)."""
+    """The smallest `[first, last)` that covers `[start, stop)`, between boundaries or ends of the input."""
     before = bisect_right(boundaries, start)
     after = bisect_left(boundaries, stop)
     return (
