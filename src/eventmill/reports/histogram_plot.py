@@ -30,7 +30,7 @@ def picture_key(campaign: str) -> str:
 
 
 def write_picture(ledger: Ledger, store: Store, record: CampaignRow) -> str | None:
-    """Draw the histograms anew; the picture's key, None where there is nothing to draw or to draw with.
+    """Draw the histograms; returns the key of the plot, None if there are none or matplotlib is missing.
 
     Harmless when two processes do it at once: they draw the same.
     """

@@ -66,7 +66,7 @@ def manifest(ledger: Ledger, record: CampaignRow) -> dict[str, Any]:
 
 
 def write_manifest(ledger: Ledger, store: Store, record: CampaignRow) -> str:
-    """Write the manifest anew and return its key. Harmless when two processes do it at once."""
+    """Write or replace the manifest; returns its key. Harmless if two processes do it at once."""
     key = manifest_key(record.name)
 
     def write(path: Path) -> None:
