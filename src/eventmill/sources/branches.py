@@ -33,7 +33,7 @@ class Leaf:
         return _words(self.uproot, self.branch)
 
     def leaves(self) -> Iterator[Leaf]:
-        """Itself."""
+        """The leaf itself."""
         yield self
 
 
