@@ -1,7 +1,7 @@
-"""Thin Prefect tasks over the engine's verbs. No decisions."""
+"""Prefect tasks: thin wrappers of engine functions, without decisions."""
 
 from eventmill.access import look_up_with
 from eventmill.prefect_api import load_block
 
-# Whoever runs a task may be asked for credentials by the name that travelled with it.
+# A worker that runs a task looks up credentials by the name in its work order.
 look_up_with(load_block)

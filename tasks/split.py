@@ -1,4 +1,4 @@
-"""Looking into inputs."""
+"""The Prefect task that inspects inputs."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ Learned = tuple[tuple[NewInput, ...], tuple[str, ...]]
 
 @task(name="split", task_run_name="split · {label}", cache_policy=NO_CACHE, persist_result=False)
 def split_inputs(urls: tuple[str, ...], spec: SourceSpec, *, folder: str, label: str) -> Learned:
-    """`opening.split` of some inputs: what was learned, and what cannot be read."""
+    """`campaign.splitting.split` of some inputs: what was learned, and what cannot be read."""
     return split(urls, spec, folder=folder)

@@ -99,7 +99,7 @@ def test_an_event_that_takes_for_ever(campaign: Callable[..., CampaignSpec], tmp
         assert crew.journal("loss") == ()
         ((_, span),) = crew.ledger.spans(crew.record.id, State.ABANDONED)
         assert span.reason == (
-            "timeout: payload was ended because it gave no answer for 1 s: "
+            "timeout: payload was killed because it gave no answer for 1 s: "
             "limits.event_seconds allows 1 s for each of 1 events"
         )
 

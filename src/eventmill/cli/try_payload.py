@@ -187,4 +187,6 @@ def _show_speed(
     aim, yours = write_duration(ranges.seconds), ""
     if ranges.events != "auto":
         yours = f"; your ranges of {ranges.events} take {ranges.events * per_event:.3g} s"
-    out.print(f"'ranges: {{events: auto}}' would choose ranges of {counted(auto, 'event')}, to take {aim}{yours}.")
+    out.print(
+        f"'ranges: {{events: auto}}' would choose ranges of {counted(auto, 'event')}, for {aim} each{yours}."
+    )

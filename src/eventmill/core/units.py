@@ -18,7 +18,7 @@ BYTES = {
 
 MICROSECOND = 1e-6
 LONGEST = 1000 * 365.25 * 86400
-"""What a duration may be, in seconds: a clock that a thousand years are added to still has a date."""
+"""The allowed durations in seconds; a date plus a thousand years is still a valid date."""
 
 _QUANTITY = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]+)\s*")
 
@@ -65,7 +65,7 @@ def write_duration(value: timedelta) -> str:
 
 
 def counted(number: int, what: str, many: str = "") -> str:
-    """`1 file`, `2,000 events`; `many` is the plural where it is not just an s more."""
+    """`1 file`, `2,000 events`; `many` is the plural if it is irregular."""
     return f"{number:,} {what if number == 1 else many or what + 's'}"
 
 

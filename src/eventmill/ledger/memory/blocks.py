@@ -1,4 +1,4 @@
-"""How blocks are handed out, held, lost and taken back; in memory."""
+"""Verbs on blocks: reserve, claim, renew, release, expire, shorten; in memory."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from eventmill.rules.block_spans import (
 
 
 class BlockVerbs(HolderVerbs):
-    """Verbs over blocks."""
+    """Verbs on blocks."""
 
     def reserve(
         self, leadership: LeadershipLease, *, events: int, range_events: int, aligned: bool = False
     ) -> Block | None:
-        """READY -> LEASED for the first contiguous READY piece of at most `events`; no clock runs yet."""
+        """READY -> LEASED for the first contiguous READY piece of at most `events`; no time limit starts."""
         with self._lock:
             campaign = self._led(leadership)
             if campaign.row.desired_state is not DesiredState.RUN or campaign.row.closed_at is not None:
@@ -60,7 +60,7 @@ class BlockVerbs(HolderVerbs):
             return _block(campaign, row, avoid=() if ready.failed_on is None else (ready.failed_on,))
 
     def claim(self, block_id: int, *, holder: str, nonce: str | None = None) -> Claim | None:
-        """Start (or start again) a block: a new attempt that fences every earlier one, and the lease clock."""
+        """Start (or start again) a block: draw a new attempt, which fences earlier ones, and start the lease."""
         holder = text.name(holder)
         with self._lock:
             found = self._with_block(block_id)
@@ -102,7 +102,7 @@ class BlockVerbs(HolderVerbs):
             return _claim(campaign, campaign.blocks[block_id])
 
     def _lose_to(self, campaign: CampaignTables, row: BlockRow, holder: str, now: datetime) -> None:
-        """The claim before is lost; what was in flight is charged, and stays with the block unless abandoned."""
+        """Charge the loss of the previous claim to the range in flight, which stays leased unless abandoned."""
         span = campaign.spans.of_block(row.owner)[0]
         first = in_flight(span, campaign.inputs[row.input_id], row, campaign.row)
         _journal_loss(campaign, now, row, first.start, first.stop, f"block was started again by {holder}")
@@ -133,7 +133,7 @@ class BlockVerbs(HolderVerbs):
             return Reply((Outcome.ACCEPTED,), DIRECTIVES[campaign.row.desired_state], stop=row.stop)
 
     def release(self, lease: Lease, *, drained: str | None = None) -> Outcome:
-        """LEASED -> READY for what this holder did not commit; nobody's fault, no budget is touched."""
+        """LEASED -> READY for what this worker did not commit; no budget is charged."""
         with self._lock:
             campaign = self._tables(lease.campaign_id)
             row = campaign.current(lease)
@@ -149,7 +149,7 @@ class BlockVerbs(HolderVerbs):
             return Outcome.ACCEPTED
 
     def release_unclaimed(self, block_id: int) -> bool:
-        """LEASED -> READY for a block that nobody has claimed; false, and nothing is changed, if somebody has."""
+        """LEASED -> READY for a block that was not claimed; False, without a change, if it was."""
         with self._lock:
             found = self._with_block(block_id)
             if found is None or found[1].attempt is not None:
@@ -158,7 +158,7 @@ class BlockVerbs(HolderVerbs):
             return True
 
     def release_all(self, leadership: LeadershipLease) -> int:
-        """LEASED -> READY for all that this coordinator handed out; returns the number of events."""
+        """LEASED -> READY for all blocks that this coordinator handed out; returns the number of events."""
         with self._lock:
             campaign = self._tables(leadership.campaign_id)
             rows = campaign.blocks.values()
@@ -175,7 +175,7 @@ class BlockVerbs(HolderVerbs):
             return self._lose_all(campaign, _ended(campaign, now), "lease expired")
 
     def mark_lost(self, campaign_id: int, *, holders: Collection[str], reason: str) -> tuple[Incident, ...]:
-        """Take back at once what these holders held, because somebody knows that they vanished."""
+        """Take back at once what these workers held, because they are known to have vanished."""
         with self._lock:
             campaign = self._tables(campaign_id)
             held = [row for row in campaign.blocks.values() if row.attempt is not None and row.holder in holders]
@@ -222,7 +222,7 @@ class BlockVerbs(HolderVerbs):
             return sum(map(len, given))
 
     def reserve_duplicate(self, leadership: LeadershipLease, block_id: int) -> Block | None:
-        """Reserve a second claim, at most one, on all that a claimed block still holds."""
+        """Reserve a duplicate claim on everything that a claimed block still holds."""
         with self._lock:
             campaign = self._led(leadership)
             row = _claimed_once(campaign, block_id)
@@ -245,7 +245,7 @@ class BlockVerbs(HolderVerbs):
             return _block(campaign, copy, avoid=(row.holder,))
 
     def leased(self, campaign_id: int) -> tuple[LeaseProgress, ...]:
-        """Every claimed block, without copies: how far it is, and for how long it has been at it."""
+        """The progress and age of every claimed block, without duplicate claims."""
         with self._lock:
             campaign, now, found = self._tables(campaign_id), self._now(), []
             for row in campaign.blocks.values():
@@ -278,7 +278,7 @@ class BlockVerbs(HolderVerbs):
 
 
 def other_claim(campaign: CampaignTables, row: BlockRow) -> BlockRow | None:
-    """The other claim on the same events, None if there is none that somebody has claimed."""
+    """The other claim on the same events; None if there is none or it was not claimed."""
     if row.copy_of is not None:
         return campaign.blocks.get(row.copy_of)
     copies = (other for other in campaign.blocks.values() if other.copy_of == row.id)
@@ -286,7 +286,7 @@ def other_claim(campaign: CampaignTables, row: BlockRow) -> BlockRow | None:
 
 
 def hand_over(campaign: CampaignTables, row: BlockRow, other: BlockRow) -> None:
-    """End one of two claims; all that is LEASED stays so, for the other one."""
+    """End one of two claims; LEASED events stay leased to the other."""
     if row.copy_of is None:
         held = campaign.spans.of_block(row.id)
         campaign.spans.replace(Verb.RELEASE, old=held, new=[replace(s, block_id=other.id) for s in held])
@@ -295,15 +295,15 @@ def hand_over(campaign: CampaignTables, row: BlockRow, other: BlockRow) -> None:
 
 
 def drop_block(campaign: CampaignTables, owner: int) -> None:
-    """After the last of its events is settled: a block and its copy are over."""
+    """Delete a block and its duplicate claim, after the last of its events has left LEASED."""
     for row in [row for row in campaign.blocks.values() if owner in (row.id, row.copy_of)]:
         del campaign.blocks[row.id]
 
 
 def dissolve_blocks(campaign: CampaignTables, block_ids: Sequence[int]) -> int:
-    """LEASED -> READY for whole blocks, nobody's fault; returns the number of events.
+    """LEASED -> READY for whole blocks, without a charge; returns the number of events.
 
-    What somebody else has claimed too stays LEASED, for that one.
+    Events with a duplicate claim stay LEASED, for the other claim.
     """
     events = 0
     copies_first = sorted(block_ids, key=lambda number: (campaign.blocks[number].copy_of is None, number))

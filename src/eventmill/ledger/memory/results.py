@@ -1,4 +1,4 @@
-"""What counts: commits, failures, failed set-ups, and reports of many; in memory."""
+"""Verbs that record results: commits, failures, failed set-ups, and reports of many; in memory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from eventmill.rules.retries import after_failure, failed_once_more
 
 
 class ResultVerbs(BlockVerbs):
-    """How results count, or do not."""
+    """Verbs that record results."""
 
     def commit(
         self, lease: Lease, outputs: Sequence[RangeOutput], *, payload: str, begun: int | None = None
@@ -134,7 +134,7 @@ class ResultVerbs(BlockVerbs):
         return Reply((Outcome.ACCEPTED,), DIRECTIVES[campaign.row.desired_state], stop=row.stop)
 
     def setup_failed(self, lease: Lease, report: FailureReport) -> Reply:
-        """LEASED -> READY: the payload could not be set up, so no event is at fault. The journal says why."""
+        """LEASED -> READY: the payload could not be set up; no event is charged. The journal has the reason."""
         with self._lock:
             campaign, now = self._tables(lease.campaign_id), self._now()
             if campaign.current(lease) is None:
@@ -155,7 +155,7 @@ class ResultVerbs(BlockVerbs):
             return Reply((Outcome.ACCEPTED,), Directive.STOP)
 
     def account_setup(self, campaign_id: int, cpu_seconds: float) -> None:
-        """Write down what setting a payload up has cost."""
+        """Record the CPU time of setting up a payload."""
         with self._lock:
             campaign = self._tables(campaign_id)
             campaign.add_usage(UsageCause.SETUP, at=self._now(), events=0, cpu_seconds=cpu_seconds)

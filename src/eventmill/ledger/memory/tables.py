@@ -1,6 +1,6 @@
-"""What a ledger in memory holds: rows as frozen values, spans by place, one lock around all. No verb.
+"""The tables of a ledger in memory: rows as frozen values, spans by position, one lock. No verbs.
 
-A verb finds out what is wrong before it changes anything, so nothing ever has to be rolled back.
+A verb checks everything before it changes anything, so nothing has to be rolled back.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ class SpanTable:
         return (self._at[place] for place in self._ready)
 
     def of_block(self, block_id: int) -> list[Span]:
-        """What is still LEASED of one block, in order."""
+        """The LEASED spans of one block, in order."""
         return [self._at[place] for place in sorted(self._of_block.get(block_id, ()))]
 
     def of_merge(self, merge_id: int) -> list[Span]:
