@@ -248,6 +248,7 @@ class BlockVerbs(HolderVerbs):
         """Every claimed block, without copies: how far it is, and for how long it has been at it."""
         with self._lock:
             campaign, now, found = self._tables(campaign_id), self._now(), []
+            copied = {row.copy_of for row in campaign.blocks.values()}
             for row in campaign.blocks.values():
                 spans = campaign.spans.of_block(row.id)
                 if row.claimed_at is None or not spans:
@@ -261,7 +262,7 @@ class BlockVerbs(HolderVerbs):
                         stop=spans[-1].stop,
                         range_events=row.range_events,
                         seconds=(now - row.claimed_at).total_seconds(),
-                        copied=any(other.copy_of == row.id for other in campaign.blocks.values()),
+                        copied=row.id in copied,
                         suspect=any(s.failures or s.losses for s in spans),
                     )
                 )

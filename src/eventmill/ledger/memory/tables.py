@@ -243,6 +243,7 @@ class CampaignTables:
     outputs: dict[int, OutputRow] = field(default_factory=dict)
     merges: dict[int, MergeRow] = field(default_factory=dict)
     journal: list[JournalLine] = field(default_factory=list)
+    of_kind: defaultdict[JournalKind, list[JournalLine]] = field(default_factory=lambda: defaultdict(list))
     reports: dict[str, int] = field(default_factory=dict)  # attempt by the id of a failure's report
     usage: dict[UsageCause, UsageTotals] = field(default_factory=dict)
     useful_at: datetime | None = None
@@ -251,6 +252,8 @@ class CampaignTables:
 
     def lines(self, *kinds: JournalKind) -> Iterator[JournalLine]:
         """Lines of the journal, oldest first; of these kinds only, if some are named."""
+        if len(kinds) == 1:
+            return iter(self.of_kind[JournalKind(kinds[0])])
         return (line for line in self.journal if not kinds or line.incident.kind in kinds)
 
     def set_row(self, **changes: object) -> None:
@@ -278,9 +281,11 @@ class CampaignTables:
         """Append one line."""
         url = None if input_id is None else self.inputs[input_id].url
         reason, detail = text.told(reason, most_bytes=text.LINE_BYTES), text.told(detail)
-        line = Incident(at, kind, url, start, stop, attempt, holder, reason, detail, cpu_seconds)
-        self.journal.append(JournalLine(line, input_id))
-        return line
+        incident = Incident(at, kind, url, start, stop, attempt, holder, reason, detail, cpu_seconds)
+        line = JournalLine(incident, input_id)
+        self.journal.append(line)
+        self.of_kind[kind].append(line)
+        return incident
 
     def add_usage(
         self,
