@@ -177,8 +177,8 @@ class BlockVerbs(HolderVerbs):
     def mark_lost(self, campaign_id: int, *, holders: Collection[str], reason: str) -> tuple[Incident, ...]:
         """Take back at once what these holders held, because somebody knows that they vanished."""
         with self._lock:
-            campaign = self._tables(campaign_id)
-            held = [row for row in campaign.blocks.values() if row.attempt is not None and row.holder in holders]
+            campaign, names = self._tables(campaign_id), {text.name(holder) for holder in holders}
+            held = [row for row in campaign.blocks.values() if row.attempt is not None and row.holder in names]
             return self._lose_all(campaign, held, reason)
 
     def _lose_all(self, campaign: CampaignTables, rows: Sequence[BlockRow], reason: str) -> tuple[Incident, ...]:

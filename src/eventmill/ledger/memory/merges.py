@@ -132,7 +132,7 @@ class MergeVerbs(MemoryTables):
             campaign.merges[row.id] = replace(
                 row,
                 completed_at=now,
-                staged=staged,
+                staged=text.name(staged),
                 bytes=bytes,
                 sha256=sha256,
                 rows=rows,
@@ -267,7 +267,7 @@ class MergeVerbs(MemoryTables):
                     row = campaign.outputs.get(number)
                     if row is not None and row.dropped_at is not None:
                         del campaign.outputs[number]
-                        del self._keys[text.name(row.output.key)]
+                        del self._keys[row.output.key]
 
 
 def _is_unseen(row: MergeRow) -> bool:

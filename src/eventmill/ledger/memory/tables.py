@@ -160,6 +160,8 @@ class SpanTable:
 
     def add(self, span: Span) -> None:
         """A span of events that the ledger did not hold before."""
+        if span.reason is not None:
+            span = replace(span, reason=text.told(span.reason, most_bytes=text.LINE_BYTES))
         place = span.input_id, span.start
         self._at[place] = span
         insort(self._places, place)
