@@ -46,7 +46,7 @@ class BlockVerbs(HolderVerbs):
             suspect = ready.is_suspect
             stop = ready.stop if suspect else min(ready.stop, ready.start + events)
             row = BlockRow(
-                id=next(self._numbers),
+                id=next(self._block_numbers),
                 input_id=ready.input_id,
                 start=ready.start,
                 stop=stop,
@@ -232,7 +232,7 @@ class BlockVerbs(HolderVerbs):
             if any(span.is_suspect for span in leased):
                 return None
             copy = BlockRow(
-                id=next(self._numbers),
+                id=next(self._block_numbers),
                 input_id=row.input_id,
                 start=leased[0].start,
                 stop=leased[-1].stop,

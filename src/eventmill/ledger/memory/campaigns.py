@@ -47,7 +47,7 @@ class CampaignVerbs(MemoryTables):
             self._keep_code(code)
             now = self._now()
             row = CampaignRow(
-                id=next(self._numbers),
+                id=next(self._campaign_numbers),
                 uid=secrets.token_hex(16),
                 name=name,
                 spec=_as_json(spec),
@@ -125,7 +125,7 @@ class CampaignVerbs(MemoryTables):
     def _add_input(self, campaign: CampaignTables, new: NewInput) -> None:
         last = next(reversed(campaign.inputs.values()), None)
         item = Input(
-            id=next(self._numbers),
+            id=next(self._input_numbers),
             ordinal=last.ordinal + 1 if last else 0,
             url=text.name(new.url),
             events=new.events,

@@ -38,7 +38,7 @@ class MergeVerbs(MemoryTables):
                     key = merged_name(
                         campaign.row.name, group.start, group.stop, f"{self._next_attempt()}.{suffix}"
                     )
-                number = next(self._numbers)
+                number = next(self._merge_numbers)
                 free = [span for o in group.output_ids if (span := campaign.spans.of_output(o)) is not None]
                 campaign.spans.replace(Verb.MERGE, old=free, new=[replace(s, merge_id=number) for s in free])
                 campaign.merges[number] = MergeRow(number, key)

@@ -83,7 +83,7 @@ class ResultVerbs(BlockVerbs):
         return Reply(tuple(outcomes), DIRECTIVES[campaign.row.desired_state], stop=row.stop)
 
     def _keep_output(self, campaign: CampaignTables, item: Commit, output: RangeOutput) -> Span:
-        number, place, key = next(self._numbers), output.range, text.name(output.key)
+        number, place, key = next(self._output_numbers), output.range, text.name(output.key)
         campaign.outputs[number] = OutputRow(number, item.lease.input_id, replace(output, key=key))
         self._keys[key] = campaign.row.id
         return Span(

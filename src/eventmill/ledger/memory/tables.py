@@ -334,7 +334,9 @@ class MemoryTables:
         self._campaigns: dict[int, CampaignTables] = {}
         self._codes: dict[str, PayloadCode] = {}
         self._keys: dict[str, int] = {}  # the campaign of every output that is not forgotten
-        self._numbers = count(1)  # of campaigns, inputs, blocks, outputs, merges: none ever comes back
+        # Of each kind, none of which ever comes back.
+        self._campaign_numbers, self._input_numbers, self._block_numbers = count(1), count(1), count(1)
+        self._output_numbers, self._merge_numbers = count(1), count(1)
         self._attempts = 0
 
     @property
