@@ -72,13 +72,16 @@ def _is_ledger(ledger: Ledger) -> bool:
     import sqlalchemy as sa
 
     from eventmill.errors import LedgerError
+    from eventmill.ledger.database import schema
 
     database = ledger.engine.url.database
     if not database or not Path(database).is_file():
         return False
     try:
         with ledger.reading() as tx:
-            return sa.inspect(tx).has_table("about")
+            if not sa.inspect(tx).has_table("about"):
+                return False
+            return tx.execute(sa.select(schema.about.c.version)).scalar() == schema.VERSION
     except LedgerError:
         return False
 

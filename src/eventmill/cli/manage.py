@@ -1,4 +1,4 @@
-"""Commands that change a campaign from outside: `pause`, `cancel`, `gc`, `rescue`. Whoever works on it obeys."""
+"""Commands that change a campaign from outside: `pause`, `cancel`, `gc`, `rescue`."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from eventmill.cli.arguments import DEFAULT_LEDGER, InLedger, Named, find_campai
 from eventmill.cli.output import screen
 from eventmill.core.records import DesiredState
 from eventmill.core.units import counted
-from eventmill.ledger import open_ledger
+from eventmill.ledger import open_ledger, upgrade_ledger
+from eventmill.ledger.database.schema import VERSION
 
 
 def pause(campaign: Named, ledger: InLedger = None) -> None:
-    """Let workers hand in the ranges they are at, and end the run; 'eventmill run' goes on."""
-    _want(campaign, ledger, DesiredState.PAUSED, "ranges that are being computed are finished and kept")
+    """Let workers finish their current ranges, and end the run; 'eventmill run' continues the campaign."""
+    _want(campaign, ledger, DesiredState.PAUSED, "workers finish their current ranges, which are kept")
 
 
 def cancel(campaign: Named, ledger: InLedger = None) -> None:
-    """Stop at once; what is committed stays, and 'eventmill run' goes on with it all the same."""
-    _want(campaign, ledger, DesiredState.CANCELLED, "ranges that are being computed are dropped")
+    """Stop at once. Committed work is kept, and 'eventmill run' still continues the campaign."""
+    _want(campaign, ledger, DesiredState.CANCELLED, "workers drop their current ranges")
 
 
 def _want(campaign: str, path: str | None, wanted: DesiredState, consequence: str) -> None:
@@ -29,24 +30,35 @@ def _want(campaign: str, path: str | None, wanted: DesiredState, consequence: st
     ledger.set_desired_state(record.id, wanted)
     done = ledger.counts(record.id).done
     screen().print(
-        f"{record.name} is {wanted}; {consequence}. {done:,} events are safe; 'eventmill run' goes on with it.",
+        f"{record.name} is {wanted}; {consequence}. {done:,} events are done. 'eventmill run' continues it.",
         highlight=False,
         soft_wrap=True,
     )
 
 
+def upgrade(ledger: InLedger = None) -> None:
+    """Bring a ledger of an older Eventmill up to date. 'eventmill run' does so, too."""
+    path = ledger or DEFAULT_LEDGER
+    before = upgrade_ledger(path)
+    told = f"{path} had version {before} and is up to date now." if before < VERSION else f"{path} is up to date."
+    screen().print(told, highlight=False, soft_wrap=True)
+
+
 def gc(campaign: Named, ledger: InLedger = None) -> None:
-    """Delete what dead attempts left in the store: first an attempt is dead in the ledger, then its objects go."""
+    """Delete the objects that dead attempts left in the store."""
     found, record = find_campaign(campaign, ledger=ledger)
     objects = collect(found, store_of(record), record)
-    told = f"{record.name}: {counted(objects, 'object')} removed from {record.store_url}."
+    told = f"{record.name}: {counted(objects, 'object')} deleted from {record.store_url}."
     screen().print(told, highlight=False, soft_wrap=True)
 
 
 def rescue(ledger: InLedger = None) -> None:
-    """End what is dead, and start again what is wanted and nobody drives; paused or cancelled rests."""
+    """Clean up after dead processes, and restart each unfinished campaign that should run and has no coordinator.
+
+    Paused and cancelled campaigns are left alone.
+    """
     path = ledger or DEFAULT_LEDGER
-    open_ledger(path)  # a ledger that is not there is told before a server is started for it
+    open_ledger(path)  # report a missing ledger before a server is started for it
     from eventmill.prefect_api.server import api_server, new_password
 
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")

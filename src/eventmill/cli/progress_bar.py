@@ -1,4 +1,4 @@
-"""The progress bar: follows the ledger from a thread of its own, so that it tells the truth whatever runs."""
+"""The progress bar. It reads the ledger from its own thread, so it does not depend on what the run is doing."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from eventmill.runtime.process_id import is_gone
 
 LOOK_SECONDS = 0.5
 LINE_SECONDS = 10.0
-"""Without a terminal, one line this often."""
+"""Without a terminal, the seconds between two lines."""
 
 SPEED_SECONDS = 30.0
-"""The rate and what is left are those of the last half minute."""
+"""The rate and the time left are computed over the last half minute."""
 
 
 class ProgressBar:
@@ -55,7 +55,7 @@ class ProgressBar:
             last = False
             while not last:
                 last = self._done.wait(LOOK_SECONDS if moves else LINE_SECONDS)
-                with suppress(LedgerError):  # looked at again soon
+                with suppress(LedgerError):  # it is read again soon
                     self._look(bar)
                 if not moves:
                     self._console.print(self._line(bar.tasks[0]), highlight=False, soft_wrap=True)
@@ -99,10 +99,10 @@ class ProgressBar:
 
 
 class _Told(ProgressColumn):
-    """Workers and losses, and what else there is to know."""
+    """Workers, losses, failures and abandoned events."""
 
     def render(self, task: Task) -> Text:
-        """One short text; losses in yellow, because they cost time and nothing else."""
+        """One short text; losses are yellow, because they only cost time."""
         told = task.fields
         text = Text(counted(told["workers"], "worker"), style="cyan")
         if told["losses"]:

@@ -1,4 +1,4 @@
-"""`eventmill run`: everything embedded, a progress bar, and a clean end whatever happens."""
+"""`eventmill run`: runs the process flow in this process, with a progress bar, and cleans up however it ends."""
 
 from __future__ import annotations
 
@@ -32,15 +32,19 @@ from eventmill.sources.layouts import UNREADABLE
 
 
 def run(
-    campaign_file: Annotated[Path, typer.Argument(metavar="CAMPAIGN.yaml", help="The campaign to run or resume.")],
+    campaign_file: Annotated[
+        Path, typer.Argument(metavar="CAMPAIGN.yaml", help="The campaign file to run or resume.")
+    ],
     changed: Annotated[
-        Changed, typer.Option(help="If the campaign, payload or inputs differ from what was begun.")
+        Changed, typer.Option(help="What to do if the campaign, payload or inputs differ from what was begun.")
     ] = Changed.STOP,
     reopen: Annotated[bool, typer.Option("--reopen", help="Try abandoned events again.")] = False,
-    workers: Annotated[int | None, typer.Option(min=1, help="Workers, in place of the campaign's.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, no progress.")] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="The number of workers; overrides the campaign file.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, without progress.")] = False,
 ) -> None:
-    """Run a campaign on this machine, or on the cluster that it names; run it again to resume."""
+    """Run a campaign on this machine, or on the cluster that it names. Run it again to resume."""
     campaign = read_campaign(campaign_file)
     read_cluster(campaign.cluster)
     check_store(campaign)
@@ -68,7 +72,7 @@ def run(
 
 @contextmanager
 def leaving_no_scratch() -> Iterator[None]:
-    """At the end, whatever it is, also remove what killed workers left: maybe nobody came after them who would."""
+    """However the run ends, remove the scratch folders of killed workers: no later worker may do so."""
     try:
         yield
     finally:
@@ -78,7 +82,7 @@ def leaving_no_scratch() -> Iterator[None]:
 
 @contextmanager
 def _led_while_it_starts(server: AbstractContextManager[str], opened: CampaignHandle) -> Iterator[str]:
-    """Of two runs that begin at once, one ends here, before its server gets in the way of the other's."""
+    """If two runs begin at once, one ends here, before its server conflicts with the server of the other."""
     with ExitStack() as stack:
         with hold_leadership(opened.ledger, opened.record.id):
             url = stack.enter_context(server)
@@ -86,11 +90,11 @@ def _led_while_it_starts(server: AbstractContextManager[str], opened: CampaignHa
 
 
 def _what_is_kept(opened: CampaignHandle) -> str:
-    kept = "what is committed is kept"
+    kept = "committed work is kept"
     with suppress(EventmillError):
         counts = opened.ledger.counts(opened.record.id)
-        kept = f"{counts.done:,} of {counts.total:,} events are safe"
-    return f"interrupted by {heard().name}: {kept}. Run it again to go on."
+        kept = f"{counts.done:,} of {counts.total:,} events are done"
+    return f"interrupted by {heard().name}: {kept}. Run it again to continue."
 
 
 def run_embedded(
@@ -101,11 +105,11 @@ def run_embedded(
     console: Console,
     changed: Changed = Changed.STOP,
 ) -> dict[str, Any]:
-    """Run the process flow in this process, with a Prefect API server of its own unless there is one."""
+    """Run the process flow in this process, with its own Prefect API server unless one is configured."""
     from eventmill.cli.progress_bar import ProgressBar
     from eventmill.prefect_api.server import api_server, new_password, ui_link
 
-    # Prefect would print a traceback for every way a campaign can end; what matters is said by us.
+    # Prefect would print a traceback for every way a campaign can end; we print one line instead.
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
     beside_ledger = Path(campaign.ledger).parent if "://" not in campaign.ledger else Path(".eventmill")
     server = api_server(beside_ledger / "prefect", password=new_password(), meanwhile=lambda: _prepare(campaign))
@@ -122,14 +126,14 @@ def run_embedded(
 
         console.print(f"[dim]Watch it in the Prefect UI: {ui_link(url)}[/dim]", highlight=False, soft_wrap=True)
         try:
-            # What was chosen is done, that it is to run as well; but for what has to be chosen at every look.
+            # `open_campaign` has applied the choice already; only KEEP and RESCUE matter at each opening.
             keeps = changed in (Changed.KEEP, Changed.RESCUE)
             as_chosen = Changed.RESCUE if keeps else Changed.STOP
             result: dict[str, Any] = run_from_terminal(
                 process, asked=asked_at(), campaign=campaign, changed=as_chosen, workers=workers
             )
             return result
-        except (CancelledRun, Pause):  # in the UI, or suspended there; what the ledger says is told below
+        except (CancelledRun, Pause):  # cancelled or suspended in the UI; the message below comes from the ledger
             from eventmill.prefect_api.progress import plain_result
 
             return plain_result(opened, manifest=None)
@@ -137,13 +141,13 @@ def run_embedded(
             if not is_no_answer(error):
                 raise
             raise PrefectUnavailable(
-                f"the Prefect server at {url} went away ({type(error).__name__}). Nothing is lost: run again "
-                "when it is back."
+                f"the Prefect server at {url} does not answer any more ({type(error).__name__}). Nothing is lost: "
+                "run again when it is back."
             ) from error
 
 
 def _prepare(campaign: CampaignSpec) -> None:
-    """Imports, here and in the process that workers are forked from: seconds each, so let them pass together."""
+    """Import modules here and in the process that workers are forked from, both at once: each takes seconds."""
     from eventmill.cluster.dask_cluster import prepare_cluster
 
     prepare_cluster(campaign)
@@ -151,7 +155,7 @@ def _prepare(campaign: CampaignSpec) -> None:
 
 
 def tell(console: Console, opened: CampaignHandle, result: dict[str, Any]) -> None:
-    """The end in a few lines: what was done, where it is, and what to do next."""
+    """Print the result in a few lines: what was done, where it is, and what to do next."""
     events, store = result["events"], opened.record.store_url
     for warning in opened.ledger.journal(opened.record.id, JournalKind.WARNING):
         console.print(Text.assemble(("warning", "bold yellow"), f": {warning.reason}"), soft_wrap=True)
@@ -160,7 +164,7 @@ def tell(console: Console, opened: CampaignHandle, result: dict[str, Any]) -> No
             console.print(Text.assemble(("left out", "bold yellow"), f": {left_out.reason}"), soft_wrap=True)
     wanted = opened.ledger.campaign(opened.record.name).desired_state
     if wanted is not DesiredState.RUN:
-        console.print(f"Campaign {wanted}; 'eventmill run' goes on with it.")
+        console.print(f"Campaign {wanted}; 'eventmill run' continues it.")
         return
     console.print(
         f"[bold]{events['merged']:,}[/bold] of {events['total']:,} events are in [bold]{result['files']}[/bold] "
@@ -168,4 +172,6 @@ def tell(console: Console, opened: CampaignHandle, result: dict[str, Any]) -> No
         highlight=False,
         soft_wrap=True,
     )
-    console.print(f"Checksums and events of each: {store}/{result['manifest']}", highlight=False, soft_wrap=True)
+    console.print(
+        f"Their checksums and events are listed in {store}/{result['manifest']}", highlight=False, soft_wrap=True
+    )

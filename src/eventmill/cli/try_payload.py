@@ -1,4 +1,4 @@
-"""`try`: a few events through the payload in this very process, so that `breakpoint()` and prints work."""
+"""`try`: runs the payload on a few events in this process, so that `breakpoint()` and `print()` work."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from eventmill.sources import Source, open_source
 
 SHOWN_ROWS = 20
 SHOWN_COLUMNS = 8
-"""Of a result with more columns, each is a line of its own."""
+"""A result with more columns is shown with one line per column."""
 
 _NOT_THEIRS = (str(Path(eventmill.__file__).parent), "<frozen ", str(importlib.__file__))
 
@@ -46,7 +46,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What a call took: seconds by the clock, and CPU seconds, those of processes it waited for included."""
+    """What a call took: wall seconds, and CPU seconds including those of processes that it waited for."""
 
     seconds: float
     cpu_seconds: float
@@ -54,16 +54,18 @@ class Spent:
 
 def try_payload(
     campaign_file: CampaignFile,
-    events: Annotated[int, typer.Option(min=1, help="How many events.")] = 10,
-    start: Annotated[int, typer.Option(min=0, help="Position of the first one in its input, from 0.")] = 0,
-    number: Annotated[int, typer.Option("--input", min=0, help="Which input, from 0.")] = 0,
+    events: Annotated[int, typer.Option(min=1, help="The number of events.")] = 10,
+    start: Annotated[int, typer.Option(min=0, help="The position of the first event in its input, from 0.")] = 0,
+    number: Annotated[int, typer.Option("--input", min=0, help="The number of the input, from 0.")] = 0,
 ) -> None:
-    """Run the payload on a few events in this process, to debug it: breakpoint() and print() work."""
+    """Run the payload on a few events in this process, to debug it with breakpoint() and print()."""
     campaign = read_campaign(campaign_file)
     payload_name, out = f"payload {campaign.payload.callable}", screen()
     source = _open_input(campaign, number)
     if start >= source.events:
-        raise InputError(f"{source.url} has {counted(source.events, 'event')}; --start {start} is behind them.")
+        raise InputError(
+            f"{source.url} has {counted(source.events, 'event')}; --start {start} is beyond the last one."
+        )
     where = Where(source.url, start, min(start + events, source.events))
     place = f"{where.file} [{where.start}, {where.stop})"
     with _user_code(f"{payload_name} could not be set up"):
@@ -74,7 +76,7 @@ def try_payload(
     with _user_code(f"the result of {payload_name} for {place} cannot be stored"):
         made = _as_stored(returned, campaign, events=len(where))
     what = counted(made.num_rows, "row") if isinstance(made, pa.Table) else made
-    out.print(f"{payload_name} made {what} of {counted(len(where), 'event')}: {place}\n")
+    out.print(f"{payload_name} made {what} from {counted(len(where), 'event')}: {place}\n")
     if isinstance(made, pa.Table):
         _show_table(out, made)
     _show_speed(out, campaign, set_up=set_up, call=call, events=len(where), most=source.events)
@@ -84,12 +86,12 @@ def _open_input(campaign: CampaignSpec, number: int) -> Source:
     named = list_inputs(campaign)
     if number >= len(named.urls):
         has = counted(len(named.urls), "input")
-        raise InputError(f"there is no input {number}: the campaign has {has}, from 0.")
+        raise InputError(f"there is no input {number}: the campaign has {has}, counted from 0.")
     return open_source(named.urls[number], source_spec(campaign, named))
 
 
 def _set_up(campaign: CampaignSpec) -> Callable[[Any, Where], object]:
-    """The payload, imported from where its file lies: debuggers and tracebacks show what the user edits."""
+    """The payload, imported from its own file: debuggers and tracebacks show what the user edits."""
     code = find_payload(campaign.payload.callable, folder=Path.cwd())
     folder = None
     if code.bundle is not None:
@@ -100,7 +102,7 @@ def _set_up(campaign: CampaignSpec) -> Callable[[Any, Where], object]:
 
 
 def _as_stored(returned: object, campaign: CampaignSpec, *, events: int) -> pa.Table | str:
-    """The table that a range output holds, or the size of one that holds none; `PayloadError` if it cannot be."""
+    """The table of the range output, or the size of one without a table; `PayloadError` if it cannot be stored."""
     format, declared = open_format(campaign.output.spec), campaign.output.columns
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "range"
@@ -130,7 +132,7 @@ def _user_code(what: str) -> Iterator[None]:
     except PayloadError:
         raise
     except bdb.BdbQuit:
-        raise PayloadError(f"{what}: the debugger was left.") from None
+        raise PayloadError(f"{what}: you quit the debugger.") from None
     except (Exception, SystemExit) as error:  # the user's code may raise anything
         summary = " ".join("".join(traceback.format_exception_only(error)).split())
         raise PayloadError(f"{what}: {summary}{_their_traceback(error)}") from error
@@ -179,12 +181,10 @@ def _show_speed(
     auto = min(most, sizing.range_events(speed, wanted=None, seconds=ranges.seconds.total_seconds()))
     out.print(
         f"\n{per_event:.3g} s per event: {counted(events, 'event')} in {call.seconds:.3g} s "
-        f"({call.cpu_seconds:.3g} s of CPU), all that a first call loads included, after {set_up.seconds:.3g} s "
-        "to set up."
+        f"({call.cpu_seconds:.3g} s of CPU), including what the first call loads, after a set-up of "
+        f"{set_up.seconds:.3g} s."
     )
     aim, yours = write_duration(ranges.seconds), ""
     if ranges.events != "auto":
-        yours = f"; yours of {ranges.events} take {ranges.events * per_event:.3g} s"
-    out.print(
-        f"'ranges: {{events: auto}}' would come to ranges of {counted(auto, 'event')}, aiming at {aim}{yours}."
-    )
+        yours = f"; your ranges of {ranges.events} take {ranges.events * per_event:.3g} s"
+    out.print(f"'ranges: {{events: auto}}' would choose ranges of {counted(auto, 'event')}, to take {aim}{yours}.")

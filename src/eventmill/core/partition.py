@@ -43,7 +43,7 @@ def coverage(ordered: Sequence[Span], verb: Verb | None = None) -> list[tuple[in
             _, start, stop = pieces[-1]
             if span.start < stop:
                 raise PartitionBroken(
-                    f"'{verb or 'audit'}' would hold events [{span.start}, {min(stop, span.stop)}) of input "
+                    f"'{verb or 'audit'}' would have events [{span.start}, {min(stop, span.stop)}) of input "
                     f"{span.input_id} twice; nothing was changed."
                 )
             if span.start == stop:

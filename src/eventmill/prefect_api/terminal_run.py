@@ -1,7 +1,7 @@
-"""A flow run that somebody starts from a terminal: the Prefect UI is to have the buttons for it, too.
+"""Runs a flow from a terminal so that the Prefect UI offers its buttons.
 
-The UI offers *Cancel* and *Pause* for runs of deployments only. So these are runs of one, which has no work pool:
-nobody but us ever starts them.
+The UI offers *Cancel* and *Pause* only for runs of deployments. So these are runs of a deployment without a work
+pool, which no Prefect worker ever starts.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from prefect.states import Pending
 
 DEPLOYMENT = "eventmill-run"
 
-DESCRIPTION = "Runs of 'eventmill run' in a terminal. Nobody takes up what is started here."
+DESCRIPTION = "Runs of 'eventmill run' in a terminal. Do not start runs here: no worker takes them."
 
 
 _asked_at: ContextVar[datetime | None] = ContextVar("asked_at", default=None)
 
 
 def asked_at() -> datetime | None:
-    """When this flow run was asked for at a terminal; None for one that comes from elsewhere."""
+    """When the command for this flow run was given at a terminal; None for other flow runs."""
     return _asked_at.get()
 
 
 def run_from_terminal(flow: Flow[..., Any], *, asked: datetime, **parameters: Any) -> Any:
-    """Run a flow here and now, as calling it does, as a run of the deployment `DEPLOYMENT`."""
+    """Run a flow in this process, as a call does, but as a run of the deployment `DEPLOYMENT`."""
     _asked_at.set(asked)
     logging.getLogger("asyncio").addFilter(_is_news)
     with get_client(sync_client=True) as client:
@@ -42,8 +42,8 @@ def run_from_terminal(flow: Flow[..., Any], *, asked: datetime, **parameters: An
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """All but this: Prefect (3.8.8) trips over the end of what it watches a run of a deployment with.
+    """Filter one traceback: Prefect (3.8.8) fails at the end of its polling task for a run of a deployment.
 
-    It does where its server was away meanwhile, and a traceback would be told.
+    That happens if its server did not answer for a while.
     """
     return "_handle_polling_task_done" not in record.getMessage()

@@ -281,7 +281,7 @@ class _BlockWork:
         if (source.identity, source.events) != (item.identity, item.events):
             raise InputError(
                 f"{item.url} has changed since it was split: it had {item.events} events, now {source.events}. "
-                "Put the old file back, or begin anew with 'eventmill run --changed restart'."
+                "Put the old file back, or start over with 'eventmill run --changed restart'."
             )
         return source
 

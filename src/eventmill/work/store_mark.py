@@ -1,8 +1,9 @@
-"""Whose a store is. A campaign marks its store before its first output, and looks again before it shows a file.
+"""Which campaign owns a store: marked before the first output, checked again before a file is published.
 
-Two campaigns of one name would write files of one name: with a second ledger, after the ledger was deleted, or
-with an old copy of it. So each campaign has an id, the store holds it in `_<campaign>-campaign.json`, and
-what stands there under the campaign's name must be known to the ledger. docs/decisions/70: what this cannot see.
+Two campaigns with the same name would write files with the same names: with a second ledger, after the ledger was
+deleted, or with an old copy of it. So each campaign has a random id, which the store holds in
+`_<campaign>-campaign.json`, and every file in the store under the campaign's name must be known to the ledger.
+What this cannot detect is in docs/decisions/15-store-ownership.md.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 import socket
 import tempfile
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -25,11 +27,16 @@ MARK = "campaign.json"
 MARK_BYTES = 100_000
 """More is no mark."""
 
+SHOWN_SECONDS = 10.0
+"""So long a mark may be out of sight after it was written: while others write it, too, some servers show none."""
+
+LOOK_SECONDS = 0.1
+
 LISTED = 3
 """Files that a message names."""
 
 WHAT_TO_DO = (
-    "Give this campaign another name or store, or throw the other's results away with '--changed restart'."
+    "Give this campaign another name or store, or delete the results of the other one with '--changed restart'."
 )
 
 
@@ -91,9 +98,13 @@ def hold_store(ledger: WorkLedger, store: Store, record: CampaignRow) -> None:
 
     Raises `StoreTaken` if it bears another one's. To be called before anything is shown.
     """
-    mark = read_mark(store, record.name) or put_mark(ledger, store, record)
-    if mark is None:
-        raise StoreError(f"{mark_key(record.name)} was written into {store.url}, and is not there. Try again.")
+    deadline = time.monotonic() + SHOWN_SECONDS
+    while (mark := read_mark(store, record.name) or put_mark(ledger, store, record)) is None:
+        if time.monotonic() > deadline:
+            raise StoreError(
+                f"{mark_key(record.name)} was written to {store.url}, but cannot be found there. Try again."
+            )
+        time.sleep(LOOK_SECONDS)
     if mark.id != record.uid:
         raise StoreTaken(_taken(store, mark))
 
@@ -109,16 +120,16 @@ def check_store_is_ours(ledger: WorkLedger, store: Store, record: CampaignRow, *
     if unknown := unknown_files(ledger, store, record, suffix=suffix):
         raise StoreTaken(
             f"the store {store.url} holds {counted(len(unknown), 'merged file')} of campaign '{record.name}' that "
-            f"this ledger does not know ({_listed(unknown)}): it is an older copy of the ledger, or somebody else "
-            "put them there. Put the newer ledger back or move the files away; '--changed restart' deletes them, "
-            "and begins anew."
+            f"this ledger does not know ({_listed(unknown)}): either the ledger is an older copy, or something "
+            "else wrote them. Restore the newer ledger or move the files away; '--changed restart' deletes them "
+            "and begins again."
         )
     newest = max((a for key in hidden_keys(store, record.name) if (a := attempt_of(key)) is not None), default=0)
     if newest > (known := ledger.newest_attempt()):  # asked afterwards: an attempt is drawn before its outputs
         raise StoreTaken(
-            f"the store {store.url} holds outputs of attempt {newest} of campaign '{record.name}', and this "
-            f"ledger knows {known} attempts: it is an older copy. Put the newer ledger back, or begin anew with "
-            "'--changed restart'."
+            f"the store {store.url} holds outputs of attempt {newest} of campaign '{record.name}', but this "
+            f"ledger knows only {known} attempts: it is an older copy. Restore the newer ledger, or start over "
+            "with '--changed restart'."
         )
 
 

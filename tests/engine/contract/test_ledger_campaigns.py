@@ -41,7 +41,7 @@ def test_names_are_told_when_one_is_wrong(ledger: Ledger) -> None:
     with pytest.raises(LedgerError, match="no campaign 'b'; it has: none yet"):
         ledger.campaign("b")
     new_campaign(ledger, (1,), name="a")
-    with pytest.raises(LedgerError, match="'a' is in the ledger already"):
+    with pytest.raises(LedgerError, match="'a' is already in the ledger"):
         new_campaign(ledger, (1,), name="a")
     with pytest.raises(LedgerError, match="no campaign 'b'; it has: a"):
         ledger.campaign("b")

@@ -1,4 +1,4 @@
-"""Verbs with a result: commit, fail, the failure of a set-up, and a report of many such items at once."""
+"""Verbs that report a result: commit, fail, the failure of a set-up, and a report of many such items."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ _BEGUN = (
 
 
 class CommitVerbs(Database):
-    """How results count, or do not."""
+    """Verbs that record results."""
 
     def commit(
         self, lease: Lease, outputs: Sequence[RangeOutput], *, payload: str, begun: int | None = None
     ) -> Reply:
         """LEASED -> COMMITTED for each output, all in one transaction; `payload` is the code's digest.
 
-        An output counts only while the lease's attempt is current and its range is still leased to it.
+        An output counts only while the attempt of the lease is current and its range is still leased to it.
         Otherwise it is `duplicate` (this very object was committed before) or `fenced`, and changes nothing.
-        Of two claims on the same events, the first to commit a range wins it. `begun`: see `renew`.
+        If there are two claims on the same events, the first to commit a range wins it. `begun`: see `renew`.
         """
         with self.writing() as tx:
             campaign = locked(tx, lease.campaign_id)
@@ -59,11 +59,11 @@ class CommitVerbs(Database):
     def fail(
         self, lease: Lease, failed: EventRange, report: FailureReport, *, report_id: str | None = None
     ) -> Reply:
-        """LEASED -> READY, or split in two, or ABANDONED, as `policy.after_failure` decides.
+        """LEASED -> READY, or halved, or ABANDONED, as `retries.after_failure` decides.
 
-        The rest of the block stays with its holder. Where another claim is at the same events, it goes on with
-        them, and this one ends. A late report is `fenced` and changes nothing; the same one again, by its
-        `report_id`, is accepted again and changes nothing, and the reply says what is to be done by now.
+        The rest of the block stays with its worker. If there is a duplicate claim on the events, it keeps them,
+        and this claim ends. A late report is `fenced` and changes nothing. The same report again, by its
+        `report_id`, is accepted again and changes nothing; the reply tells the directive of now.
         """
         with self.writing() as tx:
             campaign = locked(tx, lease.campaign_id)
@@ -83,7 +83,7 @@ class CommitVerbs(Database):
             return tuple(_answer(tx, campaigns.get(item.lease.campaign_id), item, now=now) for item in items)
 
     def setup_failed(self, lease: Lease, report: FailureReport) -> Reply:
-        """LEASED -> READY: the payload could not be set up, so no event is at fault. The journal says why."""
+        """LEASED -> READY: the payload could not be set up; no event is charged. The journal has the reason."""
         with self.writing() as tx:
             campaign = locked(tx, lease.campaign_id)
             block = read_block(tx, lease.block_id)
@@ -108,7 +108,7 @@ class CommitVerbs(Database):
             return Reply((Outcome.ACCEPTED,), Directive.STOP)
 
     def account_setup(self, campaign_id: int, cpu_seconds: float) -> None:
-        """Write down what setting a payload up has cost."""
+        """Record the CPU time of setting up a payload."""
         with self.writing() as tx:
             add_usage(tx, campaign_id, UsageCause.SETUP, at=self.now(tx), events=0, cpu_seconds=cpu_seconds)
 

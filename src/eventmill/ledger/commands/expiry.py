@@ -1,4 +1,4 @@
-"""Verbs over leases that end without a word: expire, lose. And what every loss does to the range in flight."""
+"""Verbs on leases whose worker vanished: expire, mark lost. And what a loss does to the range in flight."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from eventmill.rules.block_spans import charge_loss, freed, in_flight, remainder
 
 
 class LossVerbs(Database):
-    """How what a vanished worker held is taken back."""
+    """Verbs that take back what vanished workers held."""
 
     def expire(self, campaign_id: int) -> tuple[Incident, ...]:
         """Take back every block whose lease has ended: each is a loss.
 
-        When nobody looked for longer than a lease (a laptop that slept), holders could not have
-        renewed either: leases are extended instead, once until they are renewed.
+        If nobody called this for longer than a lease (a laptop slept), the workers could not renew either: then
+        leases are extended instead, once until they are renewed.
         """
         with self.writing() as tx:
             campaign = locked(tx, campaign_id)
@@ -45,7 +45,7 @@ class LossVerbs(Database):
     def _extend(
         self, tx: sa.Connection, campaign: CampaignRow, which: sa.ColumnElement[bool], now: datetime
     ) -> None:
-        """One more lease for each of these, but for those that ended because an extension did."""
+        """Extend these leases by one lease, except those that have been extended already."""
         j, blocks, lease = schema.journal.c, schema.block, campaign.rules.lease
         extended = sa.select(j.attempt, j.at).where(j.campaign_id == campaign.id, j.kind == JournalKind.EXTENDED)
         ends = {(line.attempt, line.at + lease) for line in tx.execute(extended)}
@@ -58,7 +58,7 @@ class LossVerbs(Database):
                 campaign.id,
                 now,
                 kind=JournalKind.EXTENDED,
-                reason="its lease had ended while nobody looked",
+                reason="its lease ended while no coordinator was checking",
                 input_id=row.input_id,
                 start=row.start,
                 stop=row.stop,
@@ -67,7 +67,7 @@ class LossVerbs(Database):
             )
 
     def mark_lost(self, campaign_id: int, *, holders: Collection[str], reason: str) -> tuple[Incident, ...]:
-        """Take back at once what these holders held, because somebody knows that they vanished."""
+        """Take back at once what these workers held, because they are known to have vanished."""
         with self.writing() as tx:
             campaign = locked(tx, campaign_id)
             blocks = schema.block
@@ -78,7 +78,9 @@ class LossVerbs(Database):
         self, tx: sa.Connection, campaign: CampaignRow, which: sa.ColumnElement[bool], reason: str
     ) -> tuple[Incident, ...]:
         ids = tx.execute(sa.select(schema.block.c.id).where(which).order_by(schema.block.c.id)).scalars().all()
-        rows = (read_block(tx, number) for number in ids)  # one at a time: a twin takes the place of another
+        rows = (
+            read_block(tx, number) for number in ids
+        )  # one at a time: a duplicate claim takes the place of the other
         return tuple(self._lose(tx, campaign, row, reason) for row in rows if row is not None)
 
     def _lose(self, tx: sa.Connection, campaign: CampaignRow, row: sa.Row[Any], reason: str) -> Incident:
@@ -106,7 +108,7 @@ class LossVerbs(Database):
 def journal_loss(
     tx: sa.Connection, campaign_id: int, now: datetime, row: sa.Row[Any], first: Span, reason: str
 ) -> None:
-    """Write the loss of a claim down, with the range that was in flight."""
+    """Record the loss of a claim, with the range that was in flight."""
     write_journal(
         tx,
         campaign_id,

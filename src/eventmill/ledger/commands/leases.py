@@ -1,4 +1,4 @@
-"""Verbs over blocks: reserve, claim, renew, release, and what happens when a worker vanishes."""
+"""Verbs on blocks: reserve, claim, renew, release."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ from eventmill.rules.block_spans import (
 
 
 class LeaseVerbs(LossVerbs):
-    """How blocks are handed out and taken back."""
+    """Verbs that hand out and take back blocks."""
 
     def reserve(
         self, leadership: LeadershipLease, *, events: int, range_events: int, aligned: bool = False
     ) -> Block | None:
-        """READY -> LEASED for the first contiguous READY piece of at most `events`; no clock runs yet.
+        """READY -> LEASED for the first contiguous READY piece of at most `events`; no time limit starts.
 
-        A suspect span (it failed, or was in flight when a worker vanished) is reserved alone and as
-        one range. None when nothing is READY and rested, or when the campaign is not wanted to run.
-        Raises `CampaignLocked` when another coordinator has taken over.
+        A suspect span (it failed, or was in flight when a worker vanished) is reserved alone and as one range.
+        None if no span is READY and may be handed out now, or if the campaign is paused or cancelled. Raises
+        `CampaignLocked` if another coordinator has taken over.
         """
         with self.writing() as tx:
             campaign = locked(tx, leadership.campaign_id)
@@ -97,12 +97,12 @@ class LeaseVerbs(LossVerbs):
             return Block(id=number, input_ordinal=ordinal, avoid=_avoid(ready), **values)  # type: ignore[arg-type]
 
     def claim(self, block_id: int, *, holder: str, nonce: str | None = None) -> Claim | None:
-        """Start (or start again) a block: a new attempt that fences every earlier one, and the lease clock.
+        """Start (or start again) a block: draw a new attempt, which fences earlier ones, and start the lease.
 
-        None when nothing of the block is left to do; when the campaign is not wanted to run; or when it is
-        refused to this `holder` while another one lives: it failed on these very events, is quarantined, or
-        holds the other claim on them. Then the block is given back. A claim over a running claim is the loss
-        of that one; but one of the same `holder` with the same `nonce` is that very claim, and its answer.
+        None if nothing of the block is left to do, if the campaign is paused or cancelled, or if the block is
+        refused to this `holder` while another worker lives: because these events failed on it, it is quarantined,
+        or it has the other claim on them. Then the block is released. A claim over a running claim counts as a
+        loss of the earlier one, unless `holder` and `nonce` are the same: then it is that claim, told again.
         """
         holder = text.name(holder)  # as the ledger knows it
         with self.writing() as tx:
@@ -158,7 +158,7 @@ class LeaseVerbs(LossVerbs):
     def renew(self, lease: Lease, *, begun: int | None = None) -> Reply:
         """Move the end of the lease; the reply says whether it is still current and what to do next.
 
-        `begun` is how far the holder has begun: the end of the last range that it computes or has computed.
+        `begun` is how far the worker has begun: the end of the last range that it computes or has computed.
         """
         with self.writing() as tx:
             row = read_block(tx, lease.block_id)
@@ -168,7 +168,7 @@ class LeaseVerbs(LossVerbs):
             return renew_lease(tx, campaign, Renewal(lease, begun), now=self.now(tx))
 
     def ask(self, lease: Lease) -> Reply:
-        """What `renew` would say: is the lease current, where does it end, what is to be done. Changes nothing."""
+        """The reply that `renew` would give: is the lease current, where does the block end. Changes nothing."""
         with self.reading() as tx:
             row = read_block(tx, lease.block_id)
             if row is None or row.attempt != lease.attempt:
@@ -177,9 +177,9 @@ class LeaseVerbs(LossVerbs):
             return Reply((Outcome.ACCEPTED,), DIRECTIVES[wanted], stop=row.stop)
 
     def release(self, lease: Lease, *, drained: str | None = None) -> Outcome:
-        """LEASED -> READY for what this holder did not commit; nobody's fault, no budget is touched.
+        """LEASED -> READY for what this worker did not commit; no budget is charged.
 
-        `drained` says why a worker that has to go gives it back; the journal keeps that.
+        `drained` is the reason if the worker must end; the journal records it.
         """
         with self.writing() as tx:
             locked(tx, lease.campaign_id)
@@ -204,7 +204,7 @@ class LeaseVerbs(LossVerbs):
             return Outcome.ACCEPTED
 
     def release_unclaimed(self, block_id: int) -> bool:
-        """LEASED -> READY for a block that nobody has claimed; false, and nothing is changed, if somebody has."""
+        """LEASED -> READY for a block that was not claimed; False, without a change, if it was."""
         with self.writing() as tx:
             row = read_block(tx, block_id)
             if row is None:
@@ -217,7 +217,7 @@ class LeaseVerbs(LossVerbs):
             return True
 
     def release_all(self, leadership: LeadershipLease) -> int:
-        """LEASED -> READY for all that this coordinator handed out; returns the number of events."""
+        """LEASED -> READY for all blocks that this coordinator handed out; returns the number of events."""
         with self.writing() as tx:
             locked(tx, leadership.campaign_id)
             blocks = schema.block
@@ -267,7 +267,7 @@ def _avoid(span: Span) -> tuple[str, ...]:
 
 
 def _is_refused(tx: sa.Connection, campaign: CampaignRow, missing: list[Span], holder: str, now: datetime) -> bool:
-    """Whether this holder should not have these events, and another one lives that may."""
+    """Whether this worker should not get these events, and another live worker may."""
     kept_from = holder == missing[0].failed_on and missing[0].refusals < MOST_REFUSALS
     if not kept_from and not is_quarantined(tx, campaign.id, holder):
         return False

@@ -1,4 +1,4 @@
-"""Samples: how a campaign went, for its report. The ledger forgets what is merged; these few rows stay."""
+"""Samples of a campaign over time, for its report. Spans of merged events are joined; these few rows stay."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SAMPLE = schema.sample.c
 
 
 class SampleVerbs(Database):
-    """What a coordinator saw, now and then."""
+    """Verbs on samples."""
 
     def note_sample(
         self,
@@ -30,9 +30,9 @@ class SampleVerbs(Database):
         range_events: int | None = None,
         range_seconds: float | None = None,
     ) -> bool:
-        """Write down how the campaign stands, unless somebody did within `every`, or within 1/120 of its age.
+        """Record a sample, unless the last one is newer than `every`, or than 1/120 of the campaign's age.
 
-        Returns whether it was time to.
+        Returns whether a sample was recorded.
         """
         campaign_id = leadership.campaign_id
         with self.reading() as tx:
@@ -69,7 +69,7 @@ class SampleVerbs(Database):
             return True
 
     def samples(self, campaign_id: int) -> tuple[Sample, ...]:
-        """All that is left of them, oldest first."""
+        """All samples that were kept, oldest first."""
         statement = sa.select(schema.sample).where(_SAMPLE.campaign_id == campaign_id).order_by(_SAMPLE.at)
         with self.reading() as tx:
             return tuple(_sample_from(row) for row in tx.execute(statement))

@@ -1,4 +1,4 @@
-"""Verbs over the end of a campaign: hand on what a slow holder has not begun, and let another one try the rest."""
+"""Verbs for the end of a campaign: shorten slow blocks, and reserve duplicate claims on them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from eventmill.rules.block_spans import end_of_range, in_flight
 
 
 class TailVerbs(LeaseVerbs):
-    """What a coordinator does about leases that everybody waits for."""
+    """Verbs on slow blocks."""
 
     def shorten(self, leadership: LeadershipLease, block_id: int, *, at: int) -> int:
-        """LEASED -> READY for the events of a claimed block behind `at`; its holder learns it with its next reply.
+        """LEASED -> READY for the events of a claimed block after `at`; its worker learns it with its next reply.
 
-        Never what the holder has begun, as far as it said, and never part of one of its ranges: `at` moves to
-        the end of one. Returns how many events were freed, 0 for a block that is over or claimed twice.
-        Raises `CampaignLocked` when another coordinator has taken over.
+        Never frees what the worker reported to have begun, and never a part of one of its ranges: `at` moves to
+        the end of a range. Returns the number of freed events; 0 for a block that has ended or is claimed twice.
+        Raises `CampaignLocked` if another coordinator has taken over.
         """
         with self.writing() as tx:
             campaign = locked(tx, leadership.campaign_id)
@@ -48,11 +48,11 @@ class TailVerbs(LeaseVerbs):
             return sum(map(len, freed))
 
     def reserve_duplicate(self, leadership: LeadershipLease, block_id: int) -> Block | None:
-        """Reserve a second claim, at most one, on all that a claimed block still holds.
+        """Reserve a duplicate claim on everything that a claimed block still holds.
 
-        The first to commit a range wins it; a loss or failure of one leaves the other. None when the block is
-        over, has a copy, or holds a suspect range: were there always another one at it, it would never be halved.
-        Raises `CampaignLocked` when another coordinator has taken over.
+        The first to commit a range wins it; the loss or failure of one claim leaves the other. None if the block
+        has ended, has a duplicate claim, or has a suspect range (with another claim always active it would never
+        be halved). Raises `CampaignLocked` if another coordinator has taken over.
         """
         with self.writing() as tx:
             campaign = locked(tx, leadership.campaign_id)
@@ -87,7 +87,7 @@ class TailVerbs(LeaseVerbs):
             return Block(id=number, input_ordinal=ordinal, avoid=(row.holder,), **values)
 
     def leased(self, campaign_id: int) -> tuple[LeaseProgress, ...]:
-        """Every claimed block, without copies: how far it is, and for how long it has been at it."""
+        """The progress and age of every claimed block, without duplicate claims."""
         b, s = schema.block.c, schema.span.c
         copies = schema.block.alias("copies")
         statement = (
@@ -129,7 +129,7 @@ class TailVerbs(LeaseVerbs):
 
 
 def _claimed_once(tx: sa.Connection, block_id: int) -> sa.Row[Any] | None:
-    """The row of a block that somebody has claimed, and nobody else was given."""
+    """The row of a block that is claimed and has no duplicate claim."""
     row = read_block(tx, block_id)
     if row is None or row.attempt is None or row.copy_of is not None:
         return None
