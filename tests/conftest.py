@@ -75,6 +75,7 @@ class SettableClock:
 def every_ledger_is_audited(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Whatever a test did, each input of each campaign of each ledger is still partitioned exactly."""
     touched: list[Any] = []
+    monkeypatch.setattr("eventmill.ledger.memory._OPEN", {})  # each test has its own
     for kind in (Ledger, MemoryLedger):
         _remember(monkeypatch, kind, touched)
     yield

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -58,6 +59,12 @@ class Coordinator:
     slots: int = 0
     """Live slots, as last reported for the cluster."""
 
+    monotonic: Callable[[], float] = time.monotonic
+    """Seconds from any moment on, by which it is decided when to look again."""
+
+    is_gone: Callable[[str], bool] = is_gone
+    """Whether the process of that name is known to live no more."""
+
     _failed_before: int = 0
     _losing: int = 0
     _errors_in_a_row: int = 0
@@ -81,7 +88,7 @@ class Coordinator:
         ledger, campaign_id = self.opened.ledger, self.opened.record.id
         with ExitStack() as stack:
             self.leadership = stack.enter_context(hold_leadership(ledger, campaign_id))
-            gone = [h.holder for h in ledger.holders(campaign_id) if is_gone(h.holder)]
+            gone = [h.holder for h in ledger.holders(campaign_id) if self.is_gone(h.holder)]
             ledger.mark_lost(
                 campaign_id, holders=gone, reason="its process was gone when the campaign was resumed"
             )
@@ -254,9 +261,9 @@ class Coordinator:
         coordinator has taken over.
         """
         ledger, campaign_id = self.opened.ledger, self.opened.record.id
-        gone = [h.holder for h in ledger.holders(campaign_id) if is_gone(h.holder)]
+        gone = [h.holder for h in ledger.holders(campaign_id) if self.is_gone(h.holder)]
         lost = ledger.mark_lost(campaign_id, holders=gone, reason="its worker vanished") if gone else ()
-        now = time.monotonic()
+        now = self.monotonic()
         if now - self._watched_at < WATCH_SECONDS:
             return lost
         self._watched_at = now

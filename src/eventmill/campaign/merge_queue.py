@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from eventmill.campaign.handle import CampaignHandle
 from eventmill.errors import CampaignAborted
 from eventmill.formats import open_format
 from eventmill.runtime.process_id import is_gone
+
+IsGone = Callable[[str], bool]
+"""Whether the process of that name is known to live no more."""
 
 LOOK_SECONDS = 2.0
 """Between two checks of what is due: each reads every span that is not merged yet."""
@@ -34,7 +39,7 @@ class Losses:
                 )
 
 
-def begin_due(opened: CampaignHandle) -> tuple[int, ...]:
+def begin_due(opened: CampaignHandle, *, is_gone: IsGone = is_gone) -> tuple[int, ...]:
     """Begin every merge that is due; returns all merges to carry out, including those begun before.
 
     Merges that are under way are not returned. While no output has said what results have in common (columns, or
@@ -44,7 +49,7 @@ def begin_due(opened: CampaignHandle) -> tuple[int, ...]:
     knows_columns = ledger.campaign(opened.record.name).schema is not None
     if knows_columns or not ledger.counts(campaign_id).open:
         ledger.begin_merges(campaign_id, suffix=open_format(opened.order.format).suffix)
-    return _unattended(opened)
+    return _unattended(opened, is_gone)
 
 
 def is_due(opened: CampaignHandle) -> bool:
@@ -53,23 +58,24 @@ def is_due(opened: CampaignHandle) -> bool:
     return bool(ledger.open_merges(campaign_id) or ledger.due_merges(campaign_id))
 
 
-def waits_for_a_merger(opened: CampaignHandle) -> bool:
+def waits_for_a_merger(opened: CampaignHandle, *, is_gone: IsGone = is_gone) -> bool:
     """Whether `begin_due` would return a merge."""
-    return bool(_unattended(opened) or opened.ledger.due_merges(opened.record.id))
+    return bool(_unattended(opened, is_gone) or opened.ledger.due_merges(opened.record.id))
 
 
-def is_under_way(opened: CampaignHandle) -> bool:
+def is_under_way(opened: CampaignHandle, *, is_gone: IsGone = is_gone) -> bool:
     """Whether a merge is under way."""
-    return bool(_attended(opened))
+    return bool(_attended(opened, is_gone))
 
 
-def _unattended(opened: CampaignHandle) -> tuple[int, ...]:
+def _unattended(opened: CampaignHandle, is_gone: IsGone) -> tuple[int, ...]:
     found = opened.ledger.open_merges(opened.record.id)
-    attended = _attended(opened)  # read afterwards: what was claimed in between must not be claimed again
+    # Read afterwards: what was claimed in between must not be claimed again.
+    attended = _attended(opened, is_gone)
     return tuple(number for number in found if number not in attended)
 
 
-def _attended(opened: CampaignHandle) -> set[int]:
+def _attended(opened: CampaignHandle, is_gone: IsGone) -> set[int]:
     """Merges that are under way: the lease is live, and the process that holds it is not gone."""
     mergers = opened.ledger.mergers(opened.record.id)
     return {number for number, merger in mergers.items() if merger.lasts and not is_gone(merger.holder)}

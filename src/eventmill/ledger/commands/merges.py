@@ -110,7 +110,7 @@ class MergeVerbs(Database):
                 table.c.completed_at.is_not(None),
                 table.c.published_at.is_(None),
             )
-            return tuple((row.id, row.staged, row.key) for row in tx.execute(statement))
+            return tuple((row.id, row.staged, row.key) for row in tx.execute(statement.order_by(table.c.id)))
 
     def published(self, merge_id: int) -> None:
         """Record that the merged file has its final key. Harmless when repeated."""

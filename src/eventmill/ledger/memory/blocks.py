@@ -46,7 +46,7 @@ class BlockVerbs(HolderVerbs):
             suspect = ready.is_suspect
             stop = ready.stop if suspect else min(ready.stop, ready.start + events)
             row = BlockRow(
-                id=next(self._numbers),
+                id=next(self._block_numbers),
                 input_id=ready.input_id,
                 start=ready.start,
                 stop=stop,
@@ -177,8 +177,8 @@ class BlockVerbs(HolderVerbs):
     def mark_lost(self, campaign_id: int, *, holders: Collection[str], reason: str) -> tuple[Incident, ...]:
         """Take back at once what these workers held, because they are known to have vanished."""
         with self._lock:
-            campaign = self._tables(campaign_id)
-            held = [row for row in campaign.blocks.values() if row.attempt is not None and row.holder in holders]
+            campaign, names = self._tables(campaign_id), {text.name(holder) for holder in holders}
+            held = [row for row in campaign.blocks.values() if row.attempt is not None and row.holder in names]
             return self._lose_all(campaign, held, reason)
 
     def _lose_all(self, campaign: CampaignTables, rows: Sequence[BlockRow], reason: str) -> tuple[Incident, ...]:
@@ -232,7 +232,7 @@ class BlockVerbs(HolderVerbs):
             if any(span.is_suspect for span in leased):
                 return None
             copy = BlockRow(
-                id=next(self._numbers),
+                id=next(self._block_numbers),
                 input_id=row.input_id,
                 start=leased[0].start,
                 stop=leased[-1].stop,
@@ -248,6 +248,7 @@ class BlockVerbs(HolderVerbs):
         """The progress and age of every claimed block, without duplicate claims."""
         with self._lock:
             campaign, now, found = self._tables(campaign_id), self._now(), []
+            copied = {row.copy_of for row in campaign.blocks.values()}
             for row in campaign.blocks.values():
                 spans = campaign.spans.of_block(row.id)
                 if row.claimed_at is None or not spans:
@@ -261,7 +262,7 @@ class BlockVerbs(HolderVerbs):
                         stop=spans[-1].stop,
                         range_events=row.range_events,
                         seconds=(now - row.claimed_at).total_seconds(),
-                        copied=any(other.copy_of == row.id for other in campaign.blocks.values()),
+                        copied=row.id in copied,
                         suspect=any(s.failures or s.losses for s in spans),
                     )
                 )

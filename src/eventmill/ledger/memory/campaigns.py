@@ -40,18 +40,19 @@ class CampaignVerbs(MemoryTables):
         self, name: str, *, spec: Mapping[str, Any], rules: Rules, code: PayloadCode, store_url: str
     ) -> CampaignRow:
         """Add a new campaign. Raises `NameTaken` if the ledger has a campaign of this name."""
+        name = text.name(name)
         with self._lock:
             if any(campaign.row.name == name for campaign in self._campaigns.values()):
                 raise NameTaken(f"campaign '{name}' is in the ledger already; choose another name.")
             self._keep_code(code)
             now = self._now()
             row = CampaignRow(
-                id=next(self._numbers),
+                id=next(self._campaign_numbers),
                 uid=secrets.token_hex(16),
-                name=text.name(name),
+                name=name,
                 spec=_as_json(spec),
                 rules=rules,
-                payload=code.digest,
+                payload=text.name(code.digest),
                 store_url=text.name(store_url),
                 schema=None,
                 desired_state=DesiredState.RUN,
@@ -66,11 +67,11 @@ class CampaignVerbs(MemoryTables):
         """The campaign of this name; otherwise `LedgerError` lists the existing names."""
         with self._lock:
             rows = {campaign.row.name: campaign.row for campaign in self._campaigns.values()}
-            if name not in rows:
+            if text.name(name) not in rows:
                 raise LedgerError(
                     f"the ledger has no campaign '{name}'; it has: {', '.join(sorted(rows)) or 'none yet'}."
                 )
-            return rows[name]
+            return rows[text.name(name)]
 
     def campaign_numbered(self, campaign_id: int) -> CampaignRow:
         """The campaign with this number; `LedgerError` if it was restarted or deleted."""
@@ -98,7 +99,11 @@ class CampaignVerbs(MemoryTables):
             self._keep_code(code)
             campaign.write_journal(self._now(), kind=JournalKind.CHANGED, reason=reason)
             campaign.set_row(
-                spec=_as_json(spec), rules=rules, payload=code.digest, store_url=store_url, closed_at=None
+                spec=_as_json(spec),
+                rules=rules,
+                payload=text.name(code.digest),
+                store_url=text.name(store_url),
+                closed_at=None,
             )
 
     def add_inputs(self, campaign_id: int, inputs: Sequence[NewInput]) -> tuple[Input, ...]:
@@ -120,7 +125,7 @@ class CampaignVerbs(MemoryTables):
     def _add_input(self, campaign: CampaignTables, new: NewInput) -> None:
         last = next(reversed(campaign.inputs.values()), None)
         item = Input(
-            id=next(self._numbers),
+            id=next(self._input_numbers),
             ordinal=last.ordinal + 1 if last else 0,
             url=text.name(new.url),
             events=new.events,
@@ -189,7 +194,7 @@ class CampaignVerbs(MemoryTables):
                     f"than {LEADER_SECONDS:.0f} s ago. Watch it with 'eventmill status', stop it there, or wait "
                     f"{(ends - now).total_seconds():.0f} s if it is dead."
                 )
-            campaign.leader, campaign.leader_attempt = holder, self._next_attempt()
+            campaign.leader, campaign.leader_attempt = text.name(holder), self._next_attempt()
             campaign.leader_expires_at = now + timedelta(seconds=LEADER_SECONDS)
             dissolve_blocks(campaign, [row.id for row in campaign.blocks.values() if row.attempt is None])
             return LeadershipLease(campaign_id, campaign.leader_attempt, holder)
@@ -268,7 +273,8 @@ class CampaignVerbs(MemoryTables):
             campaign.spans.replace(Verb.CLOSE, old=old, new=coalesce(gone))
             campaign.blocks.clear()
             if campaign.row.closed_at is None:
-                campaign.set_row(closed_at=now, close_reason=reason)
+                told = text.told(reason, most_bytes=text.LINE_BYTES)
+                campaign.set_row(closed_at=now, close_reason=told)
             if old:
                 detail = f"{sum(map(len, old))} events"
                 campaign.write_journal(now, kind=JournalKind.CLOSED, reason=reason, detail=detail)
@@ -309,11 +315,14 @@ class CampaignVerbs(MemoryTables):
     def code(self, digest: str) -> PayloadCode:
         """The payload code with this digest; `LedgerError` if the ledger does not have it."""
         with self._lock:
-            if digest not in self._codes:
+            found = self._codes.get(text.name(digest))
+            if found is None:
                 raise LedgerError(f"the ledger holds no payload code {digest}.")
-            return self._codes[digest]
+            return found
 
     def _keep_code(self, code: PayloadCode) -> None:
+        callable, entry, digest = (text.name(part) for part in (code.callable, code.entry, code.digest))
+        code = PayloadCode(callable, entry, digest, code.bundle)
         known = self._codes.setdefault(code.digest, code)
         if known.entry != code.entry or (known.bundle is None) != (code.bundle is None):
             raise LedgerError(

@@ -38,7 +38,7 @@ class MergeVerbs(MemoryTables):
                     key = merged_name(
                         campaign.row.name, group.start, group.stop, f"{self._next_attempt()}.{suffix}"
                     )
-                number = next(self._numbers)
+                number = next(self._merge_numbers)
                 free = [span for o in group.output_ids if (span := campaign.spans.of_output(o)) is not None]
                 campaign.spans.replace(Verb.MERGE, old=free, new=[replace(s, merge_id=number) for s in free])
                 campaign.merges[number] = MergeRow(number, key)
@@ -132,7 +132,7 @@ class MergeVerbs(MemoryTables):
             campaign.merges[row.id] = replace(
                 row,
                 completed_at=now,
-                staged=staged,
+                staged=text.name(staged),
                 bytes=bytes,
                 sha256=sha256,
                 rows=rows,
@@ -267,7 +267,7 @@ class MergeVerbs(MemoryTables):
                     row = campaign.outputs.get(number)
                     if row is not None and row.dropped_at is not None:
                         del campaign.outputs[number]
-                        del self._keys[text.name(row.output.key)]
+                        del self._keys[row.output.key]
 
 
 def _is_unseen(row: MergeRow) -> bool:
