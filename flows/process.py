@@ -23,7 +23,7 @@ from eventmill.cluster.dispatcher import Dispatcher, NotFetched, fetch
 from eventmill.cluster.warm_up import warm_workers
 from eventmill.cluster.workers import Members, Slots
 from eventmill.config.campaign_spec import CampaignSpec, as_campaign_spec
-from eventmill.core.ranges import NewInput
+from eventmill.core.ranges import NewInput, UnreadableInput
 from eventmill.errors import CampaignPaused, EventmillError
 from eventmill.flows.merge import merge
 from eventmill.prefect_api.failed_state import fails_in_one_line
@@ -130,7 +130,7 @@ def split(coordinator: Coordinator, runner: DaskTaskRunner, *, slots: Slots) -> 
         for batch in batches
     ]
     found: list[NewInput] = []
-    unreadable: list[str] = []
+    unreadable: list[UnreadableInput] = []
     for future in futures:
         learned, refused = answer_of(future, coordinator, slots)
         found += learned

@@ -28,7 +28,6 @@ from eventmill.core.records import DesiredState, JournalKind
 from eventmill.errors import CampaignPaused, EventmillError, Interrupted, PrefectUnavailable
 from eventmill.runtime.interrupts import heard, is_interrupted
 from eventmill.runtime.scratch import choose_scratch, remove_abandoned
-from eventmill.sources.layouts import UNREADABLE
 
 
 def run(
@@ -159,9 +158,8 @@ def tell(console: Console, opened: CampaignHandle, result: dict[str, Any]) -> No
     events, store = result["events"], opened.record.store_url
     for warning in opened.ledger.journal(opened.record.id, JournalKind.WARNING):
         console.print(Text.assemble(("warning", "bold yellow"), f": {warning.reason}"), soft_wrap=True)
-    for left_out in opened.ledger.journal(opened.record.id, JournalKind.LEFT_OUT):
-        if left_out.reason.startswith(UNREADABLE):
-            console.print(Text.assemble(("left out", "bold yellow"), f": {left_out.reason}"), soft_wrap=True)
+    for left_out in opened.ledger.journal(opened.record.id, JournalKind.COLUMNS_LEFT_OUT):
+        console.print(Text.assemble(("left out", "bold yellow"), f": {left_out.reason}"), soft_wrap=True)
     wanted = opened.ledger.campaign(opened.record.name).desired_state
     if wanted is not DesiredState.RUN:
         console.print(f"Campaign {wanted}; 'eventmill run' continues it.")

@@ -114,7 +114,7 @@ def _dissolve(ledger: WorkLedger, store: Store, merge: Merge, lease: MergeLease,
         ledger.abort_merge(lease, corrupt=list(damaged), reason="; ".join(damaged.values()))
         return f"{len(damaged)} of {len(merge.outputs)} range outputs were damaged and are computed again"
     # Its checksum is correct, but the merge cannot use it: report it and compute it again.
-    guilty = [output.output_id for output in merge.outputs if output.key in str(error)]
+    guilty = [output.output_id for output in merge.outputs if output.key == error.key]
     everyone = [output.output_id for output in merge.outputs]
     ledger.abort_merge(lease, corrupt=guilty or everyone, reason=str(error))
     return f"dissolved: {error}"

@@ -40,7 +40,7 @@ def test_every_verb_is_done_whatever_the_text(kind: str, words: str) -> None:
         new = NewInput(words, 40, words)
         assert ledger.add_inputs(record.id, [new]) == ledger.add_inputs(record.id, [new])
         for _ in range(2):
-            ledger.leave_out(record.id, [words, words])
+            ledger.note_once(record.id, kind=JournalKind.LEFT_OUT, lines={words: words})
         assert len(ledger.journal(record.id, "left out")) == 1
         ledger.note(record.id, kind=JournalKind.STORE, reason=words)
         ledger.change_campaign(record.id, spec={}, rules=RULES, code=code, store_url=words, reason=words)

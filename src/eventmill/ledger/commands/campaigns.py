@@ -169,20 +169,20 @@ class CampaignVerbs(Database):
             rows = tx.execute(statement).all()
         return tuple(SeenLayout(row[3], row[2], tuple((str(a), str(b)) for a, b in row[0])) for row in rows)
 
-    def leave_out(self, campaign_id: int, unreadable: Sequence[str]) -> None:
-        """Record the inputs that the campaign leaves out, one line each, once."""
+    def note_once(self, campaign_id: int, *, kind: JournalKind, lines: Mapping[str, str]) -> None:
+        """Write lines of one kind into the journal, reason -> detail, without those whose reason is there."""
         with self.writing() as tx:
             journal = schema.journal
             known = set(
                 tx.execute(
-                    sa.select(journal.c.reason).where(
-                        journal.c.campaign_id == campaign_id, journal.c.kind == JournalKind.LEFT_OUT
-                    )
+                    sa.select(journal.c.reason).where(journal.c.campaign_id == campaign_id, journal.c.kind == kind)
                 ).scalars()
             )
-            for line in dict.fromkeys(text.told(line, most_bytes=text.LINE_BYTES) for line in unreadable):
-                if line not in known:
-                    write_journal(tx, campaign_id, self.now(tx), kind=JournalKind.LEFT_OUT, reason=line)
+            for line, detail in lines.items():
+                reason = text.told(line, most_bytes=text.LINE_BYTES)
+                if reason not in known:
+                    known.add(reason)
+                    write_journal(tx, campaign_id, self.now(tx), kind=kind, reason=reason, detail=detail)
 
     def inputs(self, campaign_id: int) -> tuple[Input, ...]:
         """All inputs in campaign order."""

@@ -157,13 +157,14 @@ class CampaignVerbs(MemoryTables):
                     seen[layout] = replace(old, inputs=old.inputs + 1)
             return tuple(seen.values())
 
-    def leave_out(self, campaign_id: int, unreadable: Sequence[str]) -> None:
-        """Record the inputs that the campaign leaves out, one line each, once."""
+    def note_once(self, campaign_id: int, *, kind: JournalKind, lines: Mapping[str, str]) -> None:
+        """Write lines of one kind into the journal, reason -> detail, without those whose reason is there."""
         with self._lock:
             campaign = self._tables(campaign_id)
-            for line in (text.told(line, most_bytes=text.LINE_BYTES) for line in unreadable):
-                if all(known.incident.reason != line for known in campaign.lines(JournalKind.LEFT_OUT)):
-                    campaign.write_journal(self._now(), kind=JournalKind.LEFT_OUT, reason=line)
+            for line, detail in lines.items():
+                reason = text.told(line, most_bytes=text.LINE_BYTES)
+                if all(known.incident.reason != reason for known in campaign.lines(kind)):
+                    campaign.write_journal(self._now(), kind=kind, reason=reason, detail=detail)
 
     def fix_schema(self, campaign_id: int, schema_bytes: bytes) -> bytes:
         """Fix the Arrow schema of the outputs. The first schema wins; returns the one that is fixed."""
