@@ -43,8 +43,7 @@ class Known:
         return pa.Table.from_arrays(arrays, names=list(columns))
 
     def _note(self, events: int) -> None:
-        with contextlib.suppress(OSError), self._diary.open("a") as file:  # a worker on another machine cannot
-        write there
+        with contextlib.suppress(OSError), self._diary.open("a") as file:  # not on other machines
             file.write(f"{events}\n")
 
 
