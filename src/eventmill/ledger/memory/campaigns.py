@@ -25,7 +25,7 @@ from eventmill.core.records import (
 )
 from eventmill.core.states import State, Verb
 from eventmill.core.work_order import PayloadCode
-from eventmill.errors import CampaignLocked, LedgerError, NameTaken
+from eventmill.ledger import words
 from eventmill.ledger.memory.blocks import dissolve_blocks
 from eventmill.ledger.memory.holders import live_workers
 from eventmill.ledger.memory.tables import CampaignTables, MemoryTables
@@ -43,7 +43,7 @@ class CampaignVerbs(MemoryTables):
         name = text.name(name)
         with self._lock:
             if any(campaign.row.name == name for campaign in self._campaigns.values()):
-                raise NameTaken(f"campaign '{name}' is in the ledger already; choose another name.")
+                raise words.name_taken(name)
             self._keep_code(code)
             now = self._now()
             row = CampaignRow(
@@ -68,9 +68,7 @@ class CampaignVerbs(MemoryTables):
         with self._lock:
             rows = {campaign.row.name: campaign.row for campaign in self._campaigns.values()}
             if text.name(name) not in rows:
-                raise LedgerError(
-                    f"the ledger has no campaign '{name}'; it has: {', '.join(sorted(rows)) or 'none yet'}."
-                )
+                raise words.no_campaign(name, sorted(rows))
             return rows[text.name(name)]
 
     def campaign_numbered(self, campaign_id: int) -> CampaignRow:
@@ -114,7 +112,7 @@ class CampaignVerbs(MemoryTables):
             for new in inputs:
                 content = text.name(new.identity), new.events
                 if known.setdefault(text.name(new.url), content) != content:
-                    raise LedgerError(f"input {text.name(new.url)} has changed since it was split.")
+                    raise words.input_changed(text.name(new.url))
             there = {item.url for item in campaign.inputs.values()}
             for new in inputs:
                 if text.name(new.url) not in there:
@@ -190,11 +188,7 @@ class CampaignVerbs(MemoryTables):
             campaign, now = self._tables(campaign_id), self._now()
             ends = campaign.leader_expires_at
             if campaign.leader and ends is not None and ends > now and not is_gone(campaign.leader):
-                raise CampaignLocked(
-                    f"campaign '{campaign.row.name}' is being driven by {campaign.leader}, which was alive less "
-                    f"than {LEADER_SECONDS:.0f} s ago. Watch it with 'eventmill status', stop it there, or wait "
-                    f"{(ends - now).total_seconds():.0f} s if it is dead."
-                )
+                raise words.driven_by(campaign.row.name, campaign.leader, ends - now)
             campaign.leader, campaign.leader_attempt = text.name(holder), self._next_attempt()
             campaign.leader_expires_at = now + timedelta(seconds=LEADER_SECONDS)
             dissolve_blocks(campaign, [row.id for row in campaign.blocks.values() if row.attempt is None])
@@ -318,7 +312,7 @@ class CampaignVerbs(MemoryTables):
         with self._lock:
             found = self._codes.get(text.name(digest))
             if found is None:
-                raise LedgerError(f"the ledger holds no payload code {digest}.")
+                raise words.no_code(digest)
             return found
 
     def _keep_code(self, code: PayloadCode) -> None:
@@ -326,10 +320,7 @@ class CampaignVerbs(MemoryTables):
         code = PayloadCode(callable, entry, digest, code.bundle)
         known = self._codes.setdefault(code.digest, code)
         if known.entry != code.entry or (known.bundle is None) != (code.bundle is None):
-            raise LedgerError(
-                f"the ledger holds other code than {code.entry} under the digest {code.digest}, namely "
-                f"{known.entry}; give the campaign another ledger."
-            )
+            raise words.other_code(code, known.entry)
 
     def note_sample(
         self,

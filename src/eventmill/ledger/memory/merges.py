@@ -15,7 +15,7 @@ from eventmill.core.partition import coalesce
 from eventmill.core.ranges import Span
 from eventmill.core.records import JournalKind
 from eventmill.core.states import State, Verb
-from eventmill.errors import LedgerError
+from eventmill.ledger import words
 from eventmill.ledger.memory.tables import CampaignTables, MemoryTables, MergeRow, OutputRow
 from eventmill.rules.merge_groups import Piece, due_by_bytes, due_by_events
 
@@ -65,7 +65,7 @@ class MergeVerbs(MemoryTables):
             if row.expires_at is not None and row.attempt is not None:
                 if nonce is not None and (row.holder, row.nonce) == (holder, nonce):
                     return merge, MergeLease(merge_id, row.attempt, holder, row.expires_at)
-                reason = f"merge was started again by {holder}"
+                reason = words.started_again("merge", holder)
                 campaign.write_journal(
                     now,
                     kind=JournalKind.MERGER_LOST,
@@ -169,7 +169,7 @@ class MergeVerbs(MemoryTables):
         with self._lock:
             found = self._with_merge(merge_id)
             if found is None or found[1].published_at is None:
-                raise LedgerError(f"there is no merged file number {merge_id}.")
+                raise words.no_merged_file(merge_id)
             return self._unmerge(*found, reason)
 
     def invalidate_unseen(self, merge_id: int, *, reason: str) -> int:

@@ -31,6 +31,7 @@ from eventmill.core.records import (
 from eventmill.core.states import State, Verb
 from eventmill.core.work_order import PayloadCode
 from eventmill.errors import LedgerError
+from eventmill.ledger import words
 
 Place = tuple[int, int]
 """An input's number, and where in it a span begins."""
@@ -357,7 +358,7 @@ class MemoryTables:
     def _tables(self, campaign_id: int) -> CampaignTables:
         found = self._campaigns.get(campaign_id)
         if found is None:
-            raise LedgerError(f"the ledger has no campaign number {campaign_id}; it was restarted or removed.")
+            raise words.no_campaign_numbered(campaign_id)
         return found
 
     def _look_at(self, campaign_id: int) -> CampaignTables:
