@@ -147,7 +147,7 @@ def answer_of(future: PrefectDaskFuture[Any], coordinator: Coordinator, slots: S
     while True:
         look_around(coordinator, slots)
         if not coordinator.is_wanted():
-            name = coordinator.opened.record.name
+            name = coordinator.opened.name
             raise CampaignPaused(
                 f"campaign '{name}' is not wanted to run any more; 'eventmill run' goes on with it."
             )

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from eventmill.campaign.finish import finish, lost_files
-from eventmill.campaign.handle import CampaignHandle, store_of
+from eventmill.campaign.handle import CampaignHandle
 from eventmill.campaign.leadership import hold_leadership
 from eventmill.campaign.merge_queue import is_due
 from eventmill.config.campaign_spec import CampaignSpec
@@ -66,26 +66,22 @@ class Coordinator:
     _leading: ExitStack = field(init=False)
 
     def __post_init__(self) -> None:
-        ledger, record, patience = self.opened.ledger, self.opened.record, self.campaign.limits.store_timeout
+        opened, patience = self.opened, self.campaign.limits.store_timeout
         self.store = Outage(
-            lambda: store_of(record).check(),
+            lambda: opened.store.check(),
             timeout_seconds=patience.total_seconds(),
-            on_change=lambda line: ledger.note(
-                record.id, kind=JournalKind.STORE, reason=f"{record.store_url} {line}"
-            ),
+            on_change=lambda line: opened.note(kind=JournalKind.STORE, reason=f"{opened.record.store_url} {line}"),
         )
 
     def __enter__(self) -> Self:
         """Take the lead, and take back at once what processes of this host held that live no more."""
-        ledger, campaign_id = self.opened.ledger, self.opened.record.id
+        opened = self.opened
         with ExitStack() as stack:
-            self.leadership = stack.enter_context(hold_leadership(ledger, campaign_id))
-            gone = [h.holder for h in ledger.holders(campaign_id) if is_gone(h.holder)]
-            ledger.mark_lost(
-                campaign_id, holders=gone, reason="its process was gone when the campaign was resumed"
-            )
-            self.counts = ledger.counts(campaign_id)
-            self._failed_before = len(ledger.failed_runs(campaign_id))
+            self.leadership = stack.enter_context(hold_leadership(opened.ledger, opened.id))
+            gone = [h.holder for h in opened.holders() if is_gone(h.holder)]
+            opened.mark_lost(holders=gone, reason="its process was gone when the campaign was resumed")
+            self.counts = opened.counts()
+            self._failed_before = len(opened.failed_runs())
             self._leading = stack.pop_all()
         return self
 
@@ -113,9 +109,9 @@ class Coordinator:
         A damaged file is removed first: whoever dies after that leaves a missing file, which is found again. What
         is merged and not shown yet is left alone: another merger may be showing it at this moment.
         """
-        ledger, store = self.opened.ledger, store_of(self.opened.record)
+        ledger, store = self.opened.ledger, self.opened.store
         hold_store(ledger, store, self.opened.record)
-        publish_merges(ledger, store, self.opened.record.id)
+        publish_merges(ledger, store, self.opened.id)
         lost = lost_files(ledger, store, self.opened.record)
         for file in lost:
             store.delete([file.key])
@@ -124,12 +120,12 @@ class Coordinator:
 
     def unsplit(self) -> tuple[str, ...]:
         """Inputs that the ledger does not know yet."""
-        known = {item.url for item in self.opened.ledger.inputs(self.opened.record.id)}
+        known = {item.url for item in self.opened.inputs()}
         return tuple(url for url in self.opened.urls if url not in known)
 
     def blocks(self) -> frozenset[int]:
         """Blocks that are handed out and not settled."""
-        return self.opened.ledger.block_ids(self.opened.record.id)
+        return self.opened.block_ids()
 
     def find_work(self) -> bool:
         """Whether there is anything to process or to merge, and the user wants it.
@@ -156,7 +152,7 @@ class Coordinator:
 
     def check_target(self) -> None:
         """Raise `CampaignIncomplete` when nothing is left to do and the target is missed."""
-        counts, name = self.counts, self.opened.record.name
+        counts, name = self.counts, self.opened.name
         if counts.done < self.target_events:
             raise CampaignIncomplete(
                 f"campaign '{name}' is incomplete: {counts.done} of {counts.total} events are done, "
@@ -170,18 +166,18 @@ class Coordinator:
         The first look that sees it closes the campaign: live leases are fenced. What was committed before
         and turns out damaged opens it again.
         """
-        self.counts = self.opened.ledger.counts(self.opened.record.id)
+        self.counts = self.opened.counts()
         if self.counts.open and self.counts.done < self.target_events:
             return False
-        return self.opened.ledger.close_if_done(self.opened.record.id)
+        return self.opened.close_if_done()
 
     def is_wanted(self) -> bool:
         """Whether the user still wants this campaign to run."""
-        return self.opened.ledger.campaign(self.opened.record.name).desired_state is DesiredState.RUN
+        return self.opened.desired_state() is DesiredState.RUN
 
     def is_paused(self) -> bool:
         """Whether workers were told to hand in what they compute, and to begin nothing."""
-        return self.opened.ledger.campaign(self.opened.record.name).desired_state is DesiredState.PAUSED
+        return self.opened.desired_state() is DesiredState.PAUSED
 
     def next_block(self, *, slots: int) -> Block | None:
         """Reserve the next block for `slots` live slots, of the size that the rules give now.
@@ -191,15 +187,15 @@ class Coordinator:
         self.store.raise_if_expired()
         if self.store.is_active():
             return None  # what would be computed now could not be stored
-        ledger, campaign_id, ranges = self.opened.ledger, self.opened.record.id, self.campaign.ranges
+        opened, ranges = self.opened, self.campaign.ranges
         self.slots = slots
-        events, seconds = ledger.pace(campaign_id)
+        events, seconds = opened.pace()
         wanted = None if ranges.events == "auto" else ranges.events
         largest = max(self._largest_range, sizing.FIRST_RANGE_EVENTS)
         speed = sizing.Speed(events, seconds, largest) if events else None
         seconds_wanted, rate = ranges.seconds.total_seconds(), None
         if wanted is None:
-            rate = ledger.loss_rate(campaign_id)
+            rate = opened.loss_rate()
             seconds_wanted = sizing.range_seconds(rate, longest=seconds_wanted)
         range_events = sizing.range_events(speed, wanted=wanted, seconds=seconds_wanted)
         self.range_size = sizing.RangeSize(
@@ -210,7 +206,7 @@ class Coordinator:
         )
         if speed is not None:
             self._largest_range = max(self._largest_range, range_events)
-        block = ledger.reserve(
+        block = opened.ledger.reserve(
             self.leadership,
             events=sizing.block_events(
                 open_events=self.counts.open,
@@ -228,11 +224,11 @@ class Coordinator:
 
     def _share_tail(self, *, slots: int, range_events: int, pace: float) -> Block | None:
         """What `tail.share` says, done; None when nothing of it is worth it, or something is READY after all."""
-        ledger, campaign_id = self.opened.ledger, self.opened.record.id
+        opened, ledger = self.opened, self.opened.ledger
         idle = slots - len(self.blocks())
-        if idle < 1 or not self.is_wanted() or ledger.counts(campaign_id).ready:
+        if idle < 1 or not self.is_wanted() or opened.counts().ready:
             return None
-        match stragglers.share(ledger.leased(campaign_id), idle=idle, seconds_per_event=pace):
+        match stragglers.share(opened.leased(), idle=idle, seconds_per_event=pace):
             case stragglers.Shorten(block_id, at):
                 freed = ledger.shorten(self.leadership, block_id, at=at)
                 share = max(1, freed // idle // range_events) * range_events
@@ -251,18 +247,18 @@ class Coordinator:
         To be called often; it writes to the ledger about once a second. Raises `CampaignLocked` when another
         coordinator has taken over.
         """
-        ledger, campaign_id = self.opened.ledger, self.opened.record.id
-        gone = [h.holder for h in ledger.holders(campaign_id) if is_gone(h.holder)]
-        lost = ledger.mark_lost(campaign_id, holders=gone, reason="its worker vanished") if gone else ()
+        opened = self.opened
+        gone = [h.holder for h in opened.holders() if is_gone(h.holder)]
+        lost = opened.mark_lost(holders=gone, reason="its worker vanished") if gone else ()
         now = time.monotonic()
         if now - self._watched_at < WATCH_SECONDS:
             return lost
         self._watched_at = now
-        if not ledger.renew_leadership(self.leadership):
+        if not opened.ledger.renew_leadership(self.leadership):
             raise CampaignLocked("another coordinator has taken over this campaign; this one stops.")
         self._note_sample(SAMPLE_EVERY)
         self._cut_anew()
-        return lost + ledger.expire(campaign_id)
+        return lost + opened.expire()
 
     def _cut_anew(self) -> None:
         """Take back what is still to be worked in ranges much longer than losses allow by now.
@@ -272,7 +268,7 @@ class Coordinator:
         size = self.range_size
         if size is None or not size.losses_per_second:
             return
-        for lease in self.opened.ledger.leased(self.opened.record.id):
+        for lease in self.opened.leased():
             if lease.range_events > MUCH_LONGER * size.events and lease.begun < lease.stop:
                 self.opened.ledger.shorten(self.leadership, lease.block_id, at=lease.begun)
 
@@ -284,11 +280,11 @@ class Coordinator:
         done.
         """
         self.check_failures()
-        ledger, campaign_id = self.opened.ledger, self.opened.record.id
-        setups = ledger.setups_failed_in_a_row(campaign_id)
+        opened = self.opened
+        setups = opened.setups_failed_in_a_row()
         failed_on = [setup.holder or "" for setup in setups]
         failures = self.campaign.limits.failures
-        if setups and cannot_set_up(failed_on, live_workers=ledger.live_workers(campaign_id), failures=failures):
+        if setups and cannot_set_up(failed_on, live_workers=opened.live_workers(), failures=failures):
             last = setups[-1]
             raise PayloadError(
                 f"payload {self.campaign.payload.callable} could not be set up, {len(setups)} times in a row: "
@@ -305,9 +301,9 @@ class Coordinator:
 
     def check_failures(self) -> None:
         """Raise `CampaignAborted` when more is abandoned than the campaign allows, or nothing ever succeeds."""
-        ledger, record, limits = self.opened.ledger, self.opened.record, self.campaign.limits
-        counts = ledger.counts(record.id)
-        reasons = ledger.abandoned_for(record.id)
+        opened, limits = self.opened, self.campaign.limits
+        counts = opened.counts()
+        reasons = opened.abandoned_for()
         found = too_many_abandoned(counts, reasons, limit=limits.abandoned, target=self.campaign.target)
         if found is not None:
             raise self._broken(
@@ -316,14 +312,14 @@ class Coordinator:
                 f"({limits.abandoned:.4g}) allows; {found.times} of them",
             )
         if not counts.done:
-            runs = ledger.failed_runs(record.id, since=self._failed_before)
-            found = nothing_succeeds(counts, runs, live_workers=len(ledger.live_workers(record.id)))
+            runs = opened.failed_runs(since=self._failed_before)
+            found = nothing_succeeds(counts, runs, live_workers=len(opened.live_workers()))
             if found is not None:
                 raise self._broken(found, f"{found.events} runs failed and none succeeded; {found.times} of them")
 
     def _broken(self, found: Broken, what: str) -> CampaignAborted:
         return CampaignAborted(
-            f"campaign '{self.opened.record.name}' stops early: {what} for '{found.reason}'. Everything is kept: "
+            f"campaign '{self.opened.name}' stops early: {what} for '{found.reason}'. Everything is kept: "
             "see 'eventmill abandoned', mend the payload, and go on with 'eventmill run --reopen'."
         )
 

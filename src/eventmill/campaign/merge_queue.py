@@ -19,18 +19,17 @@ class Losses:
 
     def __init__(self, opened: CampaignHandle) -> None:
         self._opened = opened
-        self._before = opened.ledger.mergers_lost(opened.record.id)
+        self._before = opened.mergers_lost()
 
     def check(self) -> None:
         """Raise `CampaignAborted` when a merge has lost too many: it would be begun for ever."""
-        ledger, record = self._opened.ledger, self._opened.record
-        lost = ledger.mergers_lost(record.id) - self._before
+        lost = self._opened.mergers_lost() - self._before
         for key, times in lost.items():
             if times >= MERGERS_LOST:
                 raise CampaignAborted(
-                    f"campaign '{record.name}' stops: merging {key} was begun {times} times, and each time the "
-                    "worker vanished. Does it need more memory than a worker has? Everything is kept: give "
-                    "workers more, or let them live longer, and run again."
+                    f"campaign '{self._opened.name}' stops: merging {key} was begun {times} times, and each "
+                    "time the worker vanished. Does it need more memory than a worker has? Everything is kept: "
+                    "give workers more, or let them live longer, and run again."
                 )
 
 
@@ -40,22 +39,20 @@ def begin_due(opened: CampaignHandle) -> tuple[int, ...]:
     Left out is what somebody is at. While no output has said what results have in common (columns, or axes),
     merging waits, so that the files do not depend on when they were merged.
     """
-    ledger, campaign_id = opened.ledger, opened.record.id
-    knows_columns = ledger.campaign(opened.record.name).schema is not None
-    if knows_columns or not ledger.counts(campaign_id).open:
-        ledger.begin_merges(campaign_id, suffix=open_format(opened.order.format).suffix)
+    knows_columns = opened.read_row().schema is not None
+    if knows_columns or not opened.counts().open:
+        opened.ledger.begin_merges(opened.id, suffix=open_format(opened.order.format).suffix)
     return _unattended(opened)
 
 
 def is_due(opened: CampaignHandle) -> bool:
     """Whether anything is to be merged or shown, be somebody at it or not."""
-    ledger, campaign_id = opened.ledger, opened.record.id
-    return bool(ledger.open_merges(campaign_id) or ledger.due_merges(campaign_id))
+    return bool(opened.open_merges() or opened.due_merges())
 
 
 def waits_for_a_merger(opened: CampaignHandle) -> bool:
     """Whether `begin_due` would give something to do."""
-    return bool(_unattended(opened) or opened.ledger.due_merges(opened.record.id))
+    return bool(_unattended(opened) or opened.due_merges())
 
 
 def is_under_way(opened: CampaignHandle) -> bool:
@@ -64,12 +61,12 @@ def is_under_way(opened: CampaignHandle) -> bool:
 
 
 def _unattended(opened: CampaignHandle) -> tuple[int, ...]:
-    found = opened.ledger.open_merges(opened.record.id)
+    found = opened.open_merges()
     attended = _attended(opened)  # asked afterwards: what was claimed in between must not be claimed again
     return tuple(number for number in found if number not in attended)
 
 
 def _attended(opened: CampaignHandle) -> set[int]:
     """Merges that somebody is at: the lease runs, and its holder is not gone."""
-    mergers = opened.ledger.mergers(opened.record.id)
+    mergers = opened.mergers()
     return {number for number, merger in mergers.items() if merger.lasts and not is_gone(merger.holder)}

@@ -128,7 +128,7 @@ def _as_begun(
     opened = load_campaign(campaign.ledger, campaign.name, folder=folder)
     if (taken := why_taken(opened.ledger, opened.record)) is not None:
         raise taken
-    hold_store(opened.ledger, store_of(opened.record), opened.record)
+    hold_store(opened.ledger, opened.store, opened.record)
     wanted = opened.record.desired_state
     if changed is Changed.RESCUE and wanted is not DesiredState.RUN:
         raise CampaignPaused(

@@ -100,18 +100,18 @@ def register(
                 f"{len(unreadable)} of {len(opened.urls)} inputs cannot be read: {listed} "
                 "Mend them, or set 'inputs.unreadable: leave_out'."
             )
-        opened.ledger.leave_out(opened.record.id, unreadable)
+        opened.leave_out(unreadable)
     found = list(found)
-    check_alike(campaign, [*opened.ledger.layouts(opened.record.id), *layouts_of(found)])
-    opened.ledger.leave_out(opened.record.id, unreadable_columns(found))
+    check_alike(campaign, [*opened.ledger.layouts(opened.id), *layouts_of(found)])
+    opened.leave_out(unreadable_columns(found))
     place = {url: number for number, url in enumerate(opened.urls)}
     if campaign.inputs.duplicates is Duplicates.REFUSE:
-        known = {incident.reason for incident in opened.ledger.journal(opened.record.id, JournalKind.WARNING)}
-        seen = [(item.url, item.identity) for item in opened.ledger.inputs(opened.record.id)]
+        known = {incident.reason for incident in opened.journal(JournalKind.WARNING)}
+        seen = [(item.url, item.identity) for item in opened.inputs()]
         for line in same_content([*seen, *((item.url, item.identity) for item in found)]):
             if line not in known:
-                opened.ledger.note(opened.record.id, kind=JournalKind.WARNING, reason=line)
-    return opened.ledger.add_inputs(opened.record.id, sorted(found, key=lambda item: place[item.url]))
+                opened.note(kind=JournalKind.WARNING, reason=line)
+    return opened.ledger.add_inputs(opened.id, sorted(found, key=lambda item: place[item.url]))
 
 
 def check_alike(campaign: CampaignSpec, layouts: Sequence[SeenLayout]) -> None:

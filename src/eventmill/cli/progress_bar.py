@@ -50,7 +50,7 @@ class ProgressBar:
 
     def _follow(self) -> None:
         with _bar(self._console) as bar:
-            bar.add_task(self._opened.record.name, total=None, rate="", left="", workers=0, losses=0)
+            bar.add_task(self._opened.name, total=None, rate="", left="", workers=0, losses=0)
             moves = self._console.is_terminal
             last = False
             while not last:
@@ -61,10 +61,10 @@ class ProgressBar:
                     self._console.print(self._line(bar.tasks[0]), highlight=False, soft_wrap=True)
 
     def _look(self, bar: Progress) -> None:
-        ledger, campaign_id = self._opened.ledger, self._opened.record.id
-        counts = ledger.counts(campaign_id)
-        incidents = ledger.count_incidents(campaign_id)
-        workers = [h for h in ledger.holders(campaign_id) if not is_gone(h.holder)]
+        opened = self._opened
+        counts = opened.counts()
+        incidents = opened.count_incidents()
+        workers = [h for h in opened.holders() if not is_gone(h.holder)]
         now = time.monotonic()
         self._seen = [(at, done) for at, done in self._seen if now - at <= SPEED_SECONDS]
         self._seen.append((now, counts.done))

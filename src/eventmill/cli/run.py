@@ -17,7 +17,6 @@ from rich.text import Text
 
 from eventmill.campaign.changes import Changed
 from eventmill.campaign.handle import CampaignHandle
-from eventmill.campaign.handle import reopen as reopen_campaign
 from eventmill.campaign.leadership import hold_leadership
 from eventmill.campaign.open import open_campaign
 from eventmill.cli.command_time import asked_at
@@ -53,7 +52,7 @@ def run(
         console.print(str(error), highlight=False, soft_wrap=True)
         return
     if reopen:
-        reopen_campaign(opened)
+        opened.reopen()
     try:
         result = run_embedded(campaign, opened, workers=workers, console=console, changed=changed)
     except BaseException as error:
@@ -88,7 +87,7 @@ def _led_while_it_starts(server: AbstractContextManager[str], opened: CampaignHa
 def _what_is_kept(opened: CampaignHandle) -> str:
     kept = "what is committed is kept"
     with suppress(EventmillError):
-        counts = opened.ledger.counts(opened.record.id)
+        counts = opened.counts()
         kept = f"{counts.done:,} of {counts.total:,} events are safe"
     return f"interrupted by {heard().name}: {kept}. Run it again to go on."
 

@@ -119,7 +119,7 @@ class Dispatcher:
     def submit(self, block: Block) -> None:
         """One block, one Prefect task run."""
         opened = self._coordinator.opened
-        name = f"{opened.record.name} · file {block.input_ordinal} [{block.start}, {block.stop})"
+        name = f"{opened.name} · file {block.input_ordinal} [{block.start}, {block.stop})"
         named = process_block.with_options(task_run_name=name)
         with self._members.kept_from(block.avoid):
             future = self._runner.submit(named, {"order": opened.order, "block_id": block.id})
