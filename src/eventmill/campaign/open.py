@@ -37,11 +37,18 @@ from eventmill.work.store_mark import check_store_is_free, check_store_is_ours, 
 
 
 def open_campaign(
-    campaign: CampaignSpec, *, folder: Path, changed: Changed = Changed.STOP, asked_at: datetime | None = None
+    campaign: CampaignSpec,
+    *,
+    folder: Path,
+    changed: Changed = Changed.STOP,
+    asked_at: datetime | None = None,
+    opened: CampaignHandle | None = None,
 ) -> CampaignHandle:
     """Write a new campaign into the ledger, or find the one that was begun under this name.
 
     `asked_at` is when the user asked for it, now if it is left out: what he has said of it since is his last word.
+    `opened` is what this process opened of it a moment ago: unless somebody has changed it since, nothing is
+    looked for or compared again.
 
     Raises `CampaignChanged`, naming every difference, unless `changed` says what to do about it; `StoreTaken` if
     the store is another campaign's of this name, or shows more than the ledger knows; `CampaignLocked` if that, or
@@ -53,6 +60,8 @@ def open_campaign(
         raise CampaignError(
             f"the working folder {folder.absolute()} has a name that is not UTF-8; run in another."
         )
+    if opened is not None and _is_unchanged(opened, campaign):
+        return _go_on(opened, changed=changed, asked_at=asked_at)
     if changed in (Changed.KEEP, Changed.RESCUE):
         return _as_begun(campaign, folder=folder, changed=changed, asked_at=asked_at)
     code = find_payload(campaign.payload.callable, folder=folder)
@@ -129,13 +138,31 @@ def _as_begun(
     if (taken := why_taken(opened.ledger, opened.record)) is not None:
         raise taken
     hold_store(opened.ledger, opened.store, opened.record)
-    wanted = opened.record.desired_state
+    return _go_on(opened, changed=changed, asked_at=asked_at)
+
+
+def _is_unchanged(opened: CampaignHandle, campaign: CampaignSpec) -> bool:
+    """Whether this is the campaign that was opened, and the ledger still has it as it was."""
+    if (opened.name, opened.order.ledger_url) != (campaign.name, campaign.ledger_url):
+        return False
+    now, then = find_record(opened.ledger, opened.name), opened.record
+    return now is not None and (now.uid, now.spec, now.payload, now.store_url) == (
+        then.uid,
+        then.spec,
+        then.payload,
+        then.store_url,
+    )
+
+
+def _go_on(opened: CampaignHandle, *, changed: Changed, asked_at: datetime | None) -> CampaignHandle:
+    """The same campaign, wanted to run from now on."""
+    wanted = opened.desired_state()
     if changed is Changed.RESCUE and wanted is not DesiredState.RUN:
         raise CampaignPaused(
-            f"campaign '{campaign.name}' is {wanted} by now, so it is left alone. 'eventmill run' goes on with it."
+            f"campaign '{opened.name}' is {wanted} by now, so it is left alone. 'eventmill run' goes on with it."
         )
-    _want_to_run(opened.ledger, opened.record, asked_at=asked_at)
-    return replace(opened, record=opened.ledger.campaign(campaign.name))
+    _want_to_run(opened.ledger, opened.read_row(), asked_at=asked_at)
+    return replace(opened, record=opened.read_row())
 
 
 def _want_to_run(ledger: Ledger, record: CampaignRow, *, asked_at: datetime | None) -> None:

@@ -11,7 +11,6 @@ from typing import Annotated, NoReturn
 import typer
 
 from eventmill import __version__
-from eventmill.access import look_up_with
 from eventmill.cli.command_time import note_asked
 from eventmill.cli.drill import drill
 from eventmill.cli.manage import cancel, gc, pause, rescue
@@ -20,7 +19,6 @@ from eventmill.cli.show import abandoned, audit, outputs, report, status
 from eventmill.cli.try_payload import try_payload
 from eventmill.cli.validate import validate
 from eventmill.errors import EventmillError, Interrupted
-from eventmill.prefect_api import load_block
 from eventmill.runtime.interrupts import END_SECONDS, exit_code, is_interrupted, take_interrupts
 from eventmill.text import told
 
@@ -83,7 +81,6 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     What Eventmill itself reports, and a command that is not understood, is one line on standard error,
     followed by a payload's traceback where there is one. Any other exception passes.
     """
-    look_up_with(load_block)
     if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that cannot show a character is no reason to fail
         sys.stdout.reconfigure(errors="backslashreplace")
     note_asked(by_process=arguments is None)

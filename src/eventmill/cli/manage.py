@@ -5,31 +5,32 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from eventmill.api import DEFAULT_LEDGER, Campaign
 from eventmill.campaign.garbage import collect
-from eventmill.campaign.handle import store_of
-from eventmill.cli.arguments import DEFAULT_LEDGER, InLedger, Named, find_campaign
+from eventmill.cli.arguments import InLedger, Named, find_campaign
 from eventmill.cli.output import screen
-from eventmill.core.records import DesiredState
 from eventmill.core.units import counted
 from eventmill.ledger import open_ledger
 
 
 def pause(campaign: Named, ledger: InLedger = None) -> None:
     """Let workers hand in the ranges they are at, and end the run; 'eventmill run' goes on."""
-    _want(campaign, ledger, DesiredState.PAUSED, "ranges that are being computed are finished and kept")
+    found = find_campaign(campaign, ledger=ledger)
+    found.pause()
+    _tell(found, "ranges that are being computed are finished and kept")
 
 
 def cancel(campaign: Named, ledger: InLedger = None) -> None:
     """Stop at once; what is committed stays, and 'eventmill run' goes on with it all the same."""
-    _want(campaign, ledger, DesiredState.CANCELLED, "ranges that are being computed are dropped")
+    found = find_campaign(campaign, ledger=ledger)
+    found.cancel()
+    _tell(found, "ranges that are being computed are dropped")
 
 
-def _want(campaign: str, path: str | None, wanted: DesiredState, consequence: str) -> None:
-    ledger, record = find_campaign(campaign, ledger=path)
-    ledger.set_desired_state(record.id, wanted)
-    done = ledger.counts(record.id).done
+def _tell(campaign: Campaign, consequence: str) -> None:
+    wanted, done = campaign.desired_state(), campaign.counts().done
     screen().print(
-        f"{record.name} is {wanted}; {consequence}. {done:,} events are safe; 'eventmill run' goes on with it.",
+        f"{campaign.name} is {wanted}; {consequence}. {done:,} events are safe; 'eventmill run' goes on with it.",
         highlight=False,
         soft_wrap=True,
     )
@@ -37,9 +38,9 @@ def _want(campaign: str, path: str | None, wanted: DesiredState, consequence: st
 
 def gc(campaign: Named, ledger: InLedger = None) -> None:
     """Delete what dead attempts left in the store: first an attempt is dead in the ledger, then its objects go."""
-    found, record = find_campaign(campaign, ledger=ledger)
-    objects = collect(found, store_of(record), record)
-    told = f"{record.name}: {counted(objects, 'object')} removed from {record.store_url}."
+    found = find_campaign(campaign, ledger=ledger)
+    objects = collect(found.ledger, found.store, found.record)
+    told = f"{found.name}: {counted(objects, 'object')} removed from {found.record.store_url}."
     screen().print(told, highlight=False, soft_wrap=True)
 
 

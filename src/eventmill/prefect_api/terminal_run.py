@@ -7,31 +7,75 @@ nobody but us ever starts them.
 from __future__ import annotations
 
 import logging
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from prefect import Flow
 from prefect.client.orchestration import get_client
+from prefect.events.worker import EventsWorker
 from prefect.flow_engine import run_flow
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 from prefect.states import Pending
 
+from eventmill.campaign.handle import CampaignHandle
+
 DEPLOYMENT = "eventmill-run"
+
+HAND_IN_SECONDS = 2.0
+"""How long Prefect's events and logs may take to reach a server that is about to end."""
 
 DESCRIPTION = "Runs of 'eventmill run' in a terminal. Nobody takes up what is started here."
 
 
-_asked_at: ContextVar[datetime | None] = ContextVar("asked_at", default=None)
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a flow run that is started here need not find out again: when it was asked for, and its campaign."""
+
+    at: datetime | None = None
+    opened: CampaignHandle | None = None
 
 
-def asked_at() -> datetime | None:
-    """When this flow run was asked for at a terminal; None for one that comes from elsewhere."""
-    return _asked_at.get()
+_asked: ContextVar[Asked | None] = ContextVar("asked", default=None)
 
 
-def run_from_terminal(flow: Flow[..., Any], *, asked: datetime, **parameters: Any) -> Any:
+def asked_here() -> Asked:
+    """What this process knows of the flow run; nothing of one that comes from elsewhere."""
+    return _asked.get() or Asked()
+
+
+@contextmanager
+def handing_over(opened: CampaignHandle, *, asked_at: datetime | None = None) -> Iterator[None]:
+    """A flow that is called in this context goes on with `opened` instead of opening the campaign again."""
+    token = _asked.set(Asked(asked_at, opened))
+    try:
+        yield
+    finally:
+        _asked.reset(token)
+
+
+@contextmanager
+def at_server(url: str) -> Iterator[None]:
+    """Flows of this context use the Prefect server at `url`, also if Prefect was imported before it was there.
+
+    What they have to say to it is said when the context ends: the next run in this process has another server.
+    """
+    settings = {PREFECT_API_URL: url, PREFECT_API_AUTH_STRING: os.environ.get("PREFECT_API_AUTH_STRING")}
+    with temporary_settings(settings):
+        try:
+            yield
+        finally:
+            with ThreadPoolExecutor(1) as pool:  # where an event loop runs, this would be a coroutine
+                pool.submit(EventsWorker.drain_all, timeout=HAND_IN_SECONDS, at_exit=False).result()
+
+
+def run_from_terminal(flow: Flow[..., Any], **parameters: Any) -> Any:
     """Run a flow here and now, as calling it does, as a run of the deployment `DEPLOYMENT`."""
-    _asked_at.set(asked)
     logging.getLogger("asyncio").addFilter(_is_news)
     with get_client(sync_client=True) as client:
         deployment = client.create_deployment(client.create_flow(flow), DEPLOYMENT, description=DESCRIPTION)
