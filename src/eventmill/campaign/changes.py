@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -30,6 +31,8 @@ from eventmill.sources import (
 from eventmill.store import Store
 from eventmill.work.block import locate
 from eventmill.work.store_mark import is_marked
+
+logger = logging.getLogger(__name__)
 
 
 class Changed(StrEnum):
@@ -125,6 +128,8 @@ def accept_changes(
             store_url=campaign.store_url,
             reason=listed,
         )
+    keys = ", ".join(text.partition(":")[0] for text in differences)  # no values: a parameter may be a secret
+    logger.info("campaign '%s' goes on changed: %s", record.name, keys, extra={"campaign": record.name})
 
 
 def _is_fixed(difference: str) -> bool:

@@ -13,6 +13,7 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
+from eventmill.campaign.decision_log import DecisionLog
 from eventmill.campaign.finish import finish, lost_files
 from eventmill.campaign.handle import CampaignHandle
 from eventmill.campaign.leadership import hold_leadership
@@ -63,15 +64,22 @@ class Coordinator:
     _done_at_error: int = 0
     _largest_range: int = 0
     _watched_at: float = -math.inf
+    _log: DecisionLog = field(init=False)
     _leading: ExitStack = field(init=False)
 
     def __post_init__(self) -> None:
         opened, patience = self.opened, self.campaign.limits.store_timeout
+        self._log = DecisionLog(opened.name)
         self.store = Outage(
             lambda: opened.store.check(),
             timeout_seconds=patience.total_seconds(),
-            on_change=lambda line: opened.note(kind=JournalKind.STORE, reason=f"{opened.record.store_url} {line}"),
+            on_change=self._note_store,
         )
+
+    def _note_store(self, line: str) -> None:
+        url = self.opened.record.store_url
+        self._log.store(url, line)
+        self.opened.note(kind=JournalKind.STORE, reason=f"{url} {line}")
 
     def __enter__(self) -> Self:
         """Take the lead, and take back at once what processes of this host held that live no more."""
@@ -79,9 +87,11 @@ class Coordinator:
         with ExitStack() as stack:
             self.leadership = stack.enter_context(hold_leadership(opened.ledger, opened.id))
             gone = [h.holder for h in opened.holders() if is_gone(h.holder)]
-            opened.mark_lost(holders=gone, reason="its process was gone when the campaign was resumed")
+            lost = opened.mark_lost(holders=gone, reason="its process was gone when the campaign was resumed")
+            self._log.lost(lost)
             self.counts = opened.counts()
             self._failed_before = len(opened.failed_runs())
+            self._log.driven(self.leadership, self.counts)
             self._leading = stack.pop_all()
         return self
 
@@ -116,6 +126,7 @@ class Coordinator:
         for file in lost:
             store.delete([file.key])
             ledger.invalidate(file.merge_id, reason=f"{file.key} was not in the store, or not whole")
+            self._log.vanished(file)
         return tuple(file.key for file in lost)
 
     def unsplit(self) -> tuple[str, ...]:
@@ -169,7 +180,10 @@ class Coordinator:
         self.counts = self.opened.counts()
         if self.counts.open and self.counts.done < self.target_events:
             return False
-        return self.opened.close_if_done()
+        is_closed = self.opened.close_if_done()
+        if is_closed:
+            self._log.closed(self.counts, wanted=self.target_events)
+        return is_closed
 
     def is_wanted(self) -> bool:
         """Whether the user still wants this campaign to run."""
@@ -204,6 +218,7 @@ class Coordinator:
             losses_per_second=rate.losses / rate.slot_seconds if rate and rate.slot_seconds else None,
             overhead_seconds=rate.overhead_seconds if rate and rate.slot_seconds else None,
         )
+        self._log.range_size(self.range_size)
         if speed is not None:
             self._largest_range = max(self._largest_range, range_events)
         block = opened.ledger.reserve(
@@ -218,7 +233,9 @@ class Coordinator:
             range_events=range_events,
             aligned=ranges.events == "auto",
         )
-        if block is None and speed is not None:
+        if block is not None:
+            self._log.reserved(block)
+        elif speed is not None:
             return self._share_tail(slots=slots, range_events=range_events, pace=speed.seconds_per_event)
         return block
 
@@ -234,10 +251,13 @@ class Coordinator:
                 share = max(1, freed // idle // range_events) * range_events
                 if not freed:
                     return None
+                self._log.shortened(block_id, at=at, freed=freed, why="slots idle")
                 aligned = self.campaign.ranges.events == "auto"
                 return ledger.reserve(self.leadership, events=share, range_events=range_events, aligned=aligned)
             case stragglers.Duplicate(block_id):
-                return ledger.reserve_duplicate(self.leadership, block_id)
+                if (copy := ledger.reserve_duplicate(self.leadership, block_id)) is not None:
+                    self._log.duplicated(block_id, copy)
+                return copy
             case None:
                 return None
 
@@ -250,6 +270,7 @@ class Coordinator:
         opened = self.opened
         gone = [h.holder for h in opened.holders() if is_gone(h.holder)]
         lost = opened.mark_lost(holders=gone, reason="its worker vanished") if gone else ()
+        self._log.lost(lost)
         now = time.monotonic()
         if now - self._watched_at < WATCH_SECONDS:
             return lost
@@ -258,7 +279,9 @@ class Coordinator:
             raise CampaignLocked("another coordinator has taken over this campaign; this one stops.")
         self._note_sample(SAMPLE_EVERY)
         self._cut_anew()
-        return lost + opened.expire()
+        expired = opened.expire()
+        self._log.lost(expired)
+        return lost + expired
 
     def _cut_anew(self) -> None:
         """Take back what is still to be worked in ranges much longer than losses allow by now.
@@ -270,7 +293,8 @@ class Coordinator:
             return
         for lease in self.opened.leased():
             if lease.range_events > MUCH_LONGER * size.events and lease.begun < lease.stop:
-                self.opened.ledger.shorten(self.leadership, lease.block_id, at=lease.begun)
+                freed = self.opened.ledger.shorten(self.leadership, lease.block_id, at=lease.begun)
+                self._log.cut_anew(lease, freed=freed)
 
     def record_block_end(self, error: BaseException | None) -> None:
         """Take note of how a block's task ended; the ledger knows already what became of its events.
@@ -318,6 +342,7 @@ class Coordinator:
                 raise self._broken(found, f"{found.events} runs failed and none succeeded; {found.times} of them")
 
     def _broken(self, found: Broken, what: str) -> CampaignAborted:
+        self._log.stopped_early(what)
         return CampaignAborted(
             f"campaign '{self.opened.name}' stops early: {what} for '{found.reason}'. Everything is kept: "
             "see 'eventmill abandoned', mend the payload, and go on with 'eventmill run --reopen'."
@@ -339,4 +364,6 @@ class Coordinator:
         Returns the manifest's key.
         """
         self._note_sample(timedelta(0))
-        return finish(self.opened)
+        manifest = finish(self.opened)
+        self._log.finished(manifest)
+        return manifest

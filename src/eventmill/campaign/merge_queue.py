@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+
 from eventmill.campaign.handle import CampaignHandle
 from eventmill.errors import CampaignAborted
 from eventmill.formats import open_format
 from eventmill.runtime.process_id import is_gone
+
+logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 2.0
 """To see what is due takes a look at every span that is not merged yet."""
@@ -41,7 +45,9 @@ def begin_due(opened: CampaignHandle) -> tuple[int, ...]:
     """
     knows_columns = opened.read_row().schema is not None
     if knows_columns or not opened.counts().open:
-        opened.ledger.begin_merges(opened.id, suffix=open_format(opened.order.format).suffix)
+        begun = opened.ledger.begin_merges(opened.id, suffix=open_format(opened.order.format).suffix)
+        for number in begun:
+            logger.debug("merge %d is due", number, extra={"campaign": opened.name, "merge": number})
     return _unattended(opened)
 
 

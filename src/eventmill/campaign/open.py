@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -34,6 +35,8 @@ from eventmill.payloads.bundles import in_utf8
 from eventmill.payloads.locate import find_payload
 from eventmill.store import Store, open_store
 from eventmill.work.store_mark import check_store_is_free, check_store_is_ours, clear_store, hold_store, is_marked
+
+logger = logging.getLogger(__name__)
 
 
 def open_campaign(
@@ -93,6 +96,8 @@ def open_campaign(
                 _take_place(store, campaign, changed=Changed.STOP)  # nobody was told what is there
             with hold_leadership(ledger, record.id):
                 forget(ledger, record)
+            told = "campaign '%s' begins anew: what was done is thrown away"
+            logger.info(told, campaign.name, extra=_about(campaign))
             record = None
         elif differences:
             accept_changes(ledger, record, campaign, code, differences=differences, changed=changed, store=store)
@@ -104,7 +109,16 @@ def open_campaign(
     hold_store(ledger, store, record)
     _want_to_run(ledger, record, asked_at=asked_at)
     record = ledger.campaign(campaign.name)
+    logger.info(
+        "campaign '%s' opened: %d inputs, payload code %s, results in %s",
+        *(record.name, len(urls), record.payload, record.store_url),
+        extra=_about(campaign),
+    )
     return CampaignHandle(ledger, record, work_order(campaign, record, spec=spec, folder=folder), urls)
+
+
+def _about(campaign: CampaignSpec) -> dict[str, str]:
+    return {"campaign": campaign.name}
 
 
 def _take_place(store: Store, campaign: CampaignSpec, *, changed: Changed) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -29,6 +30,8 @@ from eventmill.sources import (
 )
 from eventmill.sources.layouts import disagreement, layouts_of, unreadable_columns
 from eventmill.work.block import locate
+
+logger = logging.getLogger(__name__)
 
 LOOKS_AT_ONCE = 8
 
@@ -111,6 +114,13 @@ def register(
         for line in same_content([*seen, *((item.url, item.identity) for item in found)]):
             if line not in known:
                 opened.note(kind=JournalKind.WARNING, reason=line)
+    if found or unreadable:
+        events = sum(item.events for item in found)
+        logger.info(
+            "campaign '%s': %d inputs with %d events split, %d cannot be read",
+            *(opened.name, len(found), events, len(unreadable)),
+            extra={"campaign": opened.name, "events": events},
+        )
     return opened.ledger.add_inputs(opened.id, sorted(found, key=lambda item: place[item.url]))
 
 

@@ -19,6 +19,7 @@ from eventmill.cli.show import abandoned, audit, outputs, report, status
 from eventmill.cli.try_payload import try_payload
 from eventmill.cli.validate import validate
 from eventmill.errors import EventmillError, Interrupted
+from eventmill.logs import hide
 from eventmill.runtime.interrupts import END_SECONDS, exit_code, is_interrupted, take_interrupts
 from eventmill.text import told
 
@@ -85,6 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.stdout.reconfigure(errors="backslashreplace")
     note_asked(by_process=arguments is None)
     take_interrupts(end_seconds=END_SECONDS if arguments is None else None)
+    hide()  # what a command before this one, in the same process, was told to show
     try:
         ended = app(args=arguments, prog_name="eventmill", standalone_mode=False)
         sys.stdout.flush()  # here, so that a reader who has gone is noticed here

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from eventmill import api
+from eventmill.logs import Level
 
 CampaignFile = Annotated[Path, typer.Argument(metavar="CAMPAIGN.yaml", help="The campaign file.")]
 Named = Annotated[
@@ -19,6 +20,8 @@ InLedger = Annotated[
         metavar="PATH", help="The ledger that holds the named campaign.", show_default=api.DEFAULT_LEDGER
     ),
 ]
+LogLevel = Annotated[Level, typer.Option(help="From which level on lines of the engine are shown, on stderr.")]
+LogJson = Annotated[bool, typer.Option("--log-json", help="Show these lines as JSON, one object a line.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from eventmill import logs
 from eventmill.api import DEFAULT_LEDGER, Campaign
 from eventmill.campaign.garbage import collect
-from eventmill.cli.arguments import InLedger, Named, find_campaign
+from eventmill.cli.arguments import InLedger, LogJson, LogLevel, Named, find_campaign
 from eventmill.cli.output import screen
 from eventmill.core.units import counted
 from eventmill.ledger import open_ledger
+from eventmill.logs import Level
 
 
 def pause(campaign: Named, ledger: InLedger = None) -> None:
@@ -36,16 +38,20 @@ def _tell(campaign: Campaign, consequence: str) -> None:
     )
 
 
-def gc(campaign: Named, ledger: InLedger = None) -> None:
+def gc(
+    campaign: Named, ledger: InLedger = None, log_level: LogLevel = Level.WARNING, log_json: LogJson = False
+) -> None:
     """Delete what dead attempts left in the store: first an attempt is dead in the ledger, then its objects go."""
+    logs.show(log_level, as_json=log_json)
     found = find_campaign(campaign, ledger=ledger)
     objects = collect(found.ledger, found.store, found.record)
     told = f"{found.name}: {counted(objects, 'object')} removed from {found.record.store_url}."
     screen().print(told, highlight=False, soft_wrap=True)
 
 
-def rescue(ledger: InLedger = None) -> None:
+def rescue(ledger: InLedger = None, log_level: LogLevel = Level.WARNING, log_json: LogJson = False) -> None:
     """End what is dead, and start again what is wanted and nobody drives; paused or cancelled rests."""
+    logs.show(log_level, as_json=log_json)
     path = ledger or DEFAULT_LEDGER
     open_ledger(path)  # a ledger that is not there is told before a server is started for it
     from eventmill.prefect_api.server import api_server, new_password

@@ -9,13 +9,15 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from eventmill import api
+from eventmill import api, logs
 from eventmill.campaign.changes import Changed
+from eventmill.cli.arguments import LogJson, LogLevel
 from eventmill.cli.command_time import asked_at
 from eventmill.cli.output import print_json
 from eventmill.cli.progress_bar import ProgressBar
 from eventmill.core.records import DesiredState, JournalKind
 from eventmill.errors import CampaignPaused
+from eventmill.logs import Level
 from eventmill.sources.layouts import UNREADABLE
 
 
@@ -27,16 +29,19 @@ def run(
     reopen: Annotated[bool, typer.Option("--reopen", help="Try abandoned events again.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Workers, in place of the campaign's.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, no progress.")] = False,
+    log_level: LogLevel = Level.WARNING,
+    log_json: LogJson = False,
 ) -> None:
     """Run a campaign on this machine, or on the cluster that it names; run it again to resume."""
-    console = Console(stderr=True, quiet=json)
+    logs.show(log_level, as_json=log_json)
+    console = Console(stderr=True, quiet=json or log_json)
     try:
         result = api.run(
             campaign_file,
             workers=workers,
             changed=changed,
             reopen=reopen,
-            observer=None if json else ProgressBar(console),
+            observer=None if console.quiet else ProgressBar(console),
             asked_at=asked_at(),
         )
     except CampaignPaused as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from concurrent.futures import CancelledError
@@ -26,6 +27,8 @@ from eventmill.core.leases import Block
 from eventmill.errors import ClusterError, LedgerError, PrefectUnavailable
 from eventmill.prefect_api.availability import if_it_answers, is_no_answer
 from eventmill.tasks.process import process_block
+
+logger = logging.getLogger(__name__)
 
 QUEUED_PER_SLOT = 2
 """Blocks on the cluster per slot: one being worked, one waiting, so that no slot waits for us."""
@@ -78,6 +81,7 @@ class _Backoff:
                 "Nothing is lost: run again when it is back."
             )
         if now >= self._until:
+            logger.warning("workers cannot reach Prefect's server; no block is handed out for %g s", self._seconds)
             self._until = now + self._seconds
             self._seconds = min(2 * self._seconds, LONGEST_REST_SECONDS)
 
@@ -225,6 +229,11 @@ class Dispatcher:
         self._gone_since.pop(key, None)
         flight.future.wrapped_future.cancel()
         self._give_back(flight)
+        logger.info(
+            "the task of block %d is called off: %s",
+            *(flight.block.id, reason),
+            extra={"campaign": self._coordinator.opened.name, "block": flight.block.id, "reason": reason},
+        )
         self._crash(flight, reason)
 
     def _crash(self, flight: _Flight, reason: str) -> None:

@@ -5,6 +5,7 @@ The one place that decides it. What becomes of a silent worker, `cluster/restart
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 import time
@@ -27,6 +28,8 @@ from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.errors import ClusterError
 from eventmill.rules.silence import Hearing
 from eventmill.runtime.process_id import this_process
+
+logger = logging.getLogger(__name__)
 
 METRIC = "eventmill_holder"
 
@@ -117,6 +120,11 @@ class Members:
         opened.ledger.record_heartbeats(opened.id, list(addresses))
         sick = (opened.replaceable() & addresses.keys()) - self._sent_away
         for holder in sick:
+            logger.warning(
+                "worker %s is in quarantine: ranges failed on it and succeeded elsewhere; it is replaced",
+                holder,
+                extra={"campaign": opened.name, "worker": holder},
+            )
             self._sent_away.add(holder)
             self._runner.client.run(_leave, workers=[addresses[holder]], wait=False, on_error="ignore")
 

@@ -6,6 +6,7 @@ committed: a death costs these two computed ranges at most, and memory holds thr
 
 from __future__ import annotations
 
+import logging
 import secrets
 import signal
 import threading
@@ -41,6 +42,9 @@ from eventmill.runtime.heartbeat import renewing
 from eventmill.runtime.scratch import code_folder, open_scratch, stage
 from eventmill.sources import Source, open_source
 from eventmill.store import Store, open_store
+from eventmill.work.block_log import BlockLog
+
+logger = logging.getLogger(__name__)
 
 RENEWALS_PER_LEASE = 3
 
@@ -81,14 +85,18 @@ def _claim_and_run(order: WorkOrder, block_id: int, *, holder: str) -> BlockRepo
     claim = ledger.claim(block_id, holder=holder)
     if claim is None:
         if holder in ledger.quarantined(order.campaign_id):
+            logger.info("block %d is not worked: this worker is in quarantine", block_id, extra={"worker": holder})
             time.sleep(QUARANTINE_SECONDS)
             return BlockReport(note="this worker is in quarantine")
         return BlockReport(note="nothing of this block was left to do for this worker")
+    log = BlockLog(order.campaign, claim)
+    log.claimed()
     with ExitStack() as stack:
         try:
             work = stack.enter_context(_prepared(order, claim, ledger))
         except (ScratchError, CampaignError, PayloadError) as error:  # of this machine: no event's fault
             ledger.setup_failed(claim.lease, FailureReport(FailureKind.SETUP, str(error)))
+            log.cannot_work(error)
             time.sleep(QUARANTINE_SECONDS)
             return BlockReport(note=f"this worker cannot work: {error}")
         except BaseException:
@@ -99,6 +107,7 @@ def _claim_and_run(order: WorkOrder, block_id: int, *, holder: str) -> BlockRepo
                 return work.run()
         finally:
             ledger.release(claim.lease, drained=work.drained)  # what is left, if anything is
+            log.ended(work.report, drained=work.drained)
 
 
 @contextmanager
@@ -189,6 +198,7 @@ class _BlockWork:
         self.schema = claim.schema
         self.suffix = open_format(order.format).range_suffix
         self.report = BlockReport()
+        self.log = BlockLog(order.campaign, claim)
         self.directive = Directive.CONTINUE
         self.begun: int | None = None  # the end of the last range that was given to the payload
         self.stop = claim.block.stop  # the ledger may hand the far part on to others
@@ -255,6 +265,7 @@ class _BlockWork:
         if failure is not None:
             if not self._is_stopped() and not self._ends_with_us(failure):
                 self.obey(self.ledger.setup_failed(self.claim.lease, failure))
+                self.log.setup_failed(failure)
             return False
         if seconds := self.payload.take_setup_seconds():
             self.ledger.account_setup(self.claim.lease.campaign_id, seconds)
@@ -335,6 +346,7 @@ class _BlockWork:
                 )
                 # Not by way of `_fail`, which looks at the input once more: that would hang, too.
                 self.obey(self.ledger.fail(self.claim.lease, reading.range, failure))
+                self.log.failed(reading.range, failure)
                 self._add(BlockReport(failed=len(reading.range)))
                 return None
         return reading.staged.result()
@@ -404,10 +416,12 @@ class _BlockWork:
         """Report a failure as what it is: of the range, of the set-up, or of the whole input."""
         if failure.kind is FailureKind.SETUP:
             self.obey(self.ledger.setup_failed(self.claim.lease, failure))
+            self.log.setup_failed(failure)
             return
         if failure.kind is FailureKind.INPUT:
             self._open_source()  # raises if the file is gone or another one: then no event is at fault
         self.obey(self.ledger.fail(self.claim.lease, piece, failure))
+        self.log.failed(piece, failure)
         self._add(BlockReport(failed=len(piece)))
 
     def _add(self, part: BlockReport) -> None:
@@ -439,6 +453,7 @@ class _BlockWork:
         reply = self.ledger.commit(lease, [output], payload=self.order.payload.digest, begun=self.begun)
         self.obey(reply)
         drain.here().took(self.order.payload.digest, len(piece), seconds=time.monotonic() - computed.begun)
+        self.log.handed_in(output, reply.outcomes)
         if reply.outcomes == (Outcome.FENCED,):
             with suppress(EventmillError):  # an orphan; the sweep at the end finds it too
                 self.store.delete([stored.key])
