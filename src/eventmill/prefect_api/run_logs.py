@@ -11,6 +11,7 @@ from typing import Any
 
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.logging.handlers import APILogHandler, APILogWorker
+from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED
 
 from eventmill import logs
 
@@ -30,7 +31,8 @@ class RunLogs(APILogHandler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queue one line; returns at once."""
-        if record.name == __name__ or not (TaskRunContext.get() or FlowRunContext.get()):
+        is_of_a_run = TaskRunContext.get() is not None or FlowRunContext.get() is not None
+        if record.name == __name__ or not is_of_a_run or not PREFECT_LOGGING_TO_API_ENABLED.value():
             return
         try:
             _Sender.instance().send(self.prepare(record))
