@@ -1,6 +1,7 @@
 # Needs python3 (3.11 or newer) and make. Everything else comes, hash by hash, from requirements.lock.
 
 PYTHON = python3
+TESTS_AT_ONCE = 3
 BIN = .venv/bin
 READY = .venv/.ready
 
@@ -44,11 +45,13 @@ lint: setup .lint
 	@rm -rf $@ && mkdir -p $@/eventmill
 	@ln -s $(abspath $(wildcard src/eventmill/*) tasks flows deployments) $@/eventmill
 
+# Side by side: many tests wait for processes, so three share two cores well.
 test: lint
-	$(BIN)/pytest -m "not system"
+	$(BIN)/pytest -m "not system" -n $(TESTS_AT_ONCE) --dist worksteal
 
+# A test that fails is run once more, and listed at the end as rerun: a fault to be found all the same.
 system: setup
-	$(BIN)/pytest -m system
+	$(BIN)/pytest -m system --reruns 1
 
 # ./demo belongs to the demo alone (results, pictures, ledger), so it begins without the last one's.
 demo: setup

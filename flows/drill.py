@@ -1,4 +1,4 @@
-"""The drill flow: a campaign with a known answer through the process flow, while a saboteur is at it."""
+"""The drill flow: runs a campaign with a known answer through the process flow, and injects faults."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from eventmill.prefect_api.terminal_run import handing_over
 LOOK_SECONDS = 0.1
 
 FOLDER = ".eventmill/drills"
-"""Each drill has a folder of its own in it, with a ledger and results."""
+"""Each drill has its own folder in it, with a ledger and results."""
 
 
 class Meddling:
-    """Has a saboteur look, from a thread of its own, while a `with` block runs."""
+    """Calls a saboteur regularly, from its own thread, while a `with` block runs."""
 
     def __init__(self, saboteur: Saboteur) -> None:
         self._saboteur = saboteur
@@ -56,11 +56,11 @@ class Meddling:
         try:
             while not self._over.wait(LOOK_SECONDS):
                 self._saboteur.look()
-        except BaseException as error:  # raised where the drill ends, not in a thread that nobody looks at
+        except BaseException as error:  # raised at the end of the drill instead of in a background thread
             self._error = error
 
 
-# Not `validate_parameters`: Prefect would check them in words of its own.
+# Without `validate_parameters`: Prefect would check them with its own messages.
 @flow(name="drill", flow_run_name="drill {seed}", validate_parameters=False)
 @fails_in_one_line
 def drill(
@@ -73,19 +73,19 @@ def drill(
     address: str | None = None,
     folder: str | None = None,
 ) -> dict[str, Any]:
-    """Run a campaign with a known answer while its workers are killed, frozen and replaced; count what comes out.
+    """Run a campaign with a known answer; kill, freeze and replace its workers; count the events in the results.
 
-    Raises `DrillFailed` if an event is missing, there twice, or wrong.
+    Raises `DrillFailed` if an event is missing, duplicated, or wrong.
 
     Args:
-        seed: Decides what is done, when, and to whom.
-        faults: How much is done; with 0 it is a health test, to be run on a schedule.
-        events: Events to process.
-        seconds_per_event: CPU that each of them burns.
+        seed: Determines the faults, their times and their victims.
+        faults: The number of faults; with 0 it is a health check, to be run on a schedule.
+        events: The number of events to process.
+        seconds_per_event: CPU seconds that each event takes.
         cluster: The cluster type, as in a campaign.
-        workers: Workers, in place of the number in the cluster's file.
-        address: Scheduler of a running Dask cluster, for the type 'address'.
-        folder: For the drill's ledger and results; a new one in .eventmill/drills if left out.
+        workers: The number of workers; overrides the cluster file.
+        address: The scheduler of a running Dask cluster, for the type 'address'.
+        folder: The folder for ledger and results; by default a new one in .eventmill/drills.
     """
     place = Path(folder) if folder is not None else new_folder(seed)
     size = Size(events, seconds_per_event)

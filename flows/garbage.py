@@ -1,6 +1,6 @@
-"""The gc flow: over all campaigns of a ledger, remove stored objects that nothing will ever refer to.
+"""The gc flow: for all campaigns of a ledger, delete stored objects that nothing will ever refer to.
 
-Not in a file `gc.py`: Prefect puts this folder first on `sys.path`.
+The file is not called `gc.py`, because Prefect puts this folder first on `sys.path`.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from eventmill.prefect_api.failed_state import fails_in_one_line
 @flow(name="gc", flow_run_name="gc", validate_parameters=False)
 @fails_in_one_line
 def gc(ledger: str = ".eventmill/ledger.sqlite") -> list[str]:
-    """Collect what dead attempts left in the stores; returns a line for each campaign. Harmless beside what runs.
+    """Delete what dead attempts left in the stores; returns one line for each campaign. Harmless during runs.
 
-    First an attempt is dead in the ledger, so that its late commit is fenced; then its objects go. Uploads that
-    end later are found by the next pass.
+    An attempt first becomes dead in the ledger, so that its late commit is fenced; then its objects are deleted.
+    The next pass finds uploads that end later.
 
     Args:
-        ledger: Where the campaigns are recorded: a path on a local disk, or a url.
+        ledger: The ledger of the campaigns: a path on a local disk, or a url.
     """
     opened = open_ledger(ledger)
     lines = []
     for record in opened.campaigns():
         try:
-            told = f"{collect(opened, store_of(record), record)} objects removed from {record.store_url}"
-        except EventmillError as error:  # one store that is away must not keep the others from being tidied
-            told = f"could not be tidied: {error}"
+            told = f"{collect(opened, store_of(record), record)} objects deleted from {record.store_url}"
+        except EventmillError as error:  # an unreachable store must not prevent cleaning the others
+            told = f"could not be cleaned: {error}"
         lines.append(f"{record.name}: {told}")
         get_run_logger().info(lines[-1])
     return lines

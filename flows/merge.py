@@ -1,6 +1,6 @@
-"""The merge flow: begin what is due, carry it out, finish the campaign if that was all. Downstream of `process`.
+"""The merge flow: begin due merges, carry them out, and finish the campaign if no work is left.
 
-It runs beside processing, in the same process, or as a deployment of its own that Prefect events start.
+It runs in the process of the process flow, or as its own deployment, which Prefect events start.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from eventmill.prefect_api.failed_state import fails_in_one_line
 from eventmill.tasks.merge import merge_group
 
 ROUNDS = 3
-"""How often a merge that does not get done is tried in one run; its range outputs stay where they are."""
+"""How often one run tries a merge that fails; its range outputs are kept."""
 
 IN_THREADS: Any = ThreadPoolTaskRunner(max_workers=2)
-"""Where no Dask cluster carries merges out: one reads while another writes."""
+"""Used when no Dask cluster carries out merges: one thread reads while another writes."""
 
 
-# Parameters are checked by `load_campaign`, in words of ours.
+# `load_campaign` checks the parameters, with our own messages.
 @flow(
     name="merge",
     flow_run_name="{campaign} · merge",
@@ -33,13 +33,13 @@ IN_THREADS: Any = ThreadPoolTaskRunner(max_workers=2)
 )
 @fails_in_one_line
 def merge(campaign: str, ledger: str = ".eventmill/ledger.sqlite") -> list[str]:
-    """Merge what is due in a campaign. Harmless when nothing is due, and beside others that merge.
+    """Merge what is due in a campaign. Harmless when nothing is due, or when others merge at the same time.
 
-    Writes the manifest when nothing is left to process or to merge. Returns a line for each merge.
+    Writes the manifest when nothing is left to process or to merge. Returns one line for each merge.
 
     Args:
         campaign: The name of a campaign that was begun.
-        ledger: Where the campaign is recorded: a path on a local disk, or a url.
+        ledger: The ledger of the campaign: a path on a local disk, or a url.
     """
     opened = load_campaign(ledger, campaign, folder=Path.cwd())
     lines: list[str] = []
@@ -51,7 +51,7 @@ def merge(campaign: str, ledger: str = ".eventmill/ledger.sqlite") -> list[str]:
         lines += [str(line) for line in futures.result(raise_on_failure=last)]
     manifest = finish_if_done(opened)
     if manifest is not None:
-        lines.append(f"all is merged; {manifest} is written")
+        lines.append(f"everything is merged; wrote {manifest}")
     for line in lines:
         get_run_logger().info(line)
     return lines

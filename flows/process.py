@@ -1,4 +1,4 @@
-"""The process flow: split; while work is left: reserve, submit, settle; have it merged beside and at the end."""
+"""The process flow: split the inputs; while work is left, reserve and submit blocks; merge meanwhile."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ from eventmill.runtime.scratch import open_scratch
 from eventmill.tasks.split import split_inputs
 
 URLS_PER_SPLIT = 50
-"""Inputs looked into by one task run."""
+"""The number of inputs that one task run inspects."""
 
 LOOK_SECONDS = 1.0
-"""The longest time between two looks at the ledger. A block that ends wakes the flow at once."""
+"""The longest time between two checks of the ledger. A block that ends wakes the flow at once."""
 
 
 def name_run() -> str:
-    """The campaign's name, or the path of its file as long as that cannot be read."""
+    """The name of the campaign, for the flow run."""
     given = flow_run.parameters["campaign"]
     with suppress(EventmillError):
         return as_campaign_spec(given).name
-    return "a campaign that cannot be read"
+    return "unreadable campaign"
 
 
 class Merging(StrEnum):
@@ -57,7 +57,7 @@ class Merging(StrEnum):
     TRIGGERED = "triggered"  # the deployment 'merge', which Prefect events of this flow run start
 
 
-# Parameters are checked by `as_campaign_spec`, in words of ours.
+# `as_campaign_spec` checks the parameters, with our own messages.
 @flow(name="process", flow_run_name=name_run, validate_parameters=False)
 @fails_in_one_line
 def process(
@@ -68,14 +68,15 @@ def process(
 ) -> dict[str, Any]:
     """Process every event of a campaign on a Dask cluster, and merge the results. Running it again resumes.
 
-    Raises `CampaignIncomplete` when nothing is left to do and the target is missed.
+    Raises `CampaignIncomplete` when no work is left and the target is missed.
 
     Args:
-        campaign: The path of a campaign file, from the working directory; or the campaign itself.
-        changed: If the campaign, its payload or an input is not what was begun: stop and name the differences,
-            accept the new and keep what is done, restart from nothing, or keep to what was begun.
-        workers: Workers for this run, in place of the number in the campaign or its cluster's file.
-        merging: Merge beside processing, on the same cluster; or leave it to the deployment 'merge', which
+        campaign: The path of a campaign file, relative to the working directory; or the campaign itself.
+        changed: What to do if the campaign, its payload or an input differs from what was begun. 'stop' names the
+            differences, 'accept' continues with the new version and keeps what is done, 'restart' begins again,
+            'keep' continues with what was begun.
+        workers: The number of workers for this run; overrides the campaign and its cluster file.
+        merging: Merge during processing, on the same cluster; or leave it to the deployment 'merge', which
             Prefect events trigger.
     """
     take_them_again()
@@ -110,7 +111,7 @@ def process(
 def merger(
     merging: Merging, coordinator: Coordinator, runner: DaskTaskRunner
 ) -> BackgroundMerges | AnnouncedMerges:
-    """Who merges: in a `with` block, it is asked to `look` now and then, and whether it `advance`."""
+    """What merges. Use it in a `with` block; call its `look` regularly, then `advance` until it returns True."""
     if merging is Merging.BESIDE:
         return BackgroundMerges(coordinator, runner, merge_flow=merge)
     start_cluster(runner)
@@ -118,7 +119,7 @@ def merger(
 
 
 def split(coordinator: Coordinator, runner: DaskTaskRunner, *, slots: Slots) -> None:
-    """Look into every input that the ledger does not know yet, mapped over the cluster, and register them."""
+    """Inspect every input that the ledger does not know yet, on the cluster, and register it."""
     opened = coordinator.opened
     urls = coordinator.unsplit()
     if urls:
@@ -141,25 +142,23 @@ def split(coordinator: Coordinator, runner: DaskTaskRunner, *, slots: Slots) -> 
 
 
 def answer_of(future: PrefectDaskFuture[Any], coordinator: Coordinator, slots: Slots) -> Any:
-    """What a task returned, waited for however long it takes. Raises what it raised.
+    """Wait for a task and return its result, or raise its exception.
 
-    `CampaignPaused` if the campaign is not wanted any more meanwhile.
+    Raises `CampaignPaused` if the campaign is paused or cancelled meanwhile.
     """
     while True:
         look_around(coordinator, slots)
         if not coordinator.is_wanted():
             name = coordinator.opened.name
-            raise CampaignPaused(
-                f"campaign '{name}' is not wanted to run any more; 'eventmill run' goes on with it."
-            )
+            raise CampaignPaused(f"campaign '{name}' was paused or cancelled; 'eventmill run' continues it.")
         with suppress(NotFetched):
             return fetch(future.wrapped_future).result()
 
 
 def look_around(coordinator: Coordinator, slots: Slots) -> int:
-    """What is due in every loop that waits; live slots."""
+    """What every loop that waits must do. Returns the number of live slots."""
     check_interrupted()
-    coordinator.slots = slots.count_or_raise()  # before a sample says how many there are
+    coordinator.slots = slots.count_or_raise()  # before the next sample records their number
     coordinator.watch()
     return coordinator.slots
 
@@ -173,7 +172,7 @@ def dispatch(
     merges: BackgroundMerges | AnnouncedMerges,
     progress: Progress,
 ) -> None:
-    """Keep a bounded number of reserved blocks on the cluster until no event has to be processed any more."""
+    """Keep a bounded number of reserved blocks on the cluster until no event is left to process."""
     let_workers_leave(runner, coordinator.campaign)
     with warm_workers(runner, coordinator.opened.order), Dispatcher(coordinator, runner, members) as flying:
         while not coordinator.close_if_finished() and coordinator.is_wanted():

@@ -1,6 +1,6 @@
-"""The rescue flow: over all campaigns of a ledger, take back what the dead held and start again what is wanted.
+"""The rescue flow: for all campaigns of a ledger, clean up after dead processes, and restart what should run.
 
-Made for a schedule. It decides nothing: `rescuing.need_of` says what a campaign needs.
+It is meant for a schedule. It decides nothing: `campaign.recovery.need_of` says what a campaign needs.
 """
 
 from __future__ import annotations
@@ -34,13 +34,14 @@ WAITING = (StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING)
 @flow(name="rescue", flow_run_name="rescue", validate_parameters=False)
 @fails_in_one_line
 def rescue(ledger: str = ".eventmill/ledger.sqlite") -> list[str]:
-    """Look after every campaign of a ledger; returns a line for each. Harmless beside all that runs, and twice.
+    """Clean up and restart the campaigns of a ledger; returns one line for each. Harmless during runs, and twice.
 
-    A campaign that is wanted, unfinished and without a living coordinator is started again as it was begun: by the
-    deployment 'process' where it is deployed, else here, one after the other. What was paused or cancelled rests.
+    A campaign that should run, is unfinished and has no live coordinator is restarted as it was begun: by the
+    deployment 'process' if it exists, else in this process, one after the other. Paused and cancelled campaigns
+    are left alone.
 
     Args:
-        ledger: Where the campaigns are recorded: a path on a local disk, or a url.
+        ledger: The ledger of the campaigns: a path on a local disk, or a url.
     """
     lines = []
     for record in open_ledger(ledger).campaigns():
@@ -50,14 +51,14 @@ def rescue(ledger: str = ".eventmill/ledger.sqlite") -> list[str]:
 
 
 def look_after(ledger: str, name: str) -> str:
-    """What was done about one campaign, or why nothing can be."""
+    """Do what one campaign needs. Returns what was done, or why nothing could be done."""
     try:
         opened = load_campaign(ledger, name, folder=Path.cwd())
         lost = take_back(opened.ledger, opened.id)
         need = need_of(opened)
-        told = [str(need), *([f"{len(lost)} leases ended"] if lost else [])]
+        told = [str(need), *([f"{len(lost)} leases expired"] if lost else [])]
         if need is not Need.LED and (dead := fail_stale_runs(opened.ledger, opened.record)):
-            told.append(f"{dead} dead flow runs given a final state")
+            told.append(f"{dead} dead flow runs put into a final state")
         match need:
             case Need.RUNNING:
                 told.append(start_again(opened, ledger))
@@ -69,12 +70,12 @@ def look_after(ledger: str, name: str) -> str:
             case _:
                 pass
     except EventmillError as error:
-        return f"needs somebody: {error}"
+        return f"needs your attention: {error}"
     return "; ".join(told)
 
 
 def start_again(opened: CampaignHandle, ledger: str) -> str:
-    """Have a campaign processed as it was begun; where, and how it ended if that was here."""
+    """Restart a campaign as it was begun. Returns where, and the result if it ran in this process."""
     campaign = {**opened.record.spec, "ledger": ledger}
     parameters: dict[str, Any] = {"campaign": campaign, "changed": Changed.RESCUE}
     try:
@@ -82,9 +83,9 @@ def start_again(opened: CampaignHandle, ledger: str) -> str:
             client.read_deployment_by_name(DEPLOYMENT)
     except ObjectNotFound:
         try:
-            return f"done here: {process(**parameters)['events']}"
+            return f"processed here: {process(**parameters)['events']}"
         except CancelledRun:
-            return "was paused or cancelled meanwhile"
+            return "was paused or cancelled during the run"
     run: Any = run_deployment(
         DEPLOYMENT,
         parameters=parameters | {"changed": Changed.RESCUE.value, "merging": "triggered"},
@@ -94,11 +95,11 @@ def start_again(opened: CampaignHandle, ledger: str) -> str:
         idempotency_key=_once_an_hour(opened),
     )
     waits = run.state is not None and run.state.type in WAITING
-    return f"flow run {run.name} of deployment {DEPLOYMENT} {'is on its way' if waits else 'ended before it led'}"
+    return f"flow run {run.name} of deployment {DEPLOYMENT} {'is scheduled' if waits else 'ended at once'}"
 
 
 def _once_an_hour(opened: CampaignHandle) -> str:
-    """However often we look before a Prefect worker comes: a lead that ended is followed by one run an hour."""
+    """An idempotency key, so that each leadership that ended is followed by at most one flow run per hour."""
     ledger, number = opened.ledger, opened.id
     place = ledger_fingerprint(ledger)
     return f"eventmill-rescue {place} {number} {ledger.last_lead(number)} {datetime.now(UTC):%Y-%m-%dT%H}"

@@ -16,6 +16,7 @@ from eventmill.core.ranges import NewInput
 from eventmill.core.records import CampaignRow, Rules
 from eventmill.core.work_order import PayloadCode
 from eventmill.ledger import Ledger, create_ledger
+from eventmill.ledger.memory import MemoryLedger
 from tests.servers import S3Server, environment, serve_moto, serve_rclone
 
 settings.register_profile("busy machine", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -45,31 +46,41 @@ class SettableClock:
 @pytest.fixture(autouse=True)
 def every_ledger_is_audited(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Whatever a test did, each input of each campaign of each ledger is still partitioned exactly."""
-    touched: list[Ledger] = []
-    original = Ledger.__init__
-
-    def remember(self: Ledger, *args: Any, **kwargs: Any) -> None:
-        original(self, *args, **kwargs)
-        touched.append(self)
-
-    monkeypatch.setattr(Ledger, "__init__", remember)
+    touched: list[Any] = []
+    for kind in (Ledger, MemoryLedger):
+        _remember(monkeypatch, kind, touched)
     yield
     for ledger in touched:
-        database = ledger.engine.url.database
-        if database and Path(database).is_file() and _is_ledger(ledger):
+        if isinstance(ledger, MemoryLedger) or _is_ledger(ledger):
             for campaign in ledger.campaigns():
                 assert ledger.audit(campaign.id) == ()
         ledger.disconnect()
+
+
+def _remember(monkeypatch: pytest.MonkeyPatch, kind: type, touched: list[Any]) -> None:
+    original: Any = kind.__init__
+
+    def remember(self: Any, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **kwargs)
+        touched.append(self)
+
+    monkeypatch.setattr(kind, "__init__", remember)
 
 
 def _is_ledger(ledger: Ledger) -> bool:
     import sqlalchemy as sa
 
     from eventmill.errors import LedgerError
+    from eventmill.ledger.database import schema
 
+    database = ledger.engine.url.database
+    if not database or not Path(database).is_file():
+        return False
     try:
         with ledger.reading() as tx:
-            return sa.inspect(tx).has_table("about")
+            if not sa.inspect(tx).has_table("about"):
+                return False
+            return tx.execute(sa.select(schema.about.c.version)).scalar() == schema.VERSION
     except LedgerError:
         return False
 

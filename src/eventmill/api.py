@@ -195,14 +195,14 @@ def read(campaign: Campaign | Spec, *, as_: str = "arrow", ledger: str | Path | 
 
 
 def is_file(named: str) -> bool:
-    """Whether `named` means a campaign file. A folder beside us may have a campaign's name: its output."""
+    """Whether `named` is a campaign file. A folder may have the name of a campaign, since outputs often do."""
     path = Path(named)
     return path.suffix in (".yaml", ".yml") or len(path.parts) != 1 or path.is_file()
 
 
 @contextmanager
 def leaving_no_scratch() -> Iterator[None]:
-    """At the end, whatever it is, also remove what killed workers left: maybe nobody came after them who would."""
+    """However the run ends, remove the scratch folders of killed workers: no later worker may do so."""
     try:
         yield
     finally:
@@ -219,10 +219,10 @@ def _run_embedded(
     observer: Observer | None,
     asked_at: datetime,
 ) -> dict[str, Any]:
-    """Run the process flow in this process, with a Prefect API server of its own unless there is one."""
+    """Run the process flow in this process, with its own Prefect API server unless one is configured."""
     from eventmill.prefect_api.server import api_server, new_password, ui_link
 
-    # Prefect would print a traceback for every way a campaign can end; what matters is said by us.
+    # Prefect would print a traceback for every way a campaign can end; we say it in one line instead.
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
     beside_ledger = Path(spec.ledger).parent if "://" not in spec.ledger else Path(".eventmill")
     server = api_server(beside_ledger / "prefect", password=new_password(), meanwhile=lambda: _prepare(spec))
@@ -238,7 +238,7 @@ def _run_embedded(
         from eventmill.prefect_api.availability import NO_ANSWER, is_no_answer
         from eventmill.prefect_api.terminal_run import at_server, handing_over, run_from_terminal
 
-        # What was chosen is done, that it is to run as well; but for what has to be chosen at every look.
+        # `begin_or_resume` has applied the choice already; only KEEP and RESCUE matter at each opening.
         keeps = changed in (Changed.KEEP, Changed.RESCUE)
         as_chosen = Changed.RESCUE if keeps else Changed.STOP
         try:
@@ -247,7 +247,7 @@ def _run_embedded(
                     process, campaign=spec, changed=as_chosen, workers=workers
                 )
             return result
-        except (CancelledRun, Pause):  # in the UI, or suspended there; the ledger says which
+        except (CancelledRun, Pause):  # cancelled or suspended in the UI; the ledger says which
             from eventmill.prefect_api.progress import plain_result
 
             return plain_result(opened, manifest=None)
@@ -255,14 +255,14 @@ def _run_embedded(
             if not is_no_answer(error):
                 raise
             raise PrefectUnavailable(
-                f"the Prefect server at {url} went away ({type(error).__name__}). Nothing is lost: run again "
-                "when it is back."
+                f"the Prefect server at {url} does not answer any more ({type(error).__name__}). Nothing is lost: "
+                "run again when it is back."
             ) from error
 
 
 @contextmanager
 def _led_while_it_starts(server: AbstractContextManager[str], opened: CampaignHandle) -> Iterator[str]:
-    """Of two runs that begin at once, one ends here, before its server gets in the way of the other's."""
+    """If two runs begin at once, one ends here, before its server conflicts with the server of the other."""
     with ExitStack() as stack:
         with hold_leadership(opened.ledger, opened.id):
             url = stack.enter_context(server)
@@ -270,7 +270,7 @@ def _led_while_it_starts(server: AbstractContextManager[str], opened: CampaignHa
 
 
 def _prepare(spec: CampaignSpec) -> None:
-    """Imports, here and in the process that workers are forked from: seconds each, so let them pass together."""
+    """Import modules here and in the process that workers are forked from, both at once: each takes seconds."""
     from eventmill.cluster.dask_cluster import prepare_cluster
 
     prepare_cluster(spec)
@@ -278,11 +278,11 @@ def _prepare(spec: CampaignSpec) -> None:
 
 
 def _what_is_kept(opened: CampaignHandle) -> str:
-    kept = "what is committed is kept"
+    kept = "committed work is kept"
     with suppress(EventmillError):
         counts = opened.counts()
-        kept = f"{counts.done:,} of {counts.total:,} events are safe"
-    return f"interrupted by {heard().name}: {kept}. Run it again to go on."
+        kept = f"{counts.done:,} of {counts.total:,} events are done"
+    return f"interrupted by {heard().name}: {kept}. Run it again to continue."
 
 
 def _changed(given: Changed | str) -> Changed:

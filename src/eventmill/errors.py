@@ -1,6 +1,6 @@
-"""What can be wrong, one short tree. Each message has the numbers and the next step.
+"""The exceptions of Eventmill. Each message has the numbers and the next step.
 
-The command line turns any of these into one line and the exit code written beside it.
+The command line turns each of these into one line and its exit code.
 """
 
 from __future__ import annotations
@@ -9,33 +9,33 @@ from eventmill.text import told
 
 
 class EventmillError(Exception):
-    """Anything that Eventmill itself reports; never a programming mistake."""
+    """The base class of all errors that Eventmill reports; never a bug in Eventmill."""
 
     exit_code = 1
 
     def __str__(self) -> str:
-        # Servers, file names and other people's code have a part in many messages.
+        # Many messages contain text from servers, file names and user code.
         return told(super().__str__())
 
 
 class CampaignError(EventmillError):
-    """The campaign file, or a value in it, cannot be used."""
+    """The campaign file, or a value in it, is invalid."""
 
 
 class AccessError(EventmillError):
-    """A place is out of reach: unknown credentials, a package that is not installed, a url with a secret in it."""
+    """A file or store cannot be accessed: unknown credentials, a missing package, a url that contains a secret."""
 
 
 class InputError(EventmillError):
-    """An input is missing, truncated, or lacks a tree or a column."""
+    """An input is missing or truncated, or lacks a tree or a column."""
 
 
 class PayloadError(EventmillError):
-    """The payload cannot be found, set up, or returned something that cannot be stored."""
+    """The payload cannot be found or set up, or returned something that cannot be stored."""
 
 
 class ScratchError(EventmillError):
-    """A worker's own folder for what is on its way cannot be made: no room, or not allowed."""
+    """The scratch folder of a worker cannot be created or written: no space, or no permission."""
 
 
 class StoreError(EventmillError):
@@ -43,19 +43,19 @@ class StoreError(EventmillError):
 
 
 class CorruptOutput(StoreError):
-    """A stored object is missing or is not what the ledger recorded."""
+    """A stored object is missing or differs from what the ledger recorded."""
 
 
 class LedgerError(EventmillError):
-    """The ledger cannot be opened, or was asked for something that it does not hold."""
+    """The ledger cannot be opened, or does not contain what was requested."""
 
 
 class NameTaken(LedgerError):
-    """The ledger has a campaign of that name already."""
+    """The ledger already has a campaign of this name."""
 
 
 class IllegalMove(LedgerError):
-    """A verb would move a span along no arrow of the transition table. Nothing was changed."""
+    """A verb would make a move that the table of states does not allow. Nothing was changed."""
 
 
 class PartitionBroken(LedgerError):
@@ -63,9 +63,9 @@ class PartitionBroken(LedgerError):
 
 
 class CampaignAborted(EventmillError):
-    """So much fails that the payload is at fault, not the events, or a merge ends all who carry it out.
+    """So much fails that the payload must be at fault, or a merge ends every worker that carries it out.
 
-    Going on would only burn the cluster.
+    Continuing would only waste computing time.
     """
 
 
@@ -78,50 +78,50 @@ class PrefectUnavailable(EventmillError):
 
 
 class Interrupted(EventmillError):
-    """A signal asked the command to end. Its exit code is the signal's, as shells have it."""
+    """A signal interrupted the command. The exit code is that of the signal, as in shells."""
 
     exit_code = 130
 
 
 class CampaignIncomplete(EventmillError):
-    """Nothing is left to do and the target is missed."""
+    """No work is left and the target is missed."""
 
     exit_code = 3
 
 
 class MergeTimeout(EventmillError):
-    """All is processed, merging was left to others, and nobody does it."""
+    """Everything is processed, merging was left to other processes, and none of them does it."""
 
 
 class AuditFailed(EventmillError):
-    """Ledger and store do not agree, or the ledger is not a partition."""
+    """The ledger and the store do not agree, or the ledger is not a partition."""
 
     exit_code = 4
 
 
 class DrillFailed(EventmillError):
-    """A drill found events missing, twice or wrong in the merged files."""
+    """A drill found events that are missing, duplicated or wrong in the merged files."""
 
     exit_code = 4
 
 
 class CampaignChanged(EventmillError):
-    """The campaign, its payload or an input differs from what was begun; the user must choose."""
+    """The campaign, its payload or an input differs from what was begun; the user must choose what to do."""
 
     exit_code = 5
 
 
 class StoreTaken(EventmillError):
-    """The store holds another campaign of this name, or more of this one than the ledger knows."""
+    """The store belongs to another campaign of this name, or has files of it that the ledger does not know."""
 
     exit_code = 5
 
 
 class CampaignPaused(EventmillError):
-    """The campaign was paused or cancelled on purpose, and nobody has asked for it since."""
+    """The user paused or cancelled the campaign, and has not run it since."""
 
 
 class CampaignLocked(EventmillError):
-    """Another living coordinator drives this campaign."""
+    """Another live coordinator drives this campaign."""
 
     exit_code = 6

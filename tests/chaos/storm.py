@@ -340,7 +340,7 @@ class Storm:
         self._frozen = [each for each in self._frozen if each.process.is_running()]
         for process in self.run.processes():
             process.kill()
-        if awaited is not signal.SIGKILL:
+        if awaited is not signal.SIGKILL and code >= 0:  # who is killed, or not yet Python, leaves it to the next
             self._look_for_files(code)
 
     def _left_behind(self) -> list[str]:

@@ -126,13 +126,13 @@ def test_what_differs_stays_apart(one: str, other: str) -> None:
 @pytest.mark.parametrize(
     ("url", "told"),
     [
-        ("http://host:web/a", "'web' is no port"),
-        ("http:///a", "names no host"),
+        ("http://host:web/a", "'web' is not a port"),
+        ("http:///a", "does not name a host"),
         ("s3://b/a\0b", "zero byte"),
         ("a\0b", "zero byte"),
-        ("s3://b/\ud800", "is no text"),
+        ("s3://b/\ud800", "is not "),
         ("a\udcff.root", "is not UTF-8"),
-        ("http://k:s@host/a", "holds a password"),
+        ("http://k:s@host/a", "contains a password"),
     ],
 )
 def test_what_is_no_address_is_told(url: str, told: str) -> None:
@@ -256,7 +256,7 @@ def test_one_file_by_two_names_is_refused_by_both(tmp_path: Path, monkeypatch: p
     Path("folder").symlink_to("data")
     for link in ("soft.parquet", "hard.parquet", "folder/a.parquet"):
         assert found(link) == (link,)
-        told = rf"data/a\.parquet and {link} are one file by two names \(a link\).*inputs\.duplicates: keep"
+        told = rf"data/a\.parquet and {link} are the same file \(a link\).*inputs\.duplicates: keep"
         with pytest.raises(InputError, match=told):
             found("data/a.parquet", link)
         assert found("data/a.parquet", link, keep_duplicates=True) == ("data/a.parquet", link)
@@ -282,7 +282,9 @@ def test_a_link_to_nothing_is_told_and_not_left_out(
     monkeypatch.chdir(tmp_path)
     write(Path("data/a.parquet"))
     Path("data/b.parquet").symlink_to("gone")
-    with pytest.raises(InputError, match=r"matches data/b\.parquet, which .*: it is a link to nothing\. Mend it"):
+    with pytest.raises(
+        InputError, match=r"matches data/b\.parquet, which .*: it is a broken link\. Repair or remove it"
+    ):
         found(pattern)
     Path("data/b.parquet").unlink()
     Path("data/_b.parquet").symlink_to("gone")  # no part of a data set
@@ -298,7 +300,7 @@ def test_a_folder_that_cannot_be_listed_is_told_and_not_left_out(
     write(Path("data/open/a.parquet"))
     write(Path("data/closed/b.parquet"))
     monkeypatch.setattr(os, "access", lambda path, mode: not os.fspath(path).rstrip("/").endswith("closed"))
-    with pytest.raises(InputError, match=r"matches data/closed/?, which cannot be looked into: Permission denied"):
+    with pytest.raises(InputError, match=r"matches data/closed/?, which cannot be read: Permission denied"):
         found(pattern)
 
 

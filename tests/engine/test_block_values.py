@@ -24,7 +24,7 @@ def test_a_secret_block_holds_json(value: object) -> None:
 @pytest.mark.parametrize("value", ["hush-hush", ["hush-hush"]])
 def test_a_secret_block_with_something_else_is_refused_and_not_repeated(value: object) -> None:
     """The message shows how it should look."""
-    with pytest.raises(AccessError, match=r"'secret/mine' must hold JSON such as \{'key'") as error:
+    with pytest.raises(AccessError, match=r"'secret/mine' must contain JSON such as \{'key'") as error:
         values_of("secret/mine", Secret(value=value))
     assert "hush" not in str(error.value)
 

@@ -76,7 +76,9 @@ def test_a_name_that_was_read_can_be_chosen(chosen: list[str]) -> None:
 )
 def test_a_short_name_of_several_is_an_error_that_lists_them(name: str, meant: str) -> None:
     """Nobody guesses which one is wanted; the full names are all that is needed."""
-    with pytest.raises(InputError, match=f"column '{name}' .* may mean any of {meant}: choose by full name"):
+    with pytest.raises(
+        InputError, match=f"column '{name}' .* is ambiguous; it may mean any of {meant}: use the full name"
+    ):
         inspect_input(OBJECTS, SourceSpec("root", columns=("a", name)))
 
 
@@ -102,8 +104,11 @@ def test_what_no_array_can_hold_is_left_out_by_name() -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("h", r"holds what cannot be read as an array: h/who \(TNamed\*\)\. Choose of it: h/a, h/b\."),
-        ("o", r"array: o/in/in\.who \(TNamed\*\)\. Choose of it: o/in/in\.a, o/in/in\.b, o/c\."),
+        (
+            "h",
+            r"contains parts that cannot be read as arrays: h/who \(TNamed\*\)\. Choose parts of it: h/a, h/b\.",
+        ),
+        ("o", r"arrays: o/in/in\.who \(TNamed\*\)\. Choose parts of it: o/in/in\.a, o/in/in\.b, o/c\."),
         ("h/who", r"has type TNamed\*, which cannot be read as an array"),
         ("who", r"has type TNamed\*"),
     ],

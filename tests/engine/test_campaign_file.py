@@ -98,46 +98,46 @@ def test_addresses_are_absolute_unless_they_are_urls(tmp_path: Path, monkeypatch
         ({"name": None}, "'name': input should be a valid string"),
         ({"name": "a b"}, "'name': string should match pattern"),
         ({"name": "../up"}, "(given: '../up')"),
-        ({"output": {"store": "o\0"}}, "'output.store': it holds a zero byte"),
-        ({"ledger": "l\0"}, "'ledger': it holds a zero byte"),
+        ({"output": {"store": "o\0"}}, "'output.store': it contains a zero byte"),
+        ({"ledger": "l\0"}, "'ledger': it contains a zero byte"),
         ({"inputs": {}}, "'inputs': give either 'files' or 'generated'"),
         ({"inputs": {"files": ["x"], "generated": {"events": 1}}}, "give either 'files' or 'generated'"),
         ({"inputs": {"files": []}}, "'inputs.files': list should have at least 1 item"),
         ({"inputs": {"files": "x.root"}}, "'inputs.files': input should be a valid list (given: 'x.root')"),
         (
             {"inputs": {"files": ["x"], "format": "csv"}},
-            "'inputs.format': there is no such input format; there are root,",
+            "'inputs.format': unknown input format; known formats are root,",
         ),
         ({"inputs": {"generated": {"events": 2, "files": 3}}}, "2 events cannot be divided into 3 files"),
         ({"inputs": {"generated": {"events": 2}, "tree": "T"}}, "belong to 'files', not to 'generated'"),
         ({"payload": "p.py:F"}, "'payload': input should be a valid dictionary"),
         ({"payload": {}}, "'payload.callable' is missing"),
-        ({"ranges": {"events": 0}}, "'ranges.events': a range holds at least 1 event (given: 0)"),
+        ({"ranges": {"events": 0}}, "'ranges.events': a range must have at least 1 event (given: 0)"),
         ({"ranges": {"events": "many"}}, "'ranges.events': input should be 'auto' (given: 'many')"),
         ({"output": {}}, "'output.store' is missing"),
         (
             {"output": {"store": "o", "format": "csv"}},
-            "no such format; there are parquet, root, hist, bytes",
+            "unknown format; known formats are parquet, root, hist, bytes",
         ),
         (
             {"output": {"store": "o", "root": {}}},
-            "options of format 'root', and the format is 'parquet'",
+            "options of format 'root', but the format is 'parquet'",
         ),
-        ({"output": {"store": "o", "format": "root", "bytes": {}}}, "'bytes' holds options of format 'bytes'"),
+        ({"output": {"store": "o", "format": "root", "bytes": {}}}, "'bytes' contains options of format 'bytes'"),
         (
             {"output": {"store": "o", "format": "root", "root": {"kind": "tuple"}}},
             "'ttree' or 'rntuple'",
         ),
         ({"output": {"store": "o", "format": "root", "root": {"tre": "T"}}}, "allowed are: tree, kind"),
         ({"output": {"store": "o", "format": "bytes", "bytes": {"merge": "tar"}}}, "should be 'concat' or 'zip'"),
-        ({"output": {"store": "o", "format": "hist", "columns": {"x": "int8"}}}, "format 'hist' has none"),
-        ({"output": {"store": "o", "options": {"x": 1}}}, "'options' are for formats of other packages"),
+        ({"output": {"store": "o", "format": "hist", "columns": {"x": "int8"}}}, "format 'hist' has no columns"),
+        ({"output": {"store": "o", "options": {"x": 1}}}, "'options' are for formats of installed packages"),
         ({"output": {"store": "o", "merge": {"events": 1, "bytes": 1}}}, "give either 'events' or 'bytes'"),
         ({"output": {"store": "o", "merge": {"bytes": "1 Mb"}}}, "give a size such as 500kB, 256MB, 1GiB"),
         ({"target": 1.5}, "'target': input should be less than or equal to 1 (given: 1.5)"),
         ({"target": 0}, "'target': input should be greater than 0 (given: 0)"),
         ({"limits": {"failures": 0}}, "'limits.failures': input should be greater than or equal to 1"),
-        ({"limits": {"lease": "soon"}}, "'limits.lease': 'soon' is not understood; give a duration such as"),
+        ({"limits": {"lease": "soon"}}, "'limits.lease': 'soon' is not valid; give a duration such as"),
         ({"limits": {"lease": True}}, "'limits.lease': give a duration such as 500ms, 60s"),
         ({"limits": {"lease": float("inf")}}, "'inf' is not above zero and finite"),
         ({"limits": {"lease": "99999999 d"}}, "not between a microsecond and a thousand years"),
@@ -160,11 +160,11 @@ def test_everything_that_is_wrong_is_said_at_once() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("name: [a\ninputs: b: c", "line 2, column 7 is no valid YAML"),
-        ("name: a\n\tinputs: b", "line 2, column 1 is no valid YAML: found character '\\t'"),
-        ("", "holds no campaign: expected keys such as name, inputs"),
-        ("- a\n- b", "holds no campaign"),
-        ("just words", "holds no campaign"),
+        ("name: [a\ninputs: b: c", "line 2, column 7 is not valid YAML"),
+        ("name: a\n\tinputs: b", "line 2, column 1 is not valid YAML: found character '\\t'"),
+        ("", "does not contain a campaign: expected keys such as name, inputs"),
+        ("- a\n- b", "does not contain a campaign"),
+        ("just words", "does not contain a campaign"),
     ],
 )
 def test_a_file_that_is_no_campaign_is_named_with_its_line(tmp_path: Path, text: str, said: str) -> None:
@@ -179,7 +179,7 @@ def test_a_file_that_is_no_campaign_is_named_with_its_line(tmp_path: Path, text:
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     """Missing, a folder, or no text."""
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00\x9f")
-    for name, said in (("gone.yaml", "No such file"), (".", "Is a directory"), ("binary.yaml", "is no text")):
+    for name, said in (("gone.yaml", "No such file"), (".", "Is a directory"), ("binary.yaml", "is not ")):
         with pytest.raises(CampaignError, match=said):
             read_campaign(tmp_path / name)
 

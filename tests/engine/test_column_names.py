@@ -193,7 +193,7 @@ def test_a_column_of_the_file_must_agree_with_its_folder(tmp_path: Path) -> None
     pq.write_table(pa.table({"year": pa.array([2016, 2016], pa.int32())}), folder / "good.parquet")
     pq.write_table(pa.table({"year": [2016, 2017], "n": [1, 2]}), folder / "bad.parquet")
     assert inspect_input(str(folder / "good.parquet"), spec).layout == (("year", "int32"),)
-    with pytest.raises(InputError, match="column 'year' holds 2017, its folder says year=2016"):
+    with pytest.raises(InputError, match="column 'year' has 2017, but its folder says year=2016"):
         inspect_input(str(folder / "bad.parquet"), spec)
     only = SourceSpec("parquet", columns=("n",))
     assert open_source(str(folder / "bad.parquet"), only).read(0, 2).to_pylist() == [{"n": 1}, {"n": 2}]

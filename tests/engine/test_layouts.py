@@ -33,8 +33,9 @@ def test_a_column_that_is_missing_is_named_with_the_input() -> None:
     for layouts in ((both, one), (one, both)):
         assert "column 'x' is missing in" in told(*layouts)
     assert told(both, one) == (
-        "the inputs are not alike in the columns that are read: column 'x' is missing in b.parquet; it is float64 "
-        "in a.parquet. Write them alike, take out those that differ, or choose by 'inputs.columns' what all have."
+        "the inputs differ in the columns that are read: column 'x' is missing in b.parquet; it is float64 "
+        "in a.parquet. Rewrite them with equal columns, remove those that differ, "
+        "or select common columns with 'inputs.columns'."
     )
     assert told(both, one, results_have_types=True)
 

@@ -36,7 +36,7 @@ def worked_on(ledger: Ledger, open_campaign: CampaignHandle) -> CampaignRow:
         ("DELETE FROM span WHERE input_id = 2", "file1: spans cover nothing instead of [0, 10)"),
         (
             "UPDATE span SET start = 12 WHERE start = 15",
-            "file0: 'audit' would hold events [12, 15) of input 1 twice",
+            "file0: 'audit' would have events [12, 15) of input 1 twice",
         ),
         ("UPDATE span SET stop = 31 WHERE start = 20", "file0: spans cover [0, 31) instead of [0, 30)"),
         ("UPDATE input SET events = 11 WHERE id = 2", "file1: spans cover [0, 10) instead of [0, 11)"),

@@ -6,6 +6,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -24,28 +25,22 @@ CampaignHandle = Callable[..., CampaignRow]
 
 
 @pytest.fixture
-def nobody(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def nobody() -> Iterator[Path]:
     """A folder as it is for a user who may look into it and change nothing; root becomes such a user."""
-    folder = tmp_path / "locked"
-    folder.mkdir()
-    create_ledger(str(folder / "ledger.sqlite")).disconnect()
-    is_root = os.geteuid() == 0
-    shut: list[tuple[Path, int]] = []
-    if is_root:  # permissions do not bind root, and pytest's folders are shut to everybody else
-        ours = tmp_path_factory.getbasetemp().parent
-        for place in (p for p in (tmp_path, *tmp_path.parents) if p.is_relative_to(ours)):
-            shut.append((place, place.stat().st_mode))
-            place.chmod(0o755)
-    (folder / "ledger.sqlite").chmod(0o444)
-    folder.chmod(0o555)
-    if is_root:
-        os.seteuid(65534)
-    yield folder
-    if is_root:
-        os.seteuid(0)
-    folder.chmod(0o755)
-    for place, mode in shut:
-        place.chmod(mode)
+    with tempfile.TemporaryDirectory() as name:  # pytest's own folders are shut to everybody else
+        Path(name).chmod(0o755)
+        folder = Path(name) / "locked"
+        folder.mkdir()
+        create_ledger(str(folder / "ledger.sqlite")).disconnect()
+        is_root = os.geteuid() == 0
+        (folder / "ledger.sqlite").chmod(0o444)
+        folder.chmod(0o555)
+        if is_root:  # permissions do not bind root
+            os.seteuid(65534)
+        yield folder
+        if is_root:
+            os.seteuid(0)
+        folder.chmod(0o755)
 
 
 def test_workers_open_only_what_exists(tmp_path: Path) -> None:
@@ -129,9 +124,9 @@ def test_somebody_elses_database_is_left_alone(tmp_path: Path) -> None:
     connection = sqlite3.connect(path)
     connection.execute("CREATE TABLE theirs (x INTEGER)")
     connection.commit()
-    with pytest.raises(LedgerError, match="no Eventmill ledger"):
+    with pytest.raises(LedgerError, match="not an Eventmill ledger"):
         open_ledger(str(path))
-    with pytest.raises(LedgerError, match="database of something else"):
+    with pytest.raises(LedgerError, match="database of another program"):
         create_ledger(str(path))
     assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("theirs",)]
     connection.close()
@@ -141,7 +136,7 @@ def test_an_empty_file_is_no_ledger_yet(tmp_path: Path) -> None:
     """An empty file holds no tables: a worker refuses it, a coordinator makes a ledger of it."""
     path = tmp_path / "empty"
     path.touch()
-    with pytest.raises(LedgerError, match="no Eventmill ledger"):
+    with pytest.raises(LedgerError, match="not an Eventmill ledger"):
         open_ledger(str(path))
     assert create_ledger(str(path)).campaigns() == ()
 
@@ -154,10 +149,10 @@ def test_a_ledger_of_another_version_is_refused_by_name(tmp_path: Path) -> None:
         connection.execute("UPDATE about SET version = 99")
     connection.close()
     for use in (open_ledger, create_ledger):
-        with pytest.raises(LedgerError, match="has version 99, this Eventmill reads version 3; finish"):
+        with pytest.raises(LedgerError, match="has version 99, this Eventmill reads version 4; finish"):
             use(str(path))
     with sqlite3.connect(path) as connection:  # so that it can be audited like all others
-        connection.execute("UPDATE about SET version = 3")
+        connection.execute("UPDATE about SET version = 4")
     connection.close()
 
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError
 
 from eventmill.core.records import CampaignRow
 from eventmill.core.states import State
 from eventmill.ledger import Ledger
 from eventmill.ledger.database import schema
-from tests.engine.deeds import begin, commit, lead
+from tests.engine.deeds import begin, commit, layout, lead
 
 CampaignHandle = Callable[..., CampaignRow]
 
@@ -163,6 +165,24 @@ def test_every_state_has_a_place_in_the_table(filled: Ledger) -> None:
             tx.execute(sa.insert(schema.span).values(READY | {"state": state} | more[state]))
             raise ZeroDivisionError
     _put_back(filled)
+
+
+def test_a_group_may_have_more_outputs_than_a_statement_has_places(
+    ledger: Ledger, open_campaign: CampaignHandle
+) -> None:
+    """SQLite takes 32,766 values in one statement, or fewer where it was built so; a merge may hold more."""
+    limit = sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER
+    ledger.disconnect()
+    event.listen(ledger.engine, "connect", lambda connection, _: connection.setlimit(limit, 300))
+    campaign = open_campaign(400, merge_events=400)
+    claim = begin(ledger, lead(ledger, campaign), events=400, size=1)
+    for first in range(0, 400, 20):
+        commit(ledger, claim, *((n, n + 1) for n in range(first, first + 20)))
+    (number,) = ledger.begin_merges(campaign.id, suffix="parquet")
+    claimed = ledger.claim_merge(number, holder="m", length=timedelta(seconds=60))
+    assert claimed
+    ledger.complete_merge(claimed[1], staged="s", bytes=1, sha256="0" * 64, rows=1)
+    assert layout(ledger, campaign) == ["0 [0, 400) merged"]
 
 
 def _put_back(ledger: Ledger) -> None:

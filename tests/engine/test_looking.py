@@ -68,7 +68,7 @@ def test_inputs_that_end_whoever_looks_into_them_are_named(at: str, place: str, 
     assert sorted(found.split()) == ["a", "b", "c", "e", "f"]
     assert sorted(named) == [
         *(
-            f"{at}/{place}/{name}: 3 processes ended while they looked into it (SIGSEGV)."
+            f"{at}/{place}/{name}: 3 processes ended while they inspected it (SIGSEGV)."
             for name in ("killer", "other-killer")
         ),
         f"{at}/{place}/unreadable: unreadable is empty",

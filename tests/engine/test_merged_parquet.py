@@ -97,13 +97,13 @@ def test_nulls_do_not_slip_into_a_column_that_has_none(tmp_path: Path) -> None:
 def test_a_part_with_other_rows_than_recorded_is_named(tmp_path: Path, recorded: int) -> None:
     """What the ledger recorded at the commit is what the merge must find."""
     parts = [part(stored(INTS), recorded, "outputs/7")]
-    with pytest.raises(CorruptOutput, match=f"outputs/7 has 3 rows, not the recorded {recorded}"):
+    with pytest.raises(CorruptOutput, match=f"outputs/7 has 3 rows, but {recorded} were recorded"):
         write_merged(parts, schema=INTS.schema, path=tmp_path / "merged")
 
 
 def test_a_part_that_is_no_arrow_file_is_named(tmp_path: Path) -> None:
     """What the ledger recorded was something else from the start."""
-    with pytest.raises(CorruptOutput, match="outputs/7 is no readable Arrow file"):
+    with pytest.raises(CorruptOutput, match="outputs/7 is not a readable Arrow file"):
         write_merged([part(b"<Error>", 3, "outputs/7")], schema=INTS.schema, path=tmp_path / "merged")
 
 
@@ -133,7 +133,7 @@ def test_a_file_tells_which_events_it_holds(tmp_path: Path) -> None:
     assert found == Contents(4, (("a.root", 0, 30), ("a.root", 31, 40), ("ü.root", 40, 50)))
 
 
-@pytest.mark.parametrize(("text", "message"), [(None, "no event spans"), ("hello", "no readable Parquet")])
+@pytest.mark.parametrize(("text", "message"), [(None, "no event spans"), ("hello", "not a readable Parquet")])
 def test_a_file_of_another_origin_tells_no_spans(tmp_path: Path, text: str | None, message: str) -> None:
     """Neither a Parquet file of someone else's nor a file that is none."""
     path = tmp_path / "other"

@@ -113,7 +113,7 @@ def test_the_same_events_of_another_input_are_others() -> None:
 
 def test_an_overlap_is_told_with_its_events() -> None:
     """The message has the events that would be held twice, and by which verb."""
-    with pytest.raises(PartitionBroken, match=r"'fail' would hold events \[5, 10\) of input 1 twice"):
+    with pytest.raises(PartitionBroken, match=r"'fail' would have events \[5, 10\) of input 1 twice"):
         check_replacement("fail", [READY], [READY, replace(READY, start=5, stop=12)])
 
 

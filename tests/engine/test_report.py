@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.core.records import CampaignRow, Counts, Incident, Sample, UsageTotals
 from eventmill.ledger import Ledger
-from eventmill.ledger.commands.samples import MOST
 from eventmill.reports.render import POINTS_TO_DRAW, account_rows, draw, facts_of, markdown, report_key
 from eventmill.reports.report import Report, as_data, make_report, report
+from eventmill.rules.sampling import MOST
 from tests.conftest import SettableClock
 from tests.crew import Crew
 from tests.engine.deeds import begin, commit, lead
@@ -74,9 +74,9 @@ def test_slots_are_counted_while_a_coordinator_looks() -> None:
     samples = [
         sample(0),
         sample(10, done=50),
-        sample(5000, lead=2, done=50),
-        sample(5010, lead=2, busy=1, done=90),
-        sample(5020, lead=2, busy=0, ready=0, done=100),
+        sample(5000, leadership=2, done=50),
+        sample(5010, leadership=2, busy=1, done=90),
+        sample(5020, leadership=2, busy=0, ready=0, done=100),
     ]
     made = make_report("c", counts=Counts(merged=100), used=USED, losses=[loss(0, 5)], samples=samples)
     assert (made.wall_seconds, made.slot_seconds) == (30, 60)
@@ -107,7 +107,7 @@ def test_idle_time_is_part_of_the_time_of_slots(steps: list[tuple[float, int, in
     samples, second = [], 0.0
     for passed, slots, busy, attempt in steps:
         second += passed
-        samples.append(sample(second, slots=slots, busy=busy, lead=attempt, ready=busy % 2))
+        samples.append(sample(second, slots=slots, busy=busy, leadership=attempt, ready=busy % 2))
     made = make_report("c", counts=Counts(), used={}, losses=[], samples=samples)
     assert 0 <= made.idle_tail_seconds <= made.idle_seconds <= made.slot_seconds + 1e-6
     assert len(made.points) == len(samples)
@@ -143,7 +143,7 @@ def test_a_sample_says_how_the_campaign_stands(
     assert not ledger.note_sample(leader, slots=3, every=timedelta(seconds=2))
     (found,) = ledger.samples(campaign.id)
     assert (found.done, found.ready, found.workers, found.slots, found.busy) == (10, 80, 1, 3, 1)
-    assert (found.range_events, found.range_seconds, found.lead) == (10, 1.5, leader.attempt)
+    assert (found.range_events, found.range_seconds, found.leadership) == (10, 1.5, leader.attempt)
     ledger.forget_campaign(campaign.id)
 
 

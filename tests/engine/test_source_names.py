@@ -48,7 +48,9 @@ def test_what_matches_nothing_is_named(tmp_path: Path) -> None:
         expand([str(tmp_path / "a.root"), str(tmp_path / "b*.root")])
     with pytest.raises(InputError, match=r"b\.root does not exist"):
         expand([str(tmp_path / "b.root")])
-    with pytest.raises(InputError, match=r"is a folder without Parquet files; write .*/\*\.root"):
+    with pytest.raises(
+        InputError, match=r"is a folder without Parquet files; to read other files in it, write .*/\*\.root"
+    ):
         expand([str(tmp_path)])
     with pytest.raises(InputError, match="no input files were given"):
         expand([])
@@ -71,10 +73,14 @@ def test_the_format_is_told_by_names_or_declared(urls: list[str], declared: str 
 @pytest.mark.parametrize(
     ("urls", "declared", "message"),
     [
-        (["a.root", "b.parquet"], None, r"one format, here are 2: a\.root \(root\), b\.parquet \(parquet\)"),
-        (["a.root", "b.csv"], None, r"b\.csv tells no format"),
-        (["a"], None, "a tells no format"),
-        (["a.root"], "hdf5", "'hdf5' is no input format; there are root, parquet, generated"),
+        (
+            ["a.root", "b.parquet"],
+            None,
+            r"one format, but these inputs have 2: a\.root \(root\), b\.parquet \(parquet\)",
+        ),
+        (["a.root", "b.csv"], None, r"the format of b\.csv cannot be inferred"),
+        (["a"], None, "the format of a cannot be inferred"),
+        (["a.root"], "hdf5", "'hdf5' is not an input format; known formats are root, parquet, generated"),
         ([], None, "no input files"),
     ],
 )
@@ -86,7 +92,7 @@ def test_mixed_and_unknown_formats_are_refused(urls: list[str], declared: str | 
 
 def test_an_unknown_format_cannot_be_opened() -> None:
     """Wherever it came from."""
-    with pytest.raises(InputError, match="'csv' is no input format"):
+    with pytest.raises(InputError, match="'csv' is not an input format"):
         inspect_input("a.csv", SourceSpec("csv"))
 
 

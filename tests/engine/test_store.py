@@ -81,7 +81,7 @@ def test_what_is_opened_can_be_sought(store: Store, source: Path) -> None:
 def test_a_key_is_never_overwritten(store: Store, source: Path, tmp_path: Path) -> None:
     """A second put is refused and the first stays."""
     store.put("a", source)
-    with pytest.raises(StoreError, match=r"a cannot be stored in .*: it exists already"):
+    with pytest.raises(StoreError, match=r"a cannot be stored in .*: it already exists"):
         put(store, "a", b"other", tmp_path / "other")
     assert content(store, "a") == TEXT
 
@@ -106,9 +106,9 @@ def test_of_many_puts_of_one_key_exactly_one_wins(store: Store, tmp_path: Path) 
 )
 def test_what_is_no_key_is_refused(store: Store, source: Path, key: str) -> None:
     """No key leads out of the store, or to what the store hides."""
-    with pytest.raises(StoreError, match="is no key"):
+    with pytest.raises(StoreError, match="is not a valid key"):
         store.put(key, source)
-    with pytest.raises(StoreError, match="is no key"):
+    with pytest.raises(StoreError, match="is not a valid key"):
         store.delete([key])
 
 
@@ -124,9 +124,9 @@ def test_a_missing_object_is_corrupt_output(store: Store) -> None:
 def test_verify_names_what_was_expected_and_found(store: Store, source: Path) -> None:
     """The size is compared first, then the checksum."""
     stored = store.put("a", source)
-    with pytest.raises(CorruptOutput, match="has 16 bytes, 17 were recorded"):
+    with pytest.raises(CorruptOutput, match="has 16 bytes, but 17 were recorded"):
         store.verify("a", bytes=17, sha256=stored.sha256)
-    with pytest.raises(CorruptOutput, match=f"has SHA-256 {stored.sha256}, recorded was 00ff"):
+    with pytest.raises(CorruptOutput, match=f"has SHA-256 {stored.sha256}, but 00ff"):
         store.verify("a", bytes=16, sha256="00ff")
 
 
@@ -210,5 +210,5 @@ def test_a_store_is_a_sorted_set_of_keys(
 
 def test_unknown_stores_are_refused_by_name(source: Path) -> None:
     """The message says which there are."""
-    with pytest.raises(StoreError, match=r"gopher://x: no store for 'gopher://'; there is file://, s3://"):
+    with pytest.raises(StoreError, match=r"gopher://x: there is no store for 'gopher://'; use file://, s3://"):
         open_store("gopher://x")

@@ -72,7 +72,7 @@ def test_writers_and_deleters_share_a_folder(tmp_path: Path, source: Path) -> No
 def test_a_folder_that_goes_while_it_is_made_is_made_again(
     tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another one made it, so that it exists, and a third one removed it, so that it is no folder."""
+    """Another one made it, so that it exists, and a third one removed it, so that it is not a folder."""
     store, mkdir, gone = open_store(str(tmp_path / "store")), Path.mkdir, []
 
     def just_gone(self: Path, *args: Any, **kwargs: Any) -> None:

@@ -132,7 +132,7 @@ def test_outputs_newer_than_the_ledger_show_that_it_is_an_old_copy(store: Store,
     check_store_is_ours(ledger, store, stars, suffix="parquet")
     put(store, f"_staged/stars/{attempt + 1}-aa.parquet", b"content", tmp_path / "scratch")
     with pytest.raises(
-        StoreTaken, match=rf"attempt {attempt + 1} of campaign 'stars', .* knows {attempt} attempts"
+        StoreTaken, match=rf"attempt {attempt + 1} of campaign 'stars', .* knows only {attempt} attempts"
     ):
         check_store_is_ours(ledger, store, stars, suffix="parquet")
 

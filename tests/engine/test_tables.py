@@ -131,7 +131,7 @@ def test_awkward_arrays_become_plain_arrow() -> None:
         (pd.DataFrame({"a": [1, "x"]}), "Conversion failed for column a"),
         (pd.DataFrame({"a": [1 + 2j]}), "Unsupported numpy type"),
         (pd.DataFrame([[1, 2]], columns=["a", "a"]), "Duplicate column names"),
-        (pd.DataFrame(index=range(3)), "3 rows without a column"),
+        (pd.DataFrame(index=range(3)), "3 rows without columns"),
         (pd.DataFrame({"p": pd.period_range("2020", periods=2, freq="D")}), "column 'p'"),
         (pa.table([pa.array([1]), pa.array([2])], names=["a", "a"]), "more than one column named 'a'"),
         (pa.table({"a": pa.array([None], pa.month_day_nano_interval())}), "column 'a'"),
@@ -181,7 +181,7 @@ def test_declared_columns_are_cast_and_never_bent() -> None:
     kept = conform(pa.table({"vertex": [{"y": 1, "x": 2}]}), vertex, declared=True)
     assert kept.to_pylist() == [{"vertex": {"x": 2.0, "y": 1.0}}]
     for other in ({"x": 1}, {"x": 1, "y": 2, "z": 3}):
-        with pytest.raises(PayloadError, match="the fields are not the same"):
+        with pytest.raises(PayloadError, match="the fields differ"):
             conform(pa.table({"vertex": [other]}), vertex, declared=True)
 
 
@@ -207,11 +207,11 @@ def test_every_declared_type_is_understood_and_survives(tmp_path: Path) -> None:
     [
         ("flaot32", "Did you mean float32?"),
         ("double", "Did you mean float64?"),
-        ("list<flot>", "column 'pt': there is no type 'flot'"),
-        ("list<>", "there is no type ''"),
+        ("list<flot>", "column 'pt': unknown type 'flot'"),
+        ("list<>", "unknown type ''"),
         ("timestamp[s]", "Did you mean timestamp["),
-        ("struct<a>", "'a' is no 'name: type'"),
-        ("list<int8", "there is no type 'list<int8'"),
+        ("struct<a>", "'a' is not of the form 'name: type'"),
+        ("list<int8", "unknown type 'list<int8'"),
     ],
 )
 def test_an_unknown_type_is_named_with_what_is_near(text: str, said: str) -> None:

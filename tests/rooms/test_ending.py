@@ -61,10 +61,10 @@ def test_the_second_of_two_runs_says_who_leads(client: SyncPrefectClient, campai
     """It ends at once; the first goes on."""
     with Coordinator(open_campaign(campaign, folder=Path.cwd()), campaign) as first:
         state = process(campaign, return_state=True)
-        assert state.is_failed() and state.message and first.lead.holder in state.message
+        assert state.is_failed() and state.message and first.leadership.holder in state.message
         with pytest.raises(CampaignLocked):
             state.result()
-        assert first.opened.ledger.renew_leadership(first.lead)
+        assert first.opened.ledger.renew_leadership(first.leadership)
 
 
 def test_merging_an_unknown_campaign_is_named(client: SyncPrefectClient, campaign: CampaignSpec) -> None:

@@ -19,7 +19,8 @@ from prefect_dask.task_runners import DaskTaskRunner
 
 from eventmill.campaign.coordinator import Coordinator
 from eventmill.campaign.open import open_campaign
-from eventmill.cluster.dask_cluster import cluster_runner, start_cluster
+from eventmill.cluster.dask_cluster import cluster_runner, let_workers_leave, start_cluster
+from eventmill.cluster.warm_up import warm_workers
 from eventmill.cluster.workers import Members
 from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.runtime.process_id import parse_holder
@@ -106,6 +107,30 @@ def test_processes_that_are_frozen_while_workers_start_are_ended(hasty: Campaign
         os.kill(before, signal.SIGKILL)
         (after,) = until(lambda: pids(members) - {before})
         assert after != before and is_over(origin)
+
+
+def test_a_worker_that_is_frozen_before_anybody_listens_is_replaced(hasty: CampaignSpec, tmp_path: Path) -> None:
+    """Nobody waits for its answer: neither whoever gives plugins to workers, nor whoever takes them back."""
+    runner = cluster_runner(hasty, workers=2, folder=tmp_path)
+    with listening(hasty, runner) as members:
+        cluster: Any = runner._cluster
+        frozen, _ = until(lambda: p if len(p := [n.pid for n in cluster.workers.values() if n.pid]) == 2 else None)
+        until(lambda: len(runner.client.nthreads()) == 2)
+        os.kill(frozen, signal.SIGSTOP)
+        let_workers_leave(runner, hasty)
+        with warm_workers(runner, members._coordinator.opened.order):
+            members.listen()
+        until(lambda: is_over(frozen) and members.slots() == 2)
+
+
+def test_a_frozen_worker_does_not_outlive_its_run(hasty: CampaignSpec, tmp_path: Path) -> None:
+    """Also where Dask takes it for gone, because the process is gone that it was forked from."""
+    with listening(hasty, cluster_runner(hasty, workers=2, folder=tmp_path)) as members:
+        frozen, other = two_of(members)
+        os.kill(frozen, signal.SIGSTOP)
+        os.kill(forkserver._forkserver._forkserver_pid, signal.SIGKILL)  # type: ignore[attr-defined]
+        until(lambda: is_over(frozen) or pids(members) - {frozen, other})
+    assert is_over(frozen)
 
 
 def test_the_place_of_a_nanny_that_is_over_is_filled_again(hasty: CampaignSpec, tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def test_exactly_the_poisonous_events_are_abandoned(
             assert ", in poisonous\n    raise ValueError(f" in told[str(span.reason)]
         assert crew.audit().is_exact
         with pytest.raises(
-            CampaignIncomplete, match="1997 of 2000 events are done, 2000 were wanted, 3 are abandoned"
+            CampaignIncomplete, match="1997 of 2000 events are done, 2000 are needed, 3 are abandoned"
         ):
             crew.coordinator.check_target()
 

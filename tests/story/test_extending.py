@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from eventmill import formats, sources
+from eventmill import plugins
 from eventmill.campaign.audit import audit
 from eventmill.campaign.handle import store_of
 from eventmill.config.campaign_spec import CampaignSpec, read_campaign
@@ -57,8 +57,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 
 def forget_what_is_installed() -> None:
     """Each process looks once for what other packages add."""
-    sources._added.cache_clear()
-    formats._added.cache_clear()
+    plugins._added.cache_clear()
 
 
 @pytest.fixture
@@ -92,8 +91,8 @@ def test_a_source_a_store_and_a_format_of_another_package_carry_a_campaign(
 def test_a_format_that_no_package_adds_is_refused_with_those_that_there_are(installed: Path) -> None:
     """The added one is among them."""
     data = {"name": "c", "payload": {"callable": "payload.py:bright"}, "output": {"store": "out"}}
-    with pytest.raises(ValueError, match=r"there is no such input format; there are root, .*npy"):
+    with pytest.raises(ValueError, match=r"unknown input format; known formats are root, .*npy"):
         CampaignSpec.model_validate(data | {"inputs": {"files": ["a"], "format": "np"}})
-    with pytest.raises(ValueError, match=r"there is no such format; there are .*csv"):
+    with pytest.raises(ValueError, match=r"unknown format; known formats are .*csv"):
         output = {"store": "out", "format": "cvs"}
         CampaignSpec.model_validate(data | {"inputs": {"files": ["a"]}, "output": output})

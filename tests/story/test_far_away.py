@@ -180,6 +180,6 @@ def test_a_url_with_a_secret_inside_is_refused(campaign: Callable[..., CampaignS
         {"inputs": {"files": [f"s3://{KEY}:{SECRET}@data/a.root"]}},
         {"inputs": {"files": "not even a list", "tree": 7}, "output": {"store": f"s3://{KEY}:{SECRET}@out"}},
     ):
-        with pytest.raises(CampaignError, match="a url holds a password or secret key") as error:
+        with pytest.raises(CampaignError, match="a url contains a password or secret key") as error:
             campaign("copy", **keys)
         assert SECRET not in str(error.value)

@@ -167,7 +167,7 @@ def test_a_file_by_two_names_is_processed_twice_only_if_that_is_wanted(
     write(tmp_path / "a.parquet", 0, 300)
     (tmp_path / "b.parquet").symlink_to("a.parquet")
     inputs = {"files": [str(tmp_path / "*.parquet")]}
-    with pytest.raises(InputError, match=r"a\.parquet and \S+b\.parquet are one file by two names"):
+    with pytest.raises(InputError, match=r"a\.parquet and \S+b\.parquet are the same file"):
         Crew(campaign("copy", inputs=inputs), tmp_path)
     with Crew(campaign("copy", inputs=inputs | {"duplicates": "keep"}), tmp_path) as crew:
         assert crew.run().merged == 600

@@ -137,8 +137,8 @@ def test_every_file_that_a_page_links_to_exists(page: str) -> None:
 
 
 def test_the_architecture_shows_the_table_of_moves() -> None:
-    """The picture is made from the table, so it cannot say anything else."""
-    assert blocks("mermaid", ARCHITECTURE) == [diagram() + "\n"]
+    """The picture is made from the table, so it cannot say anything else. The other one: test_architecture.py."""
+    assert diagram() + "\n" in blocks("mermaid", ARCHITECTURE)
 
 
 def test_the_page_of_keys_is_made_from_the_model() -> None:
@@ -157,4 +157,5 @@ def test_a_page_names_only_functions_that_there_are(page: str) -> None:
     defined = {name for pair in defined for name in pair}
     text = re.sub(r"^```.*?^```$", "", (ROOT / page).read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
     named = re.findall(r"`(?:[A-Za-z_]+\.)?(_?[a-z]+_[a-z_]+|_?[A-Z][a-z]+[A-Za-z]+)`", text)
-    assert set(named) - defined - THEIRS == set()
+    rooms = {path.name for path in (ROOT / "src/eventmill").iterdir()}
+    assert set(named) - defined - rooms - THEIRS == set()

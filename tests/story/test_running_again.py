@@ -55,7 +55,7 @@ def replace_input(folder: Path) -> None:
     ("change", "named"),
     [
         (change_code, r"the code of payload mine\.py:copy: \w+ -> \w+\. Choose: '--changed accept'"),
-        (change_input, r"input \S+a\.parquet changed: 1000 events then, 1200 now"),
+        (change_input, r"input \S+a\.parquet changed: it had 1000 events, now 1200"),
         (replace_input, r"input \S+a\.parquet was removed; input \S+b\.parquet was added"),
     ],
 )
@@ -102,7 +102,7 @@ def test_a_changed_input_cannot_be_accepted(
 ) -> None:
     """Half of its results would be those of another file."""
     change(tmp_path)
-    with pytest.raises(CampaignChanged, match=r"cannot go on with: input .*'--changed restart'"):
+    with pytest.raises(CampaignChanged, match=r"cannot continue with: input .*'--changed restart'"):
         Crew(begun(), tmp_path, changed=Changed.ACCEPT)
 
 

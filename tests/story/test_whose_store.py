@@ -214,7 +214,7 @@ def test_a_store_that_was_moved_is_still_the_campaigns(
     def at(folder: str) -> CampaignSpec:
         return numbers(output={"store": str(tmp_path / folder)})
 
-    with pytest.raises(CampaignChanged, match=r"cannot go on with: output\.store"):
+    with pytest.raises(CampaignChanged, match=r"cannot continue with: output\.store"):
         open_campaign(at("new"), folder=tmp_path, changed=Changed.ACCEPT)
     with Crew(at("moved"), tmp_path, changed=Changed.ACCEPT) as crew:
         crew.run()

@@ -72,7 +72,7 @@ class Credentials:
         return "Credentials(…)"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("credentials do not travel; their name does")
+        raise TypeError("credentials are never sent to other processes; only their name is")
 
 
 @dataclass(slots=True)
@@ -114,7 +114,7 @@ def credentials(name: str | None) -> Credentials:
     if at and time.monotonic() - at < KEPT_SECONDS:
         return known
     if _known.look_up is None:
-        raise AccessError(f"nobody here knows the credentials '{name}'.")
+        raise AccessError(f"the credentials '{name}' are unknown in this process.")
     found = _parsed(name, _known.look_up(name))
     _known.looked_up[name] = (time.monotonic(), found)
     return found
@@ -146,7 +146,7 @@ def scheme(url: str) -> str | None:
     """
     if holds_secret(url):
         raise AccessError(
-            "a url holds a password or secret key. Take it out, and see 'credentials' in the README."
+            "a url contains a password or secret key. Remove it, and see 'credentials' in the README."
         )
     found = _SCHEME.match(url)
     name = found[1].lower() if found else "file"
@@ -236,6 +236,6 @@ def _class(protocol: str) -> Any:
     except ImportError as error:
         brings = TO_INSTALL.get(protocol)
         advice = f"pip install {brings}" if brings else " ".join(str(error).split())
-        raise AccessError(f"'{protocol}://' needs a package that is not here: {advice}") from error
+        raise AccessError(f"'{protocol}://' needs a package that is not installed: {advice}") from error
     except ValueError as error:
-        raise AccessError(f"'{protocol}://' is no protocol that is known here.") from error
+        raise AccessError(f"'{protocol}://' is not a known protocol.") from error

@@ -160,13 +160,13 @@ class Bucket:
         if status is None:
             return _unanswered(error, place, who)
         if code == "NoSuchBucket":
-            return f"there is no bucket '{self.name}' at {place}. Make it, or correct the name"
+            return f"there is no bucket '{self.name}' at {place}. Create it, or correct the name"
         if code == "InvalidAccessKeyId":
             return f"{place} does not know this access key. Check {who}"
         if code == "SignatureDoesNotMatch":
             return f"the secret key is wrong for {place}. Check {who}"
         if code in ("ExpiredToken", "TokenRefreshRequired", "InvalidToken"):
-            return f"{place} says {code}: the credentials have ended. Renew {who}"
+            return f"{place} says {code}: the credentials have expired. Renew {who}"
         if status in (401, 403):
             said = f"{status} {code}".rstrip()
             return f"{place} denies access to bucket '{self.name}' ({said}). Check {who}"

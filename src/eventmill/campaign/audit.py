@@ -1,4 +1,4 @@
-"""Does everything agree: the ledger with itself, and the ledger with what is in the store? Changes nothing."""
+"""The audit: compares the ledger with itself and with the store. Changes nothing."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ def audit(ledger: Ledger, store: Store, record: CampaignRow) -> Audit:
 
 
 def _store_problems(ledger: Ledger, store: Store, record: CampaignRow) -> list[str]:
-    """What the store shows under the campaign's name that is not the campaign's: the look from the other side."""
+    """What the store has under the name of the campaign that does not belong to it."""
     problems = []
     mark = read_mark(store, record.name)
     if mark is None and (ledger.merged_outputs(record.id) or ledger.committed_outputs(record.id)):
         problems.append(
-            f"{mark_key(record.name)} is missing in {store.url}, so nobody sees whose it is; the next run marks it"
+            f"{mark_key(record.name)} is missing in {store.url}, so the owner is unknown; the next run writes it"
         )
     try:
         check_store_is_ours(ledger, store, record, suffix=merged_suffix(record.spec))
@@ -79,9 +79,9 @@ def _merged_problems(store: Store, file: MergedOutput, format: Format) -> list[s
         return [str(error)]
     problems = []
     if found.rows is not None and found.rows != file.rows:
-        problems.append(f"{file.key} has {found.rows} rows, the ledger says {file.rows}")
+        problems.append(f"{file.key} has {found.rows} rows, but the ledger recorded {file.rows}")
     if found.spans is not None and list(found.spans) != list(file.spans):
-        problems.append(f"{file.key} says that it holds other events than the ledger says")
+        problems.append(f"{file.key} lists other events than the ledger")
     return problems
 
 

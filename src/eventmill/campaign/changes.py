@@ -1,4 +1,4 @@
-"""How a campaign, its payload and its inputs differ from what was begun, and which changes can be accepted."""
+"""The differences between a campaign and what was begun under its name, and which changes can be accepted."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ logger = logging.getLogger(__name__)
 
 
 class Changed(StrEnum):
-    """What to do when the campaign, its payload or an input is not what was begun."""
+    """What to do when the campaign, its payload or an input differs from what was begun."""
 
-    STOP = "stop"  # name the differences and do nothing
-    ACCEPT = "accept"  # go on with the new; what is done stays as it is
-    RESTART = "restart"  # throw away what is done and begin anew
-    KEEP = "keep"  # go on with what was begun, as the ledger has it; look at nothing else
-    RESCUE = "rescue"  # the same, but leave it alone if it was paused or cancelled: nobody asks for it now
+    STOP = "stop"  # name the differences and stop
+    ACCEPT = "accept"  # continue with the new version; what is done is kept
+    RESTART = "restart"  # delete what is done and begin again
+    KEEP = "keep"  # continue with what was begun, as the ledger has it; read nothing else
+    RESCUE = "rescue"  # the same, but leave it alone if it was paused or cancelled
 
 
 FIXED = (
@@ -101,23 +101,24 @@ def accept_changes(
     changed: Changed,
     store: Store,
 ) -> None:
-    """Write the new campaign over the one that was begun, if the user chose that and it can be done.
+    """Replace the campaign in the ledger by the new version, if the user chose that and it is possible.
 
-    Raises `CampaignChanged`, naming every difference, otherwise.
+    Otherwise raises `CampaignChanged`, which names every difference.
     """
     listed = "; ".join(differences)
     if changed is Changed.STOP:
         raise CampaignChanged(
-            f"campaign '{record.name}' differs from what was begun: {listed}. Choose: '--changed accept' goes on "
-            "with the new and keeps what is done, '--changed restart' throws it away and begins anew."
+            f"campaign '{record.name}' differs from what was begun: {listed}. Choose: '--changed accept' "
+            "continues with the new version and keeps what is done; '--changed restart' deletes what is done and "
+            "begins again."
         )
     fixed = [text for text in differences if _is_fixed(text)]
-    if is_marked(store, record):  # it was moved, or its address is written in another way
+    if is_marked(store, record):  # the store was moved, or its address is spelled differently
         fixed = [text for text in fixed if not text.startswith("output.store:")]
     if fixed:
         raise CampaignChanged(
-            f"campaign '{record.name}' cannot go on with: {'; '.join(fixed)}. What is done was made under the old "
-            "value: undo the change, give the campaign a new name, or use '--changed restart'."
+            f"campaign '{record.name}' cannot continue with: {'; '.join(fixed)}. What is done was made with "
+            "the old value: undo the change, give the campaign a new name, or use '--changed restart'."
         )
     with hold_leadership(ledger, record.id):
         ledger.change_campaign(
@@ -157,10 +158,10 @@ def _input_changes(item: Input, spec: SourceSpec, folder: Path) -> Iterable[str]
             return
         (now,), _ = split([item.url], spec, folder=str(folder))
     except (InputError, ValueError):
-        yield f"input {item.url} cannot be read any more"
+        yield f"input {item.url} can no longer be read"
         return
     if (now.identity, now.events) != (item.identity, item.events):
-        yield f"input {item.url} changed: {item.events} events then, {now.events} now"
+        yield f"input {item.url} changed: it had {item.events} events, now {now.events}"
 
 
 def _named(url: str, lines: Iterable[str]) -> bool:

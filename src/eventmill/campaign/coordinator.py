@@ -1,6 +1,7 @@
-"""What the coordinator decides between two looks at the ledger. Knows nothing of Prefect, Dask or screens.
+"""The coordinator's decisions, made from the ledger. Knows nothing of Prefect, Dask or screens.
 
-The ledger is the truth: whatever a cluster says of its tasks, only counts and leases decide what is next.
+The ledger is the source of truth: whatever a cluster says of its tasks, only counts and leases decide what is
+next.
 """
 
 from __future__ import annotations
@@ -30,24 +31,24 @@ from eventmill.work.publish import publish_merges
 from eventmill.work.store_mark import hold_store
 
 ERRORS_IN_A_ROW = 5
-"""Blocks that may fail one after the other, for reasons that are not the payload's, before we stop."""
+"""The run stops when this many blocks fail in a row for reasons outside the payload."""
 
 SAMPLE_EVERY = timedelta(seconds=2)
-"""How often the report's curves get a point, in a short campaign; in a long one it is rarer."""
+"""How often a short campaign records a sample for the report; a long one does so less often."""
 
 TIMES_LOST = 3
-"""Merged files that are gone at the end are made again so often; then somebody must look."""
+"""How often merged files that are missing at the end are made again before the run fails."""
 
 MUCH_LONGER = 2
-"""Ranges so many times longer than is wise by now are cut anew, as far as they are not begun."""
+"""Ranges that are this many times too long are cut anew, unless they have begun."""
 
 WATCH_SECONDS = 1.0
-"""How often the lead and leases are looked at; both outlast many of these."""
+"""How often leadership and leases are checked; both last much longer."""
 
 
 @dataclass
 class Coordinator:
-    """Drives one campaign while its lead lasts, which is renewed by itself; use it in a `with` block."""
+    """Drives one campaign while it holds the leadership, which it renews itself; use it in a `with` block."""
 
     opened: CampaignHandle
     campaign: CampaignSpec
@@ -56,7 +57,7 @@ class Coordinator:
     range_size: sizing.RangeSize | None = None
     store: Outage = field(init=False)
     slots: int = 0
-    """Live slots, as whoever knows the cluster said last."""
+    """Live slots, as last reported for the cluster."""
 
     _failed_before: int = 0
     _losing: int = 0
@@ -82,7 +83,7 @@ class Coordinator:
         self.opened.note(kind=JournalKind.STORE, reason=f"{url} {line}")
 
     def __enter__(self) -> Self:
-        """Take the lead, and take back at once what processes of this host held that live no more."""
+        """Acquire the leadership, and take back what dead processes of this host held."""
         opened = self.opened
         with ExitStack() as stack:
             self.leadership = stack.enter_context(hold_leadership(opened.ledger, opened.id))
@@ -98,9 +99,9 @@ class Coordinator:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Take back what was handed out, which a clean end leaves none of, and give the lead up.
+        """Take back all blocks (after a clean end there are none), and release the leadership.
 
-        If going on was useless, the ledger is told: whoever looks after campaigns is not to start it again.
+        If it was useless to continue, the ledger records that, so that `rescue` does not restart the campaign.
         """
         with self._leading:
             if isinstance(error, CampaignAborted | PayloadError):
@@ -114,10 +115,11 @@ class Coordinator:
         return self.counts.needed(self.campaign.target)
 
     def recover(self) -> tuple[str, ...]:
-        """MERGED -> READY for merged files that are gone or cut short in the store; returns their keys.
+        """MERGED -> READY for merged files that are missing or truncated in the store; returns their keys.
 
-        A damaged file is removed first: whoever dies after that leaves a missing file, which is found again. What
-        is merged and not shown yet is left alone: another merger may be showing it at this moment.
+        A damaged file is deleted first: if the process dies after that, the file is missing, which is found
+        again. Files that are merged and not published yet are left alone: another merger may be publishing them
+        right now.
         """
         ledger, store = self.opened.ledger, self.opened.store
         hold_store(ledger, store, self.opened.record)
@@ -125,7 +127,7 @@ class Coordinator:
         lost = lost_files(ledger, store, self.opened.record)
         for file in lost:
             store.delete([file.key])
-            ledger.invalidate(file.merge_id, reason=f"{file.key} was not in the store, or not whole")
+            ledger.invalidate(file.merge_id, reason=f"{file.key} was missing or truncated in the store")
             self._log.vanished(file)
         return tuple(file.key for file in lost)
 
@@ -135,14 +137,14 @@ class Coordinator:
         return tuple(url for url in self.opened.urls if url not in known)
 
     def blocks(self) -> frozenset[int]:
-        """Blocks that are handed out and not settled."""
+        """Blocks that are handed out and have not ended."""
         return self.opened.block_ids()
 
     def find_work(self) -> bool:
-        """Whether there is anything to process or to merge, and the user wants it.
+        """Whether there is anything to process or to merge, and the user wants the campaign to run.
 
-        When all is done the store is asked once more: what somebody has deleted meanwhile is to be made again.
-        Raises `StoreError` when that happens again and again.
+        When everything is done the store is checked once more: files that were deleted meanwhile are made again.
+        Raises `StoreError` when that happens repeatedly.
         """
         if not self.is_wanted():
             return False
@@ -154,7 +156,7 @@ class Coordinator:
             raise StoreError(
                 f"merged files vanished from {self.opened.record.store_url} {self._losing} times while the "
                 f"campaign ran, this time {len(lost)}, such as {lost[0]}. Find out who deletes them, then run "
-                "again: it goes on where it was."
+                "again to continue."
             )
         return bool(lost) and not self._is_done()
 
@@ -162,20 +164,20 @@ class Coordinator:
         return self.close_if_finished() and not is_due(self.opened)
 
     def check_target(self) -> None:
-        """Raise `CampaignIncomplete` when nothing is left to do and the target is missed."""
+        """Raise `CampaignIncomplete` if the target is missed. To be called when no work is left."""
         counts, name = self.counts, self.opened.name
         if counts.done < self.target_events:
             raise CampaignIncomplete(
                 f"campaign '{name}' is incomplete: {counts.done} of {counts.total} events are done, "
-                f"{self.target_events} were wanted, {counts.abandoned} are abandoned. See why with "
-                "'eventmill abandoned', mend it, and try them again with 'eventmill run --reopen'."
+                f"{self.target_events} are needed, {counts.abandoned} are abandoned. See why with "
+                "'eventmill abandoned', fix the cause, and try them again with 'eventmill run --reopen'."
             )
 
     def close_if_finished(self) -> bool:
-        """Whether no more event has to be processed: the target is reached, or nothing is open any more.
+        """Whether no event is left to process: the target is reached, or no event is open.
 
-        The first look that sees it closes the campaign: live leases are fenced. What was committed before
-        and turns out damaged opens it again.
+        The first call that finds this closes the campaign and fences live leases. If a committed output turns out
+        to be damaged later, the campaign is open again.
         """
         self.counts = self.opened.counts()
         if self.counts.open and self.counts.done < self.target_events:
@@ -190,17 +192,17 @@ class Coordinator:
         return self.opened.desired_state() is DesiredState.RUN
 
     def is_paused(self) -> bool:
-        """Whether workers were told to hand in what they compute, and to begin nothing."""
+        """Whether the user has paused the campaign: workers finish their current ranges and begin no new ones."""
         return self.opened.desired_state() is DesiredState.PAUSED
 
     def next_block(self, *, slots: int) -> Block | None:
-        """Reserve the next block for `slots` live slots, of the size that the rules give now.
+        """Reserve the next block for `slots` live slots, of the size that the rules now give.
 
-        When nothing is left to reserve and slots idle, it is what somebody slow has not begun, or is at.
+        When no span is READY and slots are idle, it is a part of a slow block, or a duplicate claim on one.
         """
         self.store.raise_if_expired()
         if self.store.is_active():
-            return None  # what would be computed now could not be stored
+            return None  # results could not be stored now
         opened, ranges = self.opened, self.campaign.ranges
         self.slots = slots
         events, seconds = opened.pace()
@@ -240,7 +242,7 @@ class Coordinator:
         return block
 
     def _share_tail(self, *, slots: int, range_events: int, pace: float) -> Block | None:
-        """What `tail.share` says, done; None when nothing of it is worth it, or something is READY after all."""
+        """Do what `stragglers.share` says; None if nothing is worth it, or a span is READY after all."""
         opened, ledger = self.opened, self.opened.ledger
         idle = slots - len(self.blocks())
         if idle < 1 or not self.is_wanted() or opened.counts().ready:
@@ -262,9 +264,9 @@ class Coordinator:
                 return None
 
     def watch(self) -> tuple[Incident, ...]:
-        """See that the lead lasts, expire dead leases, and take back what vanished processes of this host held.
+        """Renew the leadership, expire dead leases, and take back what dead processes of this host held.
 
-        To be called often; it writes to the ledger about once a second. Raises `CampaignLocked` when another
+        Call it often; it writes to the ledger about once a second. Raises `CampaignLocked` when another
         coordinator has taken over.
         """
         opened = self.opened
@@ -284,9 +286,9 @@ class Coordinator:
         return lost + expired
 
     def _cut_anew(self) -> None:
-        """Take back what is still to be worked in ranges much longer than losses allow by now.
+        """Take back the unbegun part of blocks whose ranges are much longer than the loss rate now allows.
 
-        A block lasts for tens of seconds; where workers come and go, that would be several losses too late.
+        A block lasts tens of seconds. If workers vanish often, waiting for its end would cost several losses.
         """
         size = self.range_size
         if size is None or not size.losses_per_second:
@@ -297,11 +299,10 @@ class Coordinator:
                 self._log.cut_anew(lease, freed=freed)
 
     def record_block_end(self, error: BaseException | None) -> None:
-        """Take note of how a block's task ended; the ledger knows already what became of its events.
+        """Record how the task of a block ended. The ledger already knows what became of its events.
 
-        Raises what is wrong once it is clear that going on is useless: a payload that cannot be set up, or that
-        fails nearly everywhere, or several blocks that failed for reasons outside the payload while nothing got
-        done.
+        Raises an exception when it is useless to continue: if the payload cannot be set up or fails nearly
+        everywhere, or if several blocks in a row failed for reasons outside the payload while nothing got done.
         """
         self.check_failures()
         opened = self.opened
@@ -324,7 +325,7 @@ class Coordinator:
             raise error
 
     def check_failures(self) -> None:
-        """Raise `CampaignAborted` when more is abandoned than the campaign allows, or nothing ever succeeds."""
+        """Raise `CampaignAborted` if more is abandoned than the campaign allows, or nothing ever succeeds."""
         opened, limits = self.opened, self.campaign.limits
         counts = opened.counts()
         reasons = opened.abandoned_for()
@@ -345,7 +346,7 @@ class Coordinator:
         self._log.stopped_early(what)
         return CampaignAborted(
             f"campaign '{self.opened.name}' stops early: {what} for '{found.reason}'. Everything is kept: "
-            "see 'eventmill abandoned', mend the payload, and go on with 'eventmill run --reopen'."
+            "see 'eventmill abandoned', fix the payload, and continue with 'eventmill run --reopen'."
         )
 
     def _note_sample(self, every: timedelta) -> None:
@@ -359,9 +360,9 @@ class Coordinator:
         )
 
     def finish(self) -> str:
-        """After the last merge: show every file, delete what nobody needs, write manifest and report.
+        """After the last merge: publish every file, delete orphans, write manifest and report.
 
-        Returns the manifest's key.
+        Returns the key of the manifest.
         """
         self._note_sample(timedelta(0))
         manifest = finish(self.opened)

@@ -1,10 +1,10 @@
-"""Which inputs ended the process that looked into them, as far as this machine remembers. Knows no formats.
+"""Which inputs ended the process that inspected them, as far as this machine remembers. Knows no formats.
 
-A file may be damaged so that reading it is a segmentation fault. Then nobody is left to say which one it was, and
-Dask has another worker look: so a note lies beside the unpacked code for as long as an input is looked into.
+A damaged file may cause a segmentation fault when it is read. Then the process cannot report which file it was,
+and Dask gives the task to another worker. So a note is kept beside the unpacked code while an input is inspected.
 
-A note whose process is gone proves nothing, for that may have been preempted. It only says which inputs to look
-into in a process apart, whose end we see (`apart.py`).
+A note whose process is gone proves nothing, since the process may have been preempted. It only says which inputs
+to inspect in a separate process, whose end can be observed (`runtime/isolated_call.py`).
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from eventmill.runtime.process_id import is_gone, this_process
 from eventmill.runtime.scratch import code_folder
 
 DEATHS = 3
-"""An input that ended so many processes apart, one after the other, cannot be read."""
+"""An input that ends this many separate processes, one after the other, counts as unreadable."""
 
 
 def is_suspect(address: str) -> bool:
-    """Whether a process was ended while it looked into this input, of whatever."""
+    """Whether a process ended while it inspected this input, for whatever reason."""
     try:
         return is_gone(_note(address).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -30,15 +30,15 @@ def is_suspect(address: str) -> bool:
 
 
 def forget(address: str) -> None:
-    """What it is, was found out; it may be mended."""
+    """Delete the note: the input was inspected, or found to be unreadable; it may be repaired later."""
     _note(address).unlink(missing_ok=True)
 
 
 @contextmanager
 def looking(address: str) -> Iterator[None]:
-    """Whoever is ended in this `with` block makes the input a suspect. One that is one stays it until `forget`."""
+    """If the process ends in this `with` block, the input becomes a suspect, and remains one until `forget`."""
     suspect = is_suspect(address)
-    with suppress(OSError):  # a full disk: then nothing is remembered
+    with suppress(OSError):  # on a full disk nothing is noted
         if not suspect:
             _note(address).write_text(str(this_process()), encoding="utf-8")
     try:

@@ -1,4 +1,4 @@
-"""The end of a campaign: merged files shown, rubbish deleted, report and manifest written. Merges nothing."""
+"""The end of a campaign: publish merged files, delete orphans, write report and manifest. Merges nothing."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from eventmill.work.store_mark import check_store_is_ours, merged_sizes
 
 
 def finish(opened: CampaignHandle) -> str:
-    """After the last merge; returns the manifest's key. Harmless twice, also at once from two processes.
+    """Finish a campaign after its last merge; returns the key of the manifest.
 
-    Raises `StoreTaken` or `StoreError`, and writes nothing, unless the store shows just the files that the ledger
-    knows, each with its size.
+    Harmless when repeated, also at once from two processes. Raises `StoreTaken` or `StoreError`, and writes
+    nothing, unless the store has exactly the files that the ledger knows, each with its size.
     """
     ledger, store = opened.ledger, opened.store
     publish_merges(ledger, store, opened.id)
     check_store_is_ours(ledger, store, opened.record, suffix=merged_suffix(opened.record.spec))
     if lost := lost_files(ledger, store, opened.record):
         raise StoreError(
-            f"{counted(len(lost), 'merged file')} of the ledger's are not in {store.url}, or not whole, such as "
-            f"{lost[0].key}. Run again to have their events computed again."
+            f"{counted(len(lost), 'merged file')} in the ledger are missing or truncated in {store.url}, such as "
+            f"{lost[0].key}. Run again to compute their events again."
         )
     sweep(ledger, store, opened.record)
     write_picture(ledger, store, opened.record)
@@ -39,16 +39,16 @@ def finish(opened: CampaignHandle) -> str:
 
 
 def lost_files(ledger: Ledger, store: Store, record: CampaignRow) -> tuple[MergedOutput, ...]:
-    """Merged files that were shown, and that are not in the store now, or not whole. One listing where all are."""
+    """Published files that are now missing or truncated in the store. Needs one listing if there are none."""
     shown = ledger.published_outputs(record.id)
     sizes = merged_sizes(store, record.name, suffix=merged_suffix(record.spec))
     return tuple(f for f in shown if sizes.get(f.key) != f.bytes and store.size(f.key) != f.bytes)
 
 
 def finish_if_done(opened: CampaignHandle) -> str | None:
-    """Close and `finish` a campaign with nothing left to process or to merge; None if there is.
+    """Close and `finish` a campaign if nothing is left to process or to merge; else None.
 
-    For whoever merges last and does not lead the campaign, whose coordinator may be gone by now.
+    For the process that merges last without being the coordinator, which may be gone by then.
     """
     counts = opened.counts()
     if counts.open or counts.committed or not counts.total:

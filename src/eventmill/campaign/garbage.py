@@ -1,4 +1,4 @@
-"""What the dead held, and what they stored. First the attempt is dead, then its object goes."""
+"""Takes back what dead processes held, and deletes what they stored: first the lease, then the objects."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ logger = logging.getLogger(__name__)
 
 
 def collect(ledger: Ledger, store: Store, record: CampaignRow) -> int:
-    """Garbage collection at any time, beside a campaign that runs or long after; returns the number of objects.
+    """Garbage collection, at any time, also during a run; returns the number of deleted objects.
 
-    What the dead held is taken back first, so that a commit that comes late is fenced before its object
-    goes. Uploads that end later still are found by the next pass. Harmless twice. Raises `StoreTaken`, and deletes
-    nothing, if the store is another campaign's.
+    It first takes back what dead processes held, so that a late commit is fenced before its object is deleted.
+    The next pass finds uploads that end later. Harmless when repeated. Raises `StoreTaken`, and deletes nothing,
+    if the store belongs to another campaign.
     """
     hold_store(ledger, store, record)
     take_back(ledger, record.id)
@@ -29,14 +29,14 @@ def collect(ledger: Ledger, store: Store, record: CampaignRow) -> int:
 
 
 def take_back(ledger: Ledger, campaign_id: int) -> tuple[Incident, ...]:
-    """Expire leases that have ended, and those of processes of this host that are gone. Harmless twice."""
+    """Expire leases whose deadline has passed or whose process on this host is gone. Harmless when repeated."""
     gone = [holder.holder for holder in ledger.holders(campaign_id) if is_gone(holder.holder)]
     lost = ledger.mark_lost(campaign_id, holders=gone, reason="its process was gone") if gone else ()
     return lost + ledger.expire(campaign_id)
 
 
 def sweep(ledger: Ledger, store: Store, record: CampaignRow) -> int:
-    """Delete what `sweepable` finds; returns the number of objects. Harmless twice."""
+    """Delete what `sweepable` finds; returns the number of objects. Harmless when repeated."""
     orphans = sweepable(ledger, store, record)
     store.delete(orphans)
     store.sweep_temporaries()
@@ -46,13 +46,13 @@ def sweep(ledger: Ledger, store: Store, record: CampaignRow) -> int:
 
 
 def sweepable(ledger: Ledger, store: Store, record: CampaignRow) -> tuple[str, ...]:
-    """Keys of range outputs of dead attempts that no span refers to, and of staged files nobody waits for.
+    """Keys of range outputs of dead attempts that no span refers to, and of staged files that nobody needs.
 
-    The attempt is part of each key. An attempt that is not current can never commit again, so an object of
-    it that the ledger does not know is an orphan for good.
+    Each key contains the attempt. An attempt that is not current can never commit again, so an object of such an
+    attempt that the ledger does not know is an orphan for ever.
     """
     keys = hidden_keys(store, record.name)
-    # In this order: what is listed was begun before, so by now its attempt lives, or its commit is known.
+    # The listing comes first: each listed object was begun before, so its attempt is live or its commit known.
     live = ledger.live_attempts(record.id)
     needed = {output.key for output in ledger.committed_outputs(record.id)}
     needed |= {staged for _, staged, _ in ledger.unpublished(record.id)}

@@ -1,4 +1,4 @@
-"""A campaign that is in the ledger, with all that is needed to work on it."""
+"""A campaign in the ledger, with everything that is needed to work on it."""
 
 from __future__ import annotations
 
@@ -127,24 +127,24 @@ def load_campaign(ledger_url: str, name: str, *, folder: Path) -> CampaignHandle
     ledger = open_ledger(ledger_url)
     record = ledger.campaign(name)
     campaign = parse_campaign(dict(record.spec), source=f"campaign '{name}' in the ledger")
-    # As they were found then, also if a list of them is gone meanwhile.
+    # The inputs as they were found then, even if a list of them has been deleted since.
     known = tuple(item.url for item in ledger.inputs(record.id))
     named = Named(known, campaign.inputs.tree) if known else list_inputs(campaign)
     spec, urls = source_spec(campaign, named), named.urls
     order = work_order(campaign, record, spec=spec, folder=folder)
-    # As it was found now: the path in the campaign starts from where it was begun.
+    # The given address: the path in the spec is relative to where the campaign was begun.
     return CampaignHandle(ledger, record, replace(order, ledger_url=ledger_address(ledger_url)), urls)
 
 
 def find_record(ledger: Ledger, name: str) -> CampaignRow | None:
-    """The campaign of that name, None if it was never begun."""
+    """The campaign of that name; None if it was never begun."""
     with suppress(LedgerError):
         return ledger.campaign(name)
     return None
 
 
 def work_order(campaign: CampaignSpec, record: CampaignRow, *, spec: SourceSpec, folder: Path) -> WorkOrder:
-    """What travels to the workers."""
+    """The work order that is sent to workers."""
     return WorkOrder(
         campaign_id=record.id,
         campaign=record.name,

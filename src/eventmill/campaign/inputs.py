@@ -1,4 +1,4 @@
-"""Which inputs a campaign names, and how they are to be opened. Opens none."""
+"""Which inputs a campaign names, and how to open them. Opens none."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from eventmill.work.block import locate
 
 
 def list_inputs(campaign: CampaignSpec) -> Named:
-    """All inputs in campaign order; `InputError` names a pattern that matches nothing, and what is there twice."""
+    """All inputs in campaign order; `InputError` names a pattern without matches, and duplicates."""
     inputs = campaign.inputs
     if inputs.generated is not None:
         return Named(generated_urls(inputs.generated.events, inputs.generated.files), None)
@@ -57,13 +57,13 @@ def source_spec(campaign: CampaignSpec, named: Named) -> SourceSpec:
 
 
 def with_resolved_tree(campaign: CampaignSpec, spec: SourceSpec) -> CampaignSpec:
-    """The campaign as the ledger keeps it: the tree that was named with a file stands under `tree`."""
+    """The campaign as the ledger stores it: a tree that was named with a file is moved to `inputs.tree`."""
     inputs = campaign.inputs.model_copy(update={"tree": spec.tree})
     return campaign.model_copy(update={"inputs": inputs})
 
 
 def as_known(ledger: Ledger, record: CampaignRow, urls: Sequence[str], *, folder: Path) -> tuple[str, ...]:
-    """The same inputs, each by the address under which the ledger knows it, if it knows it by any."""
+    """The same inputs, each with the address under which the ledger knows it, if it does."""
     inputs = [item.url for item in ledger.inputs(record.id)]
     known = {object_of(locate(url, folder=str(folder))): url for url in inputs} | {url: url for url in inputs}
     return tuple(known.get(url) or known.get(object_of(locate(url, folder=str(folder))), url) for url in urls)

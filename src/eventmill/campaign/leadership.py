@@ -1,7 +1,7 @@
-"""A campaign's lead: who has it drives the campaign, or changes it as a whole, and nobody else does.
+"""The leadership of a campaign: only the process that holds it drives the campaign or changes it as a whole.
 
-Renewed from a thread of its own, so that a store that takes its time costs no lead. A process that is frozen has
-no threads that run, and loses it.
+It is renewed from its own thread, so that a slow store does not cost the leadership. A frozen process runs no
+threads and loses it.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from eventmill.runtime.heartbeat import renewing
 from eventmill.runtime.process_id import is_gone, this_process
 
 RENEW_SECONDS = 3.0
-"""A fifth of what a lead lasts."""
+"""A fifth of the duration of a leadership."""
 
 
 @contextmanager
 def hold_leadership(ledger: Ledger, campaign_id: int) -> Iterator[LeadershipLease]:
-    """Lead the campaign while a `with` block lasts. Raises `CampaignLocked` while another coordinator lives.
+    """Hold the leadership during a `with` block. Raises `CampaignLocked` while another coordinator lives.
 
-    Whether it is lost meanwhile is for the block to ask; here it is only not renewed any more.
+    The block itself must check whether the leadership was lost; here it is only not renewed any more.
     """
     lead = ledger.acquire_leadership(campaign_id, str(this_process()), is_gone=is_gone)
     try:

@@ -1,4 +1,4 @@
-"""When merges begin: the rule beside the ledger's own, for every flow that merges."""
+"""When merges begin, for every flow that merges; in addition to the rule of the ledger."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from eventmill.runtime.process_id import is_gone
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 2.0
-"""To see what is due takes a look at every span that is not merged yet."""
+"""Between two checks of what is due: each reads every span that is not merged yet."""
 
 MERGERS_LOST = 5
-"""So many mergers may vanish at one merge before it is taken for what ends them."""
+"""If this many mergers vanish at one merge, the merge is assumed to be the cause."""
 
 
 class Losses:
-    """Mergers that vanish at the same merge, again and again: counted from now on."""
+    """Counts mergers that vanish at the same merge, from now on."""
 
     def __init__(self, opened: CampaignHandle) -> None:
         self._opened = opened
         self._before = opened.mergers_lost()
 
     def check(self) -> None:
-        """Raise `CampaignAborted` when a merge has lost too many: it would be begun for ever."""
+        """Raise `CampaignAborted` when a merge has lost too many mergers; else it would be retried for ever."""
         lost = self._opened.mergers_lost() - self._before
         for key, times in lost.items():
             if times >= MERGERS_LOST:
                 raise CampaignAborted(
-                    f"campaign '{self._opened.name}' stops: merging {key} was begun {times} times, and each "
-                    "time the worker vanished. Does it need more memory than a worker has? Everything is kept: "
-                    "give workers more, or let them live longer, and run again."
+                    f"campaign '{self._opened.name}' stops: merging {key} was begun {times} times, and "
+                    "worker vanished. It may need more memory than a worker has. Everything is kept: give "
+                    "workers more memory, or let them live longer, and run again."
                 )
 
 
 def begin_due(opened: CampaignHandle) -> tuple[int, ...]:
-    """Begin every merge that is due; returns all that are to be carried out, also those begun before.
+    """Begin every merge that is due; returns all merges to carry out, including those begun before.
 
-    Left out is what somebody is at. While no output has said what results have in common (columns, or axes),
-    merging waits, so that the files do not depend on when they were merged.
+    Merges that are under way are not returned. While no output has said what results have in common (columns, or
+    axes), merging waits, so that the files do not depend on when they were merged.
     """
     knows_columns = opened.read_row().schema is not None
     if knows_columns or not opened.counts().open:
@@ -52,27 +52,27 @@ def begin_due(opened: CampaignHandle) -> tuple[int, ...]:
 
 
 def is_due(opened: CampaignHandle) -> bool:
-    """Whether anything is to be merged or shown, be somebody at it or not."""
+    """Whether anything must be merged or published, even if it is under way."""
     return bool(opened.open_merges() or opened.due_merges())
 
 
 def waits_for_a_merger(opened: CampaignHandle) -> bool:
-    """Whether `begin_due` would give something to do."""
+    """Whether `begin_due` would return a merge."""
     return bool(_unattended(opened) or opened.due_merges())
 
 
 def is_under_way(opened: CampaignHandle) -> bool:
-    """Whether somebody is merging."""
+    """Whether a merge is under way."""
     return bool(_attended(opened))
 
 
 def _unattended(opened: CampaignHandle) -> tuple[int, ...]:
     found = opened.open_merges()
-    attended = _attended(opened)  # asked afterwards: what was claimed in between must not be claimed again
+    attended = _attended(opened)  # read afterwards: what was claimed in between must not be claimed again
     return tuple(number for number in found if number not in attended)
 
 
 def _attended(opened: CampaignHandle) -> set[int]:
-    """Merges that somebody is at: the lease runs, and its holder is not gone."""
+    """Merges that are under way: the lease is live, and the process that holds it is not gone."""
     mergers = opened.mergers()
     return {number for number, merger in mergers.items() if merger.lasts and not is_gone(merger.holder)}

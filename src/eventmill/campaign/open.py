@@ -1,4 +1,4 @@
-"""Beginning a campaign, or going on with it: what is new, what differs, and what the user chose to do about it."""
+"""Begin or continue a campaign: find what is new and what differs, and apply what the user chose."""
 
 from __future__ import annotations
 
@@ -49,22 +49,22 @@ def open_campaign(
 ) -> CampaignHandle:
     """Write a new campaign into the ledger, or find the one that was begun under this name.
 
-    `asked_at` is when the user asked for it, now if it is left out: what he has said of it since is his last word.
-    `opened` is what this process opened of it a moment ago: unless somebody has changed it since, nothing is
-    looked for or compared again.
+    `asked_at` is when the user gave the command, by default now: a pause or cancel after it takes precedence.
+    `opened` is what this process opened a moment ago: unless the campaign was changed since, nothing is looked for
+    or compared again.
 
-    Raises `CampaignChanged`, naming every difference, unless `changed` says what to do about it; `StoreTaken` if
-    the store is another campaign's of this name, or shows more than the ledger knows; `CampaignLocked` if that, or
-    that it is to run at all, would change what another coordinator drives; `CampaignPaused` for a rescue that came
-    too late, or if it was paused or cancelled since it was asked for; and `PayloadError` or `InputError` before
-    anything is written.
+    Raises `CampaignChanged`, which names every difference, unless `changed` says what to do about them;
+    `StoreTaken` if the store belongs to another campaign of this name, or has files unknown to the ledger;
+    `CampaignLocked` if the campaign would have to be changed, or set to run, while another coordinator drives it;
+    `CampaignPaused` if it was paused or cancelled after `asked_at`, or before a rescue; and `PayloadError` or
+    `InputError` before anything is written.
     """
     if not in_utf8(str(folder.absolute())):
         raise CampaignError(
-            f"the working folder {folder.absolute()} has a name that is not UTF-8; run in another."
+            f"the name of the working folder {folder.absolute()} is not UTF-8; run in another folder."
         )
     if opened is not None and _is_unchanged(opened, campaign):
-        return _go_on(opened, changed=changed, asked_at=asked_at)
+        return _continue(opened, changed=changed, asked_at=asked_at)
     if changed in (Changed.KEEP, Changed.RESCUE):
         return _as_begun(campaign, folder=folder, changed=changed, asked_at=asked_at)
     code = find_payload(campaign.payload.callable, folder=folder)
@@ -76,7 +76,7 @@ def open_campaign(
     store = open_store(campaign.store_url, credentials=campaign.credentials)
     record = find_record(ledger, campaign.name)
     urls = named.urls if record is None else as_known(ledger, record, named.urls, folder=folder)
-    # Folders of another spelling may hold other partition columns than those with which it was begun.
+    # Folders with another spelling may have other partition columns than when the campaign was begun.
     spec = source_spec(campaign, replace(named, urls=urls))
     if record is None:
         try:
@@ -84,7 +84,7 @@ def open_campaign(
         except StoreTaken:
             if find_record(ledger, campaign.name) is None:
                 raise
-            # Somebody else began it just now, with this ledger: it is there, as if it had been before.
+            # Another process just began it with this ledger: continue as if it had existed before.
             return open_campaign(campaign, folder=folder, changed=changed, asked_at=asked_at)
     else:
         taken = why_taken(ledger, record)
@@ -93,7 +93,9 @@ def open_campaign(
         differences = compare(ledger, record, campaign, code, urls=urls, spec=spec, folder=folder)
         if (differences or taken) and changed is Changed.RESTART:
             if record.store_url != campaign.store_url and not is_marked(store, record):
-                _take_place(store, campaign, changed=Changed.STOP)  # nobody was told what is there
+                _take_place(
+                    store, campaign, changed=Changed.STOP
+                )  # the user was not told what that store contains
             with hold_leadership(ledger, record.id):
                 forget(ledger, record)
             told = "campaign '%s' begins anew: what was done is thrown away"
@@ -104,7 +106,7 @@ def open_campaign(
     if record is None:
         try:
             record = _begin(ledger, campaign, code, declared=declared)
-        except NameTaken:  # somebody else began it just now: it is there, as if it had been before
+        except NameTaken:  # another process just began it: continue as if it had existed before
             return open_campaign(campaign, folder=folder, changed=changed, asked_at=asked_at)
     hold_store(ledger, store, record)
     _want_to_run(ledger, record, asked_at=asked_at)
@@ -122,7 +124,7 @@ def _about(campaign: CampaignSpec) -> dict[str, str]:
 
 
 def _take_place(store: Store, campaign: CampaignSpec, *, changed: Changed) -> None:
-    """See that the store has room for a campaign that the ledger does not know, or make it."""
+    """Check that the store has no files of a campaign of this name; with RESTART, delete them."""
     suffix = merged_suffix(campaign.model_dump(mode="json"))
     if changed is Changed.RESTART:
         clear_store(store, campaign.name, suffix=suffix)
@@ -152,7 +154,7 @@ def _as_begun(
     if (taken := why_taken(opened.ledger, opened.record)) is not None:
         raise taken
     hold_store(opened.ledger, opened.store, opened.record)
-    return _go_on(opened, changed=changed, asked_at=asked_at)
+    return _continue(opened, changed=changed, asked_at=asked_at)
 
 
 def _is_unchanged(opened: CampaignHandle, campaign: CampaignSpec) -> bool:
@@ -168,32 +170,32 @@ def _is_unchanged(opened: CampaignHandle, campaign: CampaignSpec) -> bool:
     )
 
 
-def _go_on(opened: CampaignHandle, *, changed: Changed, asked_at: datetime | None) -> CampaignHandle:
-    """The same campaign, wanted to run from now on."""
+def _continue(opened: CampaignHandle, *, changed: Changed, asked_at: datetime | None) -> CampaignHandle:
+    """The same campaign, which is to run from now on."""
     wanted = opened.desired_state()
     if changed is Changed.RESCUE and wanted is not DesiredState.RUN:
         raise CampaignPaused(
-            f"campaign '{opened.name}' is {wanted} by now, so it is left alone. 'eventmill run' goes on with it."
+            f"campaign '{opened.name}' is {wanted}, so it is left alone. 'eventmill run' continues it."
         )
     _want_to_run(opened.ledger, opened.read_row(), asked_at=asked_at)
     return replace(opened, record=opened.read_row())
 
 
 def _want_to_run(ledger: Ledger, record: CampaignRow, *, asked_at: datetime | None) -> None:
-    """To run it is what the user wants now; unless it runs, and was just told to rest."""
+    """Set the desired state to RUN, unless the user has paused or cancelled the campaign since `asked_at`."""
     if record.desired_state is not DesiredState.RUN:
         said_at = ledger.desired_at(record.id)
         if asked_at is not None and said_at is not None and said_at > asked_at:
             raise CampaignPaused(
                 f"campaign '{record.name}' was {record.desired_state} while it was being started, so it is left "
-                "alone. 'eventmill run' goes on with it."
+                "alone. 'eventmill run' continues it."
             )
         with hold_leadership(ledger, record.id):
             ledger.set_desired_state(record.id, DesiredState.RUN)
 
 
 def why_taken(ledger: Ledger, record: CampaignRow) -> StoreTaken | None:
-    """What `check_store_is_ours` finds of the campaign's store, None if it is this campaign's."""
+    """The error of `check_store_is_ours`; None if the store belongs to this campaign."""
     try:
         check_store_is_ours(ledger, store_of(record), record, suffix=merged_suffix(record.spec))
     except StoreTaken as error:
@@ -202,7 +204,7 @@ def why_taken(ledger: Ledger, record: CampaignRow) -> StoreTaken | None:
 
 
 def forget(ledger: Ledger, record: CampaignRow) -> None:
-    """Throw a campaign away: all that the store holds under its name, and all that the ledger knows of it."""
+    """Delete a campaign: everything under its name in the store, and everything about it in the ledger."""
     store = store_of(record)
     store.delete(merged.key for merged in ledger.merged_outputs(record.id))
     clear_store(store, record.name, suffix=merged_suffix(record.spec))

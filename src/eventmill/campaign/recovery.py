@@ -1,4 +1,4 @@
-"""What a campaign needs that nobody may be looking after. Changes nothing, and starts nothing."""
+"""What a campaign needs that may have no coordinator. Changes nothing, and starts nothing."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from eventmill.rules.early_stop import cannot_set_up
 
 
 class Need(StrEnum):
-    """What is to be done about a campaign, in words for people."""
+    """What a campaign needs, in words for people."""
 
     NOTHING = "is finished"
-    RESTS = "is not wanted to run"
-    LED = "is being driven"
-    MENDING = "waits for somebody to mend it"
-    MERGING = "is to be merged"
-    RUNNING = "is to be started again"
+    RESTS = "is paused or cancelled"
+    LED = "has a live coordinator"
+    MENDING = "needs somebody to fix it"
+    MERGING = "had to be merged"
+    RUNNING = "had to be restarted"
 
 
 def need_of(opened: CampaignHandle) -> Need:
-    """What has to be done, so far as the ledger and the store tell.
+    """What the campaign needs, according to the ledger and the store.
 
-    What was paused or cancelled rests. A payload that could not be set up again and again is for people to mend,
-    and so is whatever made the last coordinator give up; once somebody has led it since (to change it, to
-    reopen it, or just to try again), it is as others.
+    A paused or cancelled campaign is left alone. People must fix a payload that repeatedly could not be set up,
+    and whatever made the last coordinator give up. Once somebody has acquired the leadership since then (to
+    change the campaign, to reopen it, or to try again), it is treated like any other campaign.
     """
     record = opened.read_row()
     if record.desired_state is not DesiredState.RUN:

@@ -1,4 +1,4 @@
-"""Splitting inputs: what is in each, and whether they may be worked on together."""
+"""Split inputs: inspect each one, and check that they can be processed together."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ Result = TypeVar("Result")
 
 
 def split(urls: Iterable[str], spec: SourceSpec, *, folder: str) -> tuple[tuple[NewInput, ...], tuple[str, ...]]:
-    """Look into these inputs: what was learned, and one line for each that cannot be read.
+    """Inspect these inputs. Returns what was learned, and one line for each that cannot be read.
 
-    One that somebody was at who was ended is looked into in a process apart: only what ends that one, time after
-    time, cannot be read.
+    If a process ended while it inspected an input, the input is inspected in a separate process. It counts as
+    unreadable only if it ends several of these.
     """
 
     def learn(url: str) -> NewInput | str:
@@ -59,7 +59,7 @@ def split(urls: Iterable[str], spec: SourceSpec, *, folder: str) -> tuple[tuple[
     urls = list(urls)
     suspects = [address for url in urls if is_suspect(address := locate(url, folder=folder))]
     learned = side_by_side(learn, urls)
-    for address in suspects:  # not before all are through, or two such would end processes in turn for ever
+    for address in suspects:  # only after all: two such inputs would otherwise end processes in turn for ever
         forget_suspect(address)
     found = tuple(item for item in learned if isinstance(item, NewInput))
     return found, tuple(line for line in learned if isinstance(line, str))
@@ -68,7 +68,7 @@ def split(urls: Iterable[str], spec: SourceSpec, *, folder: str) -> tuple[tuple[
 def _look_with(
     look_up: Any, inspect_input: Callable[[str, SourceSpec], NewInput], address: str, spec: SourceSpec
 ) -> NewInput:
-    """What the process apart does: it asks for credentials as this one does."""
+    """Runs in the separate process, which looks up credentials as this process does."""
     if look_up is not None:
         look_up_with(look_up)
     return inspect_input(address, spec)
@@ -81,11 +81,11 @@ def _look_apart(address: str, spec: SourceSpec) -> NewInput:
         if not isinstance(outcome, Ended):
             return outcome
         endings.append(str(outcome))
-    raise InputError(f"{DEATHS} processes ended while they looked into it ({', '.join(dict.fromkeys(endings))}).")
+    raise InputError(f"{DEATHS} processes ended while they inspected it ({', '.join(dict.fromkeys(endings))}).")
 
 
 def side_by_side(work: Callable[[str], Result], urls: Sequence[str]) -> list[Result]:
-    """`work` for each url, for several remote ones at once: they wait for answers, local ones for the CPU."""
+    """`work` for each url; for several remote urls at once, because these mostly wait for answers."""
     remote = any("://" in url for url in urls)
     with ThreadPoolExecutor(LOOKS_AT_ONCE if remote else 1) as pool:
         tasks = [pool.submit(copy_context().run, work, url) for url in urls]
@@ -95,13 +95,13 @@ def side_by_side(work: Callable[[str], Result], urls: Sequence[str]) -> list[Res
 def register(
     opened: CampaignHandle, campaign: CampaignSpec, found: Iterable[NewInput], unreadable: Sequence[str]
 ) -> tuple[Input, ...]:
-    """Put split inputs into the ledger, in campaign order; by policy refuse or leave out what is unreadable."""
+    """Add split inputs to the ledger, in campaign order; refuse or leave out unreadable ones, as configured."""
     if unreadable:
         listed = "; ".join(unreadable[:5]) + ("; …" if len(unreadable) > 5 else "")
         if campaign.inputs.unreadable is Unreadable.STOP:
             raise InputError(
                 f"{len(unreadable)} of {len(opened.urls)} inputs cannot be read: {listed} "
-                "Mend them, or set 'inputs.unreadable: leave_out'."
+                "Repair them, or set 'inputs.unreadable: leave_out'."
             )
         opened.leave_out(unreadable)
     found = list(found)
@@ -125,7 +125,7 @@ def register(
 
 
 def check_alike(campaign: CampaignSpec, layouts: Sequence[SeenLayout]) -> None:
-    """Raise `InputError` unless inputs with these layouts may be worked on together."""
+    """Raise `InputError` unless inputs with these layouts can be processed together."""
     output = campaign.output
     has_types = output.columns is not None or output.format in ("hist", "bytes")
     if told := disagreement(layouts, results_have_types=has_types):
@@ -133,13 +133,13 @@ def check_alike(campaign: CampaignSpec, layouts: Sequence[SeenLayout]) -> None:
 
 
 def same_content(inputs: Iterable[tuple[str, str]]) -> tuple[str, ...]:
-    """One line for each two `(url, identity)` whose servers say that they hold the same, by size and ETag."""
+    """One line for each pair of `(url, identity)` with equal content, according to size and ETag."""
     first: dict[str, str] = {}
     lines = []
     for url, identity in inputs:
         if "etag=" in identity and (other := first.setdefault(identity, url)) != url:
             lines.append(
-                f"{other} and {url} seem to be the same file twice ({identity}), and both are processed. If they "
-                "are, name one of them; if both are meant, set 'inputs.duplicates: keep'."
+                f"{other} and {url} seem to be the same file ({identity}), and both are processed. If they are, "
+                "name only one of them; to keep both, set 'inputs.duplicates: keep'."
             )
     return tuple(lines)

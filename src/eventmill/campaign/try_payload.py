@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What a call took: seconds by the clock, and CPU seconds, those of processes it waited for included."""
+    """What a call took: wall seconds, and CPU seconds including those of processes that it waited for."""
 
     seconds: float
     cpu_seconds: float
@@ -71,7 +71,9 @@ def try_payload(campaign: CampaignSpec, *, events: int = 10, start: int = 0, inp
     name = f"payload {campaign.payload.callable}"
     source = _open_input(campaign, input_number)
     if start >= source.events:
-        raise InputError(f"{source.url} has {counted(source.events, 'event')}; position {start} is behind them.")
+        raise InputError(
+            f"{source.url} has {counted(source.events, 'event')}; position {start} is beyond the last one."
+        )
     where = Where(source.url, start, min(start + events, source.events))
     place = f"{where.file} [{where.start}, {where.stop})"
     with _user_code(f"{name} could not be set up"):
@@ -100,12 +102,12 @@ def _open_input(campaign: CampaignSpec, number: int) -> Source:
     named = list_inputs(campaign)
     if number >= len(named.urls):
         has = counted(len(named.urls), "input")
-        raise InputError(f"there is no input {number}: the campaign has {has}, from 0.")
+        raise InputError(f"there is no input {number}: the campaign has {has}, counted from 0.")
     return open_source(named.urls[number], source_spec(campaign, named))
 
 
 def _set_up(campaign: CampaignSpec) -> Callable[[Any, Where], object]:
-    """The payload, imported from where its file lies: debuggers and tracebacks show what the user edits."""
+    """The payload, imported from its own file: debuggers and tracebacks show what the user edits."""
     code = find_payload(campaign.payload.callable, folder=Path.cwd())
     folder = None
     if code.bundle is not None:
@@ -147,7 +149,7 @@ def _user_code(what: str) -> Iterator[None]:
     except PayloadError:
         raise
     except bdb.BdbQuit:
-        raise PayloadError(f"{what}: the debugger was left.") from None
+        raise PayloadError(f"{what}: you quit the debugger.") from None
     except (Exception, SystemExit) as error:  # the user's code may raise anything
         summary = " ".join("".join(traceback.format_exception_only(error)).split())
         raise PayloadError(f"{what}: {summary}{_their_traceback(error)}") from error

@@ -1,4 +1,4 @@
-"""The command line: which commands there are, and how each of them ends. What they do stands beside it."""
+"""The command line: the list of commands and their exit codes. Each command is in a module of this room."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import typer
 from eventmill import __version__
 from eventmill.cli.command_time import note_asked
 from eventmill.cli.drill import drill
-from eventmill.cli.manage import cancel, gc, pause, rescue
+from eventmill.cli.manage import cancel, gc, pause, rescue, upgrade
 from eventmill.cli.run import run as run_campaign
 from eventmill.cli.show import abandoned, audit, outputs, report, status
 from eventmill.cli.try_payload import try_payload
@@ -25,13 +25,13 @@ from eventmill.text import told
 
 EXIT_CODES = {
     0: "done",
-    1: "error, named on one line",
+    1: "error, described in one line",
     2: "command not understood",
-    3: "campaign incomplete: nothing is left to do and its target is missed",
+    3: "campaign incomplete: no work is left and the target is missed",
     4: "audit or drill found problems",
-    5: "campaign, payload or inputs differ from what was begun",
-    6: "campaign is driven by another coordinator",
-    129: "interrupted by SIGHUP: the terminal is gone",
+    5: "campaign, payload or inputs differ from what was begun, or the store belongs to another campaign",
+    6: "another live coordinator drives the campaign",
+    129: "interrupted by SIGHUP: the terminal was closed",
     130: "interrupted by Ctrl-C",
     143: "interrupted by SIGTERM",
 }
@@ -44,7 +44,7 @@ app = typer.Typer(
     add_completion=False,
     epilog=_EPILOG,
     no_args_is_help=True,
-    pretty_exceptions_enable=False,  # an unexpected exception is our defect: Python's own traceback is best
+    pretty_exceptions_enable=False,  # an unexpected exception is our bug: show Python's own traceback
 )
 app.command("run")(run_campaign)
 app.command("try")(try_payload)
@@ -58,6 +58,7 @@ app.command("pause")(pause)
 app.command("cancel")(cancel)
 app.command("gc")(gc)
 app.command("rescue")(rescue)
+app.command("upgrade")(upgrade)
 app.command("drill")(drill)
 
 
@@ -70,7 +71,7 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def eventmill(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Process very large sets of independent events on workers that may vanish without notice."""
@@ -79,23 +80,23 @@ def eventmill(
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command that `arguments` (or the process's own) name, and exit with one of `EXIT_CODES`.
 
-    What Eventmill itself reports, and a command that is not understood, is one line on standard error,
-    followed by a payload's traceback where there is one. Any other exception passes.
+    An `EventmillError`, or a command that is not understood, becomes one line on standard error, followed by the
+    traceback of the payload if there is one. Any other exception is raised.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that cannot show a character is no reason to fail
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a character that a terminal cannot show must not be an error
         sys.stdout.reconfigure(errors="backslashreplace")
     note_asked(by_process=arguments is None)
     take_interrupts(end_seconds=END_SECONDS if arguments is None else None)
-    hide()  # what a command before this one, in the same process, was told to show
+    hide()  # the log lines that an earlier command in this process was to show
     try:
         ended = app(args=arguments, prog_name="eventmill", standalone_mode=False)
-        sys.stdout.flush()  # here, so that a reader who has gone is noticed here
+        sys.stdout.flush()  # here, so that a closed pipe is noticed here
     except Interrupted as error:
         _leave(str(error), code=exit_code())
     except EventmillError as error:
         _leave(str(error), code=error.exit_code)
     except typer.TyperException as error:
-        if not error.format_message():  # no word at all was given: the help has been shown
+        if not error.format_message():  # no command was given: the help has been shown
             sys.exit(error.exit_code)
         _leave(f"{error.format_message().rstrip('.')}. See 'eventmill --help'.", code=error.exit_code)
     except BrokenPipeError:

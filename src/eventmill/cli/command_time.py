@@ -1,4 +1,4 @@
-"""When the command at hand was given: what somebody says of a campaign after that, the command is not to undo."""
+"""When the current command was given. It must not undo what the user requested later, such as a pause."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _at: list[datetime] = []
 
 
 def note_asked(*, by_process: bool) -> None:
-    """Now; or, for the command that this process was started for, when it was: imports take seconds."""
+    """Note the current time; `by_process`: the time at which this process started, since imports take seconds."""
     _at[:] = [datetime.fromtimestamp(_started(), UTC) if by_process else datetime.now(UTC)]
 
 
@@ -25,6 +25,6 @@ def _started() -> float:
     """When this process was started, in seconds since 1970."""
     started = psutil.Process().create_time()
     if sys.platform == "linux":
-        # psutil counts from a boot in whole seconds: a 'run' right behind a 'pause' would be the older one.
+        # psutil rounds the boot time to whole seconds: a 'run' right after a 'pause' would look older than it.
         started += time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) - psutil.boot_time()
     return started

@@ -1,4 +1,4 @@
-"""`eventmill drill`: the self-test. A campaign with a known answer on the user's own cluster, under fire."""
+"""`eventmill drill`: the self-test. Runs a campaign with a known answer and injects faults meanwhile."""
 
 from __future__ import annotations
 
@@ -22,27 +22,31 @@ from eventmill.logs import Level
 
 
 def drill(
-    seed: Annotated[int, typer.Option(help="Decides what is done, when, and to whom.")] = 0,
+    seed: Annotated[int, typer.Option(help="Determines the faults, their times and their victims.")] = 0,
     events: Annotated[int, typer.Option(min=10, help="Events to process.")] = 2000,
-    seconds_per_event: Annotated[float, typer.Option(min=0, help="CPU that each of them burns.")] = 0.01,
-    faults: Annotated[int, typer.Option(min=0, help="How many things are done to it.")] = 7,
-    calm: Annotated[bool, typer.Option("--calm", help="Do nothing to it: a health test.")] = False,
+    seconds_per_event: Annotated[float, typer.Option(min=0, help="CPU seconds that each event takes.")] = 0.01,
+    faults: Annotated[int, typer.Option(min=0, help="How many faults to inject.")] = 7,
+    calm: Annotated[bool, typer.Option("--calm", help="Inject no faults: a health check.")] = False,
     cluster: Annotated[str, typer.Option(help="The cluster type.")] = "local",
-    address: Annotated[str | None, typer.Option(help="Scheduler, for the type 'address'.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Workers, in place of the cluster file's.")] = None,
+    address: Annotated[str | None, typer.Option(help="The Dask scheduler, for the type 'address'.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="The number of workers; overrides the cluster file.")
+    ] = None,
     json: AsJson = False,
     log_level: LogLevel = Level.WARNING,
     log_json: LogJson = False,
 ) -> None:
-    """Test Eventmill on your cluster: workers are killed, frozen and replaced, then the events are counted."""
+    """Test Eventmill on your cluster: kill, freeze and replace workers, then count the events in the results."""
     read_cluster(Cluster(type=cluster, workers=workers, address=address))
     faults = 0 if calm else faults
     logs.show(log_level, as_json=log_json)
     console = Console(stderr=True, quiet=json or log_json)
-    console.print(f"drill {seed}: {events:,} events, {'calm' if not faults else 'in which'}", highlight=False)
+    console.print(
+        f"drill {seed}: {events:,} events, {'no faults' if not faults else 'with these faults:'}", highlight=False
+    )
     for fault in write_script(seed, faults=faults, lease_seconds=LEASE_SECONDS):
         console.print(f"  {fault}", highlight=False)
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")  # what matters is said by us
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")  # we print the messages that matter
     server = importlib.import_module("eventmill.prefect_api.server")
     with server.api_server(Path(".eventmill/prefect"), password=server.new_password()) as url:
         console.print(
@@ -66,4 +70,4 @@ def drill(
         out.print(table(["at", "fault", "noticed after", "recovered after"], fault_rows(data)))
         out.print()
     out.print(facts(figures(data)))
-    out.print("exact: every event is in the merged files once, with its own value")
+    out.print("exact: every event is in the merged files exactly once, with the correct value")

@@ -1,4 +1,4 @@
-"""Commands that change a campaign from outside: `pause`, `cancel`, `gc`, `rescue`. Whoever works on it obeys."""
+"""Commands that change a campaign from outside: `pause`, `cancel`, `gc`, `rescue`."""
 
 from __future__ import annotations
 
@@ -11,49 +11,61 @@ from eventmill.campaign.garbage import collect
 from eventmill.cli.arguments import InLedger, LogJson, LogLevel, Named, find_campaign
 from eventmill.cli.output import screen
 from eventmill.core.units import counted
-from eventmill.ledger import open_ledger
+from eventmill.ledger import open_ledger, upgrade_ledger
+from eventmill.ledger.database.schema import VERSION
 from eventmill.logs import Level
 
 
 def pause(campaign: Named, ledger: InLedger = None) -> None:
-    """Let workers hand in the ranges they are at, and end the run; 'eventmill run' goes on."""
+    """Let workers finish their current ranges, and end the run; 'eventmill run' continues the campaign."""
     found = find_campaign(campaign, ledger=ledger)
     found.pause()
-    _tell(found, "ranges that are being computed are finished and kept")
+    _tell(found, "workers finish their current ranges, which are kept")
 
 
 def cancel(campaign: Named, ledger: InLedger = None) -> None:
-    """Stop at once; what is committed stays, and 'eventmill run' goes on with it all the same."""
+    """Stop at once. Committed work is kept, and 'eventmill run' still continues the campaign."""
     found = find_campaign(campaign, ledger=ledger)
     found.cancel()
-    _tell(found, "ranges that are being computed are dropped")
+    _tell(found, "workers drop their current ranges")
 
 
 def _tell(campaign: Campaign, consequence: str) -> None:
     wanted, done = campaign.desired_state(), campaign.counts().done
     screen().print(
-        f"{campaign.name} is {wanted}; {consequence}. {done:,} events are safe; 'eventmill run' goes on with it.",
+        f"{campaign.name} is {wanted}; {consequence}. {done:,} events are done. 'eventmill run' continues it.",
         highlight=False,
         soft_wrap=True,
     )
 
 
+def upgrade(ledger: InLedger = None) -> None:
+    """Bring a ledger of an older Eventmill up to date. 'eventmill run' does so, too."""
+    path = ledger or DEFAULT_LEDGER
+    before = upgrade_ledger(path)
+    told = f"{path} had version {before} and is up to date now." if before < VERSION else f"{path} is up to date."
+    screen().print(told, highlight=False, soft_wrap=True)
+
+
 def gc(
     campaign: Named, ledger: InLedger = None, log_level: LogLevel = Level.WARNING, log_json: LogJson = False
 ) -> None:
-    """Delete what dead attempts left in the store: first an attempt is dead in the ledger, then its objects go."""
+    """Delete the objects that dead attempts left in the store."""
     logs.show(log_level, as_json=log_json)
     found = find_campaign(campaign, ledger=ledger)
     objects = collect(found.ledger, found.store, found.record)
-    told = f"{found.name}: {counted(objects, 'object')} removed from {found.record.store_url}."
+    told = f"{found.name}: {counted(objects, 'object')} deleted from {found.record.store_url}."
     screen().print(told, highlight=False, soft_wrap=True)
 
 
 def rescue(ledger: InLedger = None, log_level: LogLevel = Level.WARNING, log_json: LogJson = False) -> None:
-    """End what is dead, and start again what is wanted and nobody drives; paused or cancelled rests."""
+    """Clean up after dead processes, and restart each unfinished campaign that should run and has no coordinator.
+
+    Paused and cancelled campaigns are left alone.
+    """
     logs.show(log_level, as_json=log_json)
     path = ledger or DEFAULT_LEDGER
-    open_ledger(path)  # a ledger that is not there is told before a server is started for it
+    open_ledger(path)  # report a missing ledger before a server is started for it
     from eventmill.prefect_api.server import api_server, new_password
 
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")

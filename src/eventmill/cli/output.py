@@ -1,4 +1,4 @@
-"""How an answer reaches a terminal, a pipe or a script: lines as long as they must be, or JSON. Loses nothing."""
+"""How answers are printed: lines of any length, or JSON. Nothing is truncated."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from rich.text import Text
 from eventmill.text import told
 
 _ENDLESS = 100_000
-"""Characters in a line, for rich, which would otherwise cut or fold tables; terminals wrap by themselves."""
+"""The width of a line for rich, which would otherwise truncate or fold tables; terminals wrap by themselves."""
 
 
 def screen() -> Console:
-    """Standard output. Square brackets are no markup there: they are event ranges."""
+    """Standard output, without rich's markup: square brackets are event ranges."""
     return Console(width=_ENDLESS, markup=False, highlight=False, emoji=False)
 
 
@@ -28,7 +28,7 @@ def print_json(data: Any) -> None:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
-    """Rows under bold names; whole numbers stand to the right and have separators."""
+    """Rows under bold names; integers are right-aligned and have thousands separators."""
     listed = [tuple(row) for row in rows]
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for place, name in enumerate(columns):
@@ -40,7 +40,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
 
 
 def facts(pairs: Iterable[tuple[str, str]]) -> Table:
-    """What is known, one line each: a dim name and what it is."""
+    """One line per fact: a dim name and its text."""
     made = Table.grid(padding=(0, 2, 0, 0))
     made.add_column(style="dim", no_wrap=True)
     made.add_column(no_wrap=True)

@@ -1,4 +1,4 @@
-"""`eventmill run`: a progress bar, and the end in a few lines."""
+"""`eventmill run`: shows the progress and prints the result."""
 
 from __future__ import annotations
 
@@ -22,17 +22,21 @@ from eventmill.sources.layouts import UNREADABLE
 
 
 def run(
-    campaign_file: Annotated[Path, typer.Argument(metavar="CAMPAIGN.yaml", help="The campaign to run or resume.")],
+    campaign_file: Annotated[
+        Path, typer.Argument(metavar="CAMPAIGN.yaml", help="The campaign file to run or resume.")
+    ],
     changed: Annotated[
-        Changed, typer.Option(help="If the campaign, payload or inputs differ from what was begun.")
+        Changed, typer.Option(help="What to do if the campaign, payload or inputs differ from what was begun.")
     ] = Changed.STOP,
     reopen: Annotated[bool, typer.Option("--reopen", help="Try abandoned events again.")] = False,
-    workers: Annotated[int | None, typer.Option(min=1, help="Workers, in place of the campaign's.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, no progress.")] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="The number of workers; overrides the campaign file.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, without progress.")] = False,
     log_level: LogLevel = Level.WARNING,
     log_json: LogJson = False,
 ) -> None:
-    """Run a campaign on this machine, or on the cluster that it names; run it again to resume."""
+    """Run a campaign on this machine, or on the cluster that it names. Run it again to resume."""
     logs.show(log_level, as_json=log_json)
     console = Console(stderr=True, quiet=json or log_json)
     try:
@@ -56,7 +60,7 @@ def run(
 
 
 def tell(console: Console, result: api.RunResult) -> None:
-    """The end in a few lines: what was done, where it is, and what to do next."""
+    """Print the result in a few lines: what was done, where it is, and what to do next."""
     campaign, events = result.campaign, result.events
     for warning in campaign.journal(JournalKind.WARNING):
         console.print(Text.assemble(("warning", "bold yellow"), f": {warning.reason}"), soft_wrap=True)
@@ -65,7 +69,7 @@ def tell(console: Console, result: api.RunResult) -> None:
             console.print(Text.assemble(("left out", "bold yellow"), f": {left_out.reason}"), soft_wrap=True)
     wanted, store = campaign.desired_state(), campaign.record.store_url
     if wanted is not DesiredState.RUN:
-        console.print(f"Campaign {wanted}; 'eventmill run' goes on with it.")
+        console.print(f"Campaign {wanted}; 'eventmill run' continues it.")
         return
     console.print(
         f"[bold]{events['merged']:,}[/bold] of {events['total']:,} events are in [bold]{result.files}[/bold] "
@@ -73,4 +77,6 @@ def tell(console: Console, result: api.RunResult) -> None:
         highlight=False,
         soft_wrap=True,
     )
-    console.print(f"Checksums and events of each: {store}/{result.manifest}", highlight=False, soft_wrap=True)
+    console.print(
+        f"Their checksums and events are listed in {store}/{result.manifest}", highlight=False, soft_wrap=True
+    )

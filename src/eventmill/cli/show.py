@@ -22,11 +22,11 @@ from eventmill.reports.report import as_data
 from eventmill.reports.status import STATES, WHAT_NEXT, Standing, events_by_state
 from eventmill.text import told
 
-EXACT = "every event is in exactly one merged file, or abandoned with its reason, or still to do"
+EXACT = "every event is in exactly one merged file, abandoned with a reason, or still to be processed"
 
 
 def status(campaign: Named, ledger: InLedger = None, json: AsJson = False) -> None:
-    """Show how far a campaign is, who works on it, and what it has cost."""
+    """Show the progress of a campaign, its workers, and what it has cost."""
     found = find_campaign(campaign, ledger=ledger)
     answer = found.status()
     if json:
@@ -40,7 +40,10 @@ def _show_status(campaign: Campaign, answer: dict[str, Any]) -> None:
     wanted = Counts(merged=events["total"]).needed(record.rules.target)
     total = max(1, events["total"])
     lines = [
-        ("events", f"{events['total']:,} in {counted(answer['inputs'], 'input')}, {wanted:,} wanted"),
+        (
+            "events",
+            f"{events['total']:,} in {counted(answer['inputs'], 'input')}, {wanted:,} needed for the target",
+        ),
         *((name, f"{events[name]:,}  {events[name] / total:.1%}") for name in STATES if events[name]),
         ("merged files", f"{answer['merged_files']:,} in {record.store_url}"),
         ("losses", f"{answer['losses']:,}"),
@@ -84,11 +87,11 @@ def outputs(campaign: Named, ledger: InLedger = None, json: AsJson = False) -> N
     if rows:
         out.print(table(["file", "events", "rows", "bytes", "sha256"], rows))
     else:
-        out.print(f"{found.name} has no merged file yet. See how far it is with 'eventmill status'.")
+        out.print(f"{found.name} has no merged file yet. See its progress with 'eventmill status'.")
 
 
 def audit(campaign: Named, ledger: InLedger = None, json: AsJson = False) -> None:
-    """Check that no event is lost or counted twice: the ledger with itself, and with every file in the store."""
+    """Check that no event is lost or counted twice: compare the ledger with itself and with every stored file."""
     found = find_campaign(campaign, ledger=ledger)
     result = found.audit()
     events = events_by_state(result.counts)
@@ -119,7 +122,7 @@ def _show_exact(name: str, events: dict[str, int], *, files: int, rows: int, orp
     out.print(table(["events", name], list(events.items())))
     out.print(f"{counted(files, 'merged file')} with {counted(rows, 'row')}, read and compared with the ledger.")
     if orphans:
-        what = "stored by dead attempts, counted nowhere, deleted by the next run"
+        what = "left by dead attempts, not counted; the next run deletes them"
         out.print(f"{counted(orphans, 'orphan')}: {what}.")
     out.print(Text.assemble(("exact", "bold green"), f": {EXACT}"))
 
@@ -127,12 +130,12 @@ def _show_exact(name: str, events: dict[str, int], *, files: int, rows: int, orp
 def _failed(campaign: Campaign, problems: int) -> str:
     text = f"campaign '{campaign.name}' is not exact: the audit found {counted(problems, 'problem')}."
     if (leader := campaign.living_leader()) is not None:
-        text += f" It is being driven by {leader}, so things moved meanwhile; audit it again when that has ended."
+        text += f" A coordinator ({leader}) is running, so files may have changed; audit again after the run."
     return text
 
 
 def report(campaign: Named, ledger: InLedger = None, json: AsJson = False) -> None:
-    """Show what a campaign cost: CPU by what became of it, goodput, losses, idle time, range lengths."""
+    """Show what a campaign cost: CPU time by cause, goodput, losses, idle time, range lengths."""
     made = find_campaign(campaign, ledger=ledger).report()
     if json:
         print_json(as_data(made))
@@ -169,6 +172,6 @@ def _show(name: str, spans: Sequence[AbandonedSpan], *, total: int) -> None:
         out.print(table(["  input", "events"], rows))
         newest = max((span.last for span in alike if span.last), key=lambda line: line.at, default=None)
         if newest and newest.detail:
-            out.print(f"  the newest, at {newest.at:%Y-%m-%d %H:%M:%S} UTC on {newest.holder}:")
+            out.print(f"  the newest traceback, at {newest.at:%Y-%m-%d %H:%M:%S} UTC on {newest.holder}:")
             out.print(Text("\n".join(f"    {line}" for line in told(newest.detail).split("\n"))))
-    out.print("\nMend the cause and try them again with 'eventmill run --reopen'.")
+    out.print("\nFix the cause, then try them again with 'eventmill run --reopen'.")

@@ -1,4 +1,4 @@
-"""`try`: a few events through the payload in this very process: what it made of them, and how long it took."""
+"""`try`: runs the payload on a few events in this process; shows what it made of them, and how long it took."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from eventmill.formats.schemas import type_name
 
 SHOWN_ROWS = 20
 SHOWN_COLUMNS = 8
-"""Of a result with more columns, each is a line of its own."""
+"""A result with more columns is shown with one line per column."""
 
 
 def try_payload(
     campaign_file: CampaignFile,
-    events: Annotated[int, typer.Option(min=1, help="How many events.")] = 10,
-    start: Annotated[int, typer.Option(min=0, help="Position of the first one in its input, from 0.")] = 0,
-    number: Annotated[int, typer.Option("--input", min=0, help="Which input, from 0.")] = 0,
+    events: Annotated[int, typer.Option(min=1, help="The number of events.")] = 10,
+    start: Annotated[int, typer.Option(min=0, help="The position of the first event in its input, from 0.")] = 0,
+    number: Annotated[int, typer.Option("--input", min=0, help="The number of the input, from 0.")] = 0,
 ) -> None:
-    """Run the payload on a few events in this process, to debug it: breakpoint() and print() work."""
+    """Run the payload on a few events in this process, to debug it with breakpoint() and print()."""
     campaign = CampaignSpec.from_file(campaign_file)
     trial = api.try_payload(campaign, events=events, start=start, input_number=number)
     out, where = screen(), trial.where
     size = f"{trial.bytes:,} bytes ({trial.format})"
     made = counted(trial.table.num_rows, "row") if trial.table is not None else size
     place = f"{where.file} [{where.start}, {where.stop})"
-    out.print(f"payload {trial.callable} made {made} of {counted(len(where), 'event')}: {place}\n")
+    out.print(f"payload {trial.callable} made {made} from {counted(len(where), 'event')}: {place}\n")
     if trial.table is not None:
         _show_table(out, trial.table)
     _show_speed(out, trial, campaign.ranges)
@@ -69,11 +69,11 @@ def _show_speed(out: Console, trial: Trial, ranges: Ranges) -> None:
     per_event = call.seconds / events
     out.print(
         f"\n{per_event:.3g} s per event: {counted(events, 'event')} in {call.seconds:.3g} s "
-        f"({call.cpu_seconds:.3g} s of CPU), all that a first call loads included, after "
-        f"{trial.setup.seconds:.3g} s to set up."
+        f"({call.cpu_seconds:.3g} s of CPU), including what the first call loads, after a set-up of "
+        f"{trial.setup.seconds:.3g} s."
     )
     aim, yours = write_duration(ranges.seconds), ""
     if ranges.events != "auto":
-        yours = f"; yours of {ranges.events} take {ranges.events * per_event:.3g} s"
+        yours = f"; your ranges of {ranges.events} take {ranges.events * per_event:.3g} s"
     auto = counted(trial.auto_events, "event")
-    out.print(f"'ranges: {{events: auto}}' would come to ranges of {auto}, aiming at {aim}{yours}.")
+    out.print(f"'ranges: {{events: auto}}' would choose ranges of {auto}, to take {aim}{yours}.")

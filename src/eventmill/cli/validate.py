@@ -1,4 +1,4 @@
-"""`validate`: would this campaign run? Looks at everything, changes nothing, runs none of the user's code."""
+"""`validate`: checks whether a campaign could run. Changes nothing, and runs none of the user's code."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from eventmill.work.store_mark import check_store_is_free, check_store_is_ours
 def validate(campaign_file: CampaignFile) -> None:
     """Check a campaign without running anything: its file, payload, inputs, ledger, store and cluster."""
     campaign = read_campaign(campaign_file)
-    with few_retries():  # somebody waits
+    with few_retries():  # a person is waiting
         lines = [
             ("payload", _payload(campaign)),
             ("inputs", _inputs(campaign)),
@@ -42,7 +42,7 @@ def validate(campaign_file: CampaignFile) -> None:
     out = screen()
     out.print(facts([("campaign", f"{campaign.name}, from {campaign_file}"), *lines]))
     out.print(
-        Text.assemble(("valid", "bold green"), "; nothing was changed. Next: 'eventmill try', or 'eventmill run'.")
+        Text.assemble(("valid", "bold green"), "; nothing was changed. Next: 'eventmill try' or 'eventmill run'.")
     )
 
 
@@ -61,7 +61,7 @@ def _inputs(campaign: CampaignSpec) -> str:
     left_out += "".join(f"; {line}" for line in unreadable_columns(found))
     events = sum(item.events for item in found)
     if not events:
-        raise InputError(f"the {counted(len(urls), 'input')} of campaign '{campaign.name}' hold no event.")
+        raise InputError(f"the {counted(len(urls), 'input')} of campaign '{campaign.name}' contain no events.")
     twice = same_content((item.url, item.identity) for item in found)
     if twice and campaign.inputs.duplicates is Duplicates.REFUSE:
         left_out += "".join(f"; warning: {line}" for line in twice)
@@ -73,10 +73,10 @@ def _left_out(campaign: CampaignSpec, found: Sequence[NewInput], unreadable: Seq
         return ""
     listed = "; ".join(unreadable)
     if campaign.inputs.unreadable is Unreadable.LEAVE_OUT:
-        return f"; {len(unreadable)} cannot be read and would be left out: {listed}"
+        return f"; {len(unreadable)} cannot be read and will be left out: {listed}"
     raise InputError(
         f"{len(unreadable)} of {counted(len(found) + len(unreadable), 'input')} cannot be read: {listed} "
-        "Mend them, or set 'inputs.unreadable: leave_out'."
+        "Repair them, or set 'inputs.unreadable: leave_out'."
     )
 
 
@@ -91,23 +91,23 @@ def _ledger(campaign: CampaignSpec) -> str:
         path = Path(campaign.ledger).absolute()
         if not path.exists():
             _check_ledger_folder(path.parent)
-            return f"{path}, to be made"
+            return f"{path}, to be created"
         if path.is_dir():
-            raise LedgerError(f"the ledger {path} is a folder; name a file in it.")
+            raise LedgerError(f"the ledger {path} is a folder; give the path of a file.")
     record = find_record(open_ledger(campaign.ledger_url), campaign.name)
-    return f"{campaign.ledger}, {'does not know' if record is None else 'has begun'} this campaign"
+    return f"{campaign.ledger}, {'has not begun' if record is None else 'has begun'} this campaign"
 
 
 def _store(campaign: CampaignSpec) -> str:
     place = open_store(campaign.store_url, credentials=campaign.credentials).check()
     _check_mark(campaign)
     merge = campaign.output.merge
-    size = f"at multiples of {counted(merge.events, 'event')}" if merge.events else f"at {merge.bytes:,} bytes"
-    return f"{place}; files are cut {size}"
+    size = f"at multiples of {counted(merge.events, 'event')}" if merge.events else f"after {merge.bytes:,} bytes"
+    return f"{place}; merged files end {size}"
 
 
 def _check_mark(campaign: CampaignSpec) -> None:
-    """Raise `StoreTaken` if the store is another campaign's of this name, or shows more than the ledger knows."""
+    """Raise `StoreTaken` if the store is another campaign's of this name, or has files unknown to the ledger."""
     store = open_store(campaign.store_url, credentials=campaign.credentials)
     ledger = (
         open_ledger(campaign.ledger_url) if "://" in campaign.ledger or Path(campaign.ledger).exists() else None
@@ -127,9 +127,9 @@ def _cluster(campaign: CampaignSpec) -> str:
 
 
 def _check_ledger_folder(folder: Path) -> None:
-    """Raise unless one may write into `folder`, or make it and the folders above it."""
+    """Raise `LedgerError` unless `folder` can be written, or created with the folders above it."""
     there = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
     if not there.is_dir():
-        raise LedgerError(f"the ledger's folder {folder} cannot be made: {there} is no folder.")
+        raise LedgerError(f"the folder of the ledger, {folder}, cannot be created: {there} is not a folder.")
     if not os.access(there, os.W_OK | os.X_OK):
-        raise LedgerError(f"the ledger's folder {folder} cannot be written: no permission in {there}.")
+        raise LedgerError(f"the folder of the ledger, {folder}, cannot be written: no permission in {there}.")

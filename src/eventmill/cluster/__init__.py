@@ -1,1 +1,1 @@
-"""Everything that knows Dask: the cluster of a run, its workers, the blocks and merges that are on it."""
+"""Everything that uses Dask: the cluster of a run, its workers, the blocks and merges on it."""

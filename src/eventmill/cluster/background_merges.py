@@ -1,4 +1,4 @@
-"""A merge flow beside processing, in the same command: one at a time, on the same cluster."""
+"""Runs the merge flow while the process flow goes on: one at a time, on the same cluster."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from eventmill.errors import CorruptOutput, PrefectUnavailable, StoreError
 from eventmill.prefect_api.availability import NO_ANSWER, is_no_answer
 
 AHEAD_OF_BLOCKS = 10
-"""Dask priority: a merge goes before blocks that wait."""
+"""Dask priority: a merge starts before waiting blocks."""
 
 TRIES = 3
-"""Merge flow runs that may fail in a row for reasons of the store, though it answers when it is asked."""
+"""Merge flow runs that may fail in a row with a store error although the store answers."""
 
 CALLED_OFF_SECONDS = 10.0
-"""How long the flow run of merges that were called off may take to end, as Prefect is to hear."""
+"""How long to wait for the flow run of cancelled merges, so that it can report its end to Prefect."""
 
 PREFECT_TIMEOUT_SECONDS = 300.0
 """How long merges wait for a Prefect server that does not answer."""
 
 
 class BackgroundMerges:
-    """Starts the merge flow whenever something is due and none is running; use it in a `with` block."""
+    """Starts the merge flow whenever a merge is due and no merge flow is running; use it in a `with` block."""
 
     def __init__(self, coordinator: Coordinator, runner: DaskTaskRunner, *, merge_flow: Flow[..., Any]) -> None:
         self._merge_flow = merge_flow
@@ -61,7 +61,7 @@ class BackgroundMerges:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """After an error nobody waits for merges to be done: they are called off, so that their flow run ends."""
+        """After an error the merges are cancelled, so that their flow run ends."""
         if self._running is None:
             return
         if error is not None:
@@ -71,11 +71,11 @@ class BackgroundMerges:
     def _call_off(self) -> None:
         client = self._merging and self._merging._client
         if client is not None:
-            with suppress(OSError, RuntimeError, TimeoutError):  # its scheduler is gone, and the merges with it
+            with suppress(OSError, RuntimeError, TimeoutError):  # the scheduler is gone, and so are the merges
                 client.cancel([distributed.Future(key, client) for key in list(client.futures)], force=True)
 
     def look(self) -> None:
-        """Start merging if something is due, which is looked at now and then. Raises what a merge flow raised."""
+        """Start merging if a merge is due (checked every few seconds). Raises the exception of a merge flow."""
         if self._running is not None:
             if not self._running.done():
                 self._look_after()
@@ -89,7 +89,7 @@ class BackgroundMerges:
             self._running = self._start()
 
     def _start(self) -> Future[None]:
-        # A thread that nobody waits for at exit, whatever it waits for then.
+        # A daemon thread, so that the exit of the process does not wait for it.
         running: Future[None] = Future()
         context = contextvars.copy_context()
         thread = threading.Thread(target=context.run, args=(self._serve, running), name="merge", daemon=True)
@@ -99,20 +99,20 @@ class BackgroundMerges:
     def _serve(self, running: Future[None]) -> None:
         try:
             self._merge()
-        except BaseException as error:  # raised where the merges land
+        except BaseException as error:  # raised in `_collect`
             running.set_exception(error)
         else:
             running.set_result(None)
 
     def advance(self, *, seconds: float) -> bool:
-        """Merge for up to `seconds`; whether nothing is due any more. Raises what a merge flow raised."""
+        """Merge for up to `seconds`; returns whether nothing is due any more. Raises errors of the merge flow."""
         if self._running is None:
             if not self._store_answers_or_raise():
                 time.sleep(seconds)
                 return False
             if not is_due(self._opened):
                 return True
-            if not waits_for_a_merger(self._opened):  # others are at what is left
+            if not waits_for_a_merger(self._opened):  # other processes carry out what is left
                 time.sleep(seconds)
                 return False
             self._running = self._start()
@@ -133,7 +133,7 @@ class BackgroundMerges:
                 running.result()
         except CorruptOutput:
             raise
-        except StoreError as error:  # merges are begun again when the store is back, or was not away
+        except StoreError as error:  # merges are tried again, if necessary after the store is back
             away = self._store.outages
             if self._store.report_error(error):
                 self._failed = error, away
@@ -146,18 +146,18 @@ class BackgroundMerges:
             self._failures = 0
 
     def _wait_for_prefect(self, error: Exception) -> None:
-        """A merge flow run cannot begin without a server; blocks can be worked on."""
+        """A merge flow run cannot begin without a server. Blocks can be processed without one."""
         now = time.monotonic()
         self._unanswered_since = self._unanswered_since or now
         if now - self._unanswered_since > PREFECT_TIMEOUT_SECONDS:
             raise PrefectUnavailable(
-                f"the Prefect server does not answer for {now - self._unanswered_since:.0f} s: {error}. "
+                f"the Prefect server has not answered for {now - self._unanswered_since:.0f} s: {error}. "
                 "Nothing is lost: run again when it is back."
             )
         self._looked_at = now
 
     def _store_answers_or_raise(self) -> bool:
-        """Whether the store is there. Raises what merging failed with again and again though it always was."""
+        """Whether the store answers. Raises the error of merges that failed repeatedly although it always did."""
         self._store.raise_if_expired()
         if self._store.is_active():
             return False

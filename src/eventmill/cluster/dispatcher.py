@@ -1,4 +1,4 @@
-"""Blocks that are on the cluster now: submitted, waited for together, and never left without a final state."""
+"""The blocks that are on the cluster: submits them, waits for them, and gives each task run a final state."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ from eventmill.tasks.process import process_block
 logger = logging.getLogger(__name__)
 
 QUEUED_PER_SLOT = 2
-"""Blocks on the cluster per slot: one being worked, one waiting, so that no slot waits for us."""
+"""Blocks on the cluster per slot: one in work, one waiting, so that no slot waits for the coordinator."""
 
 FIRST_REST_SECONDS = 1.0
 
 LONGEST_REST_SECONDS = 15.0
-"""No block is submitted for so long after workers could not reach Prefect; rests double from the first."""
+"""The longest time without submitting after workers could not reach Prefect; it doubles from the first."""
 
 FETCH_SECONDS = 1.0
-"""How long to wait for a worker that is to hand over how its task ended, before others are looked after."""
+"""How long to wait for the result of one task before the other tasks are checked."""
 
 
 NO_ANSWER_YET = (TimeoutError, distributed.TimeoutError, OSError, KeyError, UnboundLocalError)
-"""What Dask (2026.8) raises while the worker that has an answer vanishes, and its task is begun again."""
+"""What Dask (2026.8) raises while the worker that has a result vanishes and its task starts again."""
 
 
 class NotFetched(Exception):
-    """A task is not over, or its worker does not say how: it vanished since, or was stopped."""
+    """The result of a task is not available: it has not ended, or its worker vanished or is stopped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +57,9 @@ class _Flight:
 
 
 class _Backoff:
-    """What to do when workers cannot begin a task for want of a Prefect server: rest, and try again for a while.
+    """Pauses submission when workers cannot begin a task because the Prefect server does not answer.
 
-    Workers that reached it once need it no more, so only those that joined since are concerned.
+    Workers that reached the server once need it no more, so this concerns only workers that joined later.
     """
 
     def __init__(self) -> None:
@@ -70,14 +70,14 @@ class _Backoff:
         return time.monotonic() < self._until
 
     def begin(self, error: BaseException) -> None:
-        """A worker could not; several at once are one reason to rest."""
+        """A worker could not begin its task. Several at once start one pause."""
         now = time.monotonic()
         if now - self._last > PREFECT_TIMEOUT_SECONDS:
             self._since = now
         self._last = now
         if now - self._since > PREFECT_TIMEOUT_SECONDS:
             raise PrefectUnavailable(
-                f"workers cannot reach the Prefect server for {now - self._since:.0f} s: {error}. "
+                f"workers have not reached the Prefect server for {now - self._since:.0f} s: {error}. "
                 "Nothing is lost: run again when it is back."
             )
         if now >= self._until:
@@ -86,7 +86,7 @@ class _Backoff:
             self._seconds = min(2 * self._seconds, LONGEST_REST_SECONDS)
 
     def end(self) -> None:
-        """A worker could."""
+        """A worker could begin its task."""
         self._last, self._seconds = -math.inf, FIRST_REST_SECONDS
 
 
@@ -108,20 +108,20 @@ class Dispatcher:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Let go of everything: what nobody has claimed is given back, the ledger fences what still runs."""
+        """Cancel all tasks: unclaimed blocks are released; the ledger fences what still runs."""
         for key in list(self._flights):
-            self._abandon(key, "the campaign needs it no more")
+            self._abandon(key, "the campaign does not need it any more")
 
     def has_room(self, slots: int) -> bool:
-        """Whether another block keeps the slots busy. Blocks that the ledger took back do not count."""
+        """Whether another block would keep the slots busy. Blocks that the ledger took back do not count."""
         return not self._rest.lasts() and len(self._coordinator.blocks()) < QUEUED_PER_SLOT * slots
 
     def is_empty(self) -> bool:
-        """Whether all blocks have come back."""
+        """Whether all tasks have ended."""
         return not self._flights
 
     def submit(self, block: Block) -> None:
-        """One block, one Prefect task run."""
+        """Submit one block as one Prefect task run."""
         opened = self._coordinator.opened
         name = f"{opened.name} · file {block.input_ordinal} [{block.start}, {block.stop})"
         named = process_block.with_options(task_run_name=name)
@@ -130,9 +130,9 @@ class Dispatcher:
         self._flights[str(future.wrapped_future.key)] = _Flight(block, future)
 
     def wait_for_blocks(self, *, seconds: float) -> list[BaseException | None]:
-        """Wait up to `seconds` for the first blocks to end; how each ended, None for well.
+        """Wait up to `seconds` until the first tasks end; returns the error of each, or None.
 
-        Raises `PrefectUnavailable` when workers have been out of its server's reach for too long.
+        Raises `PrefectUnavailable` when workers could not reach the Prefect server for too long.
         """
         self._cancel_requeued()
         if not self._flights:
@@ -154,51 +154,51 @@ class Dispatcher:
                 elif future.done():
                     ended.append(self._collect(key, None))
             except NotFetched:
-                self._flights[key] = self._flights.pop(key)  # at the next look the others come first
+                self._flights[key] = self._flights.pop(key)  # next time the others come first
                 self._cancel_unresponsive()
                 break
         return ended
 
     def _collect(self, key: str, state: Any) -> BaseException | None:
-        """How a task ended, by its final state, or None for one that has none; nothing of it is left in flight."""
+        """Take a task out of flight; returns its error or None. `state` is its final state, if it has one."""
         flight = self._flights.pop(key)
         self._gone_since.pop(key, None)
         future = flight.future.wrapped_future
         if state is not None:
-            # Released at once: Dask computes again what a vanished worker held and somebody still wants.
+            # Released at once, because Dask recomputes results that a vanished worker held while a future exists.
             future.release()
             self._rest.end()
             was_left = self._give_back(flight)
             return _error_of(state) or (self._unclaimed() if was_left else None)
         self._give_back(flight)
         error = future.exception() if future.status == "error" else None
-        if error is not None and is_no_answer(error):  # it never began, so nobody has to be told of its end
+        if error is not None and is_no_answer(error):  # it never began, so its task run needs no final state
             self._rest.begin(error)
             return None
-        self._crash(flight, f"Dask gave the task up: {error or future.status}")
-        if error is None:  # cancelled, or its scheduler is gone: whoever asks Dask next is told
+        self._crash(flight, f"Dask gave up on the task: {error or future.status}")
+        if error is None:  # cancelled, or the scheduler is gone: the next call to Dask raises an error
             return None
         return ClusterError(
-            f"a worker could not run a block's task: {type(error).__name__}: {error}. Nothing is lost: give it "
-            "the Python packages that this command has, and run again."
+            f"a worker could not run a block's task: {type(error).__name__}: {error}. Nothing is lost: install "
+            "the Python packages of this command there, and run again."
         )
 
     def _give_back(self, flight: _Flight) -> bool:
-        """Whether nobody had claimed it, so that no lease's end would ever bring it back."""
+        """Release the block unless it was claimed (then its lease will end); returns whether it was released."""
         return self._coordinator.opened.ledger.release_unclaimed(flight.block.id)
 
     def _unclaimed(self) -> LedgerError:
         url = self._coordinator.opened.order.ledger_url
         return LedgerError(
-            f"a worker found nothing of its block in the ledger {url}, and it was there: the worker sees another "
-            "file under that name. Nothing is lost: start the workers anew, on this machine, and run again."
+            f"a worker did not find its block in the ledger {url}, although it is there: the worker sees another "
+            "file under that name. Nothing is lost: restart the workers on this machine, and run again."
         )
 
     def _cancel_requeued(self) -> None:
-        """Let go of tasks that wait for a worker though the ledger took their block back.
+        """Cancel tasks that wait for a worker although the ledger took their block back.
 
-        Their worker vanished, and Dask has put them first in its queue: whoever joins would begin with them, for
-        nothing.
+        Their worker vanished, and Dask has put them first in its queue: a worker that joins would begin with them
+        for nothing.
         """
         blocks = self._coordinator.blocks()
         over = [key for key, flight in self._flights.items() if flight.block.id not in blocks]
@@ -207,9 +207,9 @@ class Dispatcher:
                 self._abandon(key, "its worker vanished; the ledger gave its events to others")
 
     def _cancel_unresponsive(self) -> None:
-        """Let go of tasks whose block the ledger took back long ago: a worker that hangs never answers.
+        """Cancel tasks whose block the ledger took back long ago, because a worker that hangs never answers.
 
-        Dask hears of it, and would find its thread free once the task is called off: it gets no more of them.
+        Dask still hears from the worker and would give it the next task, so the worker is replaced as well.
         """
         blocks, now = self._coordinator.blocks(), time.monotonic()
         patience, forsaken = self._coordinator.campaign.limits.lease.total_seconds(), list[str]()
@@ -237,7 +237,7 @@ class Dispatcher:
         self._crash(flight, reason)
 
     def _crash(self, flight: _Flight, reason: str) -> None:
-        """Put a task run that nobody will finish into a final state."""
+        """Put a task run that will never finish into a final state."""
         with if_it_answers(), get_client(sync_client=True) as client:
             try:
                 client.set_task_run_state(flight.future.task_run_id, Crashed(message=reason), force=True)
@@ -247,33 +247,33 @@ class Dispatcher:
 
 
 def _queued(dask_scheduler: Any, keys: list[str]) -> list[str]:
-    """Those of the tasks that no worker has."""
+    """The tasks that no worker has."""
     tasks = {key: dask_scheduler.tasks.get(key) for key in keys}
     return [key for key, task in tasks.items() if task is not None and task.state in ("queued", "no-worker")]
 
 
 def _workers_of(dask_scheduler: Any, keys: list[str]) -> dict[str, str | None]:
-    """The workers that are at these tasks, as holders by address."""
+    """The workers that run these tasks: address -> worker id."""
     tasks = [dask_scheduler.tasks.get(key) for key in keys]
     workers = [task.processing_on for task in tasks if task is not None and task.processing_on is not None]
     return {worker.address: worker.metrics.get(METRIC) for worker in workers}
 
 
 def fetch(future: distributed.Future[Any]) -> Any:
-    """The final state of a task, from the worker that holds it; `NotFetched` after a second without an answer.
+    """The final state of a task, from the worker that holds it. `NotFetched` after a second without an answer.
 
-    Raises what a task ended with that has no state, and `ClusterError` if Dask called it off.
+    Raises the exception of a task without a state, and `ClusterError` if Dask cancelled the task.
     """
     try:
         return future.result(timeout=FETCH_SECONDS)
     except (*NO_ANSWER_YET, CancelledError):
-        # What it raised is not what the task did: that may have ended in this moment, or begun again elsewhere.
+        # The error is not that of the task, which may just have ended, or started again on another worker.
         if future.status == "error":
             error = future.exception(timeout=FETCH_SECONDS)
             raise (error or NotFetched()) from None
         if future.status == "cancelled":
             raise ClusterError(
-                "Dask called a task off that was still wanted: its scheduler died, or somebody else did it. "
+                "Dask cancelled a task that is still needed: its scheduler died, or another client did it. "
                 "Nothing is lost: run again."
             ) from None
         raise NotFetched from None

@@ -1,6 +1,7 @@
-"""Who may talk to a Dask cluster: whoever has its keys. Without any, every user of a machine may run code on it.
+"""TLS keys of Dask clusters. Without them, every user of the machine could run code on the cluster.
 
-A cluster of our own gets keys that live as long as the run, in its folder; of another one its file names them.
+A cluster that the run starts gets keys that exist as long as the run, in its folder. For other clusters the
+cluster file names the keys.
 """
 
 from __future__ import annotations
@@ -19,18 +20,18 @@ ROLES = ("client", "scheduler", "worker")
 
 
 def security_of(config: ClusterConfig, *, folder: Path) -> Security | None:
-    """The keys of a cluster; None where it names none, and Dask's own configuration holds.
+    """The keys of a cluster; None if its file names none, so that Dask's own configuration applies.
 
-    Those that are made for processes of this machine lie in `folder`, once: from memory each process would write
-    them into a file for a moment, and one that is killed just then leaves it. Raises `ClusterError` for files that
-    cannot be read.
+    Keys for processes of this machine are written to `folder` once. If they were passed in memory, each process
+    would write them to a temporary file, which would remain if it were killed just then. Raises `ClusterError`
+    for files that cannot be read.
     """
     tls = config.tls
     if tls is None and config.cluster_class == LOCAL_CLUSTER:
         tls = "temporary"
     if tls == "temporary":
         made: Security = Security.temporary()
-        if config.cluster_class != LOCAL_CLUSTER:  # on machines that do not see the folder
+        if config.cluster_class != LOCAL_CLUSTER:  # its workers may be on machines that cannot read the folder
             return made
         tls = _written(made, folder)
     if not isinstance(tls, Tls):
@@ -40,7 +41,9 @@ def security_of(config: ClusterConfig, *, folder: Path) -> Security | None:
         try:
             path.expanduser().read_bytes()
         except OSError as error:
-            raise ClusterError(f"the cluster file's tls.{name} {path} cannot be read: {error.strerror}.") from None
+            raise ClusterError(
+                f"tls.{name} of the cluster file, {path}, cannot be read: {error.strerror}."
+            ) from None
     ca_file, cert, key = (str(path.expanduser().absolute()) for path in files.values())
     roles = {f"tls_{role}_{kind}": path for role in ROLES for kind, path in (("cert", cert), ("key", key))}
     return Security(require_encryption=True, tls_ca_file=ca_file, **roles)
@@ -59,7 +62,7 @@ def _private(path: str, flags: int) -> int:
 
 
 def keys_of(runner: DaskTaskRunner) -> dict[str, Any]:
-    """Address and keys of the cluster of a runner, which runs, as `distributed.Client` takes them."""
+    """Address and keys of the running cluster of a task runner, as `distributed.Client` takes them."""
     client = runner.client
     return {"address": str(client.scheduler_info(n_workers=0)["address"]), "security": client.security}
 

@@ -1,4 +1,4 @@
-"""How a drill gets at the workers of a Dask cluster: as processes of this host, else as far as Dask reaches."""
+"""How a drill reaches the workers of a Dask cluster: as processes of this host, else through Dask."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ SECONDS = 5
 
 
 class OnDask:
-    """Signals go to processes of this host directly; elsewhere a worker is asked to send them to itself."""
+    """Sends signals to processes of this host directly; a worker on another host sends them to itself."""
 
     def __init__(self) -> None:
         self._here = HostSignals()
-        logging.getLogger("distributed.core").setLevel(logging.CRITICAL)  # that a connection was closed is no news
+        logging.getLogger("distributed.core").setLevel(logging.CRITICAL)  # closed connections are expected
 
     def signal(self, holder: str, number: signal.Signals) -> bool:
-        """False where nobody can be reached: nothing wakes a worker on another host that froze itself."""
+        """Send a signal. False if impossible: nothing could resume a worker on another host that froze itself."""
         if self._here.signal(holder, number):
             return True
         if number in (signal.SIGSTOP, signal.SIGCONT):
@@ -37,7 +37,7 @@ class OnDask:
         )
 
     def retire(self, holder: str) -> bool:
-        """Dask moves what the worker has to others and closes it; some clusters then start another one."""
+        """Let Dask move the worker's data to others and close it; some clusters then start another worker."""
         return self._at_worker(holder, lambda client, address: client.retire_workers([address]))
 
     def _at_worker(self, holder: str, do: Any) -> bool:

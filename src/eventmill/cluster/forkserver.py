@@ -1,7 +1,7 @@
-"""The process that a local cluster's workers are forked from: it has imported what they need, once for all.
+"""The process from which the workers of a local cluster are forked. It has imported what all of them need.
 
-A worker's imports take seconds of a core, each time one is started or replaced; a fork takes milliseconds. The
-process has no threads of ours, holds no connection and no ledger, and ends with the run.
+The imports of a worker take seconds of CPU time, each time one is started or replaced; a fork takes milliseconds.
+The process has none of our threads, connections or ledgers, and ends with the run.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from eventmill.runtime.scratch import choose_scratch, open_scratch
 METHOD = "distributed.worker.multiprocessing-method"
 
 LONGEST_PLACE = 107 - len("/eventmill-4294967295-abcdefgh/listener-abcdefgh")
-"""Bytes in the name of a folder for sockets: a socket's path has 107 at most on Linux (unix(7))."""
+"""The longest path of a folder for sockets: the path of a socket has at most 107 bytes on Linux (unix(7))."""
 
 PRELOAD = [
     "distributed",
@@ -36,7 +36,7 @@ PRELOAD = [
     "eventmill.tasks.process",
     "eventmill.tasks.merge",
 ]
-"""What every worker needs sooner or later. Imported by the process itself, in its own time."""
+"""What every worker needs. The process imports it in the background."""
 
 
 def start_forkserver() -> None:
@@ -44,7 +44,7 @@ def start_forkserver() -> None:
     if dask.config.get(METHOD) != "forkserver":
         return
     _take_folder()
-    get_mp_context().set_forkserver_preload(PRELOAD)  # this call's own list of modules is Dask's, and longer
+    get_mp_context().set_forkserver_preload(PRELOAD)  # Dask's own list of modules is longer; this call sets ours
     with out_of_reach_of_ctrl_c():
         forkserver.ensure_running()
 
@@ -53,8 +53,8 @@ def start_forkserver() -> None:
 def without_main_module() -> Iterator[None]:
     """Processes that are started in this context do not import the main module again.
 
-    Workers need nothing of it. A script that runs a campaign would run it in every worker, unless it has the line
-    `if __name__ == "__main__":`, which nobody writes in a script of ten lines.
+    Workers do not need it. A script that runs a campaign would otherwise run it again in every worker, unless it
+    has the line `if __name__ == "__main__":`, which short scripts rarely have.
     """
     original = spawn.get_preparation_data
 
@@ -69,17 +69,17 @@ def without_main_module() -> Iterator[None]:
 
 
 def place_for_sockets() -> Path:
-    """The system's temporary folder; where its name is too long for sockets in it, another one that all have."""
+    """The temporary folder of the system, or another one if its path is too long for sockets."""
     places = (Path(tempfile.gettempdir()), choose_scratch(), Path("/tmp"))
     return next((place for place in places if len(os.fsencode(place)) <= LONGEST_PLACE), places[-1])
 
 
 def _take_folder() -> None:
-    """Have what multiprocessing keeps in files, such as its sockets, in a folder that the next run removes."""
+    """Let multiprocessing keep its files, such as sockets, in a folder that the next run deletes."""
     config: dict[str, Any] = multiprocessing.current_process()._config  # type: ignore[attr-defined]
     if config.get("tempdir") is not None:
         return
     stack = ExitStack()
-    with suppress(ScratchError):  # no room: then multiprocessing says what is wrong
+    with suppress(ScratchError):  # no space: then multiprocessing reports the error
         config["tempdir"] = str(stack.enter_context(open_scratch(place_for_sockets())))
         atexit.register(stack.close)

@@ -1,8 +1,8 @@
-"""Processes of a cluster of our own that are stopped, also before Dask knows them, and places that nobody holds.
+"""Finds frozen processes of a cluster that the run started, also before Dask knows them, and unused places.
 
-A worker that is frozen while it starts keeps Dask waiting for it, and all that are to start after it; the process
-that workers are forked from, the same. One that died while it started leaves a nanny that is over, and whose place
-Dask believes to be taken.
+If a worker is frozen while it starts, Dask waits for it, and all later workers wait, too. The same is true of the
+process from which workers are forked. If a worker dies while it starts, its nanny ends, but Dask believes that its
+place is still taken.
 """
 
 from __future__ import annotations
@@ -18,47 +18,79 @@ from distributed import Nanny, SpecCluster, Status
 from prefect_dask.task_runners import DaskTaskRunner
 
 from eventmill.rules.silence import Hearing
+from eventmill.runtime.process_id import start_of
 
 
 class FrozenProcesses:
-    """Ends what is stopped for longer than it may be, so that it is started anew. Knows no other cluster."""
+    """Kills processes that are stopped for too long, so that they are started again. Ignores other clusters."""
 
     def __init__(self, runner: DaskTaskRunner, *, timeout_seconds: float, step_seconds: float) -> None:
         self._runner = runner
         self._timeout = timeout_seconds
         self._hearing = Hearing(longest_step_seconds=step_seconds)
+        self._known: dict[int, int] = {}  # by process id, when each was started
 
     def look(self, now: float) -> None:
-        """To be called often; `now` are seconds of a clock that never goes back."""
+        """Check once; call it often. `now` is in seconds of a monotonic clock."""
         cluster: Any = self._runner._cluster
         if not isinstance(cluster, SpecCluster) or cluster.loop is None:
             return
         cluster.loop.add_callback(_vacate, cluster)
-        silence = self._hearing.hear({str(pid): _sign_of(pid, now) for pid in _processes(cluster)}, now=now)
+        self._remember(cluster)
+        silence = self._hearing.hear({str(pid): _sign_of(pid, now) for pid in self._known}, now=now)
         for pid, seconds in silence.items():
             if seconds > self._timeout:
-                with suppress(ProcessLookupError):
-                    os.kill(int(pid), signal.SIGKILL)
+                _kill(int(pid))
+
+    def end(self) -> None:
+        """At the end of a run: whatever is stopped would hear nothing of it, and stay."""
+        cluster: Any = self._runner._cluster
+        if isinstance(cluster, SpecCluster):
+            self._remember(cluster)
+        for pid in self._known:
+            if _is_stopped(pid):
+                _kill(pid)
+
+    def _remember(self, cluster: SpecCluster) -> None:
+        """Also those that Dask takes for gone, as it does when the process is gone that they were forked from."""
+        found = _processes(cluster) - self._known.keys()
+        started = {pid: _start_of(pid) for pid in [*self._known, *found]}
+        known = {pid: start for pid, start in self._known.items() if started[pid] == start}
+        self._known = known | {pid: start for pid in found if (start := started[pid]) is not None}
 
 
 def _processes(cluster: SpecCluster) -> set[int]:
-    """Those that we may end: of workers, and the one that they are forked from."""
+    """The processes that may be killed: the workers, and the process from which they are forked."""
     found = {forkserver._forkserver._forkserver_pid}  # type: ignore[attr-defined]
-    with suppress(RuntimeError):  # somebody was added meanwhile: the next look sees all
+    with suppress(RuntimeError):  # a worker was added meanwhile: the next check sees all
         found |= {nanny.pid for nanny in list(cluster._created) if isinstance(nanny, Nanny)}
     return {pid for pid in found if pid}
 
 
 def _sign_of(pid: int, now: float) -> float | str:
-    """What changes from look to look unless the process is stopped."""
+    """A value that changes with every check unless the process is stopped."""
+    return "stopped" if _is_stopped(pid) else now
+
+
+def _start_of(pid: int) -> int | None:
+    with suppress(psutil.Error, OSError):
+        return start_of(pid)
+    return None
+
+
+def _is_stopped(pid: int) -> bool:
     with suppress(psutil.Error):
-        if psutil.Process(pid).status() == psutil.STATUS_STOPPED:
-            return "stopped"
-    return now
+        return bool(psutil.Process(pid).status() == psutil.STATUS_STOPPED)
+    return False
+
+
+def _kill(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
 def _vacate(cluster: SpecCluster) -> None:
-    """Take nannies off the list that are over, on the cluster's own loop: the places are filled again."""
+    """Remove ended nannies, on the event loop of the cluster, so that their places are filled again."""
     for name, nanny in list(cluster.workers.items()):
         if isinstance(nanny, Nanny) and nanny.status in (Status.closed, Status.failed):
             del cluster.workers[name]

@@ -1,7 +1,7 @@
-"""How a Dask worker leaves: it takes no new block, has those in hand drained, hands over results, and closes.
+"""How a Dask worker exits gracefully: it takes no new block, drains those in hand, hands over results, and closes.
 
-The words come from here: SIGTERM, Dask's own lifetime for workers, a walltime, notices that the machine is taken
-away, and Dask closing the worker for whatever reason. What they mean for blocks, `eventmill.runtime.drain` says.
+The triggers are SIGTERM, Dask's own lifetime for workers, a walltime, preemption notices, and Dask closing the
+worker for any reason. `eventmill.runtime.drain` implements what they mean for blocks.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ from eventmill.runtime.drain import Draining, End
 from eventmill.runtime.preemption import Notice, open_notices, watch
 
 MARGIN_SECONDS = 5.0
-"""So long before its end a worker must have handed in everything; less for a life of less than ten times that."""
+"""How long before its end a worker must have handed in everything; at most a tenth of its lifetime."""
 
 CLOSING_SECONDS = 6.0
-"""A nanny that ends gives its worker some eight seconds (distributed 2026.8, `Nanny.close`)."""
+"""Less than the eight seconds that a closing nanny gives its worker (distributed 2026.8, `Nanny.close`)."""
 
 HAND_OVER_SECONDS = 5.0
-"""For the coordinator to fetch what became of the last blocks; Dask would run them again to know."""
+"""For the coordinator to fetch the results of the last blocks; otherwise Dask would run them again."""
 
 LOOK_SECONDS = 0.05
 
 WARNINGS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
-"""By default they end a process at once."""
+"""Signals that by default end a process at once."""
 
 _served: WeakSet[Worker] = WeakSet()
 
 
 class Leaving(WorkerPlugin):
-    """Sees to it that a Dask worker leaves in good order. Only the first one on a worker takes signals."""
+    """Lets a Dask worker exit gracefully. Only the first plugin on a worker handles signals."""
 
     idempotent = True
 
@@ -51,14 +51,14 @@ class Leaving(WorkerPlugin):
         self.walltime_seconds = cluster.walltime.total_seconds() if cluster.walltime is not None else None
         self.grace_seconds = cluster.grace.total_seconds()
         self.notices = tuple(cluster.preemption_notices)
-        # Campaigns that want the same of a cluster share one plugin there; others bring their own.
+        # Campaigns with equal settings share one plugin on a cluster; others have their own.
         self.name = f"eventmill-leaving {self.walltime_seconds} {self.grace_seconds} {','.join(self.notices)}"
         self._unwatch: list[Callable[[], None]] = []
 
     def setup(self, worker: Worker) -> None:
-        """Called on the worker's event loop, when the worker starts or the flow registers with one that runs."""
+        """Called on the event loop of the worker when it starts, or when the flow registers the plugin."""
         if threading.current_thread() is not threading.main_thread():
-            return  # a guest in somebody's process, which does not end with it
+            return  # the worker runs inside another process, which does not end with it
         end = drain.here()
         if worker not in _served:
             _served.add(worker)
@@ -75,7 +75,7 @@ class Leaving(WorkerPlugin):
         self._unwatch = [watch(open_notices(name), functools.partial(_heed, end)) for name in self.notices]
 
     async def teardown(self, worker: Worker) -> None:
-        """If the worker is being closed by somebody else: hand in what can be handed in quickly."""
+        """If something else closes the worker: hand in what can be handed in quickly."""
         for unwatch in self._unwatch:
             unwatch()
         if worker in _served and worker.status is Status.closing:
@@ -84,7 +84,7 @@ class Leaving(WorkerPlugin):
 
 
 def _started() -> float:
-    """When this process began, by the wall clock: a little before its worker did."""
+    """When this process began, in wall-clock time: a little before its worker."""
     return psutil.Process().create_time()
 
 
@@ -97,19 +97,19 @@ def _heed(end: Draining, notice: Notice) -> None:
 
 
 def _take_sigterm(end: Draining, *, seconds: float) -> None:
-    """SIGTERM drains; a second one does what it did before."""
+    """Drain at the first SIGTERM; the second one has its previous effect."""
     before = signal.getsignal(signal.SIGTERM)
 
     def terminated(number: int, frame: object) -> None:
         signal.signal(number, before)
-        # Not from here: the interrupted thread may hold the very lock that is needed.
+        # In a thread, because the interrupted code may hold the lock that is needed.
         threading.Thread(target=end.leave, args=("SIGTERM",), kwargs={"seconds": seconds}, daemon=True).start()
 
     signal.signal(signal.SIGTERM, terminated)
 
 
 def _take_warnings(end: Draining, *, seconds: float) -> None:
-    """What batch systems send some time before the end drains, too, unless somebody else takes it."""
+    """Drain also at signals that batch systems send before the end, unless they are handled already."""
 
     def warned(number: int, frame: object) -> None:
         name = signal.Signals(number).name
@@ -121,21 +121,21 @@ def _take_warnings(end: Draining, *, seconds: float) -> None:
 
 
 def _close_soon(worker: Worker, loop: asyncio.AbstractEventLoop, end: End) -> None:
-    with contextlib.suppress(RuntimeError):  # the loop is closed: so is the worker
+    with contextlib.suppress(RuntimeError):  # the loop is closed, so the worker is closed
         asyncio.run_coroutine_threadsafe(_close(worker, end), loop)
 
 
 async def _close(worker: Worker, end: End) -> None:
-    """Take nothing new, wait for what is in hand, hand over what is in memory, and go."""
+    """Take no new task, wait for running blocks, hand over results in memory, and close."""
     if worker.status not in (Status.running, Status.paused):
         return
     worker.status = Status.closing_gracefully
     here = drain.here()
     await _until_idle(here, seconds=max(0.0, end.at - time.monotonic()) + HAND_OVER_SECONDS)
-    # What Dask was at besides, such as a merge, and the last words of a block to Prefect.
+    # Other tasks, such as a merge, and the last report of a block to Prefect.
     await _until(lambda: not worker.state.executing_count, until=max(end.at, time.monotonic() + HAND_OVER_SECONDS))
     await _until(lambda: not worker.data, until=time.monotonic() + HAND_OVER_SECONDS)
-    worker.periodic_callbacks["heartbeat"].stop()  # one that comes after the next line would end the nanny, too
+    worker.periodic_callbacks["heartbeat"].stop()  # a heartbeat after the next line would end the nanny, too
     with contextlib.suppress(OSError, asyncio.TimeoutError):
         retired = worker.scheduler.retire_workers(workers=[worker.address], close_workers=False, remove=True)
         await asyncio.wait_for(retired, HAND_OVER_SECONDS)

@@ -1,4 +1,4 @@
-"""What becomes of a silent worker: it gets no work any more, and on a cluster of ours another comes for it."""
+"""Handles silent workers: they get no more work, and on a cluster that the run started they are replaced."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ LOOK_SECONDS = 0.5
 
 
 def replace_silent(runner: DaskTaskRunner, silent: Mapping[str, str | None]) -> None:
-    """Have others do what these do, by address and holder. Harmless twice.
+    """Give the work of these workers (address -> worker id) to others. Harmless when repeated.
 
-    On a cluster that this run started they are ended, and Dask starts others in their places. Elsewhere they are
-    not ours to end: they are set aside until they are heard of again.
+    On a cluster that this run started they are killed, and Dask starts others in their places. On other clusters
+    they are set aside until they are heard from again.
     """
     if runner._cluster is None:
         runner.client.run_on_scheduler(_set_aside, addresses=list(silent))
@@ -35,15 +35,15 @@ def replace_silent(runner: DaskTaskRunner, silent: Mapping[str, str | None]) -> 
         pid = None if holder is None else _here(holder)
         if pid is None:
             far.append(address)
-        elif pid != os.getpid():  # a worker in this very process is no process to end
+        elif pid != os.getpid():  # a worker inside this process must not be killed
             with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)  # its nanny would ask it first, for four seconds
+                os.kill(pid, signal.SIGKILL)  # its nanny would first wait four seconds for it
     if far:
         runner.client.run_on_scheduler(restart, addresses=far)
 
 
 def restart(dask_scheduler: Any, addresses: list[str]) -> None:
-    """What Dask does with a worker that it has not heard of for long. Nobody waits for that here."""
+    """Restart workers as Dask does when it has not heard from them for long. Does not wait for the end."""
     dask_scheduler.loop.add_callback(
         dask_scheduler.restart_workers,
         addresses,
@@ -54,7 +54,7 @@ def restart(dask_scheduler: Any, addresses: list[str]) -> None:
 
 
 def _here(holder: str) -> int | None:
-    """The process id of a holder that is a living process of this host."""
+    """The process id of a worker id that is a live process of this host, else None."""
     process = parse_holder(holder)
     if process is None or process.host != socket.gethostname():
         return None
@@ -64,7 +64,7 @@ def _here(holder: str) -> int | None:
 
 
 def _set_aside(dask_scheduler: Any, addresses: list[str]) -> None:
-    """Workers that Dask sends nothing, as if they had paused; what they were sent is sent to others."""
+    """Let Dask treat workers as paused, and send their tasks to others."""
     aside = dask_scheduler.extensions.setdefault(ASIDE, set())
     for address in addresses:
         worker = dask_scheduler.workers.get(address)
@@ -78,7 +78,7 @@ def _set_aside(dask_scheduler: Any, addresses: list[str]) -> None:
 
 
 async def _until_heard(dask_scheduler: Any, address: str, last_seen: float) -> None:
-    """On the scheduler itself, so that a worker comes back also when the run that set it aside is over."""
+    """Runs on the scheduler, so that a worker comes back even when the run that set it aside has ended."""
     while (worker := dask_scheduler.workers.get(address)) is not None and worker.last_seen == last_seen:
         await asyncio.sleep(LOOK_SECONDS)
     dask_scheduler.extensions[ASIDE].discard(address)

@@ -1,4 +1,4 @@
-"""Payloads are set up on a worker as soon as it joins, while its first block is still on its way."""
+"""Sets up payloads on a worker as soon as it joins, while its first block is still on its way."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from contextlib import contextmanager, suppress
 import distributed
 from prefect_dask.task_runners import DaskTaskRunner
 
+from eventmill.cluster.worker_plugins import add_plugin, remove_plugin
 from eventmill.core.work_order import WorkOrder
 from eventmill.work.block import warm_up
 
 
 class WarmsUp(distributed.WorkerPlugin):
-    """Sets up one payload for each thread of a worker, from a thread of its own."""
+    """Sets up one payload for each thread of a worker, in a background thread."""
 
     idempotent = True
 
@@ -23,7 +24,7 @@ class WarmsUp(distributed.WorkerPlugin):
         self.name = f"eventmill-warms-up {order.campaign_id} {order.payload.digest}"
 
     def setup(self, worker: distributed.Worker) -> None:
-        """Called when a worker starts, or at once on those that run."""
+        """Called when a worker starts, or at once on running workers."""
         slots = worker.state.nthreads
         thread = threading.Thread(
             target=warm_up, args=(self.order,), kwargs={"slots": slots}, name="warm-up", daemon=True
@@ -33,11 +34,11 @@ class WarmsUp(distributed.WorkerPlugin):
 
 @contextmanager
 def warm_workers(runner: DaskTaskRunner, order: WorkOrder) -> Iterator[None]:
-    """For a while, whoever joins prepares for this campaign."""
+    """During the `with` block, every worker that joins prepares for this campaign."""
     plugin = WarmsUp(order)
-    runner.client.register_plugin(plugin)
+    add_plugin(runner.client, plugin)
     try:
         yield
     finally:
-        with suppress(OSError, ValueError, distributed.TimeoutError):  # the scheduler is gone, or another one
-            runner.client.unregister_worker_plugin(plugin.name)
+        with suppress(OSError, distributed.TimeoutError):  # the scheduler is gone
+            remove_plugin(runner.client, plugin.name)

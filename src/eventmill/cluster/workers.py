@@ -1,6 +1,6 @@
-"""Who lives: which Dask worker is which holder of the ledger, who is silent, and how many slots there are.
+"""Which workers live: the worker id of each Dask worker, which are silent, and the number of live slots.
 
-The one place that decides it. What becomes of a silent worker, `cluster/restarts.py` says.
+This is the only place that decides it. `cluster/restarts.py` handles silent workers.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from eventmill.campaign.handle import CampaignHandle
 from eventmill.campaign.merge_queue import LOOK_SECONDS
 from eventmill.cluster.frozen import FrozenProcesses
 from eventmill.cluster.restarts import replace_silent, restart
+from eventmill.cluster.worker_plugins import add_plugin
 from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.errors import ClusterError
 from eventmill.rules.silence import Hearing
@@ -34,26 +35,26 @@ logger = logging.getLogger(__name__)
 METRIC = "eventmill_holder"
 
 LOOKS_PER_LEASE = 5
-"""How often we listen, and the ledger is told who lives."""
+"""How often heartbeats are checked and reported to the ledger."""
 
 SECONDS_BETWEEN_LOOKS = 1.0
-"""At most; and the ledger is told every five of them."""
+"""The longest interval of checks; every fifth is reported to the ledger."""
 
 
 class NamesHolder(distributed.WorkerPlugin):
-    """Has a worker tell the scheduler its name as a holder, with each of its heartbeats."""
+    """Lets a worker send its worker id to the scheduler with each heartbeat."""
 
     name = "eventmill-holder"
 
     def setup(self, worker: distributed.Worker) -> None:
-        """Called when a worker starts, or at once on those that run."""
+        """Called when a worker starts, or at once on running workers."""
         holder = str(this_process())
         worker.metrics[METRIC] = lambda _: holder
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A worker as the scheduler knows it; `holder` is None before it has said its name."""
+    """A worker as the scheduler knows it; `holder` is its worker id, None before the first heartbeat with one."""
 
     address: str
     holder: str | None
@@ -62,10 +63,9 @@ class Member:
 
 
 class Members:
-    """The workers of a cluster as holders, listened to from a thread; use it in a `with` block.
+    """The workers of a cluster with their worker ids, checked from a thread; use it in a `with` block.
 
-    The thread writes nothing: a worker may be frozen while it holds the ledger's write lock, and just then it has
-    to be ended.
+    The thread never writes to the ledger: a frozen worker may hold the write lock, and must be killed just then.
     """
 
     def __init__(self, coordinator: Coordinator, runner: DaskTaskRunner) -> None:
@@ -92,25 +92,26 @@ class Members:
     ) -> None:
         self._over.set()
         if self._thread is not None:
-            self._thread.join(2 * self._lease_seconds)  # a scheduler that hangs holds it up, and not us
+            self._thread.join(2 * self._lease_seconds)  # a scheduler that hangs must not block us
+        self._frozen.end()
 
     def listen(self) -> None:
-        """Begin, once the cluster is there: from now on whoever is silent is replaced. Harmless twice."""
+        """Begin, once the cluster exists: from now on silent workers are replaced. Harmless when repeated."""
         if self._thread is None:
-            self._runner.client.register_plugin(NamesHolder())
+            add_plugin(self._runner.client, NamesHolder())
             self._listen_once()
             self._thread = threading.Thread(target=self._follow, name="members", daemon=True)
             self._thread.start()
 
     def slots(self) -> int:
-        """Threads of all workers that live: each works on one block at a time. Raises what listening met with."""
+        """The threads of all live workers: each processes one block at a time. Raises errors of the thread."""
         self.listen()
         if self._error is not None:
             raise self._error
         return sum(member.slots for member in self._living)
 
     def look(self) -> None:
-        """Tell the ledger who lives, and have those that it put in quarantine replaced. To be called often."""
+        """Report live workers to the ledger, and replace workers that it quarantined. Call it often."""
         self.listen()
         now, opened = time.monotonic(), self._coordinator.opened
         if self._told_at is not None and now - self._told_at < min(self._lease_seconds / LOOKS_PER_LEASE, 5.0):
@@ -130,7 +131,7 @@ class Members:
 
     @contextmanager
     def kept_from(self, avoid: Collection[str]) -> Iterator[None]:
-        """What is submitted in this context goes to a worker that is none of `avoid`, if any other lives."""
+        """Tasks submitted in this context go to a worker that is not in `avoid`, if another one lives."""
         others = [address for holder, address in self._addresses().items() if holder not in avoid]
         if not avoid or not others:
             yield
@@ -145,7 +146,7 @@ class Members:
         while not self._over.wait(self._pause_seconds):
             try:
                 self._listen_once()
-            except Exception as error:  # raised where somebody waits for it, not in a thread that nobody looks at
+            except Exception as error:  # raised in `slots` instead of in a background thread
                 self._error = error
                 return
 
@@ -164,18 +165,18 @@ class Members:
 
 
 def _members(dask_scheduler: Any) -> list[tuple[str, str | None, int, float]]:
-    """Address, holder, threads, and when its last heartbeat came, of each worker that takes work or may again."""
+    """Address, worker id, threads, and time of the last heartbeat of each worker."""
     workers = dask_scheduler.workers.values()
     return [(ws.address, ws.metrics.get(METRIC), ws.nthreads, ws.last_seen) for ws in workers]
 
 
 async def _leave(dask_worker: distributed.Worker) -> None:
-    """Leave the cluster; the nanny, if there is one, starts another worker in this one's place."""
+    """Leave the cluster; the nanny, if there is one, starts another worker in its place."""
     await dask_worker.close_gracefully(restart=True, reason="quarantined by Eventmill")
 
 
 class Slots:
-    """Counts live slots, and loses patience when there has been none for as long as the campaign allows."""
+    """Counts live slots, and fails when there has been none for `limits.no_worker_timeout`."""
 
     def __init__(self, campaign: CampaignSpec, runner: DaskTaskRunner, members: Members) -> None:
         self._campaign = campaign
@@ -184,7 +185,7 @@ class Slots:
         self._seen_at = time.monotonic()
 
     def count_or_raise(self) -> int:
-        """Live slots now. Raises `ClusterError`, with the cluster's own last words, when patience ends."""
+        """The number of live slots. After the timeout raises `ClusterError`, with the last lines of the log."""
         slots, now = self._members.slots(), time.monotonic()
         self._members.look()
         if slots:
@@ -193,25 +194,25 @@ class Slots:
         patience = self._campaign.limits.no_worker_timeout.total_seconds()
         if now - self._seen_at > patience:
             raise ClusterError(
-                f"no worker for {patience:.0f} s on cluster '{self._campaign.cluster.type}'. Its last words: "
-                f"{self._last_words()}. Nothing is lost: mend the cluster and run again."
+                f"no worker for {patience:.0f} s on cluster '{self._campaign.cluster.type}'. Its last messages: "
+                f"{self._last_words()}. Nothing is lost: repair the cluster and run again."
             )
         return 0
 
     def _last_words(self) -> str:
         cluster = self._runner._cluster
         if cluster is None:
-            return "none, it was started elsewhere"
+            return "not known, because it was started elsewhere"
         logs = "\n".join(str(log) for log in cluster.get_logs().values())
         return " | ".join(logs.strip().splitlines()[-5:]) or "none"
 
 
 TIMEOUT_SECONDS = 30.0
-"""After the end of a lease: a machine that slept wakes, and its worker renews before anybody gives it up."""
+"""Waiting time after the end of a lease: after a machine slept, its worker can renew before it is given up."""
 
 
 class SilentMergers:
-    """Has every worker restarted whose lease on a merge ended while it was at it."""
+    """Restarts every worker whose lease on a merge ended before the merge did."""
 
     def __init__(self, opened: CampaignHandle, runner: DaskTaskRunner) -> None:
         self._opened = opened
@@ -220,7 +221,7 @@ class SilentMergers:
         self._since: dict[int, float] = {}  # by attempt, which no other claim ever has
 
     def look(self) -> None:
-        """To be called often, while merges are on the cluster."""
+        """Check once; call it often while merges are on the cluster."""
         now = time.monotonic()
         if now - self._looked_at < LOOK_SECONDS:
             return

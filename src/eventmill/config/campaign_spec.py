@@ -20,17 +20,18 @@ from pydantic import (
 
 from eventmill.access import holds_secret
 from eventmill.config.yaml_file import YamlError, read_yaml
+from eventmill.core.ledger_url import PASSWORD_INSIDE, holds_password
 from eventmill.core.records import Rules
 from eventmill.core.units import Duration, Fraction, Size, parse_bytes
 from eventmill.core.work_order import FormatSpec
 from eventmill.errors import CampaignError
-from eventmill.formats import BUILT_IN, format_names, open_format
+from eventmill.formats import FORMATS, format_names, open_format
 from eventmill.runtime.preemption import notice_names
 
 
 def _no_zero_byte(place: str) -> str:
     if "\0" in place:
-        raise ValueError("it holds a zero byte, which no name of a file has")
+        raise ValueError("it contains a zero byte, which is not allowed in file names")
     return place
 
 
@@ -39,37 +40,37 @@ Place = Annotated[str, AfterValidator(_no_zero_byte)]
 
 
 class Part(BaseModel):
-    """A part of a campaign: unknown keys are refused, values do not change."""
+    """A part of a campaign. Unknown keys are refused; values are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, title=None, hide_input_in_errors=True)
 
 
 class InputFormat(StrEnum):
-    """What the input files are, unless an installed package adds more."""
+    """The built-in formats of input files; installed packages may add more."""
 
     ROOT = "root"
     PARQUET = "parquet"
 
 
 class Unreadable(StrEnum):
-    """What to do about an input that cannot be read."""
+    """What to do with an input that cannot be read."""
 
     STOP = "stop"
     LEAVE_OUT = "leave_out"
 
 
 class Duplicates(StrEnum):
-    """What to do about a file that is there by two names."""
+    """What to do with a file that appears under two names."""
 
     REFUSE = "refuse"
     KEEP = "keep"
 
 
 class Generated(Part):
-    """Events without an input file: the payload makes them from their numbers."""
+    """Events without an input file: the payload generates them from their numbers."""
 
-    events: int = Field(ge=1, description="How many events; they are numbered from 0.")
-    files: int = Field(1, ge=1, description="Into how many virtual inputs they are divided.")
+    events: int = Field(ge=1, description="The number of events; they are numbered from 0.")
+    files: int = Field(1, ge=1, description="The number of virtual inputs into which the events are divided.")
 
     @model_validator(mode="after")
     def _enough_events(self) -> Self:
@@ -84,28 +85,27 @@ class Inputs(Part):
     files: list[str] | None = Field(
         None,
         min_length=1,
-        description="Paths, urls or globs in campaign order, folders of Parquet files, or @FILE with one a line.",
+        description="Paths, urls, globs, folders of Parquet files, in campaign order; or @FILE with one per line.",
     )
     generated: Generated | None = Field(None, description="Generate events instead of reading files.")
     format: str | None = Field(
         None,
-        description="root, parquet, or one that an installed package adds; told from the file names unless given.",
+        description="root, parquet, or a format of an installed package; by default inferred from the file names.",
     )
-    tree: str | None = Field(
-        None, description="The TTree or RNTuple to read; may be left out if a file has just one."
-    )
+    tree: str | None = Field(None, description="The TTree or RNTuple to read; optional if each file has only one.")
     columns: list[str] | None = Field(
-        None, min_length=1, description="Columns (branches) the payload gets; all of them if left out."
+        None, min_length=1, description="The columns (branches) that the payload gets; all by default."
     )
     unreadable: Unreadable = Field(
-        Unreadable.STOP, description="Stop when an input cannot be read, or leave it out and say so."
+        Unreadable.STOP, description="If an input cannot be read: stop, or leave it out and report it."
     )
     duplicates: Duplicates = Field(
         Duplicates.REFUSE,
-        description="Refuse a file that is there by two names (links), or keep both: twice its events.",
+        description="If a file appears under two names (links): refuse it, or keep both, with twice its events.",
     )
     credentials: str | None = Field(
-        None, description="For inputs on S3, if other than the campaign's; 'anonymous' for what is open to all."
+        None,
+        description="Credentials for inputs on S3, if not those of the campaign; 'anonymous' for public data.",
     )
 
     @field_validator("format")
@@ -115,7 +115,7 @@ class Inputs(Part):
             from eventmill.sources import input_formats  # all that reads files comes with it
 
             if value not in input_formats():
-                raise ValueError(f"there is no such input format; there are {', '.join(input_formats())}")
+                raise ValueError(f"unknown input format; known formats are {', '.join(input_formats())}")
         return value
 
     @model_validator(mode="after")
@@ -128,41 +128,48 @@ class Inputs(Part):
 
 
 class Payload(Part):
-    """The code that turns a range of events into an output."""
+    """The user's code, which turns a range of events into an output."""
 
-    callable: str = Field(description="path/to/file.py:Name (from the working directory) or package.module:Name.")
-    parameters: dict[str, Any] = Field(default_factory=dict, description="Keyword arguments for it.")
+    callable: str = Field(
+        description="path/to/file.py:Name (relative to the working directory) or package.module:Name."
+    )
+    parameters: dict[str, Any] = Field(default_factory=dict, description="Keyword arguments for the payload.")
 
     @field_validator("parameters", mode="after")
     @classmethod
     def _can_be_kept(cls, value: dict[str, Any]) -> dict[str, Any]:
-        # The ledger keeps them as JSON: anything else would be something else when a campaign is resumed.
+        # The ledger stores them as JSON: any other value would be different when the campaign is resumed.
         return {key: _as_json(item, key) for key, item in value.items()}
 
 
 class Ranges(Part):
     """How events are cut into ranges, the unit of processing, commit and loss."""
 
-    events: Literal["auto"] | int = Field("auto", description="Events in a range; auto sizes by measured speed.")
-    seconds: Duration = Field("5s", validate_default=True, description="What auto aims at for one range.")
+    events: Literal["auto"] | int = Field(
+        "auto", description="Events per range; with auto, chosen from the measured speed."
+    )
+    seconds: Duration = Field(
+        "5s", validate_default=True, description="The duration of one range that auto aims at."
+    )
     block: Duration = Field(
-        "30s", validate_default=True, description="Work in one block, which is one Prefect task run."
+        "30s", validate_default=True, description="The duration of one block, which is one Prefect task run."
     )
 
     @field_validator("events")
     @classmethod
     def _positive(cls, value: str | int) -> str | int:
         if isinstance(value, int) and value < 1:
-            raise ValueError("a range holds at least 1 event")
+            raise ValueError("a range must have at least 1 event")
         return value
 
 
 class MergeSize(Part):
-    """How large merged files are: a number of events (files identical to the byte) or of bytes."""
+    """How large merged files are: a number of events (byte-identical files) or of bytes."""
 
-    events: int | None = Field(None, ge=1, description="Cut at multiples of this many events.")
+    events: int | None = Field(None, ge=1, description="Merged files end at multiples of this number of events.")
     bytes: Size | None = Field(
-        None, description="Cut when the range outputs reach this size; 256MB if neither is given."
+        None,
+        description="A merged file is made when its range outputs reach this size; 256MB if neither is given.",
     )
 
     @model_validator(mode="before")
@@ -177,7 +184,7 @@ class MergeSize(Part):
 
 
 class RootKind(StrEnum):
-    """What holds the columns in a ROOT file."""
+    """How a ROOT file stores the columns."""
 
     TTREE = "ttree"
     RNTUPLE = "rntuple"
@@ -187,13 +194,15 @@ class RootOptions(Part):
     """For `format: root`."""
 
     tree: str = Field(
-        "Events", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="Name of the TTree or RNTuple in merged files."
+        "Events",
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
+        description="The name of the TTree or RNTuple in merged files.",
     )
-    kind: RootKind = Field(RootKind.TTREE, description="TTree, which everything reads, or RNTuple.")
+    kind: RootKind = Field(RootKind.TTREE, description="TTree, which all ROOT tools read, or RNTuple.")
 
 
 class Joining(StrEnum):
-    """How files that payloads wrote become one."""
+    """How the files that payloads wrote are combined into one."""
 
     CONCAT = "concat"
     ZIP = "zip"
@@ -204,17 +213,17 @@ class BytesOptions(Part):
 
     merge: Joining = Field(
         Joining.CONCAT,
-        description="Put one after the other in event order, or zipped, each with the events it is of.",
+        description="Concatenate the files in event order, or zip them with an index of their events.",
     )
     suffix: str = Field(
         "bin",
         pattern=r"^[A-Za-z0-9]+(\.[A-Za-z0-9]+)*$",
-        description="Of the files that the payload makes, such as hepmc or jsonl.gz.",
+        description="The suffix of the files that the payload makes, such as hepmc or jsonl.gz.",
     )
 
 
 class Output(Part):
-    """Where results go and what they look like."""
+    """Where results go, and in which format."""
 
     store: Place = Field(description="A folder or s3://bucket/prefix; merged files appear in it.")
     format: str = Field(
@@ -225,12 +234,13 @@ class Output(Part):
     )
     merge: MergeSize = Field(default_factory=lambda: MergeSize(bytes=parse_bytes("256MB")))
     columns: dict[str, str] | None = Field(
-        None, description="Declared column types, such as {event: int64}; else the first output's hold."
+        None, description="Column types, such as {event: int64}; by default those of the first output."
     )
     root: RootOptions | None = Field(None, description="Options of format root.")
     bytes: BytesOptions | None = Field(None, description="Options of format bytes.")
     options: dict[str, Any] | None = Field(
-        None, description="Options of a format that an installed package adds; the built-in ones have their own."
+        None,
+        description="Options of a format from an installed package; the built-in formats have their own keys.",
     )
 
     @field_validator("options", mode="after")
@@ -242,18 +252,18 @@ class Output(Part):
     @classmethod
     def _known(cls, value: str) -> str:
         if value not in format_names():
-            raise ValueError(f"there is no such format; there are {', '.join(format_names())}")
+            raise ValueError(f"unknown format; known formats are {', '.join(format_names())}")
         return value
 
     @model_validator(mode="after")
     def _of_this_format(self) -> Self:
         for key in ("root", "bytes"):
             if getattr(self, key) is not None and key != self.format:
-                raise ValueError(f"'{key}' holds options of format '{key}', and the format is '{self.format}'")
-        if self.options is not None and self.format in BUILT_IN:
-            raise ValueError(f"'options' are for formats of other packages; '{self.format}' has its own")
+                raise ValueError(f"'{key}' contains options of format '{key}', but the format is '{self.format}'")
+        if self.options is not None and self.format in FORMATS.built_in:
+            raise ValueError(f"'options' are for formats of installed packages; '{self.format}' has its own keys")
         if self.columns is not None and self.format in ("hist", "bytes"):
-            raise ValueError(f"'columns' are for tables; format '{self.format}' has none")
+            raise ValueError(f"'columns' are for tables; format '{self.format}' has no columns")
         return self
 
     @property
@@ -269,59 +279,75 @@ def format_of(spec: Mapping[str, Any]) -> FormatSpec:
 
 
 def merged_suffix(spec: Mapping[str, Any]) -> str:
-    """What the names of a campaign's merged files end with, such as `parquet`; `spec` as the ledger holds it."""
+    """The suffix of a campaign's merged files, such as `parquet`; `spec` as the ledger holds it."""
     return open_format(format_of(spec)).suffix
 
 
 class Limits(Part):
-    """When to give up, and how long to trust a silent worker."""
+    """When to give up, and how long to wait for a silent worker."""
 
-    failures: int = Field(2, ge=1, description="Failures of a range before it is split, or its event abandoned.")
-    losses: int = Field(5, ge=1, description="Vanished workers before a range is split, or its event abandoned.")
-    lease: Duration = Field("60s", validate_default=True, description="How long a worker may be silent.")
+    failures: int = Field(
+        2, ge=1, description="Failures of a range before it is halved, or its single event abandoned."
+    )
+    losses: int = Field(
+        5,
+        ge=1,
+        description="Losses (vanished workers) of a range before it is halved, or its single event abandoned.",
+    )
+    lease: Duration = Field(
+        "60s", validate_default=True, description="How long a worker may be silent before it counts as lost."
+    )
     event_seconds: float | None = Field(
         None,
         gt=0,
-        description="Seconds an event may take. A range that takes longer than that times its events has failed.",
+        description="Seconds that an event may take. A range fails if it takes longer than this times its events.",
     )
     memory: Size | None = Field(
-        None, description="What a payload's process may ask for (Linux): running out of it is a failure."
+        None, description="Memory that a payload's process may request (Linux). A range that needs more fails."
     )
     abandoned: Fraction = Field(
         "1%",
         validate_default=True,
-        description="Stop when more events than these, and than the target can spare, are abandoned.",
+        description="Stop if more events than this fraction, and more than the target allows, are abandoned.",
     )
     no_worker_timeout: Duration = Field(
-        "5m", validate_default=True, description="How long to wait for a first (or a new) worker."
+        "5m", validate_default=True, description="How long to wait while there is no worker."
     )
     input_timeout: Duration = Field(
-        "10m", validate_default=True, description="How long reading a range may take. Then it has failed."
+        "10m", validate_default=True, description="How long reading a range may take before the range fails."
     )
     setup_timeout: Duration = Field(
-        "1h", validate_default=True, description="How long setting up the payload may take. Then that has failed."
+        "1h",
+        validate_default=True,
+        description="How long setting up the payload may take before the set-up fails.",
     )
     store_timeout: Duration = Field(
-        "10m", validate_default=True, description="How long to wait for a store that is out of reach."
+        "10m", validate_default=True, description="How long to wait for a store that does not answer."
     )
 
 
 class Cluster(Part):
-    """Where the work runs."""
+    """The Dask cluster on which the campaign runs."""
 
     type: str = Field(
-        "local", description="A name in deployments/clusters, such as local or address, or a path to a .yaml file."
+        "local",
+        description="The name of a file in deployments/clusters (local, address, …), or a path to a .yaml file.",
     )
-    workers: int | None = Field(None, ge=1, description="Workers to start, in place of the cluster file's number.")
-    address: str | None = Field(None, description="Scheduler of a running Dask cluster, for type 'address'.")
+    workers: int | None = Field(
+        None, ge=1, description="The number of workers to start; overrides the cluster file."
+    )
+    address: str | None = Field(None, description="The scheduler of a running Dask cluster, for type 'address'.")
     walltime: Duration | None = Field(
-        None, description="How long each worker may live, if something ends it then; Slurm says it by itself."
+        None,
+        description="How long each worker lives, if something ends it then; on Slurm it is known.",
     )
     grace: Duration = Field(
-        "20s", validate_default=True, description="What a worker that gets SIGTERM may take to hand in its range."
+        "20s",
+        validate_default=True,
+        description="How long a worker may take to finish its current range after SIGTERM.",
     )
     preemption_notices: list[str] = Field(
-        default_factory=list, description="Who tells that a machine will be taken away: aws, azure, gcp."
+        default_factory=list, description="Clouds that announce when they take a machine away: aws, azure, gcp."
     )
 
     @field_validator("preemption_notices")
@@ -329,15 +355,17 @@ class Cluster(Part):
     def _known(cls, value: list[str]) -> list[str]:
         for name in value:
             if name not in notice_names():
-                raise ValueError(f"there is no '{name}'; there are {', '.join(notice_names())}")
+                raise ValueError(
+                    f"unknown source of preemption notices '{name}'; known are {', '.join(notice_names())}"
+                )
         return value
 
 
 class CampaignSpec(Part):
-    """A request: process every event of these inputs with this payload, and merge the results."""
+    """A campaign: process every event of these inputs with this payload, and merge the results."""
 
     name: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="Letters, digits, '.', '_' and '-'."
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="At most 64 letters, digits, '.', '_' and '-'."
     )
     inputs: Inputs
     payload: Payload
@@ -352,24 +380,28 @@ class CampaignSpec(Part):
     limits: Limits = Field(default_factory=Limits)
     cluster: Cluster = Field(default_factory=Cluster)
     ledger: Place = Field(
-        ".eventmill/ledger.sqlite", description="A path on a local disk, where the campaign is recorded."
+        ".eventmill/ledger.sqlite", description="The file that records the campaign, on a local disk."
     )
     credentials: str | None = Field(
         None,
         pattern=r"^(anonymous|[a-z0-9-]+/[a-z0-9-]+)$",
-        description="A Prefect block for S3, such as secret/my-s3. The AWS environment or ~/.aws if left out.",
+        description="A Prefect block for S3, such as secret/my-s3; by default the AWS environment or ~/.aws.",
     )
 
     @model_validator(mode="before")
     @classmethod
     def _no_secrets(cls, data: Any) -> Any:
-        # Before anything else is looked at: what is wrong elsewhere would be told with the values given.
+        # Before all other checks: their messages would show the given values.
         if isinstance(data, Mapping):
             parts = [data.get("inputs"), data.get("output")]
             values = [part.get(key) for part in parts if isinstance(part, Mapping) for key in ("files", "store")]
             for url in [url for value in values for url in (value if isinstance(value, list) else [value])]:
                 if isinstance(url, str) and holds_secret(url):
-                    raise ValueError("a url holds a password or secret key; take it out, and name 'credentials'")
+                    raise ValueError(
+                        "a url contains a password or secret key; remove it, and set 'credentials' instead"
+                    )
+            if isinstance(ledger := data.get("ledger"), str) and holds_password(ledger):
+                raise ValueError(PASSWORD_INSIDE)
         return data
 
     @classmethod
@@ -391,12 +423,12 @@ class CampaignSpec(Part):
 
     @property
     def ledger_url(self) -> str:
-        """The ledger's address from anywhere on this machine."""
+        """The address of the ledger, valid from any folder of this machine."""
         return ledger_address(self.ledger)
 
     @property
     def store_url(self) -> str:
-        """The store's address from anywhere on this machine."""
+        """The address of the store, valid from any folder of this machine."""
         return self.output.store if "://" in self.output.store else str(Path(self.output.store).absolute())
 
 
@@ -407,39 +439,43 @@ def read_campaign(path: Path) -> CampaignSpec:
     except OSError as error:
         raise CampaignError(f"the campaign file {path} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError as error:
-        raise CampaignError(f"the campaign file {path} is no text: byte {error.start} is not UTF-8.") from None
+        raise CampaignError(
+            f"the campaign file {path} is not a text file: byte {error.start} is not UTF-8."
+        ) from None
     except YamlError as error:
         where = f" {error.where}" if error.where else ""
-        raise CampaignError(f"{path}{where} is no valid YAML: {error.problem}.") from None
+        raise CampaignError(f"{path}{where} is not valid YAML: {error.problem}.") from None
     if not isinstance(data, dict):
-        raise CampaignError(f"{path} holds no campaign: expected keys such as name, inputs, payload, output.")
+        raise CampaignError(
+            f"{path} does not contain a campaign: expected keys such as name, inputs, payload, output."
+        )
     return parse_campaign(data, source=str(path))
 
 
 def ledger_address(ledger: str) -> str:
-    """A ledger's address from anywhere on this machine, given that, or a path from the working directory."""
+    """The address of a ledger, valid from any folder of this machine, from an address or a relative path."""
     return ledger if "://" in ledger else f"sqlite:///{Path(ledger).absolute()}"
 
 
 def _as_json(value: Any, place: str) -> Any:
-    """`value` if JSON can hold it, tuples as lists; ValueError says where it cannot, and what to write instead."""
+    """`value` if JSON can represent it, tuples as lists; else ValueError says where, and what to write."""
     if isinstance(value, dict):
         for key in value:
             if not isinstance(key, str):
-                raise ValueError(f"{place} has the key {key!r}, which is no text; write it in quotes")
+                raise ValueError(f"{place} has the key {key!r}, which is not a string; write it in quotes")
         return {key: _as_json(item, f"{place}.{key}") for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_as_json(item, f"{place}[{number}]") for number, item in enumerate(value)]
     if value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and isfinite(value)):
         return value
     raise ValueError(
-        f"{place} is {value!r}, a {type(value).__name__}; only texts, numbers, true, false, null, lists and "
-        "mappings can be kept, so write it in quotes"
+        f"{place} is {value!r}, a {type(value).__name__}; only strings, numbers, true, false, null, lists and "
+        "mappings can be stored, so write it in quotes"
     )
 
 
 def as_campaign_spec(given: CampaignSpec | Path | str | dict[str, Any]) -> CampaignSpec:
-    """A campaign however it is given: as itself, as plain data, or as the path of its file."""
+    """A campaign given as a `CampaignSpec`, as plain data, or as the path of its file."""
     if isinstance(given, CampaignSpec):
         return given
     if isinstance(given, dict):
@@ -448,7 +484,7 @@ def as_campaign_spec(given: CampaignSpec | Path | str | dict[str, Any]) -> Campa
 
 
 def parse_campaign(data: dict[str, Any], *, source: str) -> CampaignSpec:
-    """Validate plain data; `CampaignError` has one clause for each thing that is wrong."""
+    """Validate plain data; `CampaignError` has one clause for each error."""
     try:
         return CampaignSpec.model_validate(data)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""Which Dask cluster to use, as data: a type that comes with Eventmill, or a file. Starts nothing."""
+"""The description of a Dask cluster: a type that comes with Eventmill, or a cluster file. Starts nothing."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from eventmill.config.yaml_file import YamlError, read_yaml
 from eventmill.errors import ClusterError
 
 FOLDER = Path("deployments/clusters")
-"""Where a project keeps its own cluster files; those that come with Eventmill are found without it."""
+"""The folder of a project's own cluster files, in addition to those that come with Eventmill."""
 
 
 LOCAL_CLUSTER = "distributed.LocalCluster"
-"""The class whose scheduler and workers are on this machine, which other people may use, too."""
+"""The class whose scheduler and workers are on this machine, which other users may share."""
 
 
 class Tls(BaseModel):
@@ -26,8 +26,8 @@ class Tls(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    ca_file: Path = Field(description="Certificates of who may be trusted.")
-    cert: Path = Field(description="The certificate that this campaign shows.")
+    ca_file: Path = Field(description="Certificates of the authorities to trust.")
+    cert: Path = Field(description="The certificate of this campaign.")
     key: Path = Field(description="Its private key.")
 
 
@@ -39,27 +39,27 @@ class ClusterConfig(BaseModel):
     description: str = ""
     address: str | None = Field(None, description="A running scheduler, such as tcp://127.0.0.1:8786.")
     cluster_class: str | None = Field(None, description="For example distributed.LocalCluster.")
-    workers: int | None = Field(None, ge=1, description="Workers to keep; as many as cores if left out.")
+    workers: int | None = Field(None, ge=1, description="Workers to start and keep; by default one per core.")
     arguments: dict[str, Any] = Field(default_factory=dict, description="Keyword arguments of the class.")
-    dask: dict[str, Any] = Field(default_factory=dict, description="Dask settings to start it with.")
+    dask: dict[str, Any] = Field(default_factory=dict, description="Dask settings for the cluster.")
     tls: Literal["temporary", "none"] | Tls | None = Field(
         None,
-        description="Keys made for the run (what LocalCluster gets if nothing is said), files, or none at all.",
+        description="Keys made for the run (the default of LocalCluster), files, or none.",
     )
 
 
 def read_cluster(cluster: Cluster) -> ClusterConfig:
-    """The cluster that a campaign names, with the campaign's own `workers` and `address` put in.
+    """The cluster that a campaign names, with the campaign's own `workers` and `address`.
 
-    Looked for as a path, in `deployments/clusters` here, and among those that come with Eventmill.
-    Raises `ClusterError` naming the types there are, or what is wrong in the file.
+    Searched as a path, in `deployments/clusters` below the working directory, and among those that come with
+    Eventmill. Raises `ClusterError`, which lists the existing types, or says what is wrong in the file.
     """
     shipped = _shipped()
     places = [Path(cluster.type), FOLDER / f"{cluster.type}.yaml", shipped / f"{cluster.type}.yaml"]
     found = next((place for place in places if place.suffix == ".yaml" and place.is_file()), None)
     if found is None:
         names = sorted({path.stem for folder in (FOLDER, shipped) for path in folder.glob("*.yaml")})
-        raise ClusterError(f"there is no cluster type '{cluster.type}'; there are: {', '.join(names)}.")
+        raise ClusterError(f"unknown cluster type '{cluster.type}'; known types are: {', '.join(names)}.")
     try:
         config = ClusterConfig.model_validate(read_yaml(found) or {})
     except (YamlError, ValidationError, OSError, UnicodeDecodeError) as error:
@@ -79,7 +79,7 @@ def read_cluster(cluster: Cluster) -> ClusterConfig:
 
 
 def worker_count(config: ClusterConfig) -> int:
-    """Workers to start: what its file says, else one for each core that this process may use."""
+    """The number of workers to start: as the file says, else one for each core that this process may use."""
     if config.workers:
         return config.workers
     affinity = getattr(os, "sched_getaffinity", None)  # Linux

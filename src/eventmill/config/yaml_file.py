@@ -41,9 +41,7 @@ def read_yaml(path: Path) -> Any:
     with path.open("rb") as file:
         content = file.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
-        raise YamlError(
-            f"it has more than {MOST_BYTES:,} bytes; list many inputs in a file of their own, @files.txt"
-        )
+        raise YamlError(f"it has more than {MOST_BYTES:,} bytes; list many inputs in a separate file, @files.txt")
     text = content.decode("utf-8-sig")
     try:
         _check_size(text)
@@ -59,7 +57,9 @@ def read_yaml(path: Path) -> Any:
     except ValueError as error:  # a number or date that Python has no value for
         raise YamlError(f"a value cannot be read: {error}") from None
     except (AttributeError, LookupError):  # PyYAML's own, for a value that is none of its tag
-        raise YamlError("a value is none of the type that stands before it (such as !!int or !!bool)") from None
+        raise YamlError(
+            "a value does not have the type that is written before it (such as !!int or !!bool)"
+        ) from None
 
 
 def _check_size(text: str) -> None:
@@ -71,7 +71,7 @@ def _check_size(text: str) -> None:
         anchor: Any = getattr(event, "anchor", None)
         if isinstance(event, yaml.AliasEvent):
             if anchor in {name for name, _ in open_nodes}:
-                raise YamlError(f"*{anchor} stands inside itself", event.start_mark)
+                raise YamlError(f"*{anchor} contains itself", event.start_mark)
             count += sizes.get(anchor, 1)
         elif isinstance(event, yaml.CollectionStartEvent):
             open_nodes.append((anchor, count))
@@ -85,7 +85,7 @@ def _check_size(text: str) -> None:
         elif isinstance(event, yaml.ScalarEvent):
             count += 1
         if count > MOST_VALUES:
-            raise YamlError(f"it stands for more than {MOST_VALUES:,} values", event.start_mark)
+            raise YamlError(f"it expands to more than {MOST_VALUES:,} values", event.start_mark)
 
 
 def _check_nodes(node: yaml.Node, seen: set[int]) -> None:
@@ -98,7 +98,9 @@ def _check_nodes(node: yaml.Node, seen: set[int]) -> None:
     seen.add(id(node))
     if isinstance(node, yaml.ScalarNode):
         if not _is_text(node.value):
-            raise YamlError("a text holds half of a surrogate pair, no character", node.start_mark)
+            raise YamlError(
+                "a string contains half of a surrogate pair, which is not a character", node.start_mark
+            )
     elif isinstance(node, yaml.SequenceNode):
         for item in node.value:
             _check_nodes(item, seen)
@@ -107,7 +109,7 @@ def _check_nodes(node: yaml.Node, seen: set[int]) -> None:
         for key, value in node.value:
             if isinstance(key, yaml.ScalarNode):
                 if (key.tag, key.value) in keys:
-                    raise YamlError(f"key '{key.value}' is there twice", key.start_mark)
+                    raise YamlError(f"key '{key.value}' occurs twice", key.start_mark)
                 keys.add((key.tag, key.value))
             _check_nodes(key, seen)
             _check_nodes(value, seen)

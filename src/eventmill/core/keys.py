@@ -1,4 +1,4 @@
-"""Under which keys a campaign's objects stand in its store. Knows no store; see docs/decisions/07."""
+"""The keys of a campaign's objects in its store (docs/decisions/07-keys-and-paths.md). Knows no store."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def coverage(ordered: Sequence[Span], verb: Verb | None = None) -> list[tuple[in
             _, start, stop = pieces[-1]
             if span.start < stop:
                 raise PartitionBroken(
-                    f"'{verb or 'audit'}' would hold events [{span.start}, {min(stop, span.stop)}) of input "
+                    f"'{verb or 'audit'}' would have events [{span.start}, {min(stop, span.stop)}) of input "
                     f"{span.input_id} twice; nothing was changed."
                 )
             if span.start == stop:
@@ -51,6 +51,18 @@ def coverage(ordered: Sequence[Span], verb: Verb | None = None) -> list[tuple[in
                 continue
         pieces.append((span.input_id, span.start, span.stop))
     return pieces
+
+
+def partition_problems(url: str, input_id: int, events: int, spans: Sequence[Span]) -> list[str]:
+    """What is wrong if these `spans` in order are not exactly the `events` of an input, one line each."""
+    try:
+        found = coverage(spans)
+    except PartitionBroken as error:
+        return [f"{url}: {error}"]
+    if found != ([(input_id, 0, events)] if events else []):
+        pieces = ", ".join(f"[{start}, {stop})" for _, start, stop in found[:5])
+        return [f"{url}: spans cover {pieces or 'nothing'} instead of [0, {events})"]
+    return []
 
 
 def isolate(span: Span, piece: EventRange, **changes: Any) -> tuple[Span, ...]:

@@ -18,7 +18,7 @@ class EventRange:
 
     def __post_init__(self) -> None:
         if not 0 <= self.start < self.stop:
-            raise ValueError(f"[{self.start}, {self.stop}) is no event range")
+            raise ValueError(f"[{self.start}, {self.stop}) is not an event range")
 
     def __len__(self) -> int:
         return self.stop - self.start

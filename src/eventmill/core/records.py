@@ -9,6 +9,10 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+TARGET_REACHED = "target reached"
+NOTHING_LEFT = "all events settled"
+"""Why a campaign was closed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Counts:

@@ -52,7 +52,7 @@ def parse_fraction(value: object) -> float:
         percent = isinstance(value, str) and value.strip().endswith("%")
         number = float(value.strip().rstrip("%")) / 100 if isinstance(value, str) and percent else float(value)
     except ValueError:
-        raise ValueError(f"'{value}' is not understood; give {wanted}") from None
+        raise ValueError(f"'{value}' is not valid; give {wanted}") from None
     if not 0 <= number <= 1:
         raise ValueError(f"'{value}' is not between 0 and 1; give {wanted}")
     return number
@@ -77,7 +77,7 @@ def _parse(value: object, units: dict[str, float] | dict[str, int], wanted: str)
     else:
         match = _QUANTITY.fullmatch(value)
         if match is None or match[2] not in units:
-            raise ValueError(f"'{value}' is not understood; give {wanted}")
+            raise ValueError(f"'{value}' is not valid; give {wanted}")
         number, unit = float(match[1]), float(units[match[2]])
     if not 0 < number * unit < inf:
         raise ValueError(f"'{value}' is not above zero and finite; give {wanted}")

@@ -1,4 +1,4 @@
-"""A campaign whose answer is known beforehand, in a folder of its own."""
+"""The campaign of a drill, whose correct results are known."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from pathlib import Path
 from eventmill.config.campaign_spec import CampaignSpec, parse_campaign
 
 RANGE_SECONDS = 1.0
-"""A range's work: short, so that a short drill has many."""
+"""The duration of a range: short, so that a short drill has many ranges."""
 
 RANGES = 40
-"""At least so many ranges, however few events there are."""
+"""The minimum number of ranges."""
 
 WINDOWS = 5
-"""Merged files."""
+"""The number of merged files."""
 
 LEASE_SECONDS = 5.0
-"""A drill does not wait for a minute until it notices that a worker is frozen."""
+"""Short, so that a drill does not wait a minute until a frozen worker is noticed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much a drill computes."""
+    """The amount of work of a drill."""
 
     events: int = 2000
     seconds_per_event: float = 0.01
@@ -57,7 +57,7 @@ def known_campaign(
                 "store": str((folder / "out").absolute()),
                 "merge": {"events": -(-size.events // WINDOWS)},
             },
-            # Every loss is ours: the range in flight when all workers die again and again is not at fault.
+            # The drill causes every loss: a range that is in flight whenever all workers die is not at fault.
             "limits": {"lease": f"{lease_seconds} s", "losses": 1000},
             "cluster": {"type": cluster, "workers": workers, "address": address},
             "ledger": str(folder / "ledger.sqlite"),

@@ -1,4 +1,4 @@
-"""A verdict in words and tables."""
+"""The verdict as text and tables."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from eventmill.drill.verdict import Verdict, as_data
 
 
 def one_line(verdict: Verdict) -> str:
-    """What counts, in a line."""
+    """The verdict in one line."""
     found = "exact" if verdict.is_exact else "NOT exact"
     twice = f", {verdict.accepted_twice} commits counted twice" if verdict.accepted_twice else ""
     return (
         f"{found}: of {verdict.events:,} events {verdict.missing:,} are missing in the merged files, "
-        f"{verdict.duplicates:,} there twice, {verdict.wrong:,} rows wrong{twice}"
+        f"{verdict.duplicates:,} are duplicated, {verdict.wrong:,} rows are wrong{twice}"
     )
 
 
 def figures(data: Mapping[str, Any]) -> list[tuple[str, str]]:
     """`verdict.as_data`, line by line."""
-    recomputed = "not known, the payloads could not keep their diary here"
+    recomputed = "not known: the payloads could not write their diary here"
     if data["recomputed"] is not None:
         each = f", {data['recomputed_per_harm']:.1f} for each" if data["harmed"] else ""
         recomputed = f"{data['recomputed']:,} events{each}"
@@ -39,7 +39,7 @@ def figures(data: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def fault_rows(data: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
-    """Each fault: when, what, and how long until it was noticed and made good."""
+    """Each fault: when, what, and how long until it was noticed and recovered from."""
     return [
         (f"{done['fault']['at']:.0%}", done["what"], seconds(done["noticed"]), seconds(done["recovered"]))
         for done in data["faults"]

@@ -1,4 +1,4 @@
-"""Carrying the script out on a campaign that runs, and watching how long it takes until all is well again."""
+"""Injects the faults of a schedule into a running campaign, and measures how long the recovery takes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from eventmill.errors import EventmillError
 from eventmill.ledger.drilling import Place
 
 TIMEOUT_SECONDS = 5.0
-"""A fault that nobody is there for is left out after this time."""
+"""A fault for which no worker or output is found within this time is skipped."""
 
 SIGNALS = {
     FaultKind.KILL: signal.SIGKILL,
@@ -31,10 +31,10 @@ SIGNALS = {
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A fault and what came of it; `victims` are holders, times are seconds since the fault.
+    """A fault and its consequences. `victims` are worker ids; times are seconds since the fault.
 
-    `noticed` is when the ledger had taken back what the victims held, `recovered` when the ranges they were at
-    were committed. None for what never came, or is not asked for.
+    `noticed` is when the ledger had taken back what the victims held, `recovered` when the ranges that they were
+    computing were committed. None if that never happened, or does not apply.
     """
 
     fault: Fault
@@ -46,7 +46,7 @@ class Done:
 
 @dataclass
 class _Watched:
-    """A fault whose consequences are not over."""
+    """A fault from which the campaign has not recovered yet."""
 
     index: int
     began: float
@@ -55,7 +55,7 @@ class _Watched:
 
 @dataclass
 class Saboteur:
-    """Does the faults of a script when their time has come: call `look` often, and `end` at the end."""
+    """Injects each fault of a schedule when it is due: call `look` often, and `end` at the end."""
 
     opened: CampaignHandle
     script: tuple[Fault, ...]
@@ -68,7 +68,7 @@ class Saboteur:
     _cut: set[str] = field(default_factory=set)
 
     def look(self) -> None:
-        """Wake who slept long enough, see what has recovered, and do what is due."""
+        """Resume frozen workers whose time is over, note recoveries, and inject the next fault if it is due."""
         now = time.monotonic()
         for holder, until in list(self._frozen.items()):
             if now >= until:
@@ -84,21 +84,21 @@ class Saboteur:
             self._due_since = now
         found = self._do(fault)
         if found is None and now - self._due_since > TIMEOUT_SECONDS:
-            found = Done(fault, "left out: nothing was there to do it to")
+            found = Done(fault, "skipped: there was no worker or output for it")
         if found is not None:
             self._due_since = math.nan
             self.done.append(found)
 
     def end(self) -> None:
-        """Leave nobody frozen. What was not done by now is left out."""
+        """Resume all frozen workers. Faults that were not injected are skipped."""
         for holder in list(self._frozen):
             self._thaw(holder)
         self._watch(time.monotonic())
         for fault in self.script[len(self.done) :]:
-            self.done.append(Done(fault, "left out: the campaign was at its end"))
+            self.done.append(Done(fault, "skipped: the campaign had ended"))
 
     def _do(self, fault: Fault) -> Done | None:
-        """The fault done; None if it cannot be done now."""
+        """Inject the fault; None if it is not possible now."""
         match fault.kind:
             case FaultKind.TRUNCATE:
                 return self._truncate(fault)
@@ -117,7 +117,7 @@ class Saboteur:
         began = time.monotonic()
         hit = tuple(holder for holder in chosen if self._hit(fault, holder))
         if not hit:
-            return Done(fault, f"could not: {', '.join(chosen)} is out of reach")
+            return Done(fault, f"failed: {', '.join(chosen)} cannot be reached")
         self._watched.append(_Watched(len(self.done), began, held))
         return Done(fault, f"{fault.kind}: {', '.join(hit)}", victims=hit)
 
@@ -128,7 +128,7 @@ class Saboteur:
             return False
         if fault.kind is FaultKind.FREEZE:
             self._frozen[holder] = time.monotonic() + fault.seconds
-            # It may hold SQLite's one write lock, which nobody survives: a frozen host would hold none of ours.
+            # It may hold SQLite's only write lock, which blocks everybody; a frozen remote host could not hold it.
             while not can_be_written(self.opened.order.ledger_url):
                 self.signals.signal(holder, signal.SIGCONT)
                 time.sleep(0.01)
@@ -152,7 +152,7 @@ class Saboteur:
             self.done[watched.index] = done
 
     def _truncate(self, fault: Fault) -> Done | None:
-        """Cut a committed output in half, as an upload that ended too early would leave it."""
+        """Truncate a committed output to half its size, like an upload that ended too early."""
         store = self.opened.store
         outputs = [
             output
@@ -172,7 +172,7 @@ class Saboteur:
             except EventmillError:  # merged and deleted meanwhile
                 return None
         self._cut.add(output.key)
-        return Done(fault, f"{output.key} was cut to {output.bytes // 2} of {output.bytes} bytes")
+        return Done(fault, f"{output.key} was truncated to {output.bytes // 2} of {output.bytes} bytes")
 
     def _repeat(self, fault: Fault) -> Done | None:
         commits = self.opened.ledger.repeatable(self.opened.id)
@@ -185,12 +185,12 @@ class Saboteur:
 
 
 def harmed(done: list[Done]) -> int:
-    """How many workers were harmed."""
+    """The number of workers that were harmed."""
     return sum(len(each.victims) for each in done if each.fault.kind in HARMS_WORKERS)
 
 
 def can_be_written(ledger_url: str) -> bool:
-    """Whether nobody holds the write lock of a ledger in SQLite, for longer than a second."""
+    """Whether the write lock of a SQLite ledger becomes free within a second."""
     path = ledger_url.removeprefix("sqlite:///")
     if "://" in path:
         return True

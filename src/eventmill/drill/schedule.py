@@ -1,4 +1,4 @@
-"""What a drill does to a campaign, and when: a seed becomes a schedule of faults. Pure; does nothing."""
+"""Makes a schedule of faults from a seed: which faults a drill injects, and when. Pure; injects nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class FaultKind(StrEnum):
-    """What can be done to a campaign that runs."""
+    """The kinds of faults."""
 
     KILL = "kill"  # SIGKILL for a worker in the middle of a block
     KILL_ALL = "kill all"  # SIGKILL for every worker that holds a block
@@ -26,9 +26,9 @@ HARMS_WORKERS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault, once the fraction `at` of all events is done.
+    """One fault, due once the fraction `at` of all events is done.
 
-    `choice` in [0, 1) says which of the workers or outputs there; a frozen worker goes on after `seconds`.
+    `choice` in [0, 1) selects one of the workers or outputs; a frozen worker resumes after `seconds`.
     """
 
     at: float
@@ -42,13 +42,13 @@ class Fault:
 
 
 EARLIEST, LATEST = 0.02, 0.9
-"""Before, nobody holds anything; behind, a campaign may be at its end before the fault."""
+"""Before the first, no worker holds a block; after the second, the campaign may end before the fault."""
 
 
 def write_script(seed: int, *, faults: int, lease_seconds: float) -> tuple[Fault, ...]:
-    """So many faults in their order; every kind comes before one comes again.
+    """The given number of faults, in order; every kind occurs once before one is repeated.
 
-    Half of the frozen workers sleep for less than a lease, half for up to twice as long.
+    Half of the frozen workers are frozen for less than a lease, half for up to twice as long.
     """
     chance = random.Random(seed)
     kinds: list[FaultKind] = []

@@ -1,4 +1,4 @@
-"""How a drill gets at workers: by the processes of this host, or by what else is at hand."""
+"""How a drill reaches workers: by signals on this host, or by other means."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ STILL_SECONDS = 1.0
 
 
 class SignalSender(Protocol):
-    """What can be done to a worker, named as the ledger names it. Each says whether it could."""
+    """Actions on a worker, given by its worker id. Each returns whether it succeeded."""
 
     def signal(self, holder: str, number: signal.Signals) -> bool:
         """Send a signal to the worker's process; SIGSTOP and SIGCONT reach its payload too."""
 
     def retire(self, holder: str) -> bool:
-        """Have the cluster send the worker away in good order."""
+        """Let the cluster retire the worker."""
 
 
 class HostSignals:

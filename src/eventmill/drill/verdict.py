@@ -1,4 +1,4 @@
-"""The verdict of a drill: events counted in the merged files themselves, and what the faults cost."""
+"""The verdict of a drill: counts the events in the merged files, and computes what the faults cost."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from eventmill.reports.report import Report, report
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What came of a drill.
+    """The result of a drill.
 
-    `duplicates`, `missing` and `wrong` (numbers that were never asked for, or with another value) were counted in
-    the files. `recomputed` are events that were begun more than once, without those of damaged outputs; None where
+    `duplicates`, `missing` and `wrong` (unexpected event numbers, or wrong values) were counted in the files.
+    `recomputed` is the number of events that were begun more than once, without those of damaged outputs; None if
     the payload's diary could not be read.
     """
 
@@ -50,7 +50,7 @@ class Verdict:
 
 
 def judge(opened: CampaignHandle, saboteur: Saboteur, *, events: int, diary: Path) -> Verdict:
-    """Count, after a campaign's end."""
+    """Count the events after the end of the campaign."""
     numbers, checks = _rows(opened)
     known = (numbers >= 0) & (numbers < events)
     right = known & (checks == check_values(numbers))
@@ -97,13 +97,13 @@ def as_data(verdict: Verdict) -> dict[str, Any]:
 
 
 def middle(times: Sequence[float | None]) -> float | None:
-    """The median of those that are known."""
+    """The median of the known times."""
     known = [seconds for seconds in times if seconds is not None]
     return median(known) if known else None
 
 
 def _rows(opened: CampaignHandle) -> tuple[Any, Any]:
-    """Event numbers and check values in all files that a user finds, whatever the ledger says of them."""
+    """Event numbers and check values in all visible files, whatever the ledger says about them."""
     store = opened.store
     numbers, checks = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for key in store.keys(""):

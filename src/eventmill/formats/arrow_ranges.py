@@ -1,7 +1,7 @@
 """Range outputs with columns: one Arrow IPC file each, written where the payload runs, read by merges.
 
 Shared by the formats whose results are tables. Arrow and not Parquet, because a range output is written once, read
-once and deleted: see decision 14.
+once and deleted: see docs/decisions/12-output-formats.md.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def _opened(stream: IO[bytes], part: Part) -> pa.RecordBatchFileReader:
 
 def _unreadable(part: Part, error: Exception) -> CorruptOutput:
     reason = str(error).partition("\n")[0].rstrip(".")
-    return CorruptOutput(f"{part.name} is no readable Arrow file ({reason}): redo its range.")
+    return CorruptOutput(f"{part.name} is not a readable Arrow file ({reason}): redo its range.")
 
 
 def _check_columns(found: pa.Schema, wanted: pa.Schema, *, name: str) -> None:

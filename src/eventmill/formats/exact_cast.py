@@ -54,9 +54,9 @@ def _check(before: pa.Array, after: pa.Array) -> None:
     if ours.equals(theirs) or _is_text(ours) or _is_text(theirs):
         return
     if t.is_temporal(ours) != t.is_temporal(theirs):
-        raise pa.ArrowInvalid("a time is no number until it has a unit, and a number no time")
+        raise pa.ArrowInvalid("a time has no numeric value without a unit, and a number is not a time")
     if t.is_timestamp(ours) and t.is_timestamp(theirs) and bool(ours.tz) != bool(theirs.tz):
-        raise pa.ArrowInvalid("a time zone would be lost" if ours.tz else "a time zone would be made up")
+        raise pa.ArrowInvalid("a time zone would be lost" if ours.tz else "a time zone would be invented")
     if t.is_floating(theirs) and not t.is_integer(ours):
         _check_finite(before, after)
     elif not (t.is_integer(ours) and t.is_integer(theirs)):  # of these Arrow looks at each value
@@ -82,4 +82,4 @@ def _check_same(before: pa.Array, after: pa.Array) -> None:
     differs = pc.fill_null(pc.not_equal(back, before), False)
     if pc.any(differs).as_py():
         old, new = before.filter(differs)[0].as_py(), after.filter(differs)[0].as_py()
-        raise pa.ArrowInvalid(f"{old} would become {new}, which is another value ({type_name(after.type)})")
+        raise pa.ArrowInvalid(f"{old} would become {new}, a different value ({type_name(after.type)})")

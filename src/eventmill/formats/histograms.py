@@ -68,15 +68,15 @@ def checked(result: object) -> Histograms:
     for name, value in result.items():
         if not isinstance(name, str) or not name or name.startswith("_") or not name.isprintable() or "/" in name:
             raise PayloadError(
-                f"the payload returned a histogram named {name!r}; use a word not beginning with '_'."
+                f"the payload returned a histogram named {name!r}; use a name that does not begin with '_'."
             )
         if not hasattr(value, "_to_uhi_"):
             raise PayloadError(f"the payload returned {_kind(value)} as histogram '{name}'; return a hist.Hist.")
         for number, axis in enumerate(value.axes):
             if axis.traits.growth and axis.traits.continuous:
                 raise PayloadError(
-                    f"axis {number} of histogram '{name}' grows, so that ranges could not be added; fix its range "
-                    "(categories may grow)."
+                    f"axis {number} of histogram '{name}' grows, so ranges could not be added up; give it a "
+                    "fixed range (categories may grow)."
                 )
     return {name: value if isinstance(value, hist.Hist) else hist.Hist(value) for name, value in result.items()}
 
@@ -143,7 +143,7 @@ def load(file: IO[bytes], *, name: str) -> Histograms:
             names = json.loads(opened.read(NOTE))["histograms"]
             return {key: hist.Hist(_with_variances(uhi.io.zip.read(opened, key))) for key in names}
     except (zipfile.BadZipFile, KeyError, ValueError) as error:
-        raise CorruptOutput(f"{name} holds no histograms of Eventmill ({error}).") from error
+        raise CorruptOutput(f"{name} contains no histograms of Eventmill ({error}).") from error
 
 
 def _with_variances(plain: dict[str, Any]) -> dict[str, Any]:
@@ -162,7 +162,7 @@ def read_note(file: IO[bytes], *, name: str) -> dict[str, Any]:
             note: dict[str, Any] = json.loads(opened.read(NOTE))
             return note
     except (zipfile.BadZipFile, KeyError, ValueError) as error:
-        raise CorruptOutput(f"{name} holds no histograms of Eventmill ({error}).") from error
+        raise CorruptOutput(f"{name} contains no histograms of Eventmill ({error}).") from error
 
 
 def _kind(value: object) -> str:

@@ -21,5 +21,5 @@ def new_file(path: Path) -> Iterator[None]:
         with suppress(OSError):
             path.unlink()
         if isinstance(error, OSError):
-            raise StoreError(f"cannot write {path}: {error}. Free space or choose another folder.") from error
+            raise StoreError(f"cannot write {path}: {error}. Free some space or choose another folder.") from error
         raise

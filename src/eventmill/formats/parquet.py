@@ -75,10 +75,10 @@ class ParquetFormat:
             footer = pq.read_metadata(file)
         except (OSError, pa.ArrowException) as error:
             reason = str(error).partition("\n")[0].rstrip(".")
-            raise CorruptOutput(f"{name} is no readable Parquet ({reason}).") from error
+            raise CorruptOutput(f"{name} is not a readable Parquet file ({reason}).") from error
         metadata = footer.metadata or {}
         if SPANS_KEY not in metadata:
-            raise CorruptOutput(f"{name} holds no event spans: it is no merged file of Eventmill.")
+            raise CorruptOutput(f"{name} contains no event spans: it is not a merged file of Eventmill.")
         return Contents(footer.num_rows, spans_from_json(metadata[SPANS_KEY]))
 
 

@@ -115,15 +115,15 @@ def _copied(part: Part, stream: BinaryIO) -> IO[bytes]:
 def _check(part: Part, *, size: int, sha256: str) -> None:
     if size != part.bytes:
         told = f"{size} bytes" if size < part.bytes else f"more than {part.bytes} bytes"
-        raise CorruptOutput(f"{part.name} has {told}, {part.bytes} were recorded: redo its range.")
+        raise CorruptOutput(f"{part.name} has {told}, but {part.bytes} were recorded: redo its range.")
     if sha256 != part.sha256:
-        raise CorruptOutput(f"{part.name} has SHA-256 {sha256}, recorded was {part.sha256}: redo its range.")
+        raise CorruptOutput(f"{part.name} has SHA-256 {sha256}, but {part.sha256} was recorded: redo its range.")
 
 
 def check_rows(found: int, part: Part) -> None:
     """Raise `CorruptOutput` unless the part has the rows that were recorded."""
     if found != part.rows:
-        raise CorruptOutput(f"{part.name} has {found} rows, not the recorded {part.rows}: redo its range.")
+        raise CorruptOutput(f"{part.name} has {found} rows, but {part.rows} were recorded: redo its range.")
 
 
 def spans_of(parts: Sequence[Part]) -> Spans:

@@ -102,16 +102,18 @@ class FilesFormat:
                 for item in index["files"]:
                     with opened.open(item["file"]) as entry:
                         if hashlib.file_digest(entry, "sha256").hexdigest() != item["sha256"]:  # type: ignore[arg-type]
-                            raise CorruptOutput(f"{item['file']} in {name} is not what its index says.")
+                            raise CorruptOutput(f"{item['file']} in {name} differs from its index.")
         except (zipfile.BadZipFile, KeyError, ValueError) as error:
-            raise CorruptOutput(f"{name} is no zip of Eventmill ({error}).") from error
+            raise CorruptOutput(f"{name} is not a zip file of Eventmill ({error}).") from error
         spans = tuple((str(url), int(start), int(stop)) for url, start, stop in index["spans"])
         return Contents(sum(stop - start for _, start, stop in spans), spans)
 
 
 def _take(source: Path, path: Path) -> None:
     if source.is_symlink() or not source.is_file():
-        raise PayloadError(f"the payload returned the path {source}, where there is no file; return one it wrote.")
+        raise PayloadError(
+            f"the payload returned the path {source}, where there is no file; return the path of a file."
+        )
     shutil.move(source, path)
 
 

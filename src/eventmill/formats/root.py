@@ -94,29 +94,31 @@ class RootFormat:
             with uproot.open(file) as root:
                 if SPANS_NAME not in root or self.tree not in root:
                     raise CorruptOutput(
-                        f"{name} lacks '{self.tree}' or '{SPANS_NAME}': Eventmill did not merge it."
+                        f"{name} lacks '{self.tree}' or '{SPANS_NAME}': it was not merged by Eventmill."
                     )
                 return Contents(int(root[self.tree].num_entries), spans_from_json(str(root[SPANS_NAME])))
         except CorruptOutput:
             raise
         except Exception as error:  # uproot raises whatever its parsing of damaged bytes comes to
             reason = str(error).strip().partition("\n")[0].rstrip(".")
-            raise CorruptOutput(f"{name} is no readable ROOT file ({reason}).") from error
+            raise CorruptOutput(f"{name} is not a readable ROOT file ({reason}).") from error
 
 
 def _check_column(name: str, column: pa.ChunkedArray, kind: str) -> None:
     """Refuse, where the range is made, what the merge could not write."""
     if not name or set(name) & set("/\\" if kind == "ttree" else "/\\.") or not name.isprintable():
-        raise PayloadError(f"the payload returned a column '{name}', which is no name in a ROOT file; rename it.")
+        raise PayloadError(
+            f"the payload returned a column '{name}', which is not a valid name in a ROOT file; rename it."
+        )
     if not _can_hold(column.type, kind):
         raise PayloadError(
-            f"the payload returned a column '{name}' of type {type_name(column.type)}, which a ROOT {kind} of "
-            "uproot cannot hold: return numbers, bools, strings, or lists of numbers or bools."
+            f"the payload returned a column '{name}' of type {type_name(column.type)}, which uproot cannot "
+            f"write to a ROOT {kind}: return numbers, bools, strings, or lists of numbers or bools."
         )
     if any(_has_nulls(chunk) for chunk in column.chunks):
         raise PayloadError(
-            f"the payload returned missing values in column '{name}', which ROOT cannot hold: fill them, for "
-            "example with fillna or ak.fill_none, or leave these rows out."
+            f"the payload returned missing values in column '{name}', which ROOT cannot store: fill them, for "
+            "example with fillna or ak.fill_none, or omit these rows."
         )
 
 

@@ -108,7 +108,7 @@ def schema_from_columns(columns: Mapping[str, str]) -> pa.Schema:
     Raises `CampaignError` naming the column, what was written and what is allowed.
     """
     if not columns:
-        raise CampaignError("output.columns is empty: declare at least one column, or leave it out.")
+        raise CampaignError("output.columns is empty: declare at least one column, or omit it.")
     return pa.schema([pa.field(name, _type(str(text), name)) for name, text in columns.items()])
 
 
@@ -145,7 +145,7 @@ def _nested(kind: str, inside: str, size: str | None, *, text: str, column: str)
         fields = [_field(part, column) for part in parts]
         names = [field.name for field in fields]
         if len(set(names)) < len(names):
-            raise CampaignError(f"output.columns, column '{column}': '{text}' has two fields of one name.")
+            raise CampaignError(f"output.columns, column '{column}': '{text}' has two fields with the same name.")
         return pa.struct(fields)
     raise _unknown(text, column)
 
@@ -166,14 +166,14 @@ def _field(part: str, column: str) -> pa.Field:
     found = _FIELD.fullmatch(part)
     if not found:
         raise CampaignError(
-            f"output.columns, column '{column}': in struct<...> '{part.strip()}' is no 'name: type'."
+            f"output.columns, column '{column}': in struct<...> '{part.strip()}' is not of the form 'name: type'."
         )
     return pa.field(_unquoted(found[1]), _type(found[2], column))
 
 
 def _decimal(bits: str, digits: int, scale: int) -> pa.DataType:
     if scale > digits:
-        raise ValueError("Parquet stores no decimal with more digits behind the point than there are")
+        raise ValueError("Parquet cannot store a decimal with more digits after the point than digits in all")
     return getattr(pa, f"decimal{bits}")(digits, scale)
 
 
@@ -199,7 +199,7 @@ def _unknown(text: str, column: str) -> CampaignError:
     close = _SAID_ELSEWHERE.get(text) or next(iter(difflib.get_close_matches(text, allowed, n=1)), None)
     hint = f" Did you mean {close}?" if close else ""
     return CampaignError(
-        f"output.columns, column '{column}': there is no type '{text}'.{hint} Allowed: {', '.join(allowed)}."
+        f"output.columns, column '{column}': unknown type '{text}'.{hint} Allowed: {', '.join(allowed)}."
     )
 
 

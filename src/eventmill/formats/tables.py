@@ -58,7 +58,9 @@ def _named(table: pa.Table) -> dict[str, pa.ChunkedArray]:
         twice = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
         raise PayloadError(f"the payload returned more than one column named {_quoted(twice)}; rename them.")
     if not columns and table.num_rows:
-        raise PayloadError(f"the payload returned {table.num_rows} rows without a column; name at least one.")
+        raise PayloadError(
+            f"the payload returned {table.num_rows} rows without columns; return at least one column."
+        )
     return columns
 
 
@@ -68,19 +70,19 @@ def _check_text(names: Iterable[str]) -> None:
             name.encode()
         except UnicodeEncodeError:
             raise PayloadError(
-                f"the payload returned a column named {name!r}, which is no text; rename it."
+                f"the payload returned a column named {name!r}, which is not a string; rename it."
             ) from None
 
 
 def _from_pandas(frame: Any) -> dict[str, pa.ChunkedArray]:
     if len(frame) and not len(frame.columns):
-        raise PayloadError(f"the payload returned {len(frame)} rows without a column; name at least one.")
+        raise PayloadError(f"the payload returned {len(frame)} rows without columns; return at least one column.")
     try:
         # The payload has one core: one thread.
         table = pa.Table.from_pandas(frame, preserve_index=False, nthreads=1)
     except (pa.ArrowException, ValueError, TypeError) as error:
         reason = "; ".join(str(part) for part in error.args)
-        raise PayloadError(f"the payload returned a DataFrame that Arrow cannot hold: {reason}.") from error
+        raise PayloadError(f"the payload returned a DataFrame that Arrow cannot represent: {reason}.") from error
     columns = _named(table)
     for number, (name, column) in enumerate(columns.items()):
         if frame.dtypes.iloc[number].kind == "O" and pa.types.is_temporal(column.type):
@@ -98,8 +100,8 @@ def _check_times(values: Any, type: pa.DataType, name: str) -> None:
             bent = isinstance(value, (datetime, time)) and value == value and (value.tzinfo is not None) != zoned
         if bent:
             raise PayloadError(
-                f"the payload returned a column '{name}' in which {value!r} stands beside others that make it "
-                f"{type_name(type)}: give all of them the same kind, for example by pd.to_datetime(..., utc=True)."
+                f"the payload returned a column '{name}' in which {value!r} is mixed with values of type "
+                f"{type_name(type)}: convert all to one type, for example with pd.to_datetime(..., utc=True)."
             )
 
 
@@ -119,7 +121,7 @@ def _from_awkward(array: Any) -> dict[str, pa.Array]:
         except (pa.ArrowException, ValueError, TypeError, NotImplementedError) as error:
             reason = str(error).strip().partition("\n")[0]
             raise PayloadError(
-                f"the payload returned an awkward array whose field '{name}' Arrow cannot hold: {reason}."
+                f"the payload returned an awkward array whose field '{name}' Arrow cannot represent: {reason}."
             ) from error
     return columns
 
@@ -225,7 +227,7 @@ def _cast(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
     try:
         # Arrow's cast would drop or make up fields of a struct without a word.
         if not fits(column.type, field.type, lambda *_: True):
-            raise pa.ArrowInvalid("the fields are not the same")
+            raise pa.ArrowInvalid("the fields differ")
         return cast_exactly(column, field.type)
     except pa.ArrowException as error:
         reason = str(error).partition("\n")[0].rstrip(".")

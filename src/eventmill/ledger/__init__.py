@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import cast
 
 import sqlalchemy as sa
 
+from eventmill.core.ledger_url import scheme_of
 from eventmill.errors import LedgerError
 from eventmill.ledger.commands.campaigns import CampaignVerbs
 from eventmill.ledger.commands.commits import CommitVerbs
@@ -17,9 +19,11 @@ from eventmill.ledger.commands.workers import HolderVerbs
 from eventmill.ledger.database import schema
 from eventmill.ledger.database.transactions import Clock, file_of, open_engine
 from eventmill.ledger.drilling import DrillReadings
+from eventmill.ledger.memory import create_memory_ledger, open_memory_ledger
+from eventmill.ledger.protocol import WorkLedger
 from eventmill.ledger.queries import Readings
 
-__all__ = ["Clock", "Ledger", "create_ledger", "open_ledger", "shared_ledger"]
+__all__ = ["Clock", "Ledger", "create_ledger", "open_ledger", "shared_ledger", "upgrade_ledger"]
 
 
 class Ledger(
@@ -37,45 +41,95 @@ class Ledger(
 
 
 def open_ledger(url: str, *, clock: Clock | None = None) -> Ledger:
-    """Open an existing ledger: a path, `sqlite:///path` or a PostgreSQL url.
+    """Open an existing ledger: a path, `sqlite:///path`, a PostgreSQL url without a password, or `memory://name`.
 
-    Raises `LedgerError` when there is none, when it is no ledger, or one of another version.
+    Raises `LedgerError` if there is none, if it is not a ledger, or if it has another version.
     """
+    if scheme_of(url) == "memory":
+        return cast(Ledger, open_memory_ledger(url))  # the same verbs: tests/engine/contract
     ledger = Ledger(open_engine(url, exist=True), clock)
     with ledger.reading() as tx:
         if not sa.inspect(tx).has_table("about"):
-            raise LedgerError(f"{url} is a database but no Eventmill ledger.")
+            raise LedgerError(f"{url} is a database but not an Eventmill ledger.")
         version = tx.execute(sa.select(schema.about.c.version)).scalar()
     if version != schema.VERSION:
-        raise LedgerError(
-            f"the ledger {url} has version {version}, this Eventmill reads version {schema.VERSION}; "
-            "finish the campaign with the Eventmill that began it."
-        )
+        raise LedgerError(_other_version(url, version or 0))
     return ledger
 
 
+def _other_version(url: str, version: int) -> str:
+    told = f"the ledger {url} has version {version}, this Eventmill reads version {schema.VERSION}."
+    if version > schema.VERSION:
+        return f"{told} A newer Eventmill wrote it: use that one here, too."
+    return f"{told} 'eventmill run' and 'eventmill upgrade' bring it up to date; no result is lost."
+
+
 def create_ledger(url: str, *, clock: Clock | None = None) -> Ledger:
-    """Open a ledger and make its tables first if there are none. For the coordinator, never for workers."""
+    """Open a ledger, and create its tables if there are none. For the coordinator, never for workers."""
+    if scheme_of(url) == "memory":
+        return cast(Ledger, create_memory_ledger(url, clock=clock))
     ledger = Ledger(open_engine(url, exist=False), clock)
     with ledger.writing() as tx:
         tables = set(sa.inspect(tx).get_table_names())
         if tables and "about" not in tables:
-            raise LedgerError(f"{url} is a database of something else; give the ledger a place of its own.")
+            raise LedgerError(f"{url} is the database of another program; give the ledger a file of its own.")
         if not tables:
             schema.metadata.create_all(tx)
             tx.execute(sa.insert(schema.about).values(version=schema.VERSION))
+            tx.execute(sa.insert(schema.alembic_version).values(version_num=str(schema.VERSION)))
             tx.execute(sa.insert(schema.counter).values(name="attempt", value=0))
-    ledger.write_ahead()  # each time: whoever made the tables may have died before this line
+        else:
+            _bring_up_to_date(ledger, tx, url)
+    ledger.write_ahead()  # each time: the process that created the tables may have died before this line
     ledger.disconnect()
     return open_ledger(url, clock=clock)
 
 
-def shared_ledger(url: str) -> Ledger:
-    """The ledger at `url`, opened once in this process, and anew when it is another file. Workers use this.
+def shared_ledger(url: str) -> WorkLedger:
+    """The ledger at `url`, opened once in this process, and again if the file was replaced. Workers use this.
 
-    Connections that are open stay with a file that was deleted: what is read and written there is nobody's ledger.
+    An open connection would stay with a deleted file, which is no longer the ledger.
     """
-    return _opened(url, file_of(url))
+    return open_memory_ledger(url) if scheme_of(url) == "memory" else _opened(url, file_of(url))
+
+
+def upgrade_ledger(url: str) -> int:
+    """Bring an existing ledger to this Eventmill's version; returns the version that it had. Harmless twice.
+
+    Raises `LedgerError` if there is none, if a newer Eventmill wrote it, or while processes are at work on it.
+    """
+    ledger = Ledger(open_engine(url, exist=True), None)
+    with ledger.writing() as tx:
+        if not sa.inspect(tx).has_table("about"):
+            raise LedgerError(f"{url} is a database but not an Eventmill ledger.")
+        version = tx.execute(sa.select(schema.about.c.version)).scalar() or 0
+        _bring_up_to_date(ledger, tx, url)
+    ledger.disconnect()
+    return version
+
+
+def _bring_up_to_date(ledger: Ledger, tx: sa.Connection, url: str) -> None:
+    version = tx.execute(sa.select(schema.about.c.version)).scalar() or 0
+    if version == schema.VERSION:
+        return
+    from eventmill.ledger.migrations import FIRST_VERSION, upgrade  # Alembic takes a while to import
+
+    if not FIRST_VERSION <= version < schema.VERSION:
+        raise LedgerError(_other_version(url, version))
+    if names := _at_work(ledger, tx):
+        raise LedgerError(
+            f"the ledger {url} has version {version} and cannot be upgraded to {schema.VERSION} now: processes of "
+            f"an older Eventmill are at work on {', '.join(names)}. End them, wait for a minute, and try again."
+        )
+    upgrade(tx, version=version)
+
+
+def _at_work(ledger: Ledger, tx: sa.Connection) -> list[str]:
+    """Campaigns that a living coordinator or worker holds something of. Reads what all versions have."""
+    c, b, now = schema.campaign.c, schema.block.c, ledger.now(tx)
+    claimed = sa.select(b.id).where(b.campaign_id == c.id, b.expires_at > now)
+    is_held = (c.leader_expires_at > now) | sa.exists(claimed)
+    return list(tx.execute(sa.select(c.name).where(is_held)).scalars())
 
 
 @lru_cache(maxsize=8)

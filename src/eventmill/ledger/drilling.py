@@ -1,4 +1,4 @@
-"""Questions that only a drill asks: what exactly does a worker hold, what was committed and by which lease."""
+"""Queries for drills only: what exactly a worker holds, and what was committed under which lease."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from eventmill.ledger.database import schema
 from eventmill.ledger.database.transactions import Database
 
 Place = tuple[int, int]
-"""An input's number, and the position of an event in it."""
+"""The number of an input, and the position of an event in it."""
 
 
 class DrillReadings(Database):
-    """They change nothing."""
+    """Queries that change nothing."""
 
     def in_hand(self, campaign_id: int, holder: str) -> tuple[Place, ...]:
-        """The first event that is not committed of each block that `holder` has claimed."""
+        """The first uncommitted event of each block that `holder` has claimed."""
         b, s = schema.block.c, schema.span.c
         statement = (
             sa.select(s.input_id, sa.func.min(s.start))
@@ -41,7 +41,7 @@ class DrillReadings(Database):
         return True
 
     def repeatable(self, campaign_id: int) -> tuple[tuple[Lease, RangeOutput], ...]:
-        """Commits that can be sent once more, as they were: with the lease that they were made under."""
+        """Commits that can be repeated exactly, each with its lease."""
         o, b = schema.output.c, schema.block
         statement = (
             sa.select(schema.output, b.c.id.label("block"), b.c.holder)

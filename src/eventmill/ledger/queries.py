@@ -1,4 +1,4 @@
-"""What people and programs ask of the ledger: counts, audit, journal, holders, rubbish."""
+"""Queries: counts, audit, journal, workers, outputs to delete."""
 
 from __future__ import annotations
 
@@ -8,18 +8,27 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from eventmill.core.outputs import CommittedOutput
-from eventmill.core.partition import coverage
+from eventmill.core.partition import partition_problems
 from eventmill.core.ranges import EventRange, Input, Span
-from eventmill.core.records import Counts, FailedRun, Holder, Incident, JournalKind, LossRate, UsageCause
+from eventmill.core.records import (
+    NOTHING_LEFT,
+    TARGET_REACHED,
+    Counts,
+    FailedRun,
+    Holder,
+    Incident,
+    JournalKind,
+    LossRate,
+    UsageCause,
+)
 from eventmill.core.states import State
-from eventmill.errors import PartitionBroken
-from eventmill.ledger.commands.campaigns import NOTHING_LEFT, TARGET_REACHED, read_counts, read_inputs
+from eventmill.ledger.commands.campaigns import read_counts, read_inputs
 from eventmill.ledger.database import schema
 from eventmill.ledger.database.transactions import Database, read_spans
 
 
 class Readings(Database):
-    """Questions that change nothing (and the removal of rows whose object is gone)."""
+    """Queries that change nothing (and the removal of rows whose object was deleted)."""
 
     def counts(self, campaign_id: int) -> Counts:
         """Events by state."""
@@ -33,7 +42,7 @@ class Readings(Database):
             return int(tx.execute(sa.select(counter.value).where(counter.name == "attempt")).scalar_one())
 
     def audit(self, campaign_id: int) -> tuple[str, ...]:
-        """What is wrong with the ledger itself, one line each; empty when every input is partitioned exactly."""
+        """Problems within the ledger, one line each; empty if every input is partitioned exactly."""
         with self.reading() as tx:
             inputs = tx.execute(
                 sa.select(schema.input_)
@@ -52,7 +61,7 @@ class Readings(Database):
             by_input[span.input_id].append(span)
         problems, first = [], 0
         for row in inputs:
-            problems += _partition_problems(row.url, row.id, row.events, by_input[row.id])
+            problems += partition_problems(row.url, row.id, row.events, by_input[row.id])
             if row.first != first:
                 problems.append(f"{row.url} begins at campaign position {row.first}, not {first}")
             first += row.events
@@ -100,7 +109,7 @@ class Readings(Database):
             )
 
     def journal(self, campaign_id: int, *kinds: JournalKind) -> tuple[Incident, ...]:
-        """The journal's lines, oldest first; of these kinds only, if some are named."""
+        """The lines of the journal, oldest first; only of these kinds, if some are given."""
         j, i = schema.journal, schema.input_
         statement = (
             sa.select(j, i.c.url)
@@ -128,14 +137,14 @@ class Readings(Database):
             )
 
     def count_incidents(self, campaign_id: int) -> dict[JournalKind, int]:
-        """How many lines of each kind the journal holds."""
+        """The number of lines of each kind in the journal."""
         j = schema.journal
         statement = sa.select(j.c.kind, sa.func.count()).where(j.c.campaign_id == campaign_id).group_by(j.c.kind)
         with self.reading() as tx:
             return {JournalKind(kind): int(number) for kind, number in tx.execute(statement)}
 
     def abandoned_for(self, campaign_id: int) -> dict[str, int]:
-        """Reason -> abandoned events, without those that nobody needed any more when the campaign was closed."""
+        """Reason -> abandoned events, without those that were not needed any more when the campaign was closed."""
         s = schema.span.c
         statement = (
             sa.select(s.reason, sa.func.sum(s.stop - s.start))
@@ -168,14 +177,14 @@ class Readings(Database):
         return tuple(incident for incident in failures if last is None or incident.at > last)
 
     def desired_at(self, campaign_id: int) -> datetime | None:
-        """When somebody last said what he wants of the campaign; None if nobody did since it was begun."""
+        """When the desired state was last set; None if never since the campaign was begun."""
         j = schema.journal.c
         statement = sa.select(sa.func.max(j.at)).where(j.campaign_id == campaign_id, j.kind == JournalKind.WANTED)
         with self.reading() as tx:
             return tx.execute(statement).scalar_one_or_none()
 
     def holders(self, campaign_id: int) -> tuple[Holder, ...]:
-        """Who holds live leases now."""
+        """The workers that hold live leases."""
         b = schema.block
         events = (
             sa.select(sa.func.coalesce(sa.func.sum(schema.span.c.stop - schema.span.c.start), 0))
@@ -205,7 +214,7 @@ class Readings(Database):
             return {r.cause: (r.occurrences, r.events, r.cpu_seconds) for r in rows}
 
     def loss_rate(self, campaign_id: int) -> LossRate:
-        """How many workers were lost, in how many seconds of work, and what a range costs besides its work."""
+        """The number of losses, the seconds of work in which they happened, and the overhead of a range."""
         u, j = schema.usage.c, schema.journal.c
         totals = sa.select(
             sa.func.coalesce(sa.func.sum(u.wall_seconds), 0.0),
@@ -219,7 +228,7 @@ class Readings(Database):
         return LossRate(losses, wall + overhead, overhead / ranges if ranges else 0.0)
 
     def pace(self, campaign_id: int) -> tuple[int, float]:
-        """`(events, seconds)`: how many events were committed, and how long payloads were at them."""
+        """`(events, seconds)`: committed events, and how long payloads took for them."""
         u = schema.usage
         with self.reading() as tx:
             useful = (u.c.campaign_id == campaign_id) & (u.c.cause == UsageCause.USEFUL)
@@ -227,16 +236,16 @@ class Readings(Database):
             return (row.events, row.wall_seconds) if row else (0, 0.0)
 
     def rows(self, campaign_id: int) -> int:
-        """How many spans describe the campaign: what its ledger weighs."""
+        """The number of spans of the campaign: the size of its ledger."""
         s = schema.span
         with self.reading() as tx:
             statement = sa.select(sa.func.count()).where(s.c.campaign_id == campaign_id)
             return int(tx.execute(statement).scalar_one())
 
     def dropped_outputs(self, campaign_id: int) -> tuple[tuple[int, str], ...]:
-        """`(output, key)` of range outputs that nobody needs any more and whose object may still be there.
+        """`(output, key)` of range outputs that are not needed any more and whose object may still exist.
 
-        Those of a merged file that is not shown yet are needed until it is.
+        The range outputs of a merged file are needed until the file is published.
         """
         o, s, m = schema.output, schema.span, schema.merge
         unseen = (
@@ -254,7 +263,7 @@ class Readings(Database):
             )
 
     def forget_outputs(self, output_ids: Sequence[int]) -> None:
-        """Strike dropped outputs whose object is gone."""
+        """Delete the rows of dropped outputs whose object was deleted."""
         o = schema.output
         if output_ids:
             with self.writing() as tx:
@@ -279,14 +288,14 @@ class Readings(Database):
         return frozenset(attempts)
 
     def last_lead(self, campaign_id: int) -> int | None:
-        """The number of the newest lead of a campaign, whether or not it lasts; None if it never had one."""
+        """The number of the newest leadership of a campaign, live or not; None if it never had one."""
         with self.reading() as tx:
             c = schema.campaign.c
             number: int | None = tx.execute(sa.select(c.leader_attempt).where(c.id == campaign_id)).scalar_one()
             return number
 
     def broken(self, campaign_id: int) -> str | None:
-        """Why going on is useless, as the last who led the campaign found; None if that one did not say so."""
+        """Why it is useless to continue, as recorded by the last coordinator; None if it did not record that."""
         j, c = schema.journal.c, schema.campaign.c
         last = sa.select(c.leader_attempt).where(c.id == campaign_id).scalar_subquery()
         statement = sa.select(j.reason).where(
@@ -296,20 +305,8 @@ class Readings(Database):
             return tx.execute(statement).scalars().first()
 
     def leader(self, campaign_id: int) -> str | None:
-        """The holder of the campaign's lead while that lease runs; None when nobody drives it."""
+        """The process that holds the live leadership of the campaign; None if there is no coordinator."""
         c = schema.campaign.c
         with self.reading() as tx:
             lasting = sa.and_(c.id == campaign_id, c.leader_expires_at > self.now(tx))
             return tx.execute(sa.select(c.leader).where(lasting)).scalar_one_or_none()
-
-
-def _partition_problems(url: str, input_id: int, events: int, spans: Sequence[Span]) -> list[str]:
-    expected = [(input_id, 0, events)] if events else []
-    try:
-        found = coverage(spans)
-    except PartitionBroken as error:
-        return [f"{url}: {error}"]
-    if found != expected:
-        pieces = ", ".join(f"[{start}, {stop})" for _, start, stop in found[:5])
-        return [f"{url}: spans cover {pieces or 'nothing'} instead of [0, {events})"]
-    return []

@@ -1,4 +1,4 @@
-"""What a Prefect server that does not answer looks like, and the work that goes on without it."""
+"""How to recognize a Prefect server that does not answer, and to continue without it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from contextlib import contextmanager
 import httpx
 
 NO_ANSWER: tuple[type[Exception], ...] = (httpx.HTTPError, RuntimeError)
-"""Prefect (3.8.8) says `RuntimeError: Failed to reach API` when a client begins, and httpx's errors later."""
+"""Prefect (3.8.8) raises `RuntimeError: Failed to reach API` when a client starts, and errors of httpx later."""
 
 
 @contextmanager
 def if_it_answers() -> Iterator[None]:
-    """For what is only shown to people: without an answer it is left out."""
+    """For information that is only for people: omitted if the server does not answer."""
     try:
         yield
     except NO_ANSWER as error:
@@ -22,7 +22,7 @@ def if_it_answers() -> Iterator[None]:
 
 
 def is_no_answer(error: BaseException) -> bool:
-    """Whether an error says that the server is away, or in trouble of its own."""
+    """Whether an error means that the server does not answer, or has an internal error."""
     if isinstance(error, RuntimeError):
         return "reach API" in str(error)
     if isinstance(error, httpx.HTTPStatusError):

@@ -1,6 +1,6 @@
-"""How a name in a campaign becomes credentials: a Prefect block, loaded in the process that needs it.
+"""Loads the credentials that a campaign names from a Prefect block, in the process that needs them.
 
-Only the name travels; what is in the block stays in this process's memory.
+Only the name is sent to workers; the content of the Prefect block stays in the memory of this process.
 """
 
 from __future__ import annotations
@@ -15,23 +15,21 @@ SECRET = "secret"
 
 
 def values_in_block(name: str) -> dict[str, Any]:
-    """The values in a block: `secret/NAME` with JSON in it, or `aws-credentials/NAME` of prefect-aws."""
+    """The values in a Prefect block: `secret/NAME` with JSON in it, or `aws-credentials/NAME` of prefect-aws."""
     from prefect.blocks.core import Block
     from prefect.settings import PREFECT_API_URL
 
-    if not PREFECT_API_URL.value():  # Prefect would start a server for the question, which knows no blocks
-        raise AccessError(
-            f"the Prefect block '{name}' cannot be loaded: set PREFECT_API_URL to the server it is at."
-        )
+    if not PREFECT_API_URL.value():  # Prefect would start a new server, which has no such block
+        raise AccessError(f"the Prefect block '{name}' cannot be loaded: set PREFECT_API_URL to its server.")
     try:
         block: Any = Block.load(name, _sync=True)  # type: ignore[call-arg]
-    except Exception as error:  # a block that is not there, of a kind that is not here, an API out of reach
+    except Exception as error:  # a missing block, an unknown type of block, or no answer
         raise AccessError(f"the Prefect block '{name}' cannot be loaded: {_reason(error)}") from None
     return values_of(name, block)
 
 
 def values_of(name: str, block: Any) -> dict[str, Any]:
-    """What a loaded block holds; `AccessError`, without any of it, if that is of no use."""
+    """The values in a loaded Prefect block. Raises `AccessError`, without the values, if they are unusable."""
     values = _of_secret(name, block) if name.startswith(f"{SECRET}/") else _of_aws(block)
     return {key: _shown(value) for key, value in values.items()}
 
@@ -45,13 +43,13 @@ def _of_secret(name: str, block: Any) -> Mapping[str, Any]:
             held = None
     if not isinstance(held, Mapping):
         raise AccessError(
-            f"the Prefect block '{name}' must hold JSON such as {{'key': …, 'secret': …, 'endpoint_url': …}}."
+            f"the Prefect block '{name}' must contain JSON such as {{'key': …, 'secret': …, 'endpoint_url': …}}."
         )
     return held
 
 
 def _of_aws(block: Any) -> Mapping[str, Any]:
-    """By the names of its fields, so that nothing has to be installed here that the block does not need anyway."""
+    """Read by the names of its fields, so that this code need not import prefect-aws."""
     client = getattr(block, "aws_client_parameters", None)
     return {
         "key": getattr(block, "aws_access_key_id", None) or getattr(block, "minio_root_user", None),
@@ -71,5 +69,5 @@ def _reason(error: Exception) -> str:
 
     place = PREFECT_API_URL.value()
     if isinstance(error, ValueError):
-        return f"there is none at {place}. Make it there, or set PREFECT_API_URL to another server."
+        return f"it does not exist at {place}. Create it there, or set PREFECT_API_URL to another server."
     return f"{type(error).__name__} at {place}."

@@ -1,4 +1,4 @@
-"""How a flow run ends when something is wrong: failed, with one clear line, and without a wall of traceback."""
+"""Ends a flow run that has an error: failed, with a one-line message and without tracebacks."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ R = TypeVar("R")
 
 
 def fails_in_one_line(work: Callable[P, R]) -> Callable[P, R]:
-    """An `EventmillError` becomes the run's failed state, its text the message; anything else is a bug of ours.
+    """Turn an `EventmillError` into a failed state with its message. Any other exception is a bug, and is raised.
 
-    A run that finds its campaign resting is cancelled, as its campaign was; one that a signal ends has crashed,
-    whatever else it met with then.
+    `CampaignPaused` gives the state Cancelled. A run that a signal ends has crashed, whatever other errors it
+    causes.
 
-    To be used under `@flow`. Who calls the flow in the same process still gets the error raised: that is how
-    Prefect hands on a failed state that holds one. What the engine says meanwhile is in the run's logs.
+    Use it under `@flow`. A caller of the flow in the same process still gets the exception, because Prefect raises
+    the exception that a failed state contains. Log lines of the engine are in the run's logs.
     """
 
     @functools.wraps(work)
@@ -48,7 +48,7 @@ def fails_in_one_line(work: Callable[P, R]) -> Callable[P, R]:
 
 
 def _leave_tracebacks_out() -> None:
-    """In a deployment Prefect raises the error again in its own code, and would log all of that, twice."""
+    """In a deployment Prefect raises the exception again in its own code, and would log it twice."""
     for name in ("prefect.flow_runs", "prefect.engine"):
         logging.getLogger(name).addFilter(_says_more_than_the_state)  # once: the same filter is not added again
 

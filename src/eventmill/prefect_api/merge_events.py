@@ -1,7 +1,7 @@
-"""Prefect events that say: merges are due, the target is reached. Hints for the `merge` deployment, no more.
+"""Emits Prefect events when merges are due and when the target is reached: hints for the deployment `merge`.
 
-Whoever is started by such an event asks the ledger what there is to do. So an event may be lost, doubled or late:
-it is said again as long as something is due.
+A flow run that such an event starts asks the ledger what to do. So an event may be lost, duplicated or late; it is
+repeated as long as a merge is due.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ MERGES_DUE = "eventmill.merges-due"
 TARGET_REACHED = "eventmill.target-reached"
 
 REPEAT_SECONDS = 60.0
-"""After so long without a merge the event is said again, then after twice as long, and so on."""
+"""The event is repeated after this time without a merge, then after twice as long, and so on."""
 
 TIMEOUT_SECONDS = 600.0
-"""How long the end of a campaign waits for somebody who merges."""
+"""How long the end of a campaign waits for a merge."""
 
 
 class AnnouncedMerges:
-    """Announces what is due and leaves merging to others; use it in a `with` block, as `BackgroundMerges`."""
+    """Announces due merges and leaves merging to others; use it in a `with` block like `BackgroundMerges`."""
 
     def __init__(self, opened: CampaignHandle, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
         self._opened = opened
@@ -46,10 +46,10 @@ class AnnouncedMerges:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Nothing to end: what was announced is the business of others."""
+        """Nothing to do: other processes carry out the merges."""
 
     def look(self) -> None:
-        """Announce what is due, at once when it falls due, and again when nobody merges it."""
+        """Announce due merges: at once when they become due, and again if nobody merges them."""
         now = time.monotonic()
         if now - self._looked_at < LOOK_SECONDS:
             return
@@ -64,9 +64,9 @@ class AnnouncedMerges:
             announce(self._opened, MERGES_DUE)
 
     def advance(self, *, seconds: float) -> bool:
-        """Wait up to `seconds` for others to merge; whether nothing is due any more.
+        """Wait up to `seconds` for others to merge; returns whether nothing is due any more.
 
-        The first call announces that the target is reached, if it is. Raises `MergeTimeout` when patience ends.
+        The first call announces that the target is reached, if it is. Raises `MergeTimeout` after the timeout.
         """
         if self._waiting_since is None:
             self._waiting_since = time.monotonic()
@@ -85,7 +85,7 @@ class AnnouncedMerges:
         return False
 
     def _note_progress(self, now: float) -> None:
-        """Somebody is merging: no need to say it again for a while."""
+        """If merges make progress, wait before the next announcement."""
         merged = self._opened.counts().merged
         if merged == self._merged and not is_under_way(self._opened):
             return
@@ -97,7 +97,7 @@ class AnnouncedMerges:
 
 
 def announce(opened: CampaignHandle, event: str) -> None:
-    """Emit one Prefect event about a campaign; lost without a word if no server takes events."""
+    """Emit one Prefect event about a campaign. It is lost silently if the server does not accept events."""
     name = opened.name
     emit_event(
         event=event,
@@ -114,8 +114,8 @@ def _is_target_reached(opened: CampaignHandle) -> bool:
 def _waiting(opened: CampaignHandle, *, seconds: float) -> str:
     waiting, name = opened.counts().committed, opened.name
     return (
-        f"{waiting} events of campaign '{name}' are committed and wait to be merged, and for {seconds:.0f} s "
-        "nobody merged any. Nothing is lost. Is the deployment 'merge' there, is its automation on, and has its "
-        f"work pool a worker? Start it by hand with: prefect deployment run merge/merge --param campaign={name} "
-        f"--param ledger={opened.order.ledger_url}; or process again with 'merging: beside'."
+        f"{waiting} committed events of campaign '{name}' have to be merged, but nothing was merged for "
+        f"{seconds:.0f} s. Nothing is lost. Check that the deployment 'merge' exists, that its automation is on, "
+        "and that its work pool has a worker. To merge by hand: prefect deployment run merge/merge --param "
+        f"campaign={name} --param ledger={opened.order.ledger_url}. Or process again with 'merging: beside'."
     )

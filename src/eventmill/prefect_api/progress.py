@@ -1,4 +1,4 @@
-"""What people see of a campaign in the Prefect UI: a progress artifact, and a table at the end."""
+"""Shows a campaign in the Prefect UI: a progress artifact, and tables at the end."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from eventmill.reports.report import report
 from eventmill.store import Store
 
 SHOW_SECONDS = 5.0
-"""Each showing is a request to the Prefect server."""
+"""The interval of updates; each is a request to the Prefect server."""
 
 
 class Progress:
@@ -49,7 +49,7 @@ class Progress:
         self._update()
 
     def show(self) -> None:
-        """Bring the artifact up to date, at most every few seconds."""
+        """Update the artifact, at most every few seconds."""
         if time.monotonic() - self._shown_at >= SHOW_SECONDS:
             self._update()
 
@@ -65,7 +65,7 @@ class Progress:
 
 
 def show_result(coordinator: Coordinator, *, manifest: str | None) -> dict[str, Any]:
-    """A table artifact of the merged files, and the same in plain data for whoever called the flow."""
+    """Create a table artifact of the merged files; returns the result as plain data for the caller of the flow."""
     opened = coordinator.opened
     counts = opened.counts()
     merged = opened.merged_outputs()
@@ -93,7 +93,7 @@ def show_result(coordinator: Coordinator, *, manifest: str | None) -> dict[str, 
 
 
 def plain_result(opened: CampaignHandle, *, manifest: str | None) -> dict[str, Any]:
-    """What became of a campaign so far, for scripts."""
+    """The result of a campaign so far, as plain data."""
     name, counts = opened.name, opened.counts()
     files = len(opened.merged_outputs())
     return {"campaign": name, "events": _by_state(counts), "files": files, "manifest": manifest}
@@ -105,7 +105,7 @@ def _by_state(counts: Counts) -> dict[str, int]:
 
 
 def _show_picture(opened: CampaignHandle) -> None:
-    """The histograms of a campaign that has some, in the artifact itself: a browser may not reach the store."""
+    """Show the histograms inside an artifact, because a browser may not be able to read the store."""
     store, key = opened.store, picture_key(opened.name)
     if opened.order.format.name != "hist" or store.size(key) is None:
         return
@@ -117,7 +117,7 @@ def _show_picture(opened: CampaignHandle) -> None:
 
 
 def _show_report(opened: CampaignHandle) -> None:
-    """What the campaign cost, with its curves where they were drawn."""
+    """Show the report, with its plot if there is one."""
     store, key = opened.store, report_key(opened.name, "png")
     text = markdown(report(opened.ledger, opened.record))
     if store.size(key) is not None:
@@ -130,7 +130,7 @@ def _show_report(opened: CampaignHandle) -> None:
 
 
 def _drawn(what: str, store: Store, key: str) -> str:
-    # Not an image artifact: the UI (prefect 3.8.8) writes the address below it, and this one is long.
+    # Not an image artifact: the UI (prefect 3.8.8) shows the address below it, and this one is long.
     with store.open(key) as file:
         return f"![{what}](data:image/png;base64,{base64.b64encode(file.read()).decode()})"
 

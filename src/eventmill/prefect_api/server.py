@@ -1,7 +1,7 @@
-"""One Prefect API server for a run, ended with it: also when the run is killed.
+"""One Prefect API server for a run, which ends with the run, even if the run is killed.
 
-Without `PREFECT_API_URL` every Dask worker would start a server of its own. A server that is there already
-(a team's, named by `PREFECT_API_URL` or the user's Prefect profile) is used as it is.
+Without `PREFECT_API_URL` every Dask worker would start its own server. An existing server (named by
+`PREFECT_API_URL` or the user's Prefect profile) is used as it is.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ from eventmill.errors import ClusterError
 from eventmill.runtime.durable_files import make_private_folder
 
 START_SECONDS = 120.0
-"""A first start makes the server's database; on a busy machine that takes its time."""
+"""The first start creates the database of the server, which takes long on a busy machine."""
 
 STARTS = 5
-"""A server that is killed so often while it starts, for want of memory say, is not started again."""
+"""A server that is killed this often while it starts (for example for lack of memory) is not started again."""
 
 RESTART_SECONDS = 1.0
-"""So that a server that cannot live is not started over and over."""
+"""The pause before a restart, in case the server ends immediately."""
 
 
 OPEN = "/open"
-"""The page of our own server that hands its password to the UI in the browser, and goes there."""
+"""The page of our own server that stores its password in the browser and redirects to the UI."""
 
 
 def new_password() -> str:
-    """Who may use the server of one run: `user:secret`, as Prefect wants it, or what the environment says."""
+    """A password for the server of one run, as `user:secret`; the one in the environment if there is one."""
     return os.environ.get("PREFECT_API_AUTH_STRING") or f"eventmill:{secrets.token_urlsafe(24)}"
 
 
 def ui_link(url: str) -> str:
-    """What to open in a browser for the API at `url`; behind `#`, which no server and no log sees, the password.
+    """The page to open in a browser for the API at `url`; the password follows `#`, which no server or log sees.
 
-    Only for a server of our own: a team's has a way of its own to let people in.
+    The password is added only for our own server; a team's server has its own login.
     """
     page = url.removesuffix("/api")
     password = os.environ.get("PREFECT_API_AUTH_STRING")
@@ -66,15 +66,16 @@ def api_server(
     meanwhile: Callable[[], object] = lambda: None,
     deployments: bool = False,
 ) -> Iterator[str]:
-    """The url of a Prefect API for the time of a `with` block; a server of our own keeps its data in `folder`.
+    """Provide the url of a Prefect API during a `with` block; our own server keeps its data in `folder`.
 
-    With a `password` a server of our own answers nobody else: whoever can reach it could read Prefect blocks and
-    cancel the run. Without `deployments` it leaves out what only these need, which would take its share of a core.
+    With a `password` our own server requires it; without one, anybody who can connect could read Prefect blocks
+    and cancel the run. Without `deployments` the services that only deployments need are off, which saves CPU
+    time.
 
-    Call it before Prefect is imported: it sets what Prefect reads from the environment. What takes its time and
-    needs no server yet can be done `meanwhile`. Raises `ClusterError` when the server does not come up.
+    Call it before Prefect is imported, because it sets environment variables that Prefect reads. `meanwhile` is
+    called while the server starts. Raises `ClusterError` if the server does not start.
     """
-    os.environ.setdefault("DO_NOT_TRACK", "1")  # Prefect's usage data: a run of ours asks nobody to be counted
+    os.environ.setdefault("DO_NOT_TRACK", "1")  # no usage data are sent to Prefect
     known = _configured_url()
     if known:
         meanwhile()
@@ -99,7 +100,7 @@ def api_server(
 
 
 class _Server:
-    """A server process of our own, started again on its port if it dies: its database has all that it said."""
+    """Our own server process. If it dies, it is started again on the same port and database."""
 
     def __init__(self, folder: Path, *, password: str | None, deployments: bool) -> None:
         self._folder = folder
@@ -112,9 +113,9 @@ class _Server:
         self._process = self._start()
 
     def wait_until_healthy(self) -> None:
-        """Until it answers; from then on it is looked after. `ClusterError` if it never does.
+        """Wait until the server answers; from then on it is restarted if it dies. `ClusterError` if it never does.
 
-        One that is ended from outside meanwhile is started again.
+        If it is killed while it starts, it is started again.
         """
         for _ in range(STARTS):
             if _is_healthy(self.url, self._process, log=self._log):
@@ -122,13 +123,13 @@ class _Server:
             self._process = self._start()
         else:
             raise ClusterError(
-                f"the Prefect API server was ended by {_name_of(self._process)} while it started, {STARTS} times "
-                "in a row: somebody ends it. Nothing is lost: run again."
+                f"the Prefect API server was killed by {_name_of(self._process)} while it started, {STARTS} times "
+                "in a row. Nothing is lost: find out what kills it, and run again."
             )
         threading.Thread(target=self._look_after, name="prefect-server", daemon=True).start()
 
     def end(self) -> None:
-        """Close its standard input, which ends it; kill it if it does not."""
+        """Close its standard input, which ends it; kill it if it does not end."""
         self._ending.set()
         process = self._process
         if process.stdin is not None:
@@ -149,8 +150,8 @@ class _Server:
                 env=_server_environment(
                     self._folder, self.url, password=self._password, deployments=self._deployments
                 ),
-                umask=0o077,  # its database is for us alone
-                start_new_session=True,  # Ctrl-C is for us; the server must take the last states
+                umask=0o077,  # its database must be private
+                start_new_session=True,  # Ctrl-C must not reach the server, which has to record the last states
             )
 
     def _look_after(self) -> None:
@@ -165,7 +166,7 @@ class _Server:
 
 
 def _configured_url() -> str | None:
-    """What the environment or the user's Prefect profile names; Prefect is imported only if there is a profile."""
+    """The url in the environment or in the user's Prefect profile; imports Prefect only if there is a profile."""
     if "PREFECT_API_URL" in os.environ:
         return os.environ["PREFECT_API_URL"]
     home = Path(os.environ.get("PREFECT_HOME", Path.home() / ".prefect"))
@@ -178,7 +179,7 @@ def _configured_url() -> str | None:
 
 
 FOR_DEPLOYMENTS = ("SCHEDULER", "LATE_RUNS", "FOREMAN", "TRIGGERS", "CANCELLATION_CLEANUP", "REPOSSESSOR")
-"""Prefect's services for schedules, work pools and automations: a server that ends with its run has none."""
+"""Prefect's services for schedules, work pools and automations, which the server of one run does not need."""
 
 
 def _server_environment(folder: Path, url: str, *, password: str | None, deployments: bool) -> dict[str, str]:
@@ -187,7 +188,7 @@ def _server_environment(folder: Path, url: str, *, password: str | None, deploym
         ours["PREFECT_SERVER_API_AUTH_STRING"] = password
     return ours | {
         "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{(folder / 'prefect.db').absolute()}",
-        "PREFECT_UI_API_URL": url,  # else the page in the browser asks port 4200
+        "PREFECT_UI_API_URL": url,  # otherwise the page in the browser uses port 4200
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_LOGGING_SERVER_LEVEL": "WARNING",
         **{f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in FOR_DEPLOYMENTS if not deployments},
@@ -205,7 +206,7 @@ def _name_of(ended: subprocess.Popen[bytes]) -> str:
 
 
 def _is_healthy(url: str, server: subprocess.Popen[bytes], *, log: Path) -> bool:
-    """True as soon as it answers, false if a signal has ended it. `ClusterError` for all else."""
+    """True as soon as it answers, False if a signal has killed it. `ClusterError` in all other cases."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if (code := server.poll()) is not None:
@@ -213,11 +214,11 @@ def _is_healthy(url: str, server: subprocess.Popen[bytes], *, log: Path) -> bool
                 return False
             words = log.read_text(errors="replace").strip().splitlines()[-1:] or ["nothing"]
             raise ClusterError(
-                f"the Prefect API server ended with exit code {server.returncode}; its last words, in {log}: "
+                f"the Prefect API server ended with exit code {server.returncode}; its last message, in {log}: "
                 f"{words[0]}"
             )
         with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/health", timeout=2) as answer:
             if answer.status == HTTPStatus.OK:
                 return True
         time.sleep(0.1)
-    raise ClusterError(f"the Prefect API server did not come up within {START_SECONDS:.0f} s; see {log}.")
+    raise ClusterError(f"the Prefect API server did not start within {START_SECONDS:.0f} s; see {log}.")

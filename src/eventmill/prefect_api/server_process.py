@@ -1,6 +1,6 @@
 """The process of a run's own Prefect API server: `python -m eventmill.prefect_api.server_process PORT`.
 
-It ends when its standard input closes, which the kernel does for a parent that dies in whatever way.
+It ends when its standard input closes, which happens whenever the parent process ends.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ const password = location.hash.slice(1);
 if (password) localStorage.setItem("prefect-password", password);
 location.replace("/");
 </script><noscript>The page needs JavaScript.</noscript>"""
-"""Where both designs of Prefect's UI (3.8.8) keep what a user types in as password, encoded in the same way."""
+"""Both designs of Prefect's UI (3.8.8) keep the password there, in this encoding."""
 
 
 def main() -> None:
-    """Serve until the parent lets go."""
+    """Serve until the parent closes standard input."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     import uvicorn
     from prefect.server.api.server import create_app
@@ -30,13 +30,13 @@ def main() -> None:
     app = create_app(final=True)
     app.router.routes.insert(
         0, Route(OPEN, lambda request: HTMLResponse(HAND_OVER))
-    )  # before the UI, which takes all
+    )  # before the UI, which handles all paths
     uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), log_level="warning")
 
 
 def _end_with_parent() -> None:
     sys.stdin.buffer.read()
-    os._exit(0)  # nothing to save: every state is in the database, and a clean stop may hang on open requests
+    os._exit(0)  # nothing to save: all states are in the database, and a clean stop may hang on open requests
 
 
 if __name__ == "__main__":

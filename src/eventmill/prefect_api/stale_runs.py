@@ -1,7 +1,7 @@
-"""Flow runs whose process is gone: found by what they wrote on themselves, and put into a final state.
+"""Finds flow runs whose process is gone, by their tags, and puts them into a final state.
 
-A killed process says nothing to Prefect, where its flow run and task runs stay "Running". Each flow run that
-leads a campaign is tagged with the campaign, its ledger and the number of its lead, which only ever grows.
+A killed process reports nothing to Prefect, where its flow run and task runs stay "Running". Each flow run that
+leads a campaign is tagged with the campaign, its ledger and the number of its leadership, which only grows.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ LEAD = "lead:"
 
 
 def tag_flow_run(coordinator: Coordinator) -> None:
-    """Write on this flow run which campaign it leads, and bury those that led it before. Needs no answer."""
+    """Tag this flow run with its campaign, and end earlier runs of it. Skipped if the server does not answer."""
     opened, lead = coordinator.opened, coordinator.leadership.attempt
     with if_it_answers(), get_client(sync_client=True) as client:
         if flow_run.id:
@@ -51,10 +51,10 @@ def tag_flow_run(coordinator: Coordinator) -> None:
 
 
 def fail_stale_runs(ledger: Ledger, record: CampaignRow) -> int:
-    """Final states for all runs of a campaign that nobody leads any more; returns the number of flow runs."""
+    """Put all runs of a campaign without a coordinator into final states; returns the number of flow runs."""
     with get_client(sync_client=True) as client:
         found = list(_signed(client, ledger, record))
-        # Asked after they were found: who leads by now has been found, or has signed since and was not.
+        # Read after the runs were found: a new leader would otherwise be ended with them.
         leader = ledger.leader(record.id)
         if leader is not None and not is_gone(leader):
             return 0
@@ -64,12 +64,12 @@ def fail_stale_runs(ledger: Ledger, record: CampaignRow) -> int:
 
 
 def tags_of(ledger: Ledger, campaign: str) -> list[str]:
-    """What tells the runs of one campaign from those of another, of the same name perhaps, in another ledger."""
+    """Tags that identify a campaign and its ledger; campaigns in two ledgers may have the same name."""
     return [f"campaign:{campaign}", f"ledger:{ledger_fingerprint(ledger)}"]
 
 
 def ledger_fingerprint(ledger: Ledger) -> str:
-    """A short name for where a ledger is, which can be shown: its address may hold a password."""
+    """A digest of the address of a ledger, which can be shown; the address might contain a password."""
     return hashlib.sha256(ledger.url.encode()).hexdigest()[:12]
 
 
@@ -87,7 +87,7 @@ def _lead(run: FlowRun) -> int:
 
 
 def _bury(client: SyncPrefectClient, run: FlowRun) -> None:
-    """The runs inside first, so that whoever dies in the middle leaves what is found again."""
+    """End the runs inside first, so that after a crash in the middle the outer run is found again."""
     inside = FlowRunFilter(
         parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run.id]),
         state=FlowRunFilterState(type=FlowRunFilterStateType(any_=GOING_ON)),

@@ -1,7 +1,7 @@
-"""A flow run that somebody starts from a terminal: the Prefect UI is to have the buttons for it, too.
+"""Runs a flow from a terminal so that the Prefect UI offers its buttons.
 
-The UI offers *Cancel* and *Pause* for runs of deployments only. So these are runs of one, which has no work pool:
-nobody but us ever starts them.
+The UI offers *Cancel* and *Pause* only for runs of deployments. So these are runs of a deployment without a work
+pool, which no Prefect worker ever starts.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from eventmill.campaign.handle import CampaignHandle
 
 DEPLOYMENT = "eventmill-run"
 
-HAND_IN_SECONDS = 2.0
+SEND_SECONDS = 2.0
 """How long Prefect's events and logs may take to reach a server that is about to end."""
 
-DESCRIPTION = "Runs of 'eventmill run' in a terminal. Nobody takes up what is started here."
+DESCRIPTION = "Runs of 'eventmill run' in a terminal. Do not start runs here: no worker takes them."
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a flow run that is started here need not find out again: when it was asked for, and its campaign."""
+    """What a flow run in this process need not find out again: when the command was given, and its campaign."""
 
     at: datetime | None = None
     opened: CampaignHandle | None = None
@@ -45,13 +45,13 @@ _asked: ContextVar[Asked | None] = ContextVar("asked", default=None)
 
 
 def asked_here() -> Asked:
-    """What this process knows of the flow run; nothing of one that comes from elsewhere."""
+    """What this process knows of the flow run; nothing for a flow run that a Prefect worker started."""
     return _asked.get() or Asked()
 
 
 @contextmanager
 def handing_over(opened: CampaignHandle, *, asked_at: datetime | None = None) -> Iterator[None]:
-    """A flow that is called in this context goes on with `opened` instead of opening the campaign again."""
+    """A flow that is called in this context continues with `opened` instead of opening the campaign again."""
     token = _asked.set(Asked(asked_at, opened))
     try:
         yield
@@ -61,21 +61,21 @@ def handing_over(opened: CampaignHandle, *, asked_at: datetime | None = None) ->
 
 @contextmanager
 def at_server(url: str) -> Iterator[None]:
-    """Flows of this context use the Prefect server at `url`, also if Prefect was imported before it was there.
+    """Flows in this context use the Prefect server at `url`, even if Prefect was imported before it was started.
 
-    What they have to say to it is said when the context ends: the next run in this process has another server.
+    Prefect's events and logs are sent when the context ends: the next run in this process has another server.
     """
     settings = {PREFECT_API_URL: url, PREFECT_API_AUTH_STRING: os.environ.get("PREFECT_API_AUTH_STRING")}
     with temporary_settings(settings):
         try:
             yield
         finally:
-            with ThreadPoolExecutor(1) as pool:  # where an event loop runs, this would be a coroutine
-                pool.submit(EventsWorker.drain_all, timeout=HAND_IN_SECONDS, at_exit=False).result()
+            with ThreadPoolExecutor(1) as pool:  # in a thread with an event loop, this would be a coroutine
+                pool.submit(EventsWorker.drain_all, timeout=SEND_SECONDS, at_exit=False).result()
 
 
 def run_from_terminal(flow: Flow[..., Any], **parameters: Any) -> Any:
-    """Run a flow here and now, as calling it does, as a run of the deployment `DEPLOYMENT`."""
+    """Run a flow in this process, as a call does, but as a run of the deployment `DEPLOYMENT`."""
     logging.getLogger("asyncio").addFilter(_is_news)
     with get_client(sync_client=True) as client:
         deployment = client.create_deployment(client.create_flow(flow), DEPLOYMENT, description=DESCRIPTION)
@@ -86,8 +86,8 @@ def run_from_terminal(flow: Flow[..., Any], **parameters: Any) -> Any:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """All but this: Prefect (3.8.8) trips over the end of what it watches a run of a deployment with.
+    """Filter one traceback: Prefect (3.8.8) fails at the end of its polling task for a run of a deployment.
 
-    It does where its server was away meanwhile, and a traceback would be told.
+    That happens if its server did not answer for a while.
     """
     return "_handle_polling_task_done" not in record.getMessage()

@@ -1,7 +1,7 @@
-"""Certificates are read once in each process, not twice for each task run.
+"""Reads certificates once in each process, instead of twice for each task run.
 
-Prefect 3.8 makes its clients anew for each task run, and each reads the certificates of all authorities, also
-where the API is plain HTTP: twice 55 ms of a core before a block begins. Contexts are made to be shared.
+Prefect 3.8 creates its clients anew for each task run, and each reads the certificates of all authorities, even
+if the API uses plain HTTP: twice 55 ms of CPU time before a block begins. SSL contexts may be shared.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import prefect.client.orchestration
 
 
 class _Once(ModuleType):
-    """The module `ssl`, but the context for a file of certificates is made once."""
+    """The module `ssl`, except that the context for a file of certificates is created once."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(ssl, name)
 
     def create_default_context(self, **wanted: Any) -> ssl.SSLContext:
-        """One that checks nothing is Prefect's own to change."""
+        """A cached context; other contexts are not cached, because Prefect changes them."""
         if wanted.keys() == {"cafile"}:
             return _context_of(wanted["cafile"])
         return ssl.create_default_context(**wanted)
@@ -33,7 +33,7 @@ def _context_of(cafile: str) -> ssl.SSLContext:
 
 
 def read_certificates_once() -> None:
-    """From now on, for Prefect's clients in this process. Does nothing where Prefect does it another way."""
+    """Use the cache for Prefect's clients in this process. Does nothing if Prefect works in another way."""
     clients: Any = prefect.client.orchestration
     if getattr(clients, "ssl", None) is ssl:
         clients.ssl = _Once("ssl")

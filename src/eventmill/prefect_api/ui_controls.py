@@ -1,6 +1,6 @@
-"""What somebody asks of a flow run in the Prefect UI: to end, to rest, to go on. The ledger is told, so all obey.
+"""Cancel, pause and resume in the Prefect UI: writes these requests into the ledger, which all workers obey.
 
-For a run that no Prefect worker started, nobody else looks at that.
+This is necessary because nothing else watches the state of a run that no Prefect worker started.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from eventmill.runtime.interrupts import check_interrupted
 LOOK_SECONDS = 5.0
 
 PAUSE_SECONDS = 0.5
-"""While paused: the lead must be kept."""
+"""The interval while paused: the leadership must be renewed."""
 
 
 class UiControls:
-    """Follows the state of this flow run from a thread of its own; use it in a `with` block."""
+    """Follows the state of this flow run from its own thread; use it in a `with` block."""
 
     def __init__(self, coordinator: Coordinator, *, seconds: float = LOOK_SECONDS) -> None:
         self._coordinator = coordinator
@@ -49,13 +49,13 @@ class UiControls:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Whoever interrupts us may have written down why: then the ledger must know that, too."""
+        """Read the state once more after an interrupt: it may say that the run was cancelled or paused."""
         self._done.set()
         if error is not None and not isinstance(error, Exception):
             self._look()
 
     def wait_for_work(self) -> bool:
-        """Wait while the flow run is paused; whether there is work and it is wanted, or wanted again."""
+        """Wait while the flow run is paused; returns whether there is work and the campaign should run."""
         while self._is_paused() and not self._is_suspended():
             check_interrupted()
             self._coordinator.watch()
@@ -63,9 +63,9 @@ class UiControls:
         return self._coordinator.find_work()
 
     def last_word(self, result: Any) -> Any:
-        """How a flow run ends that is not to go on: cancelled, suspended, or with its result."""
+        """The end of a flow run that must stop: cancelled, suspended, or with its result."""
         if self._state is not None and self._state.is_cancelling():
-            return Cancelled(message="Cancelled; running it again goes on where it was.")
+            return Cancelled(message="Cancelled; running it again continues where it was.")
         if self._is_suspended():
             raise Pause(state=self._state)
         return result
@@ -81,7 +81,7 @@ class UiControls:
             self._look()
 
     def _look(self) -> None:
-        # A server that does not answer asks for nothing.
+        # Without an answer there is no request.
         if self._run is None:
             return
         with if_it_answers(), get_client(sync_client=True) as client:
@@ -91,7 +91,7 @@ class UiControls:
         if state is None:
             return
         opened = self._coordinator.opened
-        # The flow looks at both. While the ledger says that nothing is wanted, the state must say why.
+        # The flow reads both: `_state` must be set before the ledger says that the campaign should not run.
         if state.is_running() and self._is_paused():
             opened.set_desired_state(DesiredState.RUN)
         was_paused, self._state = self._is_paused(), state

@@ -1,4 +1,4 @@
-"""`_<campaign>-report.json` and `_<campaign>-report.png` in the store, and the same for people to read."""
+"""The report as `_<campaign>-report.json` and `_<campaign>-report.png` in the store, and as text."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from eventmill.store import Store
 from eventmill.store.overwrite import replace
 
 POINTS_TO_DRAW = 3
-"""Two points make no curve: a campaign of a few seconds has only numbers."""
+"""The minimum for a plot: a campaign of a few seconds has only numbers."""
 
 
 def report_key(campaign: str, suffix: str) -> str:
-    """Where the report stands in the store: `json`, or its picture, `png`."""
+    """The key of the report in the store: `json`, or its plot, `png`."""
     return companion_key(campaign, f"report.{suffix}")
 
 
 def write_report(ledger: Ledger, store: Store, record: CampaignRow) -> str:
-    """Write the report anew; returns the key of the numbers.
+    """Write or replace the report; returns the key of the JSON file.
 
-    With its picture, where matplotlib is installed and the campaign lasted long enough for a curve. Harmless
-    when two processes do it at once.
+    It includes a plot if matplotlib is installed and the campaign lasted long enough for a curve. Harmless if two
+    processes do it at once.
     """
     made = report(ledger, ledger.campaign(record.name))
     text = json.dumps(as_data(made), indent=2) + "\n"
@@ -38,15 +38,15 @@ def write_report(ledger: Ledger, store: Store, record: CampaignRow) -> str:
 
 
 def facts_of(made: Report) -> list[tuple[str, str]]:
-    """The report line by line: what, and how much."""
+    """The report as lines of name and text."""
     events = made.events
     lines = [
         ("events", f"{events['total']:,}, {events['merged']:,} merged, {events['abandoned']:,} abandoned"),
-        ("wall", f"{made.wall_seconds:,.1f} s under a coordinator"),
+        ("wall", f"{made.wall_seconds:,.1f} s with a coordinator"),
         ("slots", f"{made.slot_seconds:,.1f} s alive, {made.idle_seconds:,.1f} s of them idle"),
-        ("idle tail", f"{made.idle_tail_seconds:,.1f} s of slots while nothing was left to hand out"),
+        ("idle tail", f"{made.idle_tail_seconds:,.1f} s of slot time while no work was left to hand out"),
         ("goodput", f"{_percent(made.goodput_of_cpu)} of the CPU spent was useful{_or_more(made)}"),
-        ("", f"{_percent(made.goodput_of_slots)} of the time of slots was useful CPU"),
+        ("", f"{_percent(made.goodput_of_slots)} of the slot time was useful CPU"),
         ("set-up", f"{_percent(made.setup_share)} of the CPU spent"),
         ("failures", f"{made.failures:,}"),
         ("losses", f"{made.losses:,}, {_number(made.losses_per_worker_hour)} per worker-hour"),
@@ -65,7 +65,7 @@ def account_rows(made: Report) -> list[tuple[str, str, int, int, str]]:
 
 
 def markdown(made: Report) -> str:
-    """The report as a Markdown table or two."""
+    """The report as two Markdown tables."""
     facts = "\n".join(f"| {name} | {text} |" for name, text in facts_of(made))
     rows = "\n".join(f"| {' | '.join(str(cell) for cell in row)} |" for row in account_rows(made))
     return (
@@ -75,8 +75,8 @@ def markdown(made: Report) -> str:
 
 
 def draw(made: Report, path: Path) -> None:
-    """Live workers, throughput and losses over the time under a coordinator, as a PNG."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # no pyplot: a window belongs to somebody else
+    """Live workers, throughput and losses over the time with a coordinator, as a PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # not pyplot, which may open windows
     from matplotlib.figure import Figure
 
     seconds = [point.seconds for point in made.points]
@@ -94,7 +94,7 @@ def draw(made: Report, path: Path) -> None:
     lost.step(seconds, [p.losses for p in made.points], where="pre", color="tab:red")
     alive.set_ylabel("alive")
     rate.set_ylabel("events/s")
-    lost.set(ylabel="losses so far", xlabel="seconds under a coordinator")
+    lost.set(ylabel="losses so far", xlabel="seconds with a coordinator")
     for axes in (alive, rate, lost):
         axes.set_ylim(bottom=0)
     losses = counted(made.losses, "loss", "losses")

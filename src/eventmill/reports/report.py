@@ -1,4 +1,4 @@
-"""What a campaign cost, and what was lost by which cause: numbers from the ledger. Draws and stores nothing."""
+"""The report: what a campaign cost, and what was lost by which cause. Pure numbers; draws and stores nothing."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from eventmill.core.records import CampaignRow, Counts, Incident, JournalKind, S
 from eventmill.ledger import Ledger
 
 RANGES_PER_LOSS = 2
-"""A slot has computed at most two ranges that it has not committed (`worker`); a death costs no more."""
+"""A slot has at most two uncommitted ranges (`work/block.py`), so a death costs no more."""
 
 MEASURED = "measured in the payload's process"
 BY_THE_MEAN = "these events at the mean CPU of an event"
-AT_MOST = "not known, its worker cannot tell: at most two ranges for each loss, at the mean CPU of an event"
-NOT_KNOWN = "not known: nothing was committed that it could be judged by"
+AT_MOST = "not known, since the worker vanished: at most two ranges for each loss, at the mean CPU of an event"
+NOT_KNOWN = "not known: nothing was committed from which to estimate it"
 FROM_SAMPLES = "from the coordinator's samples"
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """CPU seconds by what became of them, how many events were in it, how often, and how that is known."""
+    """CPU seconds with one cause, their events, how often it happened, and how the number is known."""
 
     cause: str
     cpu_seconds: float
@@ -34,7 +34,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """How many events ranges were cut to from some moment on, worth about so many seconds."""
+    """The length of ranges from some moment on: events, and their expected seconds."""
 
     at: datetime
     events: int
@@ -43,7 +43,7 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """The campaign after `seconds` under a coordinator; `rate` is events per second since the point before."""
+    """The campaign after `seconds` with a coordinator; `rate` is events per second since the previous point."""
 
     seconds: float
     done: int
@@ -56,12 +56,12 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A campaign in numbers. Ratios are None where nothing was there to divide by.
+    """A campaign in numbers. Ratios are None if the divisor is zero.
 
-    Times are those under a coordinator; what went on without one is not known. `slot_seconds` is how long slots
-    lived; `idle_seconds` of these they had no block, `idle_tail_seconds` because nothing was left to hand out.
-    `goodput_of_cpu` is CPU useful / CPU spent (a lower bound when workers were lost), `goodput_of_slots` CPU
-    useful / slot seconds. `recomputed_per_loss` is an upper bound.
+    Times count only while a coordinator was running; nothing is known about other times. `slot_seconds` is how
+    long slots were alive, `idle_seconds` how long they had no block, `idle_tail_seconds` how long they had no
+    block because no span was READY. `goodput_of_cpu` is useful CPU / spent CPU (a lower bound if workers were
+    lost), `goodput_of_slots` is useful CPU / slot seconds. `recomputed_per_loss` is an upper bound.
     """
 
     campaign: str
@@ -90,7 +90,7 @@ class Report:
 
     @property
     def spent_seconds(self) -> float:
-        """CPU of everything, with what was lost at most."""
+        """CPU of everything, including the upper bound of what was lost."""
         return sum(account.cpu_seconds for account in self.accounts)
 
 
@@ -115,7 +115,7 @@ def make_report(
     samples: Sequence[Sample],
     quarantined: Sequence[str] = (),
 ) -> Report:
-    """The same from what a ledger said. Pure."""
+    """The same, from values that were read from a ledger. Pure."""
     accounts = _accounts(counts, used, losses)
     pairs = [(a, b) for a, b in pairwise(samples) if a.leadership == b.leadership]
     slot_seconds = sum(_seconds(a, b) * b.slots for a, b in pairs)
@@ -157,7 +157,7 @@ def as_data(made: Report) -> dict[str, Any]:
 def _accounts(counts: Counts, used: Mapping[str, UsageTotals], losses: Sequence[Incident]) -> tuple[Account, ...]:
     useful = used.get("useful", UsageTotals())
     mean = useful.cpu_seconds / useful.events if useful.events else 0.0
-    damaged = max(0, useful.events - counts.done)  # committed once, and READY again since
+    damaged = max(0, useful.events - counts.done)  # committed once, and READY again later
     in_flight = RANGES_PER_LOSS * sum((loss.stop or 0) - (loss.start or 0) for loss in losses)
 
     def measured(cause: str, account: str) -> Account:

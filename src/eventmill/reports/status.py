@@ -1,4 +1,4 @@
-"""How a campaign stands: its state, its events by state, who works on it. Plain data for people and programs."""
+"""The status of a campaign: its state, its events by state, its workers. Plain data."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from eventmill.runtime.process_id import is_gone, parse_holder
 
 
 class Standing(StrEnum):
-    """Where a campaign is between its beginning and its end."""
+    """The state of a campaign."""
 
-    RUNNING = "running"  # a living coordinator drives it
-    PAUSED = "paused"  # by the user's wish; workers finish what they hold
-    CANCELLED = "cancelled"  # by the user's wish
+    RUNNING = "running"  # a live coordinator drives it
+    PAUSED = "paused"  # by the user; workers finish their current ranges
+    CANCELLED = "cancelled"  # by the user
     DONE = "done"  # the target is reached, and every event is merged or abandoned
     INCOMPLETE = "incomplete"  # every event is merged or abandoned, and the target is missed
-    INTERRUPTED = "interrupted"  # there is work left and nobody drives it
+    INTERRUPTED = "interrupted"  # work is left and there is no coordinator
 
 
 WHAT_NEXT = {
     Standing.RUNNING: "",
-    Standing.PAUSED: "'eventmill run' goes on with it.",
-    Standing.CANCELLED: "'eventmill run' goes on with it all the same.",
+    Standing.PAUSED: "'eventmill run' continues it.",
+    Standing.CANCELLED: "'eventmill run' still continues it.",
     Standing.DONE: "See its files with 'eventmill outputs'.",
     Standing.INCOMPLETE: "See why with 'eventmill abandoned'; 'eventmill run --reopen' tries those events again.",
-    Standing.INTERRUPTED: "Nobody drives it: 'eventmill run' goes on where it stopped.",
+    Standing.INTERRUPTED: "It has no coordinator: 'eventmill run' continues where it stopped.",
 }
-"""What a user can do about it."""
+"""What the user can do next."""
 
 
 def standing(
     counts: Counts, *, target: float, wanted: DesiredState, inputs: int, open_merges: int, leader: str | None
 ) -> Standing:
-    """How a campaign stands.
+    """The state of a campaign.
 
-    `leader` holds a lead that has not run out, and its process is not known to be gone; `open_merges` are
-    begun, and their file is not shown yet. A living coordinator of a campaign that is wanted makes it
-    running, also when it has only the end to write. Without one, a campaign whose events are all settled is
-    done or incomplete, whatever is wanted of it.
+    `leader` has a live leadership, and its process is not known to be gone; `open_merges` counts merges that have
+    begun and whose file is not published yet. If there is a leader and the desired state is RUN, the campaign is
+    running, even if only the final report is left to write. Without a leader, a campaign without open events is
+    done or incomplete, whatever its desired state.
     """
     if leader is not None and wanted is DesiredState.RUN:
         return Standing.RUNNING
@@ -56,14 +56,14 @@ def standing(
 
 
 STATES = (State.MERGED, State.COMMITTED, State.LEASED, State.READY, State.ABANDONED)
-"""As people ask for them: what is done first."""
+"""In the order of display: what is done comes first."""
 
 
 def campaign_status(ledger: Ledger, record: CampaignRow) -> dict[str, Any]:
-    """A campaign's status as plain data; what `state` means is in `Standing`, and events are counted by state.
+    """A campaign's status as plain data. `state` is a `Standing`; `events` are counted by state.
 
-    `workers` hold live leases, without those whose process is known to be gone. `failures` counts runs that
-    the payload failed, `losses` those that ended with their worker; `cpu_seconds` is by what became of it.
+    `workers` are those with live leases, except those whose process is known to be gone. `failures` counts runs in
+    which the payload failed, `losses` those whose worker vanished; `cpu_seconds` is by what became of it.
     """
     counts, leader = ledger.counts(record.id), ledger.leader(record.id)
     incidents, inputs = ledger.count_incidents(record.id), len(ledger.inputs(record.id))

@@ -116,7 +116,7 @@ def link_new(source: Path, final: Path) -> None:
 
 def already_exists() -> FileExistsError:
     """The error for a name that is in use."""
-    return FileExistsError(errno.EEXIST, "it exists already, and nothing is ever overwritten")
+    return FileExistsError(errno.EEXIST, "it already exists, and objects are never overwritten")
 
 
 def sync_folder(folder: Path) -> None:

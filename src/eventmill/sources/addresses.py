@@ -63,13 +63,13 @@ def canonical(url: str) -> str:
     A relative path stays one, so that what is written into outputs does not depend on the folder.
     """
     if "\0" in url:
-        raise InputError(f"{url!r} holds a zero byte, which no address has.")
+        raise InputError(f"{url!r} contains a zero byte, which is not allowed in addresses.")
     if is_local(url):
         return _canonical_path(_without_scheme(url))
     try:
         url.encode()
     except UnicodeEncodeError:
-        raise InputError(f"{url!a} is no text that a server could be asked for.") from None
+        raise InputError(f"{url!a} is not valid text for a request to a server.") from None
     protocol, rest = str(scheme(url)), url.partition("://")[2]
     protocol = ALIASES.get(protocol, protocol)
     if protocol not in WITH_HOST:
@@ -110,7 +110,7 @@ def _canonical_path(path: str) -> str:
         os.fsencode(path).decode()
     except UnicodeError:
         raise InputError(
-            f"the name {path!a} is not UTF-8, so no table can say where its events are from. Rename it."
+            f"the name {path!a} is not UTF-8, so it cannot be recorded in tables. Rename it."
         ) from None
     plain = re.sub(r"/+", "/", path)
     plain = re.sub(r"(?<=/)(\./)+|^(\./)+", "", plain) or "."
@@ -124,14 +124,14 @@ def _canonical_host(url: str, protocol: str, host: str) -> str:
     user, at, host = host.rpartition("@")
     name, port = re.fullmatch(r"(.*?)(?::([^:\]]*))?", host, re.DOTALL).groups()  # type: ignore[union-attr]
     if port and not (port.isascii() and port.isdigit()):
-        raise InputError(f"{url}: '{port}' is no port; write {protocol}://host:8080/… with a number.")
+        raise InputError(f"{url}: '{port}' is not a port; write {protocol}://host:8080/… with a number.")
     if not name:
-        raise InputError(f"{url} names no host; write {protocol}://host/….")
+        raise InputError(f"{url} does not name a host; write {protocol}://host/….")
     if not name.isascii():
         try:
             name = name.encode("idna").decode()
         except UnicodeError:
-            raise InputError(f"{url}: '{name}' is no name of a host.") from None
+            raise InputError(f"{url}: '{name}' is not the name of a host.") from None
     port = str(int(port)) if port else ""
     ending = f":{port}" if port and port != PORTS.get(protocol) else ""
     return f"{user}{at}{name.lower()}{ending}"

@@ -84,7 +84,7 @@ class Branches:
         names = [name for name, _ in columns]
         twice = list(dict.fromkeys(name for name in names if names.count(name) > 1)) if _repeats(names) else []
         if twice:
-            raise InputError(f"{self._url} has several branches of one full name: {some(twice)}. {_OTHERS}")
+            raise InputError(f"{self._url} has several branches of the same full name: {some(twice)}. {_OTHERS}")
         return columns, [f"{leaf.path} ({leaf.branch.typename})" for leaf in leaves if leaf.words is None]
 
     def chosen(self, wanted: Sequence[str]) -> list[Column]:
@@ -109,13 +109,15 @@ class Branches:
         (found,) = meant
         paths = [leaf.path for leaf in found.leaves()]
         if _repeats(paths):
-            raise InputError(f"column '{name}' of {self._url} holds several of one name: {some(paths)}. {_OTHERS}")
+            raise InputError(
+                f"column '{name}' of {self._url} has several fields of the same name: {some(paths)}. {_OTHERS}"
+            )
         if found.words is None:
             raise _unreadable(self._url, name, found)
         return found
 
 
-_OTHERS = "Choose others by 'columns'."
+_OTHERS = "Choose others with 'columns'."
 
 
 def _branch(uproot: ModuleType, branch: Any, *, above: str) -> Leaf | Group:
@@ -160,8 +162,10 @@ def _repeats(names: Sequence[str]) -> bool:
 
 def _ambiguous(url: str, name: str, paths: Sequence[str]) -> InputError:
     if _repeats(paths):
-        return InputError(f"{url} has several branches of the full name '{paths[0]}'. {_OTHERS}")
-    return InputError(f"column '{name}' of {url} may mean any of {some(paths)}: choose by full name.")
+        return InputError(f"{url} has several branches with the full name '{paths[0]}'. {_OTHERS}")
+    return InputError(
+        f"column '{name}' of {url} is ambiguous; it may mean any of {some(paths)}: use the full name."
+    )
 
 
 def _unreadable(url: str, name: str, found: Leaf | Group) -> InputError:
@@ -171,6 +175,8 @@ def _unreadable(url: str, name: str, found: Leaf | Group) -> InputError:
     bad = [f"{leaf.path} ({leaf.branch.typename})" for leaf in found.leaves() if leaf.words is None]
     good = [leaf.path for leaf in found.leaves() if leaf.words is not None]
     if not bad:
-        return InputError(f"column '{name}' of {url} holds nothing that could be read. {_OTHERS}")
-    choose = f"Choose of it: {some(good)}." if good else _OTHERS
-    return InputError(f"column '{name}' of {url} holds what cannot be read as an array: {some(bad)}. {choose}")
+        return InputError(f"column '{name}' of {url} contains nothing that can be read. {_OTHERS}")
+    choose = f"Choose parts of it: {some(good)}." if good else _OTHERS
+    return InputError(
+        f"column '{name}' of {url} contains parts that cannot be read as arrays: {some(bad)}. {choose}"
+    )

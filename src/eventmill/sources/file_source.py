@@ -43,7 +43,7 @@ class InputFile:
             return
         now = input_identity(self.url)
         if now != self.identity:
-            raise InputError(f"{self.url} changed while it was in use: from {self.identity} to {now}.")
+            raise InputError(f"{self.url} changed while it was being read: from {self.identity} to {now}.")
 
     def drop(self) -> None:
         """Let go of bytes that were fetched ahead: all that they hold was decoded."""
@@ -151,7 +151,7 @@ class FileSource:
         check_bounds(self.url, start, stop, events=self.events)
         with self._lock:
             if self.closed:
-                raise InputError(f"{self.url} was closed; open it again.")
+                raise InputError(f"{self.url} is closed; open it again.")
             self._file.check()
             first, last, kept = self._kept
             if first <= start and stop <= last:
@@ -190,7 +190,7 @@ class FileSource:
 def check_bounds(url: str, start: int, stop: int, *, events: int) -> None:
     """Raise InputError unless `[start, stop)` is a non-empty range of an input of `events`."""
     if not 0 <= start < stop <= events:
-        raise InputError(f"[{start}, {stop}) is no range of {url}, which has {events} events.")
+        raise InputError(f"[{start}, {stop}) is not a range of {url}, which has {events} events.")
 
 
 def around(boundaries: Sequence[int], start: int, stop: int, *, events: int) -> tuple[int, int]:

@@ -22,7 +22,7 @@ class GeneratedSource:
     def __init__(self, url: str) -> None:
         numbers = _URL.fullmatch(url)
         if numbers is None or int(numbers[1]) >= int(numbers[2]):
-            raise InputError(f"'{url}' names no generated events; 'generated:0-1000' names 0 to 999.")
+            raise InputError(f"'{url}' does not name generated events; 'generated:0-1000' names 0 to 999.")
         self.url = url
         self.identity = url
         self.boundaries: tuple[int, ...] = ()
@@ -43,7 +43,7 @@ class GeneratedSource:
 def open_generated(url: str, spec: SourceSpec) -> GeneratedSource:
     """Generated events have neither tree nor columns; InputError if `spec` wants some."""
     if spec.tree is not None or spec.columns is not None:
-        raise InputError(f"{url}: generated events are bare numbers and have neither a tree nor columns.")
+        raise InputError(f"{url}: generated events are plain numbers and have neither a tree nor columns.")
     return GeneratedSource(url)
 
 

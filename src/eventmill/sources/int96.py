@@ -48,8 +48,8 @@ def exact(url: str, name: str, unit: str, coarse: pa.Table, fine: pa.Table) -> p
         if pc.any(bad).as_py():
             value = micro.filter(bad)[0].cast(pa.timestamp("us")).as_py()
             raise InputError(
-                f"{url}: a timestamp of column '{name}' (INT96) {what}, near {value}, and would change when it is "
-                f"read in {unit}. Write it anew as an ordinary timestamp, or choose 'columns' without it."
+                f"{url}: a timestamp of column '{name}' (INT96) {what}, near {value}, and would change if it "
+                f"were read in {unit}. Rewrite the file with ordinary timestamps, or choose 'columns' without it."
             )
     return fine[name] if unit == "ns" else coarse[name]
 

@@ -94,12 +94,12 @@ def _advice(told: Mapping[str, str], wide: Mapping[str, pa.DataType]) -> str:
     if wide and not told.keys() - wide.keys():
         pasted = ", ".join(declaration(name, kind) for name, kind in [*wide.items()][:NAMED])
         declare = (
-            f"; or, if the payload can take both, declare the types of the results by output.columns "
-            f"(what is made of these: {{{pasted}}})"
+            f"; or, if the payload accepts both, declare the types of the results with output.columns "
+            f"(for these columns: {{{pasted}}})"
         )
     return (
-        f"the inputs are not alike in the columns that are read: {'; '.join(listed)}. Write them alike, take out "
-        f"those that differ, or choose by 'inputs.columns' what all have{declare}."
+        f"the inputs differ in the columns that are read: {'; '.join(listed)}. Rewrite them with "
+        f"equal columns, remove those that differ, or select common columns with 'inputs.columns'{declare}."
     )
 
 

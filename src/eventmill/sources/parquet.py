@@ -44,7 +44,7 @@ def _content(opened: InputFile, spec: SourceSpec) -> Content:
         file = _parquet(shared, "us")
         metadata, schema = file.metadata, file.schema_arrow
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise InputError(f"{url} is no readable Parquet file ({size} bytes): {_line(error)}") from error
+        raise InputError(f"{url} is not a readable Parquet file ({size} bytes): {_line(error)}") from error
     order, parted = spec.columns, partition_values(url, spec, besides=schema.names)
     if order is not None:
         spec = replace(spec, columns=tuple(name for name in order if name not in parted))
@@ -153,11 +153,11 @@ def _chosen(url: str, schema: pa.Schema, spec: SourceSpec) -> list[str]:
             raise no_column(url, name, schema.names)
     twice = sorted({name for name in columns if schema.names.count(name) > 1})
     if twice:
-        raise InputError(f"{url} has several columns of one name: {some(twice)}. Choose others by 'columns'.")
+        raise InputError(f"{url} has several columns of one name: {some(twice)}. Choose others with 'columns'.")
     twice = [name for name in columns if _repeats_a_field(schema.field(name).type)]
     if twice:
         raise InputError(
-            f"{url} has columns that hold several fields of one name: {some(twice)}. Choose others by 'columns'."
+            f"{url} has columns that hold several fields of one name: {some(twice)}. Choose others with 'columns'."
         )
     return columns
 

@@ -41,8 +41,8 @@ def partition_types(urls: Sequence[str], columns: Sequence[str] | None) -> tuple
         without = next((url for url, each in zip(urls, values, strict=True) if name not in each), None)
         if without is not None:
             raise InputError(
-                f"'{name}=' stands in the folders of some inputs, not in those of {without}. "
-                "Give them the same folders, or choose 'columns' without it."
+                f"'{name}=' occurs in the folders of some inputs, but not in those of {without}. "
+                "Use the same folders for all, or choose 'columns' without it."
             )
     return tuple((name, _type([each[name] for each in values])) for name in wanted)
 
@@ -83,8 +83,8 @@ def check_folders(url: str, spec: SourceSpec, metadata: pq.FileMetaData, columns
         for value in _ends(metadata, name):
             if text is not None and not _same(value, text):
                 raise InputError(
-                    f"{url}: column '{name}' holds {value!s}, its folder says {name}={text}. Rename one of them, "
-                    f"or choose 'columns' without '{name}'."
+                    f"{url}: column '{name}' has {value!s}, but its folder says {name}={text}. "
+                    f"Rename one of them, or choose 'columns' without '{name}'."
                 )
 
 

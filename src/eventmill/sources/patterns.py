@@ -99,8 +99,8 @@ def _refuse_links(urls: Sequence[str]) -> None:
         first = seen.setdefault((status.st_dev, status.st_ino) if status.st_ino else os.path.realpath(path), url)
         if first != url:
             raise InputError(
-                f"{first} and {url} are one file by two names (a link), so its events would be counted twice. "
-                "Name one of them, or set 'inputs.duplicates: keep'."
+                f"{first} and {url} are the same file (a link), so its events would be counted twice. "
+                "Name only one of them, or set 'inputs.duplicates: keep'."
             )
 
 
@@ -111,7 +111,9 @@ def _one_tree(matches: Sequence[_Match], tree: str | None) -> str | None:
             wanted.setdefault(match.tree, match.pattern)
     if len(wanted) > 1:
         said = ", ".join(f"'{name}' ({by})" for name, by in wanted.items())
-        raise InputError(f"a campaign reads one tree, here are {len(wanted)}: {said}. Divide it.")
+        raise InputError(
+            f"a campaign reads one tree, but these inputs name {len(wanted)}: {said}. Make one campaign for each."
+        )
     return next(iter(wanted), None)
 
 
@@ -119,7 +121,7 @@ def _written_out(files: Sequence[str]) -> Iterator[str]:
     """The same patterns with each `@FILE` replaced by its lines; '#' begins a comment."""
     for pattern in files:
         if "\0" in pattern:
-            raise InputError(f"{pattern!r} holds a zero byte, which no address has.")
+            raise InputError(f"{pattern!r} contains a zero byte, which is not allowed in addresses.")
         if not pattern.startswith("@") or os.path.lexists(pattern):
             yield pattern
             continue
@@ -129,14 +131,16 @@ def _written_out(files: Sequence[str]) -> Iterator[str]:
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is no text"
             raise InputError(
-                f"the list of inputs {path} cannot be read: {reason} (looked in {os.getcwd()})."
+                f"the list of inputs {path} cannot be read: {reason} (searched in {os.getcwd()})."
             ) from None
         for line in lines:
             entry = line.strip()
             if "\0" in entry or not (entry and is_local(entry) and os.path.lexists(written_path(entry))):
                 entry = re.sub(r"(^|\s)#.*", "", entry).strip()
             if entry.startswith("@") and not os.path.lexists(entry):
-                raise InputError(f"{path} names another list, '{entry}'; name it in the campaign.")
+                raise InputError(
+                    f"{path} contains another list, '{entry}'; name that list in the campaign instead."
+                )
             if entry:
                 yield entry
 
@@ -167,7 +171,7 @@ def _local_files(pattern: str) -> list[str]:
             names += _local_parts(folder, folder)
     if not names:
         what = "matches no file" if glob.has_magic(rest) else "does not exist"
-        raise InputError(f"{pattern} {what} (looked in {os.getcwd()}).")
+        raise InputError(f"{pattern} {what} (searched in {os.getcwd()}).")
     return sorted(set(names))
 
 
@@ -200,10 +204,10 @@ def _looked_at(pattern: str, names: Iterable[str]) -> tuple[list[str], list[str]
         except OSError as error:
             if not os.path.lexists(name):  # gone just now
                 continue
-            reason = "it is a link to nothing" if isinstance(error, FileNotFoundError) else error.strerror
+            reason = "it is a broken link" if isinstance(error, FileNotFoundError) else error.strerror
             raise InputError(
-                f"{pattern} matches {name}, which cannot be looked into: {reason}. Mend it, take it away, or name "
-                "what is meant."
+                f"{pattern} matches {name}, which cannot be read: {reason}. Repair or remove it, or write a more "
+                "specific pattern."
             ) from None
         files += [name] if stat.S_ISREG(mode) else []
         folders += [name] if stat.S_ISDIR(mode) else []
@@ -236,13 +240,14 @@ def _parts_of(pattern: str, names: Sequence[str], folder: str) -> list[str]:
     others = [name for name in parts if told_format(name) != "parquet"]
     if len(others) == len(parts):
         raise InputError(
-            f"{pattern} is a folder without Parquet files; write {pattern.rstrip('/')}/*.root for others in it."
+            f"{pattern} is a folder without Parquet files; to read other files in it, write "
+            f"{pattern.rstrip('/')}/*.root."
         )
     if others:
         raise InputError(
-            f"the folder {pattern} holds {len(parts) - len(others)} Parquet files, and {len(others)} others, such "
-            f"as {others[0]}. Say which are meant, as in {pattern.rstrip('/')}/**/*.parquet, or move the others "
-            "away."
+            f"the folder {pattern} has {len(parts) - len(others)} Parquet files, and {len(others)} others, such "
+            f"as {others[0]}. Say which to read, for example {pattern.rstrip('/')}/**/*.parquet, or move the "
+            "other files elsewhere."
         )
     return parts
 
@@ -266,8 +271,8 @@ def _match_remote(pattern: str, credentials: str | None) -> _Match:
     url, tree = (url, None) if named is None else (named["file"], named["tree"])
     if "*" in path_of(url):
         raise InputError(
-            f"{pattern}: '{protocol}://' has no listing that '*' could be looked up in. Name each file, or write "
-            "them into a file, one on each line, and name that: '@files.txt'."
+            f"{pattern}: '{protocol}://' has no listing, so '*' cannot be expanded. Name each file, or list them "
+            "in a file, one per line, and give that: '@files.txt'."
         )
     return _Match(pattern, (url,), tree)
 

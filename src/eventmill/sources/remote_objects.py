@@ -224,7 +224,7 @@ def _identity(size: int, etag: str | None, changed: object = None) -> str:
 
 def _check_same(url: str, seen: Seen, now: str) -> None:
     if now != seen.identity:
-        raise InputError(f"{url} changed while it was in use: from {seen.identity} to {now}.")
+        raise InputError(f"{url} changed while it was being read: from {seen.identity} to {now}.")
 
 
 def _cannot(url: str, what: str, why: str) -> InputError:

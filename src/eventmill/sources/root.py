@@ -48,7 +48,7 @@ def _content(uproot: ModuleType, url: str, handle: BinaryIO | RemoteFile, spec: 
         # No caches: ours keeps one cluster, uproot's would keep 100 MB that are never asked for again.
         file = _uproot_file(uproot, url, handle)
     except Exception as error:
-        raise InputError(f"{url} is no readable ROOT file ({size} bytes): {one_line(error)}") from error
+        raise InputError(f"{url} is not a readable ROOT file ({size} bytes): {one_line(error)}") from error
 
     def close() -> None:
         file.close()
@@ -66,7 +66,7 @@ def _content(uproot: ModuleType, url: str, handle: BinaryIO | RemoteFile, spec: 
         raise
     except Exception as error:
         close()
-        raise InputError(f"{url} is no readable ROOT file ({size} bytes): {one_line(error)}") from error
+        raise InputError(f"{url} is not a readable ROOT file ({size} bytes): {one_line(error)}") from error
 
 
 def _uproot_file(uproot: ModuleType, url: str, handle: BinaryIO | RemoteFile) -> Any:
@@ -86,12 +86,12 @@ def _check_whole(url: str, handle: BinaryIO | RemoteFile, size: int) -> None:
     handle.seek(0)
     header = handle.read(20)
     if header[:4] != b"root":
-        raise InputError(f"{url} is no readable ROOT file ({size} bytes): it does not begin with 'root'.")
+        raise InputError(f"{url} is not a readable ROOT file ({size} bytes): it does not begin with 'root'.")
     large = header[4:8] >= struct.pack(">i", 1_000_000)
     end = int.from_bytes(header[12:20] if large else header[12:16], "big")
     if len(header) < 20 or size < end:
         says = f"its header says {end} bytes" if len(header) == 20 else "not even its header is whole"
-        raise InputError(f"{url} is no readable ROOT file ({size} bytes): cut off, {says}. Copy it again.")
+        raise InputError(f"{url} is not a readable ROOT file ({size} bytes): cut off, {says}. Copy it again.")
 
 
 def _tree(url: str, file: Any, spec: SourceSpec) -> Any:

@@ -41,24 +41,24 @@ class FolderStore:
     def __init__(self, root: Path) -> None:
         self.root = Path(os.path.expanduser(root)).absolute()
         self.url = str(self.root)
-        with _told(f"{self.root} cannot hold outputs"):
+        with _told(f"{self.root} cannot be used for outputs"):
             in_the_way = self.root.exists() and not self.root.is_dir()
         if in_the_way:
-            raise StoreError(f"{self.root} is a file, not a folder. Name another place for outputs.")
+            raise StoreError(f"{self.root} is a file, not a folder. Choose another folder for outputs.")
 
     def check(self) -> str:
         """Look, and make nothing: the folder itself is made by the first `put`."""
-        there = next(link_new for link_new in (self.root, *self.root.parents) if os.path.lexists(link_new))
+        there = next(place for place in (self.root, *self.root.parents) if os.path.lexists(place))
         if not there.is_dir():
-            raise StoreError(f"the store {self.root} cannot be made: {there} is no folder.")
+            raise StoreError(f"the store {self.root} cannot be created: {there} is not a folder.")
         if not os.access(there, os.W_OK | os.X_OK):
             raise StoreError(f"the store {self.root} cannot be written: no permission in {there}.")
         if (room := shutil.disk_usage(there).free) < ROOM_BYTES:
             raise StoreError(
-                f"the store {self.root} has room for {room // 1024:,} kB only, at least "
-                f"{ROOM_BYTES // 1024:,} kB are needed. Make room there, or name another place for outputs."
+                f"the store {self.root} has only {room // 1024:,} kB free, at least "
+                f"{ROOM_BYTES // 1024:,} kB are needed. Free some space, or choose another folder for outputs."
             )
-        return self.url if there == self.root else f"{self.url}, to be made"
+        return self.url if there == self.root else f"{self.url}, to be created"
 
     def put(self, key: str, source: Path) -> Stored:
         """Copy `source`, hashing on the way. Costs one sync of a file and one of a folder."""
@@ -90,7 +90,7 @@ class FolderStore:
     def size(self, key: str) -> int | None:
         """Bytes of the file at `key`, or None if there is none."""
         path = self._path(key)
-        with _told(f"{key} in {self.root} cannot be looked at"):
+        with _told(f"{key} in {self.root} cannot be accessed"):
             try:
                 status = path.stat()
             except (FileNotFoundError, NotADirectoryError):
@@ -102,13 +102,13 @@ class FolderStore:
         with self.open(key) as reader, _told(f"{key} in {self.root} cannot be read"):
             size = os.fstat(reader.fileno()).st_size
             if size != bytes:
-                raise CorruptOutput(f"{key} in {self.root} has {size} bytes, {bytes} were recorded.")
+                raise CorruptOutput(f"{key} in {self.root} has {size} bytes, but {bytes} were recorded.")
             digest = hashlib.sha256()
             while piece := reader.read(COPY_BYTES):
                 digest.update(piece)
             found = digest.hexdigest()
         if found != sha256:
-            raise CorruptOutput(f"{key} in {self.root} has SHA-256 {found}, recorded was {sha256}.")
+            raise CorruptOutput(f"{key} in {self.root} has SHA-256 {found}, but {sha256} was recorded.")
 
     def publish(self, staged: str, key: str) -> None:
         """Link and unlink: between the two the object has both names, and a second call drops the first."""

@@ -72,4 +72,4 @@ def is_key(key: str) -> bool:
 def check_key(key: str) -> None:
     """StoreError unless `key` is one."""
     if not is_key(key):
-        raise StoreError(f"'{key}' is no key: write it as 'a/b/c', without '..', hidden or empty parts.")
+        raise StoreError(f"'{key}' is not a valid key: write it as 'a/b/c', without '..', hidden or empty parts.")

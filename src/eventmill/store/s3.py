@@ -1,6 +1,6 @@
 """A store in an S3 bucket: an object is one PUT, or a completed multipart upload. Knows no ledger and no format.
 
-Servers differ (see docs/decisions/20-s3.md): whether `If-None-Match` is honoured, ignored or refused, nothing
+Servers differ (see docs/decisions/14-s3.md): whether `If-None-Match` is honoured, ignored or refused, nothing
 here depends on it, because the keys that campaigns use are written once by construction.
 """
 
@@ -55,7 +55,7 @@ class S3Store:
         self.prefix = prefix.strip("/")
         self.url = f"s3://{bucket}/{self.prefix}".rstrip("/")
         if not bucket or not (not self.prefix or is_key(self.prefix)):
-            raise StoreError(f"'{self.url}' is no place for outputs: write it as s3://bucket/folder.")
+            raise StoreError(f"'{self.url}' is not a valid store: write it as s3://bucket/folder.")
         self._bucket = Bucket(bucket, credentials)
 
     def check(self) -> str:
@@ -99,7 +99,7 @@ class S3Store:
     def size(self, key: str) -> int | None:
         """One HEAD."""
         check_key(key)
-        with self._told(f"{key} in {self.url} cannot be looked at"):
+        with self._told(f"{key} in {self.url} cannot be accessed"):
             head = self._head(key)
         return None if head is None else int(head["ContentLength"])
 
@@ -108,10 +108,10 @@ class S3Store:
         with self.open(key) as reader:
             size = reader.seek(0, io.SEEK_END)
             if size != bytes:
-                raise CorruptOutput(f"{key} in {self.url} has {size} bytes, {bytes} were recorded.")
+                raise CorruptOutput(f"{key} in {self.url} has {size} bytes, but {bytes} were recorded.")
             found = self._hash(reader)
         if found != sha256:
-            raise CorruptOutput(f"{key} in {self.url} has SHA-256 {found}, recorded was {sha256}.")
+            raise CorruptOutput(f"{key} in {self.url} has SHA-256 {found}, but {sha256} was recorded.")
 
     def publish(self, staged: str, key: str) -> None:
         """Copy on the server, then delete: between the two both are there, and a second call drops the first."""
@@ -284,9 +284,15 @@ class S3Store:
 
 
 def _taken() -> FileExistsError:
-    return FileExistsError(errno.EEXIST, "it exists already, and nothing is ever overwritten")
+    return FileExistsError(errno.EEXIST, "it already exists, and objects are never overwritten")
 
 
 def _metadata(head: dict[str, Any]) -> dict[str, str]:
     """User metadata; some servers capitalise its names."""
     return {str(name).lower(): str(value) for name, value in head.get("Metadata", {}).items()}
+
+
+def open_s3(url: str, *, credentials: str | None) -> S3Store:
+    """The store at `s3://bucket/prefix`."""
+    bucket, _, prefix = url.partition("://")[2].partition("/")
+    return S3Store(bucket, prefix, credentials=credentials)

@@ -58,7 +58,7 @@ class _Object(io.RawIOBase):
     def _read(self, start: int, stop: int) -> bytes:
         piece = _fetch(self._bucket, self._key, (start, stop), name=self._name)
         if (piece.size, piece.etag) != (self._first.size, self._first.etag):
-            raise StoreError(f"{self._name} was replaced while it was read. Nothing of Eventmill does that.")
+            raise StoreError(f"{self._name} was replaced while it was being read. Eventmill never does that.")
         return piece.data
 
 

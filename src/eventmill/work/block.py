@@ -27,7 +27,8 @@ from eventmill.core.ranges import EventRange
 from eventmill.core.work_order import PayloadCode, WorkOrder
 from eventmill.errors import CampaignError, EventmillError, InputError, PayloadError, ScratchError
 from eventmill.formats import open_format
-from eventmill.ledger import Ledger, shared_ledger
+from eventmill.ledger import shared_ledger
+from eventmill.ledger.protocol import WorkLedger
 from eventmill.payloads import bundles
 from eventmill.payloads.calls import PayloadEntry, RangeCall, RangeResult
 from eventmill.payloads.keeper import POLITE
@@ -82,7 +83,7 @@ def _claim_and_run(order: WorkOrder, block_id: int, *, holder: str) -> BlockRepo
     if end.why is not None:
         ledger.release_unclaimed(block_id)
         return BlockReport(note=f"given back: {end.why}")
-    claim = ledger.claim(block_id, holder=holder)
+    claim = ledger.claim(block_id, holder=holder, nonce=random_id())
     if claim is None:
         if holder in ledger.quarantined(order.campaign_id):
             logger.info("block %d is not worked: this worker is in quarantine", block_id, extra={"worker": holder})
@@ -111,7 +112,7 @@ def _claim_and_run(order: WorkOrder, block_id: int, *, holder: str) -> BlockRepo
 
 
 @contextmanager
-def _prepared(order: WorkOrder, claim: Claim, ledger: Ledger) -> Iterator[_BlockWork]:
+def _prepared(order: WorkOrder, claim: Claim, ledger: WorkLedger) -> Iterator[_BlockWork]:
     with borrow(**_payload_of(order)) as payload, open_scratch() as scratch:
         yield _BlockWork(order, claim, ledger, payload, scratch)
 
@@ -187,7 +188,7 @@ class _BlockWork:
     """One claim being worked. The reader, the storer and the renewer each have one thread."""
 
     def __init__(
-        self, order: WorkOrder, claim: Claim, ledger: Ledger, payload: WarmPayload, scratch: Path
+        self, order: WorkOrder, claim: Claim, ledger: WorkLedger, payload: WarmPayload, scratch: Path
     ) -> None:
         self.order = order
         self.claim = claim
@@ -291,7 +292,7 @@ class _BlockWork:
         if (source.identity, source.events) != (item.identity, item.events):
             raise InputError(
                 f"{item.url} has changed since it was split: it had {item.events} events, now {source.events}. "
-                "Put the old file back, or begin anew with 'eventmill run --changed restart'."
+                "Put the old file back, or start over with 'eventmill run --changed restart'."
             )
         return source
 
@@ -345,7 +346,7 @@ class _BlockWork:
                     f"{self.claim.input.url} could not be read within {patience:g} s (limits.input_timeout)",
                 )
                 # Not by way of `_fail`, which looks at the input once more: that would hang, too.
-                self.obey(self.ledger.fail(self.claim.lease, reading.range, failure))
+                self.obey(self.ledger.fail(self.claim.lease, reading.range, failure, report_id=random_id()))
                 self.log.failed(reading.range, failure)
                 self._add(BlockReport(failed=len(reading.range)))
                 return None
@@ -420,7 +421,7 @@ class _BlockWork:
             return
         if failure.kind is FailureKind.INPUT:
             self._open_source()  # raises if the file is gone or another one: then no event is at fault
-        self.obey(self.ledger.fail(self.claim.lease, piece, failure))
+        self.obey(self.ledger.fail(self.claim.lease, piece, failure, report_id=random_id()))
         self.log.failed(piece, failure)
         self._add(BlockReport(failed=len(piece)))
 
@@ -459,6 +460,11 @@ class _BlockWork:
                 self.store.delete([stored.key])
             return BlockReport(fenced=len(piece))
         return BlockReport(committed=len(piece), ranges=1, cpu_seconds=output.cpu_seconds)
+
+
+def random_id() -> str:
+    """Sixteen hex digits, never the same twice: by them the ledger knows a message that is repeated."""
+    return secrets.token_hex(8)
 
 
 def locate(url: str, *, folder: str) -> str:

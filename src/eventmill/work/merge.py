@@ -22,7 +22,8 @@ from eventmill.core.outputs import CommittedOutput, Merge, MergeLease
 from eventmill.core.work_order import WorkOrder
 from eventmill.errors import CorruptOutput, EventmillError
 from eventmill.formats import Part, open_format
-from eventmill.ledger import Ledger, shared_ledger
+from eventmill.ledger import shared_ledger
+from eventmill.ledger.protocol import WorkLedger
 from eventmill.runtime.heartbeat import renewing
 from eventmill.runtime.scratch import open_scratch
 from eventmill.store import Store, open_store
@@ -44,7 +45,7 @@ def run_merge(order: WorkOrder, merge_id: int, *, holder: str) -> str:
     Raises `StoreError` when the store itself fails; the group then stays for another try.
     """
     ledger, store = shared_ledger(order.ledger_url), open_store(order.store_url, credentials=order.credentials)
-    claimed = ledger.claim_merge(merge_id, holder=holder, length=MERGE_LEASE)
+    claimed = ledger.claim_merge(merge_id, holder=holder, length=MERGE_LEASE, nonce=secrets.token_hex(8))
     if claimed is None:
         publish_merges(ledger, store, order.campaign_id)
         return "was done already"
@@ -72,7 +73,7 @@ def run_merge(order: WorkOrder, merge_id: int, *, holder: str) -> str:
 
 
 @contextmanager
-def _holding(ledger: Ledger, lease: MergeLease) -> Iterator[None]:
+def _holding(ledger: WorkLedger, lease: MergeLease) -> Iterator[None]:
     """Renews a merge's lease, and releases it however the merge ends."""
 
     def renew(_: object) -> bool:
@@ -87,7 +88,7 @@ def _holding(ledger: Ledger, lease: MergeLease) -> Iterator[None]:
 
 
 def _merge(
-    ledger: Ledger, store: Store, order: WorkOrder, *, merge: Merge, lease: MergeLease, scratch: Path
+    ledger: WorkLedger, store: Store, order: WorkOrder, *, merge: Merge, lease: MergeLease, scratch: Path
 ) -> Outcome:
     format, path = open_format(order.format), scratch / "merged"
     parts = [_part(store, output) for output in merge.outputs]
@@ -121,7 +122,7 @@ def _part(store: Store, output: CommittedOutput) -> Part:
     )
 
 
-def _dissolve(ledger: Ledger, store: Store, merge: Merge, lease: MergeLease, error: CorruptOutput) -> str:
+def _dissolve(ledger: WorkLedger, store: Store, merge: Merge, lease: MergeLease, error: CorruptOutput) -> str:
     """Send back what is damaged, all of it at once: the merge came no further than the first."""
     damaged = _damaged(store, merge.outputs)
     if damaged:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 
 from eventmill.errors import StoreError
-from eventmill.ledger import Ledger
+from eventmill.ledger.protocol import WorkLedger
 from eventmill.store import Store
 from eventmill.work.store_mark import hold_store
 
 logger = logging.getLogger(__name__)
 
 
-def publish_merges(ledger: Ledger, store: Store, campaign_id: int) -> None:
+def publish_merges(ledger: WorkLedger, store: Store, campaign_id: int) -> None:
     """Show every merged file that counts, then delete the range outputs that nobody needs. Harmless twice.
 
     The events of one that is gone before it was shown go back to READY. Raises `StoreTaken`, and shows nothing,

@@ -1,8 +1,9 @@
-"""Whose a store is. A campaign marks its store before its first output, and looks again before it shows a file.
+"""Which campaign owns a store: marked before the first output, checked again before a file is published.
 
-Two campaigns of one name would write files of one name: with a second ledger, after the ledger was deleted, or
-with an old copy of it. So each campaign has an id, the store holds it in `_<campaign>-campaign.json`, and
-what stands there under the campaign's name must be known to the ledger. docs/decisions/70: what this cannot see.
+Two campaigns with the same name would write files with the same names: with a second ledger, after the ledger was
+deleted, or with an old copy of it. So each campaign has a random id, which the store holds in
+`_<campaign>-campaign.json`, and every file in the store under the campaign's name must be known to the ledger.
+What this cannot detect is in docs/decisions/15-store-ownership.md.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 import socket
 import tempfile
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from eventmill.core.keys import COMPANIONS, HIDDEN_FOLDERS, attempt_of, companio
 from eventmill.core.records import CampaignRow
 from eventmill.core.units import counted
 from eventmill.errors import CorruptOutput, StoreError, StoreTaken
-from eventmill.ledger import Ledger
+from eventmill.ledger.protocol import WorkLedger
 from eventmill.store import Store
 
 MARK = "campaign.json"
@@ -25,11 +27,16 @@ MARK = "campaign.json"
 MARK_BYTES = 100_000
 """More is no mark."""
 
+SHOWN_SECONDS = 10.0
+"""So long a mark may be out of sight after it was written: while others write it, too, some servers show none."""
+
+LOOK_SECONDS = 0.1
+
 LISTED = 3
 """Files that a message names."""
 
 WHAT_TO_DO = (
-    "Give this campaign another name or store, or throw the other's results away with '--changed restart'."
+    "Give this campaign another name or store, or delete the results of the other one with '--changed restart'."
 )
 
 
@@ -63,7 +70,7 @@ def read_mark(store: Store, campaign: str) -> Mark | None:
     return Mark(campaign, **known)
 
 
-def put_mark(ledger: Ledger, store: Store, record: CampaignRow) -> Mark | None:
+def put_mark(ledger: WorkLedger, store: Store, record: CampaignRow) -> Mark | None:
     """Mark the store unless it is marked; returns the mark that stands there now, which may be another one's.
 
     The first of several wins where the store cannot overwrite; elsewhere the last, which the others see later.
@@ -86,19 +93,23 @@ def is_marked(store: Store, record: CampaignRow) -> bool:
     return mark is not None and mark.id == record.uid
 
 
-def hold_store(ledger: Ledger, store: Store, record: CampaignRow) -> None:
+def hold_store(ledger: WorkLedger, store: Store, record: CampaignRow) -> None:
     """See that the store bears this campaign's mark, and put it there if it bears none.
 
     Raises `StoreTaken` if it bears another one's. To be called before anything is shown.
     """
-    mark = read_mark(store, record.name) or put_mark(ledger, store, record)
-    if mark is None:
-        raise StoreError(f"{mark_key(record.name)} was written into {store.url}, and is not there. Try again.")
+    deadline = time.monotonic() + SHOWN_SECONDS
+    while (mark := read_mark(store, record.name) or put_mark(ledger, store, record)) is None:
+        if time.monotonic() > deadline:
+            raise StoreError(
+                f"{mark_key(record.name)} was written to {store.url}, but cannot be found there. Try again."
+            )
+        time.sleep(LOOK_SECONDS)
     if mark.id != record.uid:
         raise StoreTaken(_taken(store, mark))
 
 
-def check_store_is_ours(ledger: Ledger, store: Store, record: CampaignRow, *, suffix: str) -> None:
+def check_store_is_ours(ledger: WorkLedger, store: Store, record: CampaignRow, *, suffix: str) -> None:
     """Raise `StoreTaken` if the store is another campaign's, or shows more than this ledger has done.
 
     Changes nothing. A store without a mark and without files is anybody's.
@@ -109,16 +120,16 @@ def check_store_is_ours(ledger: Ledger, store: Store, record: CampaignRow, *, su
     if unknown := unknown_files(ledger, store, record, suffix=suffix):
         raise StoreTaken(
             f"the store {store.url} holds {counted(len(unknown), 'merged file')} of campaign '{record.name}' that "
-            f"this ledger does not know ({_listed(unknown)}): it is an older copy of the ledger, or somebody else "
-            "put them there. Put the newer ledger back or move the files away; '--changed restart' deletes them, "
-            "and begins anew."
+            f"this ledger does not know ({_listed(unknown)}): either the ledger is an older copy, or something "
+            "else wrote them. Restore the newer ledger or move the files away; '--changed restart' deletes them "
+            "and begins again."
         )
     newest = max((a for key in hidden_keys(store, record.name) if (a := attempt_of(key)) is not None), default=0)
     if newest > (known := ledger.newest_attempt()):  # asked afterwards: an attempt is drawn before its outputs
         raise StoreTaken(
-            f"the store {store.url} holds outputs of attempt {newest} of campaign '{record.name}', and this "
-            f"ledger knows {known} attempts: it is an older copy. Put the newer ledger back, or begin anew with "
-            "'--changed restart'."
+            f"the store {store.url} holds outputs of attempt {newest} of campaign '{record.name}', but this "
+            f"ledger knows only {known} attempts: it is an older copy. Restore the newer ledger, or start over "
+            "with '--changed restart'."
         )
 
 
@@ -140,7 +151,7 @@ def merged_sizes(store: Store, campaign: str, *, suffix: str) -> dict[str, int]:
     return {key: size for key, size in found.items() if is_merged_name(key, campaign=campaign, suffix=suffix)}
 
 
-def unknown_files(ledger: Ledger, store: Store, record: CampaignRow, *, suffix: str) -> tuple[str, ...]:
+def unknown_files(ledger: WorkLedger, store: Store, record: CampaignRow, *, suffix: str) -> tuple[str, ...]:
     """Keys of merged files of this campaign's name that the ledger has not completed."""
     shown = merged_sizes(store, record.name, suffix=suffix)
     # Asked afterwards: a merge is completed before its file is shown.

@@ -135,11 +135,11 @@ GENERATED = {"events": 60}
 BAD_FILES = [
     Bad("no such file", nothing, READS_FILE, ("campaign.yaml", "No such file")),
     Bad("a folder", lambda f: (f / "campaign.yaml").mkdir(), READS_FILE, ("Is a directory",)),
-    Bad("binary", text(NO_TEXT), READS_FILE, ("campaign.yaml is no text",)),
-    Bad("null bytes", text(ZEROS), READS_FILE, ("no valid YAML",)),
-    Bad("bad YAML", text("name: a\ninputs: {files: [\n"), READS_FILE, ("line 3", "no valid YAML")),
-    Bad("empty", text(""), READS_FILE, ("holds no campaign", "name, inputs, payload, output")),
-    Bad("a list", text("- a\n- b\n"), READS_FILE, ("holds no campaign",)),
+    Bad("binary", text(NO_TEXT), READS_FILE, ("campaign.yaml is not a text file",)),
+    Bad("null bytes", text(ZEROS), READS_FILE, ("not valid YAML",)),
+    Bad("bad YAML", text("name: a\ninputs: {files: [\n"), READS_FILE, ("line 3", "not valid YAML")),
+    Bad("empty", text(""), READS_FILE, ("does not contain a campaign", "name, inputs, payload, output")),
+    Bad("a list", text("- a\n- b\n"), READS_FILE, ("does not contain a campaign",)),
 ]
 BAD_KEYS = [
     Bad("unknown key", with_keys(tagret=0.9), READS_FILE, ("'tagret'", "allowed are: name, inputs", "target")),
@@ -169,7 +169,12 @@ BAD_INPUTS = [
     Bad("no such input", with_keys(inputs={"files": ["no.root"]}), BEGINS, ("no.root does not exist",)),
     Bad("glob of nothing", with_keys(inputs={"files": ["*.root"]}), BEGINS, ("*.root matches no file",)),
     Bad("an input folder", reading("data", Path.mkdir), BEGINS, ("data is a folder", "data/*.root")),
-    Bad("no format", reading("data.dat", parquet_file), BEGINS, ("data.dat tells no format", "'format: root'")),
+    Bad(
+        "no format",
+        reading("data.dat", parquet_file),
+        BEGINS,
+        ("the format of data.dat cannot be inferred", "'format: root'"),
+    ),
     Bad("no protocol", with_keys(inputs={"files": ["gopher://b/a.root"]}), ("validate", "try"), ("gopher://",)),
     Bad("glob on HTTP", with_keys(inputs={"files": ["http://h/*.root"]}), BEGINS, ("no listing", "@files.txt")),
     Bad("no such list", with_keys(inputs={"files": ["@files.txt"]}), BEGINS, ("files.txt", "No such file")),
@@ -246,7 +251,7 @@ BAD_PLACES = [
         "store below a file",
         beside("notes", b"", output__store="notes/a/b"),
         ("validate",),
-        ("notes", "no folder"),
+        ("notes", "not a folder"),
     ),
     Bad("store elsewhere", with_keys(output__store="gopher://b/out"), ("validate",), ("'gopher://'", "file://")),
 ]

@@ -78,14 +78,14 @@ def test_credentials_in_a_url_are_not_repeated(folder: Path, command_line: Comma
     for keys in ({"inputs": inputs}, {"output__store": f"s3://k:{SECRET}@b"}):
         with_keys(**keys)(folder)
         ended = command_line("validate", "campaign.yaml")
-        assert "a url holds a password or secret key" in ended.err and SECRET not in ended.err + ended.out
+        assert "a url contains a password or secret key" in ended.err and SECRET not in ended.err + ended.out
 
 
 NAMED = [
     pytest.param(["squares"], "there is no ledger at", 1, id="no ledger for a name"),
     pytest.param(["squares", "--ledger", "."], "ledger", 1, id="the ledger is a folder"),
     pytest.param(["squares", "--ledger", "payload.py"], "not a database", 1, id="the ledger is no database"),
-    pytest.param(["campaign.yaml", "--ledger", "a"], "names its ledger itself", 2, id="file and ledger"),
+    pytest.param(["campaign.yaml", "--ledger", "a"], "names its own ledger", 2, id="file and ledger"),
     pytest.param([], "Missing argument 'CAMPAIGN'", 2, id="no campaign"),
     pytest.param(["squares", "--jsn"], "--json", 2, id="unknown option"),
 ]
@@ -140,4 +140,4 @@ def test_unreadable_inputs_may_be_left_out_but_are_named(folder: Path, command_l
     with_keys(inputs={"files": ["*.parquet"], "unreadable": "leave_out"})(folder)
     ended = command_line("validate", "campaign.yaml")
     assert ended.code == 0
-    assert "1 input (parquet) with 1,000 events; 1 cannot be read and would be left out: bad.parquet" in ended.out
+    assert "1 input (parquet) with 1,000 events; 1 cannot be read and will be left out: bad.parquet" in ended.out

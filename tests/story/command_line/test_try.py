@@ -22,25 +22,25 @@ def test_ten_events_are_shown_with_their_types_and_their_cost(folder: Path, comm
     write_campaign(folder)
     ended = command_line("try", "campaign.yaml")
     assert (ended.code, ended.err) == (0, "")
-    assert "made 10 rows of 10 events: generated:0-30 [0, 10)" in ended.out
+    assert "made 10 rows from 10 events: generated:0-30 [0, 10)" in ended.out
     assert "event: int64  square: int64" in ended.out
     assert ["9", "81"] in [line.split() for line in ended.out.splitlines()]
-    assert "per event" in ended.out and "'ranges: {events: auto}' would come to ranges of 30 events" in ended.out
+    assert "per event" in ended.out and "'ranges: {events: auto}' would choose ranges of 30 events" in ended.out
 
 
 def test_any_events_of_any_input_can_be_tried(folder: Path, command_line: CommandLine) -> None:
     """The last events of the second input; there are fewer than asked for."""
     write_campaign(folder)
     ended = command_line("try", "campaign.yaml", "--input", "1", "--start", "28", "--events", "5")
-    assert "made 2 rows of 2 events: generated:30-60 [28, 30)" in ended.out
+    assert "made 2 rows from 2 events: generated:30-60 [28, 30)" in ended.out
     assert ["59", "3481"] in [line.split() for line in ended.out.splitlines()]
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--input", "2"], "there is no input 2: the campaign has 2 inputs, from 0"),
-        (["--start", "30"], "generated:0-30 has 30 events; position 30 is behind them"),
+        (["--input", "2"], "there is no input 2: the campaign has 2 inputs, counted from 0"),
+        (["--start", "30"], "generated:0-30 has 30 events; position 30 is beyond the last one"),
     ],
 )
 def test_events_that_are_not_there_are_refused(
@@ -137,4 +137,4 @@ def test_the_debugger_works(folder: Path) -> None:
     assert f"{folder}/payload.py" in ended.stdout and "('events', 10)" in ended.stdout
     assert "made 10 rows" in ended.stdout and ended.returncode == 0
     left = subprocess.run(command, cwd=folder, input="quit\n", capture_output=True, text=True)
-    assert left.returncode == 1 and left.stderr.endswith("the debugger was left.\n")
+    assert left.returncode == 1 and left.stderr.endswith("you quit the debugger.\n")

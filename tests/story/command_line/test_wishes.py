@@ -41,7 +41,7 @@ def test_a_worker_learns_what_is_wanted_and_the_next_run_goes_on(
         claim = mill.opened.ledger.claim(block.id, holder=str(this_process()))
         assert claim is not None
         ended = command_line(command, "squares")
-        assert ended.code == 0 and f"squares is {state}" in ended.out and f"{done} events are safe" in ended.out
+        assert ended.code == 0 and f"squares is {state}" in ended.out and f"{done} events are done" in ended.out
         assert mill.opened.ledger.renew(claim.lease).directive is told
         assert not coordinator.is_wanted()
         assert coordinator.next_block(slots=1) is None
@@ -101,7 +101,7 @@ def test_rubbish_is_collected_and_what_counts_is_left(
         assert "squares: 1 object removed" in command_line("gc", "squares").out
         assert before - set(store.keys()) == {f"_ranges/squares/{claim.lease.attempt + 1000}/0-0-5-late.arrow"}
     assert "squares: 1 object removed" in command_line("gc", "squares").out  # its attempt is dead by now
-    assert "squares: 0 objects removed" in command_line("gc", "squares").out
+    assert "squares: 0 objects deleted" in command_line("gc", "squares").out
     new_campaign().run()
     assert command_line("audit", "squares").code == 0
 

@@ -1,4 +1,4 @@
-"""Verbs over whole campaigns: open, add inputs, lead, want, close, reopen."""
+"""Verbs on whole campaigns: open, add inputs, leadership, desired state, close, reopen."""
 
 from __future__ import annotations
 
@@ -14,7 +14,15 @@ from eventmill import text
 from eventmill.core.leases import LeadershipLease, Lease
 from eventmill.core.partition import coalesce
 from eventmill.core.ranges import Input, Layout, NewInput, SeenLayout, Span
-from eventmill.core.records import CampaignRow, Counts, DesiredState, JournalKind, Rules
+from eventmill.core.records import (
+    NOTHING_LEFT,
+    TARGET_REACHED,
+    CampaignRow,
+    Counts,
+    DesiredState,
+    JournalKind,
+    Rules,
+)
 from eventmill.core.states import State, Verb
 from eventmill.core.work_order import PayloadCode
 from eventmill.errors import CampaignLocked, LedgerError, NameTaken
@@ -22,22 +30,8 @@ from eventmill.ledger.database import schema
 from eventmill.ledger.database.blocks import duplicate_claim_of, hand_over, read_block
 from eventmill.ledger.database.journal import write_journal
 from eventmill.ledger.database.transactions import Database, insert_spans, read_spans, replace_spans
+from eventmill.rules.block_spans import LEADER_SECONDS, UNBLEMISHED, freed
 from eventmill.sources.layouts import fingerprint
-
-LEADER_SECONDS = 15.0
-"""How long a coordinator may be silent before another may take its place."""
-
-TARGET_REACHED = "target reached"
-NOTHING_LEFT = "all events settled"
-
-UNBLEMISHED: Mapping[str, Any] = {
-    "failures": 0,
-    "losses": 0,
-    "failed_on": None,
-    "rests_until": None,
-    "refusals": 0,
-}
-"""What a span has on its record when nothing befell it."""
 
 _HELD_CAMPAIGN = (
     sa.select(schema.campaign).where(schema.campaign.c.id == sa.bindparam("b_campaign")).with_for_update()
@@ -45,15 +39,15 @@ _HELD_CAMPAIGN = (
 
 
 class CampaignVerbs(Database):
-    """What happens to a campaign as a whole."""
+    """Verbs on whole campaigns."""
 
     def open_campaign(
         self, name: str, *, spec: Mapping[str, Any], rules: Rules, code: PayloadCode, store_url: str
     ) -> CampaignRow:
-        """Write a new campaign down; `NameTaken` if the ledger has one of that name."""
+        """Add a new campaign. Raises `NameTaken` if the ledger has a campaign of this name."""
         with self.writing() as tx:
             if tx.execute(sa.select(schema.campaign.c.id).where(schema.campaign.c.name == name)).first():
-                raise NameTaken(f"campaign '{name}' is in the ledger already; choose another name.")
+                raise NameTaken(f"campaign '{name}' is already in the ledger; choose another name.")
             keep_code(tx, code)
             now = self.now(tx)
             tx.execute(
@@ -72,7 +66,7 @@ class CampaignVerbs(Database):
             return campaign_by(tx, schema.campaign.c.name == name)
 
     def campaign(self, name: str) -> CampaignRow:
-        """The campaign of that name; `LedgerError` lists the names there are."""
+        """The campaign of this name; otherwise `LedgerError` lists the existing names."""
         with self.reading() as tx:
             found = tx.execute(sa.select(schema.campaign.c.id).where(schema.campaign.c.name == name)).first()
             if found is None:
@@ -83,7 +77,7 @@ class CampaignVerbs(Database):
             return campaign_by(tx, schema.campaign.c.id == found.id)
 
     def campaign_numbered(self, campaign_id: int) -> CampaignRow:
-        """The campaign of that number; `LedgerError` if it was restarted or removed."""
+        """The campaign with this number; `LedgerError` if it was restarted or deleted."""
         with self.reading() as tx:
             found = tx.execute(sa.select(schema.campaign).where(schema.campaign.c.id == campaign_id)).first()
             return _known(campaign_id, found)
@@ -104,10 +98,10 @@ class CampaignVerbs(Database):
         store_url: str,
         reason: str,
     ) -> None:
-        """Go on with another spec, other rules or other code; what is done stays as it is.
+        """Continue with another spec, other rules or other code; what is done is kept.
 
-        `store_url` may be another address of the same store, never another store. More work may be wanted now, so
-        the campaign is open again. The journal keeps the `reason`.
+        `store_url` may be another address of the same store, never another store. There may be more work now, so
+        the campaign is open again. The journal records the `reason`.
         """
         with self.writing() as tx:
             keep_code(tx, code)
@@ -125,10 +119,10 @@ class CampaignVerbs(Database):
             )
 
     def add_inputs(self, campaign_id: int, inputs: Sequence[NewInput]) -> tuple[Input, ...]:
-        """Register inputs behind those that are there, one READY span each. Adding one twice is harmless.
+        """Register inputs after the existing ones, with one READY span each. Adding an input twice is harmless.
 
-        A campaign that was closed is open again if that makes work for it. Raises `LedgerError` if an input
-        is known with another content.
+        A closed campaign is open again if there is new work. Raises `LedgerError` if an input is known with
+        another content.
         """
         with self.writing() as tx:
             locked(tx, campaign_id)
@@ -176,7 +170,7 @@ class CampaignVerbs(Database):
         return tuple(SeenLayout(row[3], row[2], tuple((str(a), str(b)) for a, b in row[0])) for row in rows)
 
     def leave_out(self, campaign_id: int, unreadable: Sequence[str]) -> None:
-        """Write down the inputs that the campaign goes without, one line each, once."""
+        """Record the inputs that the campaign leaves out, one line each, once."""
         with self.writing() as tx:
             journal = schema.journal
             known = set(
@@ -196,12 +190,12 @@ class CampaignVerbs(Database):
             return read_inputs(tx, campaign_id)
 
     def fix_schema(self, campaign_id: int, schema_bytes: bytes) -> bytes:
-        """Fix the Arrow schema of the campaign's outputs; the first wins, and everybody is told which."""
+        """Fix the Arrow schema of the outputs. The first schema wins; returns the one that is fixed."""
         with self.writing() as tx:
             return self._fix_schema(tx, campaign_id, schema_bytes)
 
     def infer_schema(self, lease: Lease, schema_bytes: bytes) -> bytes | None:
-        """`fix_schema`, to what was found under `lease`. None, and nothing is changed, if that is not current."""
+        """`fix_schema` with the schema found under `lease`. None, unchanged, if the lease is not current."""
         with self.writing() as tx:
             block = read_block(tx, lease.block_id)
             if block is None or block.attempt != lease.attempt:
@@ -218,9 +212,10 @@ class CampaignVerbs(Database):
     def acquire_leadership(
         self, campaign_id: int, holder: str, *, is_gone: Callable[[str], bool]
     ) -> LeadershipLease:
-        """Become the campaign's one coordinator; what the previous one only reserved goes back to READY.
+        """Become the only coordinator; blocks that the previous one had only reserved return to READY.
 
-        Raises `CampaignLocked` while another one lives: its lease runs and `is_gone(its holder)` is false.
+        Raises `CampaignLocked` while another coordinator lives: its leadership is live and `is_gone(holder)` is
+        false.
         """
         with self.writing() as tx:
             locked(tx, campaign_id)
@@ -229,7 +224,7 @@ class CampaignVerbs(Database):
             if row.leader and row.leader_expires_at > now and not is_gone(row.leader):
                 seconds = (row.leader_expires_at - now).total_seconds()
                 raise CampaignLocked(
-                    f"campaign '{row.name}' is being driven by {row.leader}, which was alive less than "
+                    f"campaign '{row.name}' is driven by {row.leader}, which was alive less than "
                     f"{LEADER_SECONDS:.0f} s ago. Watch it with 'eventmill status', stop it there, or wait "
                     f"{seconds:.0f} s if it is dead."
                 )
@@ -249,13 +244,13 @@ class CampaignVerbs(Database):
             return LeadershipLease(campaign_id, attempt, holder)
 
     def renew_leadership(self, leadership: LeadershipLease) -> bool:
-        """Renew; false when another coordinator has taken over."""
+        """Renew the leadership; False if another coordinator has taken over."""
         with self.writing() as tx:
             until = self.now(tx) + timedelta(seconds=LEADER_SECONDS)
             return self._set_lead(tx, leadership, {"leader_expires_at": until})
 
     def release_leadership(self, leadership: LeadershipLease) -> bool:
-        """Give the lead up, so that the next run need not wait."""
+        """Release the leadership, so that the next run need not wait."""
         with self.writing() as tx:
             return self._set_lead(tx, leadership, {"leader": None, "leader_expires_at": None})
 
@@ -270,18 +265,18 @@ class CampaignVerbs(Database):
         return bool(tx.execute(statement).rowcount)
 
     def set_desired_state(self, campaign_id: int, wanted: DesiredState) -> None:
-        """Write down what the user wants; workers learn it with their next reply."""
+        """Record what the user wants; workers learn it with their next reply."""
         with self.writing() as tx:
             tx.execute(sa.update(schema.campaign).where(schema.campaign.c.id == campaign_id).values(wanted=wanted))
             write_journal(tx, campaign_id, self.now(tx), kind=JournalKind.WANTED, reason=str(wanted))
 
     def note(self, campaign_id: int, *, kind: JournalKind, reason: str) -> None:
-        """Write a line into the journal about what befell the campaign as a whole."""
+        """Write a line about the whole campaign into the journal."""
         with self.writing() as tx:
             write_journal(tx, campaign_id, self.now(tx), kind=kind, reason=reason)
 
     def note_broken(self, leadership: LeadershipLease, *, reason: str) -> None:
-        """Write down that this coordinator ends because going on is useless, until somebody leads again."""
+        """Record that this coordinator ends because it is useless to continue; valid until the next leadership."""
         told, _, detail = reason.partition("\n")
         with self.writing() as tx:
             write_journal(
@@ -296,16 +291,16 @@ class CampaignVerbs(Database):
             )
 
     def close(self, campaign_id: int, *, reason: str) -> None:
-        """READY, LEASED -> ABANDONED with `reason`; live leases are fenced. Harmless twice."""
+        """READY, LEASED -> ABANDONED with `reason`; live leases are fenced. Harmless when repeated."""
         with self.writing() as tx:
             locked(tx, campaign_id)
             self._close(tx, campaign_id, reason)
 
     def close_if_done(self, campaign_id: int) -> bool:
-        """`close`, if the target is reached or nothing is READY or LEASED any more; tells whether it is.
+        """`close` if the target is reached or no event is READY or LEASED; returns whether it is closed.
 
-        Seen and done in one transaction: a merge that finds a damaged output sends its events back to READY,
-        and they are not to be abandoned because somebody counted just before that.
+        Check and change are one transaction: if a merge finds a damaged output just then and returns its events to
+        READY, they must not be abandoned because of an earlier count.
         """
         with self.writing() as tx:
             rules = locked(tx, campaign_id).rules
@@ -334,7 +329,7 @@ class CampaignVerbs(Database):
             write_journal(tx, campaign_id, now, kind=JournalKind.CLOSED, reason=reason, detail=f"{events} events")
 
     def reopen(self, campaign_id: int) -> int:
-        """ABANDONED -> READY with fresh budgets; returns how many events may be tried again."""
+        """ABANDONED -> READY with fresh budgets; returns the number of events."""
         with self.writing() as tx:
             locked(tx, campaign_id)
             table = schema.span
@@ -351,7 +346,7 @@ class CampaignVerbs(Database):
             return sum(len(s) for s in old if s.state is State.ABANDONED)
 
     def forget_campaign(self, campaign_id: int) -> None:
-        """Strike a campaign out of the ledger (its objects are the caller's business)."""
+        """Delete a campaign from the ledger; the caller deletes its objects."""
         with self.writing() as tx:
             owned = (
                 schema.span,
@@ -368,7 +363,7 @@ class CampaignVerbs(Database):
             tx.execute(sa.delete(schema.campaign).where(schema.campaign.c.id == campaign_id))
 
     def code(self, digest: str) -> PayloadCode:
-        """The payload code of that digest; `LedgerError` if the ledger never saw it."""
+        """The payload code with this digest; `LedgerError` if the ledger does not have it."""
         with self.reading() as tx:
             row = tx.execute(sa.select(schema.code).where(schema.code.c.digest == digest)).first()
             if row is None:
@@ -377,12 +372,12 @@ class CampaignVerbs(Database):
 
 
 def campaign_by(tx: sa.Connection, condition: sa.ColumnElement[bool]) -> CampaignRow:
-    """The one campaign that meets `condition`."""
+    """The only campaign that fulfils `condition`."""
     return _record(tx.execute(sa.select(schema.campaign).where(condition)).one())
 
 
 def locked(tx: sa.Connection, campaign_id: int) -> CampaignRow:
-    """The campaign, held against every other writing verb until this transaction ends."""
+    """The campaign, locked against all other writing verbs until this transaction ends."""
     return _known(campaign_id, tx.execute(_HELD_CAMPAIGN, {"b_campaign": campaign_id}).first())
 
 
@@ -410,7 +405,7 @@ def _record(row: sa.Row[Any]) -> CampaignRow:
 
 
 def open_again(tx: sa.Connection, campaign_id: int) -> None:
-    """Something of the campaign is READY again, or for the first time: it is not closed any more."""
+    """Mark the campaign as not closed, because some of its events are READY."""
     table = schema.campaign
     tx.execute(sa.update(table).where(table.c.id == campaign_id).values(closed_at=None, close_reason=None))
 
@@ -427,7 +422,7 @@ def read_counts(tx: sa.Connection, campaign_id: int) -> Counts:
 
 
 def _keep_layout(tx: sa.Connection, layout: Layout, kept: set[str]) -> str | None:
-    """Write a layout down once; returns its fingerprint. Those in `kept` are there."""
+    """Store a layout once; returns its fingerprint. The layouts in `kept` exist already."""
     if not layout:
         return None
     mark, table = fingerprint(layout), schema.layout
@@ -452,9 +447,9 @@ def input_from(row: sa.Row[Any]) -> Input:
 
 
 def dissolve_blocks(tx: sa.Connection, campaign_id: int, block_ids: Sequence[int]) -> int:
-    """LEASED -> READY for whole blocks, nobody's fault; returns the number of events.
+    """LEASED -> READY for whole blocks, without a charge; returns the number of events.
 
-    What somebody else has claimed too stays LEASED, for that one.
+    Events with a duplicate claim stay LEASED, for the other claim.
     """
     table, shared = schema.span, set[int]()
     if not block_ids:
@@ -466,8 +461,7 @@ def dissolve_blocks(tx: sa.Connection, campaign_id: int, block_ids: Sequence[int
             shared.add(row.id)
     block_ids = [number for number in block_ids if number not in shared]
     leased = read_spans(tx, table.c.block_id.in_(block_ids))
-    freed = [replace(s, state=State.READY, block_id=None) for s in leased]
-    replace_and_coalesce(tx, Verb.RELEASE, campaign_id, old=leased, new=freed)
+    replace_and_coalesce(tx, Verb.RELEASE, campaign_id, old=leased, new=freed(leased))
     blocks = schema.block.c
     tx.execute(sa.delete(schema.block).where(sa.or_(blocks.id.in_(block_ids), blocks.copy_of.in_(block_ids))))
     return sum(map(len, leased))
@@ -476,7 +470,7 @@ def dissolve_blocks(tx: sa.Connection, campaign_id: int, block_ids: Sequence[int
 def replace_and_coalesce(
     tx: sa.Connection, verb: Verb, campaign_id: int, *, old: Sequence[Span], new: Iterable[Span]
 ) -> None:
-    """Replace `old` by `new`, and let what became READY or ABANDONED join neighbours like it."""
+    """Replace `old` by `new`, and join spans that became READY or ABANDONED with equal neighbours."""
     table = schema.span
     touching = read_spans(
         tx,
@@ -489,7 +483,7 @@ def replace_and_coalesce(
 
 
 def keep_code(tx: sa.Connection, code: PayloadCode) -> None:
-    """Write payload code down once; `LedgerError` if other code has its digest: workers would run that."""
+    """Store payload code once. `LedgerError` if other code has its digest, because workers would run that."""
     known = tx.execute(sa.select(schema.code).where(schema.code.c.digest == code.digest)).first()
     if known is None:
         tx.execute(sa.insert(schema.code).values(asdict(code)))

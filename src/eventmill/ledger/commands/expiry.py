@@ -1,35 +1,33 @@
-"""Verbs over leases that end without a word: expire, lose. And what every loss does to the range in flight."""
+"""Verbs on leases whose worker vanished: expire, mark lost. And what a loss does to the range in flight."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from eventmill.core.ranges import Input, Span
+from eventmill.core.ranges import Span
 from eventmill.core.records import CampaignRow, Incident, JournalKind
-from eventmill.core.states import State, Verb
+from eventmill.core.states import Verb
 from eventmill.ledger.commands.campaigns import input_from, locked, replace_and_coalesce
 from eventmill.ledger.commands.workers import record_gone
 from eventmill.ledger.database import schema
 from eventmill.ledger.database.blocks import drop_block, duplicate_claim_of, hand_over, read_block, span_owner_id
 from eventmill.ledger.database.journal import write_journal
 from eventmill.ledger.database.transactions import Database, read_spans_of_block, replace_spans
-from eventmill.rules import cutting
-from eventmill.rules.retries import FailureLimits, after_loss
+from eventmill.rules.block_spans import charge_loss, freed, in_flight, remainder
 
 
 class LossVerbs(Database):
-    """How what a vanished worker held is taken back."""
+    """Verbs that take back what vanished workers held."""
 
     def expire(self, campaign_id: int) -> tuple[Incident, ...]:
         """Take back every block whose lease has ended: each is a loss.
 
-        When nobody looked for longer than a lease (a laptop that slept), holders could not have
-        renewed either: leases are extended instead, once until they are renewed.
+        If nobody called this for longer than a lease (a laptop slept), the workers could not renew either: then
+        leases are extended instead, once until they are renewed.
         """
         with self.writing() as tx:
             campaign = locked(tx, campaign_id)
@@ -47,7 +45,7 @@ class LossVerbs(Database):
     def _extend(
         self, tx: sa.Connection, campaign: CampaignRow, which: sa.ColumnElement[bool], now: datetime
     ) -> None:
-        """One more lease for each of these, but for those that ended because an extension did."""
+        """Extend these leases by one lease, except those that have been extended already."""
         j, blocks, lease = schema.journal.c, schema.block, campaign.rules.lease
         extended = sa.select(j.attempt, j.at).where(j.campaign_id == campaign.id, j.kind == JournalKind.EXTENDED)
         ends = {(line.attempt, line.at + lease) for line in tx.execute(extended)}
@@ -60,7 +58,7 @@ class LossVerbs(Database):
                 campaign.id,
                 now,
                 kind=JournalKind.EXTENDED,
-                reason="its lease had ended while nobody looked",
+                reason="its lease ended while no coordinator was checking",
                 input_id=row.input_id,
                 start=row.start,
                 stop=row.stop,
@@ -69,7 +67,7 @@ class LossVerbs(Database):
             )
 
     def mark_lost(self, campaign_id: int, *, holders: Collection[str], reason: str) -> tuple[Incident, ...]:
-        """Take back at once what these holders held, because somebody knows that they vanished."""
+        """Take back at once what these workers held, because they are known to have vanished."""
         with self.writing() as tx:
             campaign = locked(tx, campaign_id)
             blocks = schema.block
@@ -80,7 +78,9 @@ class LossVerbs(Database):
         self, tx: sa.Connection, campaign: CampaignRow, which: sa.ColumnElement[bool], reason: str
     ) -> tuple[Incident, ...]:
         ids = tx.execute(sa.select(schema.block.c.id).where(which).order_by(schema.block.c.id)).scalars().all()
-        rows = (read_block(tx, number) for number in ids)  # one at a time: a twin takes the place of another
+        rows = (
+            read_block(tx, number) for number in ids
+        )  # one at a time: a duplicate claim takes the place of the other
         return tuple(self._lose(tx, campaign, row, reason) for row in rows if row is not None)
 
     def _lose(self, tx: sa.Connection, campaign: CampaignRow, row: sa.Row[Any], reason: str) -> Incident:
@@ -93,8 +93,9 @@ class LossVerbs(Database):
             replace_spans(tx, Verb.EXPIRE, campaign.id, old=leased[:1], new=[*charged, *rest])
             hand_over(tx, campaign.id, row, twin)
         else:
-            freed = [replace(s, state=State.READY, block_id=None) for s in (*rest, *leased[1:])]
-            replace_and_coalesce(tx, Verb.EXPIRE, campaign.id, old=leased, new=[*charged, *freed])
+            replace_and_coalesce(
+                tx, Verb.EXPIRE, campaign.id, old=leased, new=[*charged, *freed([*rest, *leased[1:]])]
+            )
             drop_block(tx, row.id)
         now = self.now(tx)
         record_gone(tx, campaign.id, row.holder)
@@ -104,41 +105,10 @@ class LossVerbs(Database):
         )
 
 
-def in_flight(span: Span, item: Input, block: sa.Row[Any], campaign: CampaignRow) -> Span:
-    """The range that the block's holder was computing: the first one it had not committed."""
-    if span.is_suspect:
-        return span
-    cuts = cutting.Cuts(
-        first=item.first,
-        merge_events=campaign.rules.merge_events,
-        boundaries=item.boundaries,
-        aligned=block.aligned,
-    )
-    piece = next(iter(cutting.cut_ranges(span.range, size=block.range_events, cuts=cuts)))
-    return replace(span, stop=piece.stop)
-
-
-def remainder(span: Span, head: Span) -> list[Span]:
-    """What is left of `span` behind its beginning `head`."""
-    return [replace(span, start=head.stop)] if head.stop < span.stop else []
-
-
-def charge_loss(first: Span, campaign: CampaignRow, *, shared: bool) -> tuple[Span, ...]:
-    """What becomes of the range in flight at a loss. Whoever else is at it too goes on undisturbed."""
-    if shared:
-        return (replace(first, losses=first.losses + 1),)
-    return after_loss(first, limits=limits_of(campaign))
-
-
-def limits_of(campaign: CampaignRow) -> FailureLimits:
-    """The two budgets of a campaign."""
-    return FailureLimits(failures=campaign.rules.failures, losses=campaign.rules.losses)
-
-
 def journal_loss(
     tx: sa.Connection, campaign_id: int, now: datetime, row: sa.Row[Any], first: Span, reason: str
 ) -> None:
-    """Write the loss of a claim down, with the range that was in flight."""
+    """Record the loss of a claim, with the range that was in flight."""
     write_journal(
         tx,
         campaign_id,

@@ -1,18 +1,19 @@
-"""Verbs over blocks: reserve, claim, renew, release, and what happens when a worker vanishes."""
+"""Verbs on blocks: reserve, claim, renew, release."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from eventmill import text
-from eventmill.core.leases import Block, Claim, Directive, LeadershipLease, Lease, Outcome, Reply
-from eventmill.core.ranges import Span
+from eventmill.core.leases import Block, Claim, LeadershipLease, Lease, Outcome, Reply
+from eventmill.core.ranges import Input, Span
 from eventmill.core.records import CampaignRow, DesiredState, JournalKind
 from eventmill.core.states import State, Verb
+from eventmill.core.worker_report import Renewal
 from eventmill.errors import CampaignLocked
 from eventmill.ledger.commands.campaigns import (
     campaign_by,
@@ -21,37 +22,34 @@ from eventmill.ledger.commands.campaigns import (
     locked,
     replace_and_coalesce,
 )
-from eventmill.ledger.commands.expiry import LossVerbs, charge_loss, in_flight, journal_loss, remainder
+from eventmill.ledger.commands.expiry import LossVerbs, journal_loss
 from eventmill.ledger.commands.workers import is_quarantined, live_workers, record_seen
 from eventmill.ledger.database import schema
 from eventmill.ledger.database.blocks import drop_block, duplicate_claim_of, hand_over, read_block, span_owner_id
 from eventmill.ledger.database.journal import write_journal
 from eventmill.ledger.database.transactions import read_spans, read_spans_of_block, replace_spans
-
-DIRECTIVES = {
-    DesiredState.RUN: Directive.CONTINUE,
-    DesiredState.PAUSED: Directive.DRAIN,
-    DesiredState.CANCELLED: Directive.STOP,
-}
-
-REST = timedelta(seconds=1)
-"""How long a range rests after it was refused to a holder, so that others come first and nobody asks in a loop."""
-
-MOST_REFUSALS = 30
-"""A range that nobody else took in so many seconds goes to whoever comes: it has to end one day."""
+from eventmill.rules.block_spans import (
+    DIRECTIVES,
+    FENCED,
+    MOST_REFUSALS,
+    charge_loss,
+    in_flight,
+    remainder,
+    sent_away,
+)
 
 
 class LeaseVerbs(LossVerbs):
-    """How blocks are handed out and taken back."""
+    """Verbs that hand out and take back blocks."""
 
     def reserve(
         self, leadership: LeadershipLease, *, events: int, range_events: int, aligned: bool = False
     ) -> Block | None:
-        """READY -> LEASED for the first contiguous READY piece of at most `events`; no clock runs yet.
+        """READY -> LEASED for the first contiguous READY piece of at most `events`; no time limit starts.
 
-        A suspect span (it failed, or was in flight when a worker vanished) is reserved alone and as
-        one range. None when nothing is READY and rested, or when the campaign is not wanted to run.
-        Raises `CampaignLocked` when another coordinator has taken over.
+        A suspect span (it failed, or was in flight when a worker vanished) is reserved alone and as one range.
+        None if no span is READY and may be handed out now, or if the campaign is paused or cancelled. Raises
+        `CampaignLocked` if another coordinator has taken over.
         """
         with self.writing() as tx:
             campaign = locked(tx, leadership.campaign_id)
@@ -98,13 +96,13 @@ class LeaseVerbs(LossVerbs):
             ).scalar_one()
             return Block(id=number, input_ordinal=ordinal, avoid=_avoid(ready), **values)  # type: ignore[arg-type]
 
-    def claim(self, block_id: int, *, holder: str) -> Claim | None:
-        """Start (or start again) a block: a new attempt that fences every earlier one, and the lease clock.
+    def claim(self, block_id: int, *, holder: str, nonce: str | None = None) -> Claim | None:
+        """Start (or start again) a block: draw a new attempt, which fences earlier ones, and start the lease.
 
-        None when nothing of the block is left to do; when the campaign is not wanted to run; or when it is
-        refused to this `holder` while another one lives: it failed on these very events, is quarantined, or
-        holds the other claim on them. Then the block is given back. A claim over a running claim is the loss
-        of that one.
+        None if nothing of the block is left to do, if the campaign is paused or cancelled, or if the block is
+        refused to this `holder` while another worker lives: because these events failed on it, it is quarantined,
+        or it has the other claim on them. Then the block is released. A claim over a running claim counts as a
+        loss of the earlier one, unless `holder` and `nonce` are the same: then it is that claim, told again.
         """
         holder = text.name(holder)  # as the ledger knows it
         with self.writing() as tx:
@@ -115,13 +113,15 @@ class LeaseVerbs(LossVerbs):
             row = read_block(tx, block_id)  # again, now that nobody else can change it
             if row is None:
                 return None
+            item = input_from(tx.execute(sa.select(schema.input_).where(schema.input_.c.id == row.input_id)).one())
+            missing = read_spans_of_block(tx, span_owner_id(row))
+            if nonce is not None and (row.holder, row.nonce) == (holder, nonce):
+                return _claim_of(campaign, row, item, missing)
             if campaign.desired_state is not DesiredState.RUN:
                 dissolve_blocks(tx, campaign.id, [block_id])
                 return None
             now = self.now(tx)
             record_seen(tx, campaign.id, [holder], now)
-            item = input_from(tx.execute(sa.select(schema.input_).where(schema.input_.c.id == row.input_id)).one())
-            missing = read_spans_of_block(tx, span_owner_id(row))
             twin = duplicate_claim_of(tx, row)
             if row.attempt is not None:
                 first = in_flight(missing[0], item, row, campaign)
@@ -142,58 +142,44 @@ class LeaseVerbs(LossVerbs):
             if twin is None and _is_refused(tx, campaign, missing, holder, now):
                 _send_away(tx, campaign, row, missing, now)
                 return None
-            attempt = self.next_attempt(tx)
-            expires_at = now + campaign.rules.lease
-            begun = in_flight(missing[0], item, row, campaign).stop
-            tx.execute(
-                sa.update(schema.block)
-                .where(schema.block.c.id == block_id)
-                .values(attempt=attempt, holder=holder, claimed_at=now, expires_at=expires_at, begun=begun)
-            )
-            return Claim(
-                lease=Lease(campaign.id, block_id, item.id, attempt, holder, expires_at),
-                lease_length=campaign.rules.lease,
-                input=item,
-                block=Block(block_id, item.id, item.ordinal, row.start, row.stop, row.range_events, row.aligned),
-                missing=tuple(s.range for s in missing),
-                schema=campaign.schema,
-            )
+            values = {
+                "attempt": self.next_attempt(tx),
+                "holder": holder,
+                "nonce": nonce,
+                "claimed_at": now,
+                "expires_at": now + campaign.rules.lease,
+                "begun": in_flight(missing[0], item, row, campaign).stop,
+            }
+            tx.execute(sa.update(schema.block).where(schema.block.c.id == block_id).values(**values))
+            claimed = read_block(tx, block_id)
+            assert claimed is not None
+            return _claim_of(campaign, claimed, item, missing)
 
     def renew(self, lease: Lease, *, begun: int | None = None) -> Reply:
         """Move the end of the lease; the reply says whether it is still current and what to do next.
 
-        `begun` is how far the holder has begun: the end of the last range that it computes or has computed.
+        `begun` is how far the worker has begun: the end of the last range that it computes or has computed.
         """
         with self.writing() as tx:
             row = read_block(tx, lease.block_id)
             if row is None or row.attempt != lease.attempt:
-                return Reply((Outcome.FENCED,), Directive.STOP)
+                return FENCED
             campaign = locked(tx, lease.campaign_id)
-            changed = tx.execute(
-                sa.update(schema.block)
-                .where(schema.block.c.id == lease.block_id, schema.block.c.attempt == lease.attempt)
-                .values(
-                    expires_at=self.now(tx) + campaign.rules.lease,
-                    begun=row.begun if begun is None else max(begun, row.begun),
-                )
-            ).rowcount
-            if not changed:
-                return Reply((Outcome.FENCED,), Directive.STOP)
-            return Reply((Outcome.ACCEPTED,), DIRECTIVES[campaign.desired_state], stop=row.stop)
+            return renew_lease(tx, campaign, Renewal(lease, begun), now=self.now(tx))
 
     def ask(self, lease: Lease) -> Reply:
-        """What `renew` would say: is the lease current, where does it end, what is to be done. Changes nothing."""
+        """The reply that `renew` would give: is the lease current, where does the block end. Changes nothing."""
         with self.reading() as tx:
             row = read_block(tx, lease.block_id)
             if row is None or row.attempt != lease.attempt:
-                return Reply((Outcome.FENCED,), Directive.STOP)
+                return FENCED
             wanted = campaign_by(tx, schema.campaign.c.id == lease.campaign_id).desired_state
             return Reply((Outcome.ACCEPTED,), DIRECTIVES[wanted], stop=row.stop)
 
     def release(self, lease: Lease, *, drained: str | None = None) -> Outcome:
-        """LEASED -> READY for what this holder did not commit; nobody's fault, no budget is touched.
+        """LEASED -> READY for what this worker did not commit; no budget is charged.
 
-        `drained` says why a worker that has to go gives it back; the journal keeps that.
+        `drained` is the reason if the worker must end; the journal records it.
         """
         with self.writing() as tx:
             locked(tx, lease.campaign_id)
@@ -218,7 +204,7 @@ class LeaseVerbs(LossVerbs):
             return Outcome.ACCEPTED
 
     def release_unclaimed(self, block_id: int) -> bool:
-        """LEASED -> READY for a block that nobody has claimed; false, and nothing is changed, if somebody has."""
+        """LEASED -> READY for a block that was not claimed; False, without a change, if it was."""
         with self.writing() as tx:
             row = read_block(tx, block_id)
             if row is None:
@@ -231,7 +217,7 @@ class LeaseVerbs(LossVerbs):
             return True
 
     def release_all(self, leadership: LeadershipLease) -> int:
-        """LEASED -> READY for all that this coordinator handed out; returns the number of events."""
+        """LEASED -> READY for all blocks that this coordinator handed out; returns the number of events."""
         with self.writing() as tx:
             locked(tx, leadership.campaign_id)
             blocks = schema.block
@@ -253,12 +239,35 @@ class LeaseVerbs(LossVerbs):
             )
 
 
+def renew_lease(tx: sa.Connection, campaign: CampaignRow, item: Renewal, *, now: datetime) -> Reply:
+    """`renew`, in a transaction that holds the campaign."""
+    row = read_block(tx, item.lease.block_id)
+    if row is None or row.attempt != item.lease.attempt:
+        return FENCED
+    begun = row.begun if item.begun is None else max(item.begun, row.begun)
+    values = {"expires_at": now + campaign.rules.lease, "begun": begun}
+    tx.execute(sa.update(schema.block).where(schema.block.c.id == row.id).values(**values))
+    return Reply((Outcome.ACCEPTED,), DIRECTIVES[campaign.desired_state], stop=row.stop)
+
+
+def _claim_of(campaign: CampaignRow, row: sa.Row[Any], item: Input, missing: list[Span]) -> Claim:
+    """What the holder of a claimed block is told."""
+    return Claim(
+        lease=Lease(campaign.id, row.id, item.id, row.attempt, row.holder, row.expires_at),
+        lease_length=campaign.rules.lease,
+        input=item,
+        block=Block(row.id, item.id, item.ordinal, row.start, row.stop, row.range_events, row.aligned),
+        missing=tuple(s.range for s in missing),
+        schema=campaign.schema,
+    )
+
+
 def _avoid(span: Span) -> tuple[str, ...]:
     return () if span.failed_on is None else (span.failed_on,)
 
 
 def _is_refused(tx: sa.Connection, campaign: CampaignRow, missing: list[Span], holder: str, now: datetime) -> bool:
-    """Whether this holder should not have these events, and another one lives that may."""
+    """Whether this worker should not get these events, and another live worker may."""
     kept_from = holder == missing[0].failed_on and missing[0].refusals < MOST_REFUSALS
     if not kept_from and not is_quarantined(tx, campaign.id, holder):
         return False
@@ -269,11 +278,5 @@ def _send_away(
     tx: sa.Connection, campaign: CampaignRow, row: sa.Row[Any], missing: list[Span], now: datetime
 ) -> None:
     """LEASED -> READY; a suspect range is not handed out again at once."""
-    rested = [
-        replace(s, state=State.READY, block_id=None, rests_until=now + REST, refusals=s.refusals + 1)
-        if s.failed_on
-        else replace(s, state=State.READY, block_id=None)
-        for s in missing
-    ]
-    replace_and_coalesce(tx, Verb.RELEASE, campaign.id, old=missing, new=rested)
+    replace_and_coalesce(tx, Verb.RELEASE, campaign.id, old=missing, new=sent_away(missing, now))
     drop_block(tx, row.id)

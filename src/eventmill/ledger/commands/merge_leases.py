@@ -1,4 +1,4 @@
-"""Verbs of whoever carries a merge out: claim, renew, release; and who is at which."""
+"""Verbs for mergers: claim, renew, release; and which merges are under way."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 
+from eventmill import text
 from eventmill.core.leases import Outcome
 from eventmill.core.outputs import CommittedOutput, Merge, MergeHolder, MergeLease
 from eventmill.core.ranges import EventRange
@@ -19,13 +20,17 @@ from eventmill.ledger.database.transactions import Database
 
 
 class MergerVerbs(Database):
-    """How merges are held, and who holds them."""
+    """Verbs on the leases of merges."""
 
-    def claim_merge(self, merge_id: int, *, holder: str, length: timedelta) -> tuple[Merge, MergeLease] | None:
+    def claim_merge(
+        self, merge_id: int, *, holder: str, length: timedelta, nonce: str | None = None
+    ) -> tuple[Merge, MergeLease] | None:
         """Start (or start again) a merge under a new attempt that fences every earlier one.
 
-        None when it is completed or was dissolved. A claim over one that was not released is the loss of that one.
+        None if it is completed or was dissolved. A claim over an unreleased claim counts as a loss of the earlier
+        one, unless `holder` and `nonce` are the same: then it is that claim, told again.
         """
+        holder = text.name(holder)  # as the ledger knows it
         with self.writing() as tx:
             row = read_merge(tx, merge_id)
             if row is None:
@@ -35,6 +40,9 @@ class MergerVerbs(Database):
             if row is None or row.completed_at is not None:
                 return None
             now = self.now(tx)
+            merge = Merge(merge_id, campaign.id, row.key, _outputs(tx, merge_id), campaign.schema)
+            if row.expires_at is not None and nonce is not None and (row.holder, row.nonce) == (holder, nonce):
+                return merge, MergeLease(merge_id, row.attempt, row.holder, row.expires_at)
             if row.expires_at is not None:
                 reason = f"merge was started again by {holder}"
                 who = {"attempt": row.attempt, "holder": row.holder}
@@ -45,23 +53,22 @@ class MergerVerbs(Database):
             tx.execute(
                 sa.update(schema.merge)
                 .where(schema.merge.c.id == merge_id)
-                .values(attempt=lease.attempt, holder=holder, expires_at=lease.expires_at)
+                .values(attempt=lease.attempt, holder=holder, nonce=nonce, expires_at=lease.expires_at)
             )
-            outputs = _outputs(tx, merge_id)
-            return Merge(merge_id, campaign.id, row.key, outputs, campaign.schema), lease
+            return merge, lease
 
     def renew_merge(self, lease: MergeLease, *, length: timedelta) -> Outcome:
-        """Push the end of a merge's lease further away. Fenced by the attempt, then nothing changes."""
+        """Move the deadline of a merge's lease. FENCED, without a change, if the attempt is not current."""
         return self._set_end(lease, length)
 
     def release_merge(self, lease: MergeLease) -> Outcome:
-        """Its merger is at it no more: whoever begins it next need not wait. Harmless twice."""
+        """Release the lease of a merge, so that the next merger need not wait. Harmless when repeated."""
         return self._set_end(lease, None)
 
     def mergers(self, campaign_id: int) -> dict[int, MergeHolder]:
-        """Who is at the merges that are begun and not shown, or was when it was heard of last; by merge.
+        """Merge -> its last merger, for merges that are begun and not published.
 
-        Not in it is what was never claimed, or released.
+        Merges that were never claimed, or were released, are not included.
         """
         m = schema.merge.c
         held = sa.and_(m.campaign_id == campaign_id, m.published_at.is_(None), m.expires_at.is_not(None))
@@ -71,7 +78,7 @@ class MergerVerbs(Database):
             return {row.id: MergeHolder(row.attempt, row.holder, lasts=row.expires_at > now) for row in rows}
 
     def mergers_lost(self, campaign_id: int) -> Counter[str]:
-        """How many mergers were heard of no more while they were at a merge, by the key of its file."""
+        """Key of the merged file -> the number of mergers that vanished during this merge."""
         j = schema.journal.c
         lost = (j.campaign_id == campaign_id) & (j.kind == JournalKind.MERGER_LOST)
         with self.reading() as tx:

@@ -1,4 +1,4 @@
-"""Verbs over merges: due, begin, complete, publish, abort, and loss of stored objects."""
+"""Verbs on merges: due, begin, complete, publish, abort, and loss of stored objects."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from eventmill.rules.merge_groups import Piece, due_by_bytes, due_by_events
 
 
 class MergeVerbs(Database):
-    """How committed ranges become merged files."""
+    """Verbs that turn committed ranges into merged files."""
 
     def due_merges(self, campaign_id: int) -> tuple[MergeGroup, ...]:
         """The groups that could begin now, by the campaign's rules."""
@@ -32,7 +32,7 @@ class MergeVerbs(Database):
             return _due(tx, campaign_id)
 
     def begin_merges(self, campaign_id: int, *, suffix: str) -> tuple[int, ...]:
-        """Fix the group, order and key of every merge that is due, for good; returns their numbers."""
+        """Fix the group, order and key of every due merge; returns their numbers."""
         with self.writing() as tx:
             campaign = locked(tx, campaign_id)
             table, now = schema.merge, self.now(tx)
@@ -102,7 +102,7 @@ class MergeVerbs(Database):
             return Outcome.ACCEPTED
 
     def unpublished(self, campaign_id: int) -> tuple[tuple[int, str, str], ...]:
-        """`(merge, staged key, final key)` of completed merges that users cannot see yet."""
+        """`(merge, staged key, final key)` of completed merges that are not published yet."""
         table = schema.merge
         with self.reading() as tx:
             statement = sa.select(table.c.id, table.c.staged, table.c.key).where(
@@ -113,7 +113,7 @@ class MergeVerbs(Database):
             return tuple((row.id, row.staged, row.key) for row in tx.execute(statement))
 
     def published(self, merge_id: int) -> None:
-        """The merged file stands under its final key. Harmless twice."""
+        """Record that the merged file has its final key. Harmless when repeated."""
         with self.writing() as tx:
             tx.execute(
                 sa.update(schema.merge)
@@ -122,7 +122,7 @@ class MergeVerbs(Database):
             )
 
     def abort_merge(self, lease: MergeLease, *, corrupt: Collection[int], reason: str) -> Outcome:
-        """Dissolve a group; its `corrupt` outputs go COMMITTED -> READY, the others wait for a new group."""
+        """Dissolve a group: COMMITTED -> READY for its `corrupt` outputs; the others wait for a new group."""
         with self.writing() as tx:
             row = read_merge(tx, lease.merge_id)
             if row is None:
@@ -135,7 +135,7 @@ class MergeVerbs(Database):
             return Outcome.ACCEPTED
 
     def corrupt(self, campaign_id: int, output_id: int, *, reason: str) -> Outcome:
-        """COMMITTED -> READY for one output that is missing or damaged; a merge that holds it is dissolved."""
+        """COMMITTED -> READY for one output that is missing or damaged; a merge with this output is dissolved."""
         with self.writing() as tx:
             locked(tx, campaign_id)
             found = read_spans(tx, schema.span.c.output_id == output_id)
@@ -151,7 +151,7 @@ class MergeVerbs(Database):
     def invalidate(self, merge_id: int, *, reason: str) -> int:
         """MERGED -> READY for a whole merged file that was lost; returns its events.
 
-        `LedgerError` unless it was shown: what is not in its place yet may be on its way there.
+        `LedgerError` unless it was published: otherwise it may be about to be published.
         """
         with self.writing() as tx:
             row = _held(tx, merge_id)
@@ -160,9 +160,9 @@ class MergeVerbs(Database):
             return self._unmerge(tx, row, reason)
 
     def invalidate_unseen(self, merge_id: int, *, reason: str) -> int:
-        """MERGED -> READY for a merged file that was lost before it was shown; returns its events.
+        """MERGED -> READY for a merged file that was lost before it was published; returns its events.
 
-        None of them if it was shown meanwhile, or is not merged any more. Harmless twice.
+        Returns no events if it was published meanwhile, or is not merged any more. Harmless when repeated.
         """
         with self.writing() as tx:
             row = _held(tx, merge_id)
@@ -176,7 +176,7 @@ class MergeVerbs(Database):
             return _merged(tx, campaign_id, schema.merge.c.completed_at.is_not(None))
 
     def published_outputs(self, campaign_id: int) -> tuple[MergedOutput, ...]:
-        """Of `merged_outputs` those that stand under their names, so that users see them."""
+        """Those of `merged_outputs` that are published, so that users see them."""
         with self.reading() as tx:
             return _merged(tx, campaign_id, schema.merge.c.published_at.is_not(None))
 
@@ -222,12 +222,12 @@ class MergeVerbs(Database):
 
 
 def read_merge(tx: sa.Connection, merge_id: int) -> sa.Row[Any] | None:
-    """A merge's row, None if it was dissolved."""
+    """The row of a merge; None if it was dissolved."""
     return tx.execute(sa.select(schema.merge).where(schema.merge.c.id == merge_id)).first()
 
 
 def _held(tx: sa.Connection, merge_id: int) -> sa.Row[Any] | None:
-    """The same, and its campaign is held against every other writing verb until this transaction ends."""
+    """The same, with its campaign locked against all other writing verbs until this transaction ends."""
     row = read_merge(tx, merge_id)
     if row is not None:
         locked(tx, row.campaign_id)

@@ -1,8 +1,8 @@
-"""Samples: how a campaign went, for its report. The ledger forgets what is merged; these few rows stay."""
+"""Samples of a campaign over time, for its report. Spans of merged events are joined; these few rows stay."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,15 +13,13 @@ from eventmill.ledger.commands.campaigns import campaign_by, read_counts
 from eventmill.ledger.commands.workers import live_workers
 from eventmill.ledger.database import schema
 from eventmill.ledger.database.transactions import Database
-
-MOST = 240
-"""Rows of one campaign. Beyond, every second one goes: counts add up, so only resolution is lost."""
+from eventmill.rules.sampling import is_time, to_forget
 
 _SAMPLE = schema.sample.c
 
 
 class SampleVerbs(Database):
-    """What a coordinator saw, now and then."""
+    """Verbs on samples."""
 
     def note_sample(
         self,
@@ -32,9 +30,9 @@ class SampleVerbs(Database):
         range_events: int | None = None,
         range_seconds: float | None = None,
     ) -> bool:
-        """Write down how the campaign stands, unless somebody did within `every`, or within 1/120 of its age.
+        """Record a sample, unless the last one is newer than `every`, or than 1/120 of the campaign's age.
 
-        Returns whether it was time to.
+        Returns whether a sample was recorded.
         """
         campaign_id = leadership.campaign_id
         with self.reading() as tx:
@@ -71,7 +69,7 @@ class SampleVerbs(Database):
             return True
 
     def samples(self, campaign_id: int) -> tuple[Sample, ...]:
-        """All that is left of them, oldest first."""
+        """All samples that were kept, oldest first."""
         statement = sa.select(schema.sample).where(_SAMPLE.campaign_id == campaign_id).order_by(_SAMPLE.at)
         with self.reading() as tx:
             return tuple(_sample_from(row) for row in tx.execute(statement))
@@ -87,21 +85,18 @@ class SampleVerbs(Database):
             }
 
 
-def _is_time(tx: sa.Connection, campaign_id: int, now: Any, every: timedelta) -> bool:
+def _is_time(tx: sa.Connection, campaign_id: int, now: datetime, every: timedelta) -> bool:
     ends = sa.select(sa.func.min(_SAMPLE.at, type_=schema.UtcTime), sa.func.max(_SAMPLE.at, type_=schema.UtcTime))
     first, last = tx.execute(ends.where(_SAMPLE.campaign_id == campaign_id)).one()
-    if last is None:
-        return True
-    wait = max(every, (now - first) / (MOST / 2)) if every else timedelta(microseconds=1)
-    return bool(now - last >= wait)
+    return is_time(first, last, now=now, every=every)
 
 
 def _coarsen(tx: sa.Connection, campaign_id: int) -> None:
     mine = _SAMPLE.campaign_id == campaign_id
-    times = list(tx.execute(sa.select(_SAMPLE.at).where(mine).order_by(_SAMPLE.at)).scalars())
-    if len(times) > MOST:
+    times = to_forget(list(tx.execute(sa.select(_SAMPLE.at).where(mine).order_by(_SAMPLE.at)).scalars()))
+    if times:
         which = sa.delete(schema.sample).where(mine, sa.bindparam("b_at", type_=schema.UtcTime) == _SAMPLE.at)
-        tx.execute(which, [{"b_at": at} for at in times[1:-1:2]])
+        tx.execute(which, [{"b_at": at} for at in times])
 
 
 def _sample_from(row: sa.Row[Any]) -> Sample:

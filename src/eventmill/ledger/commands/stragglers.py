@@ -1,4 +1,4 @@
-"""Verbs over the end of a campaign: hand on what a slow holder has not begun, and let another one try the rest."""
+"""Verbs for the end of a campaign: shorten slow blocks, and reserve duplicate claims on them."""
 
 from __future__ import annotations
 
@@ -8,27 +8,25 @@ from typing import Any
 import sqlalchemy as sa
 
 from eventmill.core.leases import Block, LeadershipLease, LeaseProgress
-from eventmill.core.ranges import EventRange, Input, Span
-from eventmill.core.records import CampaignRow, DesiredState
+from eventmill.core.records import DesiredState
 from eventmill.core.states import State, Verb
 from eventmill.ledger.commands.campaigns import input_from, locked, replace_and_coalesce
-from eventmill.ledger.commands.expiry import in_flight
 from eventmill.ledger.commands.leases import LeaseVerbs
 from eventmill.ledger.database import schema
 from eventmill.ledger.database.blocks import read_block
 from eventmill.ledger.database.transactions import read_spans_of_block
-from eventmill.rules import cutting
+from eventmill.rules.block_spans import end_of_range, in_flight
 
 
 class TailVerbs(LeaseVerbs):
-    """What a coordinator does about leases that everybody waits for."""
+    """Verbs on slow blocks."""
 
     def shorten(self, leadership: LeadershipLease, block_id: int, *, at: int) -> int:
-        """LEASED -> READY for the events of a claimed block behind `at`; its holder learns it with its next reply.
+        """LEASED -> READY for the events of a claimed block after `at`; its worker learns it with its next reply.
 
-        Never what the holder has begun, as far as it said, and never part of one of its ranges: `at` moves to
-        the end of one. Returns how many events were freed, 0 for a block that is over or claimed twice.
-        Raises `CampaignLocked` when another coordinator has taken over.
+        Never frees what the worker reported to have begun, and never a part of one of its ranges: `at` moves to
+        the end of a range. Returns the number of freed events; 0 for a block that has ended or is claimed twice.
+        Raises `CampaignLocked` if another coordinator has taken over.
         """
         with self.writing() as tx:
             campaign = locked(tx, leadership.campaign_id)
@@ -39,7 +37,7 @@ class TailVerbs(LeaseVerbs):
             item = input_from(tx.execute(sa.select(schema.input_).where(schema.input_.c.id == row.input_id)).one())
             leased = read_spans_of_block(tx, block_id)
             floor = max(at, row.begun, in_flight(leased[0], item, row, campaign).stop)
-            end = _end_of_range(leased, floor, item, row, campaign)
+            end = end_of_range(leased, floor, item, row, campaign)
             beyond = [span for span in leased if span.stop > end]
             if not beyond:
                 return 0
@@ -50,11 +48,11 @@ class TailVerbs(LeaseVerbs):
             return sum(map(len, freed))
 
     def reserve_duplicate(self, leadership: LeadershipLease, block_id: int) -> Block | None:
-        """Reserve a second claim, at most one, on all that a claimed block still holds.
+        """Reserve a duplicate claim on everything that a claimed block still holds.
 
-        The first to commit a range wins it; a loss or failure of one leaves the other. None when the block is
-        over, has a copy, or holds a suspect range: were there always another one at it, it would never be halved.
-        Raises `CampaignLocked` when another coordinator has taken over.
+        The first to commit a range wins it; the loss or failure of one claim leaves the other. None if the block
+        has ended, has a duplicate claim, or has a suspect range (with another claim always active it would never
+        be halved). Raises `CampaignLocked` if another coordinator has taken over.
         """
         with self.writing() as tx:
             campaign = locked(tx, leadership.campaign_id)
@@ -89,7 +87,7 @@ class TailVerbs(LeaseVerbs):
             return Block(id=number, input_ordinal=ordinal, avoid=(row.holder,), **values)
 
     def leased(self, campaign_id: int) -> tuple[LeaseProgress, ...]:
-        """Every claimed block, without copies: how far it is, and for how long it has been at it."""
+        """The progress and age of every claimed block, without duplicate claims."""
         b, s = schema.block.c, schema.span.c
         copies = schema.block.alias("copies")
         statement = (
@@ -131,24 +129,9 @@ class TailVerbs(LeaseVerbs):
 
 
 def _claimed_once(tx: sa.Connection, block_id: int) -> sa.Row[Any] | None:
-    """The row of a block that somebody has claimed, and nobody else was given."""
+    """The row of a block that is claimed and has no duplicate claim."""
     row = read_block(tx, block_id)
     if row is None or row.attempt is None or row.copy_of is not None:
         return None
     copy = tx.execute(sa.select(schema.block.c.id).where(schema.block.c.copy_of == block_id)).first()
     return row if copy is None else None
-
-
-def _end_of_range(leased: list[Span], floor: int, item: Input, row: sa.Row[Any], campaign: CampaignRow) -> int:
-    """The first end of a range of the holder's at `floor` or behind it."""
-    span = next((span for span in leased if span.stop >= floor), leased[-1])
-    if floor <= span.start or span.stop <= floor or span.is_suspect:
-        return max(floor, span.stop) if floor > span.start else floor
-    cuts = cutting.Cuts(
-        first=item.first,
-        merge_events=campaign.rules.merge_events,
-        boundaries=item.boundaries,
-        aligned=row.aligned,
-    )
-    pieces = cutting.cut_ranges(EventRange(span.start, span.stop), size=row.range_events, cuts=cuts)
-    return next(piece.stop for piece in pieces if piece.stop >= floor)

@@ -1,4 +1,4 @@
-"""Who works for a campaign, who of them lives, and who is sick: what the ledger knows of holders."""
+"""The workers of a campaign: which are alive, and which are quarantined, according to the ledger."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from eventmill.ledger.database.journal import write_journal
 from eventmill.ledger.database.transactions import Database
 from eventmill.rules.quarantine import SICK_RANGES, Evidence, is_sick
 
-"""Kinds of journal lines: a range failed here and succeeded elsewhere; a holder gets no more work."""
+"""Kinds of journal lines: a range failed on this worker and succeeded on another; a worker is quarantined."""
 
 _HOLDER = schema.holder.c
 _SEEN = (
@@ -28,33 +28,33 @@ _SEEN = (
 
 
 class HolderVerbs(Database):
-    """What is known of holders."""
+    """Queries and verbs on workers."""
 
     def record_heartbeats(self, campaign_id: int, holders: Collection[str]) -> None:
-        """Write down that these live, though they may hold nothing now."""
+        """Record that these workers are alive, even if they hold nothing now."""
         with self.writing() as tx:
             record_seen(tx, campaign_id, holders, self.now(tx))
 
     def live_workers(self, campaign_id: int) -> frozenset[str]:
-        """Holders that were seen lately, and are not quarantined."""
+        """Workers that were seen within one lease, and are not quarantined."""
         with self.reading() as tx:
             return live_workers(tx, campaign_id, now=self.now(tx), lease=_lease_length(tx, campaign_id))
 
     def holding(self, campaign_id: int) -> frozenset[str]:
-        """Holders of a block whose lease lasts: it was renewed lately."""
+        """Workers that hold a block with a live lease."""
         with self.reading() as tx:
             return frozenset(tx.execute(_holding(campaign_id, now=self.now(tx))).scalars())
 
     def replaceable(self, campaign_id: int) -> frozenset[str]:
-        """Quarantined holders in whose places others may do better.
+        """Quarantined workers that should be replaced.
 
-        Not those on whom the payload could not be set up: another one there would only take its turn to fail.
+        Not those on which the payload could not be set up: a new worker there would probably fail as well.
         """
         with self.reading() as tx:
             return _quarantined(tx, campaign_id) - _not_set_up(tx, campaign_id)
 
     def quarantined(self, campaign_id: int) -> frozenset[str]:
-        """Holders that get no more work of this campaign while others live."""
+        """Workers that get no more work of this campaign while others live."""
         with self.reading() as tx:
             return _quarantined(tx, campaign_id)
 
@@ -76,7 +76,7 @@ def _holding(campaign_id: int, *, now: datetime) -> sa.Select[Any]:
 
 
 def record_seen(tx: sa.Connection, campaign_id: int, holders: Collection[str], at: datetime) -> None:
-    """These live."""
+    """Record that these workers are alive."""
     for name in holders:
         which = {"b_campaign": campaign_id, "b_name": name, "b_at": at}
         if not tx.execute(_SEEN, which).rowcount:
@@ -84,12 +84,12 @@ def record_seen(tx: sa.Connection, campaign_id: int, holders: Collection[str], a
 
 
 def record_gone(tx: sa.Connection, campaign_id: int, holder: str) -> None:
-    """It vanished; it may come back."""
+    """Record that this worker vanished; it may come back."""
     tx.execute(_SEEN, {"b_campaign": campaign_id, "b_name": holder, "b_at": None})
 
 
 def live_workers(tx: sa.Connection, campaign_id: int, *, now: datetime, lease: timedelta) -> frozenset[str]:
-    """Holders that hold a live lease, or were seen within one `lease`, and are not quarantined."""
+    """Workers that hold a live lease or were seen within one `lease`, and are not quarantined."""
     statement = sa.select(_HOLDER.name).where(
         _HOLDER.campaign_id == campaign_id,
         _HOLDER.quarantined_at.is_(None),
@@ -99,7 +99,7 @@ def live_workers(tx: sa.Connection, campaign_id: int, *, now: datetime, lease: t
 
 
 def is_quarantined(tx: sa.Connection, campaign_id: int, holder: str) -> bool:
-    """Whether it gets no more work while others live."""
+    """Whether this worker gets no more work while others live."""
     statement = sa.select(_HOLDER.quarantined_at).where(_HOLDER.campaign_id == campaign_id, _HOLDER.name == holder)
     return tx.execute(statement).scalar() is not None
 
@@ -107,9 +107,9 @@ def is_quarantined(tx: sa.Connection, campaign_id: int, holder: str) -> bool:
 def note_success(
     tx: sa.Connection, lease: Lease, suspect: Span, *, now: datetime, lease_length: timedelta
 ) -> None:
-    """`suspect` failed before and was committed under `lease`: who it failed on may be sick.
+    """`suspect` failed before and was committed under `lease`: the worker on which it failed may be sick.
 
-    Whoever is, is quarantined, unless no other would be left.
+    If it is, it is quarantined, unless no other worker would be left.
     """
     for holder in _failed_on(tx, lease.campaign_id, suspect):
         if holder == lease.holder:
@@ -136,10 +136,10 @@ def note_success(
 
 
 def note_not_set_up(tx: sa.Connection, lease: Lease, *, now: datetime, lease_length: timedelta) -> None:
-    """The payload could not be set up under `lease`: its holder may be sick, if others could, or may yet.
+    """The payload could not be set up under `lease`: its worker may be sick if others could set it up, or may yet.
 
-    Whoever is, is quarantined, unless no other would be left: while nothing was ever committed, no other on whom
-    it did not fail as well.
+    If it is, it is quarantined, unless no other worker would be left; while nothing was ever committed, unless no
+    worker would be left on which the set-up did not fail.
     """
     u, j = schema.usage.c, schema.journal.c
     useful = sa.select(u.last_at).where(u.campaign_id == lease.campaign_id, u.cause == UsageCause.USEFUL)
@@ -156,7 +156,7 @@ def note_not_set_up(tx: sa.Connection, lease: Lease, *, now: datetime, lease_len
 
 
 def _not_set_up(tx: sa.Connection, campaign_id: int) -> frozenset[str]:
-    """Holders on whom the payload could not be set up, once or more."""
+    """Workers on which the payload could not be set up at least once."""
     j = schema.journal.c
     statement = sa.select(j.holder).where(
         j.campaign_id == campaign_id, j.kind == JournalKind.SETUP, j.holder.is_not(None)
@@ -175,7 +175,7 @@ def _quarantine(tx: sa.Connection, campaign_id: int, holder: str, now: datetime,
 
 
 def _failed_on(tx: sa.Connection, campaign_id: int, suspect: Span) -> Sequence[str]:
-    """Holders on which exactly this range failed: a half says nothing of who failed on the whole."""
+    """Workers on which exactly this range failed; halves say nothing about workers on which the whole failed."""
     j = schema.journal.c
     statement = sa.select(j.holder).where(
         j.campaign_id == campaign_id,

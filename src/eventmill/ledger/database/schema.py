@@ -12,8 +12,8 @@ from eventmill import text
 from eventmill.core.records import DesiredState
 from eventmill.core.states import State
 
-VERSION = 3
-"""Raised with every change of these tables that statements see; a ledger of another version is refused by name."""
+VERSION = 4
+"""Raised with every change of these tables that statements see; older ledgers are upgraded (`migrations`)."""
 
 metadata = sa.MetaData()
 
@@ -88,6 +88,13 @@ about = sa.Table(
     sa.Column("version", sa.Integer, primary_key=True),
 )
 
+alembic_version = sa.Table(  # the same for Alembic, which upgrades a ledger (`ledger/migrations`)
+    "alembic_version",
+    metadata,
+    sa.Column("version_num", sa.String(32), nullable=False),
+    sa.PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
+
 counter = sa.Table(  # one ledger-wide increasing sequence of attempts
     "counter",
     metadata,
@@ -109,7 +116,8 @@ campaign = sa.Table(
     metadata,
     sa.Column("id", BigId, primary_key=True),
     sa.Column("name", Name, nullable=False, unique=True),
-    sa.Column("uid", sa.String(32), nullable=False, unique=True),  # in all ledgers: its store bears it, too
+    # In all ledgers: its store bears it, too. (A column that is added to rows needs a default.)
+    sa.Column("uid", sa.String(32), nullable=False, server_default=""),
     sa.Column("spec", sa.JSON, nullable=False),
     sa.Column("rules", sa.JSON, nullable=False),
     sa.Column("payload", sa.ForeignKey("code.digest"), nullable=False),
@@ -124,6 +132,7 @@ campaign = sa.Table(
     sa.Column("leader_attempt", sa.BigInteger),
     sa.Column("leader_expires_at", UtcTime),
     _one_of("wanted", DesiredState),
+    sa.Index("campaign_by_uid", "uid", unique=True),
     sqlite_autoincrement=True,  # a number never comes back: who works for a forgotten campaign works for no other
 )
 
@@ -168,6 +177,7 @@ block = sa.Table(  # lives while some of its events are LEASED
     sa.Column("holder", Name),
     sa.Column("claimed_at", UtcTime),
     sa.Column("expires_at", UtcTime),
+    sa.Column("nonce", Name),  # of the last claim: the same claim again is answered, and is no loss
     sa.Column("begun", sa.BigInteger),  # how far the holder has begun, as it said last
     sa.Column("copy_of", sa.ForeignKey("block.id"), unique=True),  # a second claim on that block's events
     sa.CheckConstraint("start >= 0 AND start < stop AND range_events >= 1"),
@@ -214,6 +224,7 @@ merge = sa.Table(
     sa.Column("attempt", sa.BigInteger, unique=True),
     sa.Column("holder", Name),
     sa.Column("expires_at", UtcTime),
+    sa.Column("nonce", Name),  # as of a block
     sa.Column("completed_at", UtcTime),
     sa.Column("published_at", UtcTime),
     sa.Column("staged", Name),
@@ -307,5 +318,7 @@ journal = sa.Table(  # append-only
     sa.Column("reason", Reason, nullable=False),
     sa.Column("detail", Words, nullable=False),
     sa.Column("cpu_seconds", sa.Float, nullable=False),
+    sa.Column("report_id", Name),  # of a failure, so that it is charged once however often it is told
     sa.Index("journal_by_kind", "campaign_id", "kind", "id"),
+    sa.Index("journal_by_report", "report_id", unique=True),
 )

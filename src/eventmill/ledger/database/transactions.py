@@ -16,6 +16,7 @@ import sqlalchemy as sa
 import stamina
 from sqlalchemy import event, exc
 
+from eventmill.core.ledger_url import scheme_of
 from eventmill.core.partition import check_replacement, in_order
 from eventmill.core.ranges import Span
 from eventmill.core.states import State, Verb
@@ -75,9 +76,13 @@ class Database:
     def __init__(self, engine: sa.Engine, clock: Clock | None) -> None:
         """`clock` is settable for tests; without it the database's own time counts."""
         self.engine = engine
-        self.url = engine.url.render_as_string(hide_password=False)
-        self.address = engine.url.render_as_string(hide_password=True)
+        self.url = engine.url.render_as_string()
         self._clock = clock
+
+    @property
+    def address(self) -> str:
+        """The same as `url`, for people: there is never a password in it."""
+        return self.url
 
     def disconnect(self) -> None:
         """Close every connection."""
@@ -201,11 +206,12 @@ def file_of(url: str) -> tuple[int, int] | None:
 
 
 def _parse(url: str) -> sa.URL:
+    scheme_of(url)  # raises for a password, before anything else could repeat the url
     if "://" not in url:
         url = f"sqlite:///{url}"
     try:
         return sa.make_url(url)
-    except exc.ArgumentError:
+    except (exc.ArgumentError, ValueError):  # the latter for a port that is no number
         raise LedgerError(f"'{url}' is no ledger: give a path or sqlite:///path.") from None
 
 

@@ -1,0 +1,39 @@
+"""Dask worker plugins, given to all workers of a scheduler, now and later, without waiting for any of them.
+
+`Client.register_plugin` waits until each worker has answered: for ever for one that is stopped, and one that dies
+meanwhile ends the connection of whoever asked (distributed 2026.8, `Server._handle_comm`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import distributed
+from distributed.protocol.pickle import dumps
+
+
+def add_plugin(client: distributed.Client, plugin: Any) -> None:
+    """Give a `WorkerPlugin` with a name to the workers of this client's scheduler; an idempotent one once."""
+    client.run_on_scheduler(_add, plugin=dumps(plugin), name=plugin.name, idempotent=plugin.idempotent)
+
+
+def remove_plugin(client: distributed.Client, name: str) -> None:
+    """Take a plugin from all workers; harmless if it is not there."""
+    client.run_on_scheduler(_remove, name=name)
+
+
+def _add(dask_scheduler: Any, plugin: bytes, name: str, idempotent: bool) -> None:
+    if idempotent and name in dask_scheduler.worker_plugins:
+        return
+    dask_scheduler.worker_plugins[name] = plugin  # for those that join later
+    _tell_all(dask_scheduler, op="plugin-add", plugin=plugin, name=name)
+
+
+def _remove(dask_scheduler: Any, name: str) -> None:
+    if dask_scheduler.worker_plugins.pop(name, None) is not None:
+        _tell_all(dask_scheduler, op="plugin-remove", name=name)
+
+
+def _tell_all(dask_scheduler: Any, **message: Any) -> None:
+    """Each worker on its own: one that does not answer is no reason not to tell the others."""
+    dask_scheduler.loop.add_callback(dask_scheduler.broadcast, msg=message, on_error="ignore")

@@ -1,0 +1,41 @@
+"""What a ledger's url says: which kind of ledger it is. It never holds a password. Opens nothing."""
+
+from __future__ import annotations
+
+import re
+
+from eventmill.errors import LedgerError
+
+SUPPORTED = (
+    "a path or sqlite:///path on a local disk, postgresql+psycopg://host/database, or memory://name "
+    "within one process"
+)
+
+PASSWORD_INSIDE = (
+    "a ledger's url holds a password, which would travel to every worker and into every log. Take it out; for "
+    "PostgreSQL put it into ~/.pgpass, or into PGPASSWORD, where coordinator and workers run"
+)
+
+_URL = re.compile(r"([^:/?#]*)://(.*)", re.DOTALL)
+_BEFORE_HOST = re.compile(r"[^:/]*:[^@]*@")  # user:password@, as SQLAlchemy reads it
+_IN_QUERY = re.compile(r"[?&][^=&]*(?:pass(?:word|wd|phrase)|secret|token)[^=&]*=", re.IGNORECASE)
+
+
+def holds_password(url: str) -> bool:
+    """Whether a password stands before the host or among the options behind '?'."""
+    found = _URL.fullmatch(url)
+    return found is not None and bool(_BEFORE_HOST.match(found[2]) or _IN_QUERY.search(found[2]))
+
+
+def scheme_of(url: str) -> str:
+    """`sqlite` for a path, else what stands before `://` in lower case, without a driver's name (`+psycopg`).
+
+    Raises `LedgerError` for a url with a password, which the message does not repeat, and for a web address.
+    """
+    if holds_password(url):
+        raise LedgerError(f"{PASSWORD_INSIDE}.")
+    found = _URL.fullmatch(url)
+    scheme = found[1].lower().partition("+")[0] if found else "sqlite"
+    if scheme in ("http", "https"):
+        raise LedgerError(f"a ledger cannot be reached at a web address ({scheme}://) yet; give {SUPPORTED}.")
+    return scheme

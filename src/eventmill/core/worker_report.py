@@ -1,0 +1,40 @@
+"""What a worker process reports of its leases: many items, each with a reply of its own, in one message."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from eventmill.core.leases import FailureReport, Lease
+from eventmill.core.outputs import RangeOutput
+from eventmill.core.ranges import EventRange
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """These outputs are stored; `payload` is the digest of the code that made them, `begun` as in `Renewal`."""
+
+    lease: Lease
+    outputs: tuple[RangeOutput, ...]
+    payload: str
+    begun: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """This range failed. `report_id` is random, the same when the report is repeated, and never another one's."""
+
+    lease: Lease
+    failed: EventRange
+    report: FailureReport
+    report_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """The holder lives, and has begun all before position `begun`."""
+
+    lease: Lease
+    begun: int | None = None
+
+
+ReportItem = Commit | Failure | Renewal

@@ -1,0 +1,367 @@
+"""Campaigns as a whole: opened, changed, led, closed, opened again, forgotten; in memory."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from eventmill import text
+from eventmill.core.leases import LeadershipLease, Lease
+from eventmill.core.partition import coalesce
+from eventmill.core.ranges import Input, NewInput, SeenLayout, Span
+from eventmill.core.records import (
+    NOTHING_LEFT,
+    TARGET_REACHED,
+    CampaignRow,
+    Counts,
+    DesiredState,
+    JournalKind,
+    Rules,
+    Sample,
+)
+from eventmill.core.states import State, Verb
+from eventmill.core.work_order import PayloadCode
+from eventmill.errors import CampaignLocked, LedgerError, NameTaken
+from eventmill.ledger.memory.blocks import dissolve_blocks
+from eventmill.ledger.memory.holders import live_workers
+from eventmill.ledger.memory.tables import CampaignTables, MemoryTables
+from eventmill.rules.block_spans import LEADER_SECONDS, UNBLEMISHED
+from eventmill.rules.sampling import is_time, to_forget
+
+
+class CampaignVerbs(MemoryTables):
+    """What happens to a campaign as a whole."""
+
+    def open_campaign(
+        self, name: str, *, spec: Mapping[str, Any], rules: Rules, code: PayloadCode, store_url: str
+    ) -> CampaignRow:
+        """Write a new campaign down; `NameTaken` if the ledger has one of that name."""
+        with self._lock:
+            if any(campaign.row.name == name for campaign in self._campaigns.values()):
+                raise NameTaken(f"campaign '{name}' is in the ledger already; choose another name.")
+            self._keep_code(code)
+            now = self._now()
+            row = CampaignRow(
+                id=next(self._numbers),
+                uid=secrets.token_hex(16),
+                name=text.name(name),
+                spec=_as_json(spec),
+                rules=rules,
+                payload=code.digest,
+                store_url=text.name(store_url),
+                schema=None,
+                desired_state=DesiredState.RUN,
+                created_at=now,
+                closed_at=None,
+                close_reason=None,
+            )
+            self._campaigns[row.id] = CampaignTables(row, looked_at=now)
+            return row
+
+    def campaign(self, name: str) -> CampaignRow:
+        """The campaign of that name; `LedgerError` lists the names there are."""
+        with self._lock:
+            rows = {campaign.row.name: campaign.row for campaign in self._campaigns.values()}
+            if name not in rows:
+                raise LedgerError(
+                    f"the ledger has no campaign '{name}'; it has: {', '.join(sorted(rows)) or 'none yet'}."
+                )
+            return rows[name]
+
+    def campaign_numbered(self, campaign_id: int) -> CampaignRow:
+        """The campaign of that number; `LedgerError` if it was restarted or removed."""
+        with self._lock:
+            return self._tables(campaign_id).row
+
+    def campaigns(self) -> tuple[CampaignRow, ...]:
+        """All campaigns, in the order in which they were opened."""
+        with self._lock:
+            return tuple(campaign.row for campaign in self._campaigns.values())
+
+    def change_campaign(
+        self,
+        campaign_id: int,
+        *,
+        spec: Mapping[str, Any],
+        rules: Rules,
+        code: PayloadCode,
+        store_url: str,
+        reason: str,
+    ) -> None:
+        """Go on with another spec, other rules or other code; what is done stays as it is."""
+        with self._lock:
+            campaign = self._tables(campaign_id)
+            self._keep_code(code)
+            campaign.write_journal(self._now(), kind=JournalKind.CHANGED, reason=reason)
+            campaign.set_row(
+                spec=_as_json(spec), rules=rules, payload=code.digest, store_url=store_url, closed_at=None
+            )
+
+    def add_inputs(self, campaign_id: int, inputs: Sequence[NewInput]) -> tuple[Input, ...]:
+        """Register inputs behind those that are there, one READY span each. Adding one twice is harmless."""
+        with self._lock:
+            campaign = self._tables(campaign_id)
+            known = {item.url: (item.identity, item.events) for item in campaign.inputs.values()}
+            for new in inputs:
+                content = text.name(new.identity), new.events
+                if known.setdefault(text.name(new.url), content) != content:
+                    raise LedgerError(f"input {text.name(new.url)} has changed since it was split.")
+            there = {item.url for item in campaign.inputs.values()}
+            for new in inputs:
+                if text.name(new.url) not in there:
+                    there.add(text.name(new.url))
+                    self._add_input(campaign, new)
+            return tuple(campaign.inputs.values())
+
+    def _add_input(self, campaign: CampaignTables, new: NewInput) -> None:
+        last = next(reversed(campaign.inputs.values()), None)
+        item = Input(
+            id=next(self._numbers),
+            ordinal=last.ordinal + 1 if last else 0,
+            url=text.name(new.url),
+            events=new.events,
+            first=last.first + last.events if last else 0,
+            identity=text.name(new.identity),
+            boundaries=new.boundaries,
+        )
+        campaign.inputs[item.id] = item
+        if new.layout:
+            campaign.layouts[item.id] = new.layout
+        if new.events:
+            campaign.spans.add(Span(item.id, 0, new.events, State.READY))
+            campaign.open_again()
+
+    def inputs(self, campaign_id: int) -> tuple[Input, ...]:
+        """All inputs in campaign order."""
+        with self._lock:
+            return tuple(self._look_at(campaign_id).inputs.values())
+
+    def layouts(self, campaign_id: int) -> tuple[SeenLayout, ...]:
+        """The layouts of all inputs that have events, in the order of the first input with each."""
+        with self._lock:
+            campaign = self._look_at(campaign_id)
+            seen: dict[Any, SeenLayout] = {}
+            for number, layout in campaign.layouts.items():
+                item = campaign.inputs[number]
+                if item.events:
+                    old = seen.get(layout, SeenLayout(item.url, 0, layout))
+                    seen[layout] = replace(old, inputs=old.inputs + 1)
+            return tuple(seen.values())
+
+    def leave_out(self, campaign_id: int, unreadable: Sequence[str]) -> None:
+        """Write down the inputs that the campaign goes without, one line each, once."""
+        with self._lock:
+            campaign = self._tables(campaign_id)
+            for line in (text.told(line, most_bytes=text.LINE_BYTES) for line in unreadable):
+                if all(known.incident.reason != line for known in campaign.lines(JournalKind.LEFT_OUT)):
+                    campaign.write_journal(self._now(), kind=JournalKind.LEFT_OUT, reason=line)
+
+    def fix_schema(self, campaign_id: int, schema_bytes: bytes) -> bytes:
+        """Fix the Arrow schema of the campaign's outputs; the first wins, and everybody is told which."""
+        with self._lock:
+            campaign = self._tables(campaign_id)
+            if campaign.row.schema is None:
+                campaign.set_row(schema=schema_bytes)
+            return campaign.row.schema or schema_bytes
+
+    def infer_schema(self, lease: Lease, schema_bytes: bytes) -> bytes | None:
+        """`fix_schema`, to what was found under `lease`. None, and nothing is changed, if that is not current."""
+        with self._lock:
+            campaign = self._campaigns.get(lease.campaign_id)
+            if campaign is None or campaign.current(lease) is None:
+                return None
+            return self.fix_schema(lease.campaign_id, schema_bytes)
+
+    def acquire_leadership(
+        self, campaign_id: int, holder: str, *, is_gone: Callable[[str], bool]
+    ) -> LeadershipLease:
+        """Become the campaign's one coordinator; what the previous one only reserved goes back to READY."""
+        with self._lock:
+            campaign, now = self._tables(campaign_id), self._now()
+            ends = campaign.leader_expires_at
+            if campaign.leader and ends is not None and ends > now and not is_gone(campaign.leader):
+                raise CampaignLocked(
+                    f"campaign '{campaign.row.name}' is being driven by {campaign.leader}, which was alive less "
+                    f"than {LEADER_SECONDS:.0f} s ago. Watch it with 'eventmill status', stop it there, or wait "
+                    f"{(ends - now).total_seconds():.0f} s if it is dead."
+                )
+            campaign.leader, campaign.leader_attempt = holder, self._next_attempt()
+            campaign.leader_expires_at = now + timedelta(seconds=LEADER_SECONDS)
+            dissolve_blocks(campaign, [row.id for row in campaign.blocks.values() if row.attempt is None])
+            return LeadershipLease(campaign_id, campaign.leader_attempt, holder)
+
+    def renew_leadership(self, leadership: LeadershipLease) -> bool:
+        """Renew; false when another coordinator has taken over."""
+        with self._lock:
+            campaign = self._if_led(leadership)
+            if campaign is not None:
+                campaign.leader_expires_at = self._now() + timedelta(seconds=LEADER_SECONDS)
+            return campaign is not None
+
+    def release_leadership(self, leadership: LeadershipLease) -> bool:
+        """Give the lead up, so that the next run need not wait."""
+        with self._lock:
+            campaign = self._if_led(leadership)
+            if campaign is not None:
+                campaign.leader = campaign.leader_expires_at = None
+            return campaign is not None
+
+    def _if_led(self, leadership: LeadershipLease) -> CampaignTables | None:
+        campaign = self._campaigns.get(leadership.campaign_id)
+        if campaign is None or campaign.leader is None or campaign.leader_attempt != leadership.attempt:
+            return None
+        return campaign
+
+    def leader(self, campaign_id: int) -> str | None:
+        """The holder of the campaign's lead while that lease runs; None when nobody drives it."""
+        with self._lock:
+            campaign = self._tables(campaign_id)
+            ends = campaign.leader_expires_at
+            return campaign.leader if ends is not None and ends > self._now() else None
+
+    def last_lead(self, campaign_id: int) -> int | None:
+        """The number of the newest lead of a campaign, whether or not it lasts; None if it never had one."""
+        with self._lock:
+            return self._tables(campaign_id).leader_attempt
+
+    def set_desired_state(self, campaign_id: int, wanted: DesiredState) -> None:
+        """Write down what the user wants; workers learn it with their next reply."""
+        with self._lock:
+            self._tables(campaign_id).set_row(desired_state=wanted)
+            self.note(campaign_id, kind=JournalKind.WANTED, reason=str(wanted))
+
+    def note(self, campaign_id: int, *, kind: JournalKind, reason: str) -> None:
+        """Write a line into the journal about what befell the campaign as a whole."""
+        with self._lock:
+            self._tables(campaign_id).write_journal(self._now(), kind=kind, reason=reason)
+
+    def note_broken(self, leadership: LeadershipLease, *, reason: str) -> None:
+        """Write down that this coordinator ends because going on is useless, until somebody leads again."""
+        told, _, detail = reason.partition("\n")
+        with self._lock:
+            self._tables(leadership.campaign_id).write_journal(
+                self._now(),
+                kind=JournalKind.BROKEN,
+                reason=told,
+                detail=detail,
+                attempt=leadership.attempt,
+                holder=leadership.holder,
+            )
+
+    def broken(self, campaign_id: int) -> str | None:
+        """Why going on is useless, as the last who led the campaign found; None if that one did not say so."""
+        with self._lock:
+            campaign = self._tables(campaign_id)
+            found = (line.incident for line in campaign.lines(JournalKind.BROKEN))
+            return next((i.reason for i in found if i.attempt == campaign.leader_attempt), None)
+
+    def close(self, campaign_id: int, *, reason: str) -> None:
+        """READY, LEASED -> ABANDONED with `reason`; live leases are fenced. Harmless twice."""
+        with self._lock:
+            campaign, now = self._tables(campaign_id), self._now()
+            old = [s for s in campaign.spans if s.state in (State.READY, State.LEASED)]
+            gone = [replace(s, state=State.ABANDONED, block_id=None, reason=reason, **UNBLEMISHED) for s in old]
+            campaign.spans.replace(Verb.CLOSE, old=old, new=coalesce(gone))
+            campaign.blocks.clear()
+            if campaign.row.closed_at is None:
+                campaign.set_row(closed_at=now, close_reason=reason)
+            if old:
+                detail = f"{sum(map(len, old))} events"
+                campaign.write_journal(now, kind=JournalKind.CLOSED, reason=reason, detail=detail)
+
+    def close_if_done(self, campaign_id: int) -> bool:
+        """`close`, if the target is reached or nothing is READY or LEASED any more; tells whether it is."""
+        with self._lock:
+            counts = self.counts(campaign_id)
+            reached = counts.done >= counts.needed(self._tables(campaign_id).row.rules.target)
+            if counts.open and not reached:
+                return False
+            if counts.total:
+                self.close(campaign_id, reason=TARGET_REACHED if reached else NOTHING_LEFT)
+            return True
+
+    def counts(self, campaign_id: int) -> Counts:
+        """Events by state."""
+        with self._lock:
+            events = self._look_at(campaign_id).spans.events
+            return Counts(**{state.value: number for state, number in events.items()})
+
+    def reopen(self, campaign_id: int) -> int:
+        """ABANDONED -> READY with fresh budgets; returns how many events may be tried again."""
+        with self._lock:
+            campaign = self._tables(campaign_id)
+            old = [s for s in campaign.spans if s.state in (State.ABANDONED, State.READY)]
+            fresh = [replace(s, state=State.READY, reason=None, **UNBLEMISHED) for s in old]
+            campaign.spans.replace(Verb.REOPEN, old=old, new=coalesce(fresh))
+            campaign.set_row(closed_at=None, close_reason=None, desired_state=DesiredState.RUN)
+            return sum(len(s) for s in old if s.state is State.ABANDONED)
+
+    def forget_campaign(self, campaign_id: int) -> None:
+        """Strike a campaign out of the ledger (its objects are the caller's business)."""
+        with self._lock:
+            self._campaigns.pop(campaign_id, None)
+            self._keys = {key: number for key, number in self._keys.items() if number != campaign_id}
+
+    def code(self, digest: str) -> PayloadCode:
+        """The payload code of that digest; `LedgerError` if the ledger never saw it."""
+        with self._lock:
+            if digest not in self._codes:
+                raise LedgerError(f"the ledger holds no payload code {digest}.")
+            return self._codes[digest]
+
+    def _keep_code(self, code: PayloadCode) -> None:
+        known = self._codes.setdefault(code.digest, code)
+        if known.entry != code.entry or (known.bundle is None) != (code.bundle is None):
+            raise LedgerError(
+                f"the ledger holds other code than {code.entry} under the digest {code.digest}, namely "
+                f"{known.entry}; give the campaign another ledger."
+            )
+
+    def note_sample(
+        self,
+        leadership: LeadershipLease,
+        *,
+        slots: int,
+        every: timedelta,
+        range_events: int | None = None,
+        range_seconds: float | None = None,
+    ) -> bool:
+        """Write down how the campaign stands, unless somebody did lately; returns whether it was time to."""
+        with self._lock:
+            campaign, now = self._tables(leadership.campaign_id), self._now()
+            ends = (campaign.samples[0].at, campaign.samples[-1].at) if campaign.samples else (None, None)
+            if not is_time(*ends, now=now, every=every):
+                return False
+            counts, rows = self.counts(leadership.campaign_id), campaign.blocks.values()
+            campaign.samples.append(
+                Sample(
+                    at=now,
+                    leadership=leadership.attempt,
+                    done=counts.done,
+                    ready=counts.ready,
+                    workers=len(live_workers(campaign, now)),
+                    slots=slots,
+                    busy=sum(row.expires_at is not None and row.expires_at > now for row in rows),
+                    losses=sum(1 for _ in campaign.lines(JournalKind.LOSS)),
+                    range_events=range_events,
+                    range_seconds=range_seconds,
+                )
+            )
+            gone = set(to_forget([sample.at for sample in campaign.samples]))
+            campaign.samples = [sample for sample in campaign.samples if sample.at not in gone]
+            return True
+
+    def samples(self, campaign_id: int) -> tuple[Sample, ...]:
+        """All that is left of them, oldest first."""
+        with self._lock:
+            return tuple(self._look_at(campaign_id).samples)
+
+
+def _as_json(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """As it would come back from a database, and nobody else's to change."""
+    kept: dict[str, Any] = json.loads(json.dumps(dict(spec)))
+    return kept

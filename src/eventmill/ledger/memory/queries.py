@@ -1,0 +1,163 @@
+"""What people and programs ask of a ledger in memory. Changes nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime
+
+from eventmill.core.partition import partition_problems
+from eventmill.core.ranges import Input, Span
+from eventmill.core.records import (
+    NOTHING_LEFT,
+    TARGET_REACHED,
+    FailedRun,
+    Holder,
+    Incident,
+    JournalKind,
+    LossRate,
+    UsageCause,
+    UsageTotals,
+)
+from eventmill.core.states import State
+from eventmill.ledger.memory.tables import MemoryTables
+
+
+class Queries(MemoryTables):
+    """Questions that change nothing."""
+
+    def newest_attempt(self) -> int:
+        """The attempt that was drawn last; 0 before the first."""
+        with self._lock:
+            return self._attempts
+
+    def audit(self, campaign_id: int) -> tuple[str, ...]:
+        """What is wrong with the ledger itself, one line each; empty when every input is partitioned exactly."""
+        with self._lock:
+            campaign = self._look_at(campaign_id)
+            by_input: dict[int, list[Span]] = {number: [] for number in campaign.inputs}
+            for span in campaign.spans:
+                by_input[span.input_id].append(span)
+            problems, first = [], 0
+            for item in campaign.inputs.values():
+                problems += partition_problems(item.url, item.id, item.events, by_input[item.id])
+                if item.first != first:
+                    problems.append(f"{item.url} begins at campaign position {item.first}, not {first}")
+                first += item.events
+            outputs = campaign.outputs.values()
+            live = {row.id: (row.input_id, row.output.range) for row in outputs if row.dropped_at is None}
+            held = {s.output_id: (s.input_id, s.range) for s in campaign.spans if s.output_id is not None}
+            if live != held:
+                problems.append(f"{len(live)} live outputs but {len(held)} committed spans, or of other events")
+            for row in campaign.merges.values():
+                events = sum(map(len, campaign.spans.of_merge(row.id)))
+                if row.completed_at is not None and events != row.events:
+                    problems.append(f"merged file {row.key} holds {row.events} events, its spans {events}")
+            blocks = {s.block_id for s in campaign.spans if s.block_id is not None}
+            owners = {row.owner for row in campaign.blocks.values()}
+            if blocks != owners:
+                problems.append(f"{len(owners)} blocks are there but spans of {len(blocks)}, or of other ones")
+            return tuple(problems)
+
+    def spans(self, campaign_id: int, *states: State) -> tuple[tuple[Input, Span], ...]:
+        """Spans with their inputs, in campaign order; all states unless some are named."""
+        with self._lock:
+            campaign = self._look_at(campaign_id)
+            return tuple(
+                (campaign.inputs[s.input_id], s) for s in campaign.spans if not states or s.state in states
+            )
+
+    def rows(self, campaign_id: int) -> int:
+        """How many spans describe the campaign: what its ledger weighs."""
+        with self._lock:
+            return len(self._look_at(campaign_id).spans)
+
+    def journal(self, campaign_id: int, *kinds: JournalKind) -> tuple[Incident, ...]:
+        """The journal's lines, oldest first; of these kinds only, if some are named."""
+        with self._lock:
+            return tuple(line.incident for line in self._look_at(campaign_id).lines(*kinds))
+
+    def count_incidents(self, campaign_id: int) -> dict[JournalKind, int]:
+        """How many lines of each kind the journal holds."""
+        with self._lock:
+            return dict(Counter(line.incident.kind for line in self._look_at(campaign_id).journal))
+
+    def abandoned_for(self, campaign_id: int) -> dict[str, int]:
+        """Reason -> abandoned events, without those that nobody needed any more when the campaign was closed."""
+        found: Counter[str] = Counter()
+        for _, span in self.spans(campaign_id, State.ABANDONED):
+            if span.reason is not None and span.reason not in (TARGET_REACHED, NOTHING_LEFT):
+                found[span.reason] += len(span)
+        return dict(found)
+
+    def failed_runs(self, campaign_id: int, *, since: int = 0) -> tuple[FailedRun, ...]:
+        """Runs that failed, oldest first, after the first `since` of them."""
+        found = self.journal(campaign_id, JournalKind.FAILURE, JournalKind.ABANDONED)
+        return tuple(FailedRun(incident.reason, incident.holder or "") for incident in found[since:])
+
+    def setups_failed_in_a_row(self, campaign_id: int) -> tuple[Incident, ...]:
+        """Set-up failures since the last commit, oldest first."""
+        with self._lock:
+            last = self._look_at(campaign_id).useful_at
+            failures = self.journal(campaign_id, JournalKind.SETUP)
+            return tuple(incident for incident in failures if last is None or incident.at > last)
+
+    def desired_at(self, campaign_id: int) -> datetime | None:
+        """When somebody last said what he wants of the campaign; None if nobody did since it was begun."""
+        return max((line.at for line in self.journal(campaign_id, JournalKind.WANTED)), default=None)
+
+    def holders(self, campaign_id: int) -> tuple[Holder, ...]:
+        """Who holds live leases now."""
+        with self._lock:
+            campaign = self._look_at(campaign_id)
+            found: dict[str, Holder] = {}
+            for row in campaign.blocks.values():
+                if row.claimed_at is None or row.expires_at is None:
+                    continue
+                old = found.get(row.holder) or Holder(row.holder, 0, 0, row.claimed_at, row.expires_at)
+                found[row.holder] = Holder(
+                    row.holder,
+                    old.blocks + 1,
+                    old.events + sum(map(len, campaign.spans.of_block(row.id))),
+                    min(old.claimed_at, row.claimed_at),
+                    max(old.expires_at, row.expires_at),
+                )
+            return tuple(found[name] for name in sorted(found))
+
+    def used(self, campaign_id: int) -> dict[str, UsageTotals]:
+        """The account of each cause: `useful`, `fenced`, `failure`, `setup`, `setup failed`."""
+        with self._lock:
+            usage = self._look_at(campaign_id).usage
+            return {str(cause): usage[cause] for cause in sorted(usage)}
+
+    def usage(self, campaign_id: int) -> dict[str, tuple[int, int, float]]:
+        """Cause -> (occurrences, events, CPU seconds)."""
+        found = self.used(campaign_id)
+        return {cause: (sums.occurrences, sums.events, sums.cpu_seconds) for cause, sums in found.items()}
+
+    def loss_rate(self, campaign_id: int) -> LossRate:
+        """How many workers were lost, in how many seconds of work, and what a range costs besides its work."""
+        with self._lock:
+            used = self.used(campaign_id)
+            sums = [used.get(cause, UsageTotals()) for cause in (UsageCause.USEFUL, UsageCause.FENCED)]
+            overhead, ranges = sum(s.overhead_seconds for s in sums), sum(s.occurrences for s in sums)
+            losses = len(self.journal(campaign_id, JournalKind.LOSS))
+            slot_seconds = sum(s.wall_seconds for s in sums) + overhead
+            return LossRate(losses, slot_seconds, overhead / ranges if ranges else 0.0)
+
+    def pace(self, campaign_id: int) -> tuple[int, float]:
+        """`(events, seconds)`: how many events were committed, and how long payloads were at them."""
+        sums = self.used(campaign_id).get(UsageCause.USEFUL, UsageTotals())
+        return sums.events, sums.wall_seconds
+
+    def block_ids(self, campaign_id: int) -> frozenset[int]:
+        """Blocks that still have LEASED events."""
+        with self._lock:
+            return frozenset(self._look_at(campaign_id).blocks)
+
+    def live_attempts(self, campaign_id: int) -> frozenset[int]:
+        """Attempts that may still commit a range, or complete a merge."""
+        with self._lock:
+            campaign = self._look_at(campaign_id)
+            attempts = {row.attempt for row in campaign.blocks.values()}
+            attempts |= {row.attempt for row in campaign.merges.values()}
+            return frozenset(attempt for attempt in attempts if attempt is not None)

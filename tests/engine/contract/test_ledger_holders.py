@@ -1,0 +1,156 @@
+"""Where a failed range is tried again, and who gets no more work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from eventmill.core.leases import Block, Claim, LeadershipLease, Outcome
+from eventmill.core.ranges import EventRange
+from eventmill.core.records import CampaignRow
+from eventmill.ledger import Ledger
+from eventmill.rules.block_spans import MOST_REFUSALS
+from tests.conftest import SettableClock
+from tests.engine.deeds import NOT_SET_UP, SAID_NO, begin, commit, layout, lead
+
+CampaignHandle = Callable[..., CampaignRow]
+
+
+def failed(ledger: Ledger, claim: Claim) -> None:
+    """The first ten events of this claim fail; the rest is given back."""
+    start = claim.missing[0].start
+    assert ledger.fail(claim.lease, EventRange(start, start + 10), SAID_NO).outcomes == (Outcome.ACCEPTED,)
+    ledger.release(claim.lease)
+
+
+def reserved(ledger: Ledger, leadership: LeadershipLease) -> Block:
+    block = ledger.reserve(leadership, events=10, range_events=10)
+    assert block is not None
+    return block
+
+
+def test_a_failed_range_is_tried_again_elsewhere(
+    ledger: Ledger, open_campaign: CampaignHandle, clock: SettableClock
+) -> None:
+    """It is refused to who failed on it, rests a moment, and others get what comes after it meanwhile."""
+    leadership = lead(ledger, campaign := open_campaign(30))
+    ledger.record_heartbeats(campaign.id, ["other"])
+    failed(ledger, begin(ledger, leadership, events=10, holder="bad"))
+    block = reserved(ledger, leadership)
+    assert (block.start, block.avoid) == (0, ("bad",))
+    assert ledger.claim(block.id, holder="bad") is None
+    assert layout(ledger, campaign) == ["0 [0, 10) ready f1", "0 [10, 30) ready"]
+
+    next_one = reserved(ledger, leadership)
+    assert (next_one.start, next_one.avoid) == (10, ())
+    clock.move(1)
+    again = reserved(ledger, leadership)
+    assert (again.start, again.avoid) == (0, ("bad",))
+    assert ledger.claim(again.id, holder="other") is not None
+
+
+def test_who_is_alone_tries_again_itself(
+    ledger: Ledger, open_campaign: CampaignHandle, clock: SettableClock
+) -> None:
+    """The other one was not seen for longer than a lease, or is known to be gone."""
+    leadership = lead(ledger, campaign := open_campaign(20))
+    ledger.record_heartbeats(campaign.id, ["other"])
+    clock.move(61)
+    failed(ledger, begin(ledger, leadership, events=10, holder="bad"))
+    assert ledger.claim(reserved(ledger, leadership).id, holder="bad") is not None
+
+    begin(ledger, leadership, events=10, holder="other")
+    ledger.mark_lost(campaign.id, holders=["bad", "other"], reason="gone")
+    assert ledger.claim(reserved(ledger, leadership).id, holder="bad") is not None
+
+
+def test_a_range_that_nobody_else_takes_is_not_refused_for_ever(
+    ledger: Ledger, open_campaign: CampaignHandle, clock: SettableClock
+) -> None:
+    """Others live, but somehow never come."""
+    leadership = lead(ledger, campaign := open_campaign(10))
+    failed(ledger, begin(ledger, leadership, events=10, holder="bad"))
+    for _ in range(MOST_REFUSALS):
+        ledger.record_heartbeats(campaign.id, ["other"])
+        assert ledger.claim(reserved(ledger, leadership).id, holder="bad") is None
+        assert ledger.reserve(leadership, events=10, range_events=10) is None
+        clock.move(1)
+    assert ledger.claim(reserved(ledger, leadership).id, holder="bad") is not None
+
+
+def sick_ranges(ledger: Ledger, leadership: LeadershipLease, number: int, *, sick: str = "sick") -> None:
+    """So many different ranges fail on one and succeed on another holder."""
+    for _ in range(number):
+        failed(ledger, begin(ledger, leadership, events=10, holder=sick))
+        claim = begin(ledger, leadership, events=10, holder="sound")
+        commit(ledger, claim, (claim.missing[0].start, claim.missing[0].stop))
+
+
+def test_who_fails_where_others_succeed_is_quarantined(ledger: Ledger, open_campaign: CampaignHandle) -> None:
+    """Three different ranges; from then on it is refused whatever it claims, and nothing is lost."""
+    leadership = lead(ledger, campaign := open_campaign(100))
+    sick_ranges(ledger, leadership, 2)
+    assert ledger.quarantined(campaign.id) == frozenset()
+    sick_ranges(ledger, leadership, 1)
+    assert ledger.quarantined(campaign.id) == {"sick"}
+    assert ledger.live_workers(campaign.id) == {"sound"}
+
+    assert ledger.claim(reserved(ledger, leadership).id, holder="sick") is None
+    assert layout(ledger, campaign)[-1] == "0 [30, 100) ready"
+    kinds = [incident.kind for incident in ledger.journal(campaign.id, "sick", "quarantine")]
+    assert kinds == ["sick", "sick", "sick", "quarantine"]
+    assert {incident.holder for incident in ledger.journal(campaign.id, "sick", "quarantine")} == {"sick"}
+
+
+def not_set_up(ledger: Ledger, leadership: LeadershipLease, holder: str, *, times: int = 3) -> None:
+    """The payload cannot be set up on this holder."""
+    for _ in range(times):
+        ledger.setup_failed(begin(ledger, leadership, events=10, holder=holder).lease, NOT_SET_UP)
+
+
+def test_who_cannot_set_the_payload_up_is_quarantined(ledger: Ledger, open_campaign: CampaignHandle) -> None:
+    """Three times, while another lives who may yet: it gets no more work, and nobody is to come in its place."""
+    leadership = lead(ledger, campaign := open_campaign(100))
+    ledger.record_heartbeats(campaign.id, ["slow"])
+    not_set_up(ledger, leadership, "sick", times=2)
+    assert ledger.quarantined(campaign.id) == frozenset()
+    not_set_up(ledger, leadership, "sick", times=1)
+    (quarantine,) = ledger.journal(campaign.id, "quarantine")
+    assert (quarantine.holder, quarantine.reason) == ("sick", "the payload could not be set up on it, 3 times")
+    assert ledger.claim(reserved(ledger, leadership).id, holder="sick") is None
+    assert ledger.replaceable(campaign.id) == frozenset()
+
+
+def test_as_long_as_nobody_could_set_it_up_it_may_be_the_payload(
+    ledger: Ledger, open_campaign: CampaignHandle
+) -> None:
+    """It failed on all who live: nobody is quarantined before somebody could."""
+    leadership = lead(ledger, campaign := open_campaign(100))
+    not_set_up(ledger, leadership, "other", times=1)
+    not_set_up(ledger, leadership, "sick", times=3)
+    assert ledger.quarantined(campaign.id) == frozenset()
+    commit(ledger, begin(ledger, leadership, events=10, holder="other"), (0, 10))
+    not_set_up(ledger, leadership, "sick", times=1)
+    assert ledger.quarantined(campaign.id) == {"sick"}
+
+
+def test_who_is_the_last_works_even_in_quarantine(ledger: Ledger, open_campaign: CampaignHandle) -> None:
+    """A bad worker is better than none."""
+    leadership = lead(ledger, campaign := open_campaign(100))
+    sick_ranges(ledger, leadership, 3)
+    begin(ledger, leadership, events=10, holder="sound")
+    ledger.mark_lost(campaign.id, holders=["sound"], reason="gone")
+    assert ledger.claim(reserved(ledger, leadership).id, holder="sick") is not None
+
+
+def test_a_poisonous_event_makes_nobody_sick(ledger: Ledger, open_campaign: CampaignHandle) -> None:
+    """Its range fails here and there; that halves of it succeed elsewhere says nothing of who failed on it."""
+    leadership = lead(ledger, campaign := open_campaign(40, failures=2))
+    for start in range(0, 40, 10):
+        for holder in ("one", "two"):
+            claim = begin(ledger, leadership, events=10, holder=holder)
+            ledger.fail(claim.lease, EventRange(start, start + 10), SAID_NO)
+        for _ in range(2):
+            claim = begin(ledger, leadership, events=10, holder="three")
+            commit(ledger, claim, tuple(claim.missing[0]))  # type: ignore[arg-type]
+    assert ledger.counts(campaign.id).committed == 40
+    assert ledger.journal(campaign.id, "sick") == ()
