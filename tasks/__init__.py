@@ -8,6 +8,6 @@ from eventmill.prefect_api.run_logs import log_to_prefect
 # Whoever runs a task may be asked for credentials by the name that travelled with it.
 look_up_with(load_block)
 
-# Workers on this machine tell what the command was asked to tell, and every run has its lines in Prefect.
+# Workers on this machine show log lines as the command does, and Prefect shows those of each task run.
 show_as_told()
 log_to_prefect()

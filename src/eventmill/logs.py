@@ -1,10 +1,10 @@
-"""What the engine says of its work: `logging` under `eventmill`, with fields, as lines for people or as JSON.
+"""Log lines of the engine: standard `logging` under `eventmill`, with fields, as text or as JSON.
 
 A line at INFO is about a block, a merge or a campaign, one about a single range is DEBUG. No line holds a secret:
 none is made from a ledger's url, from payload parameters, or from what a payload's exception says. Tests hold
 both.
 
-Silent unless somebody listens: the command line does at WARNING, Prefect's run logs do at INFO
+The command line shows WARNING and above, Prefect's run logs show INFO and above
 (`eventmill.prefect_api.run_logs`).
 """
 
@@ -23,17 +23,17 @@ from eventmill.text import told
 ROOT = "eventmill"
 
 ENVIRONMENT = "EVENTMILL_LOG"
-"""How the workers that a command starts are told of its level and form, such as `INFO json`."""
+"""The environment variable that passes level and form to workers on this machine, such as `INFO json`."""
 
 FIELDS = (
     *("campaign", "block", "input", "start", "stop", "attempt", "worker", "merge", "key"),
     *("events", "rows", "ranges", "failed", "fenced", "cpu_seconds", "range_events", "reason"),
 )
-"""What a line may be about, as attributes of its record; in JSON, `worker` is called `worker_id`."""
+"""The fields of a line, as attributes of its record; in JSON, `worker` is called `worker_id`."""
 
 
 class Level(StrEnum):
-    """From which level on lines are shown."""
+    """Lines of this level and above are shown."""
 
     DEBUG = "DEBUG"
     INFO = "INFO"
@@ -69,7 +69,7 @@ class AsJson(logging.Formatter):
 
 
 class _ToStderr(logging.StreamHandler[Any]):
-    """Writes to what `sys.stderr` is at the moment: a progress bar puts itself in its place."""
+    """Writes to the current `sys.stderr`, which a progress bar replaces."""
 
     def __init__(self) -> None:
         super().__init__(sys.stderr)
@@ -81,23 +81,23 @@ class _ToStderr(logging.StreamHandler[Any]):
 
 
 class _Upward(logging.Handler):
-    """What the root logger's handlers would have got if nobody else listened: lines of the level wanted there."""
+    """Passes on to the root logger's handlers what they would get if `eventmill` had no level of its own."""
 
     def __init__(self, wanted: int) -> None:
         super().__init__()
         self._wanted = wanted
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Hand it on, if it is wanted."""
+        """Pass it on, if it is wanted there."""
         root = logging.getLogger()
         if record.levelno >= (self._wanted or root.level):
             root.callHandlers(record)
 
 
 def show(level: Level = Level.WARNING, *, as_json: bool) -> None:
-    """Have this process, and workers that it starts on this machine, write lines to stderr. The last call holds.
+    """Write log lines to stderr, from this process and from workers that it starts here. The last call wins.
 
-    Nothing goes to the root logger's handlers then: one of them may write to stderr, too.
+    Nothing goes to the root logger's handlers then, because one of them may write to stderr, too.
     """
     hide()
     os.environ[ENVIRONMENT] = f"{level} json" if as_json else str(level)
@@ -111,7 +111,7 @@ def show(level: Level = Level.WARNING, *, as_json: bool) -> None:
 
 
 def hide() -> None:
-    """End what `show` began. Harmless twice."""
+    """Undo `show`. Harmless twice."""
     os.environ.pop(ENVIRONMENT, None)
     for handler in _handlers(_ToStderr):
         logging.getLogger(ROOT).removeHandler(handler)
@@ -120,14 +120,14 @@ def hide() -> None:
 
 
 def show_as_told() -> None:
-    """`show` as the process that started this one was asked to; nothing if it was not."""
+    """`show` with the level and form of the process that started this one, if it has any."""
     level, _, form = os.environ.get(ENVIRONMENT, "").partition(" ")
     if level in tuple(Level):
         show(Level(level), as_json=form == "json")
 
 
 def listen(level: int) -> None:
-    """Have records made from this level on, for a handler that wants them; all others hear no more than before."""
+    """Create records from this level on, for a new handler. The root logger's handlers get no more than before."""
     logger = logging.getLogger(ROOT)
     if not _handlers(_Upward):
         logger.addHandler(_Upward(logger.level))

@@ -118,7 +118,7 @@ def test_no_line_holds_a_secret(campaign: Callable[..., CampaignSpec], tmp_path:
     spec = campaign(f"{tmp_path}/payload.py:square", parameters={"token": SECRET}, **story)
     run_here(spec, tmp_path, changed=Changed.ACCEPT)
     everything = "\n".join(f"{logs.AsJson().format(record)} {record.__dict__}" for record in listener.records)
-    assert "goes on changed: payload.parameters.token" in everything
+    assert "continues with changes: payload.parameters.token" in everything
     assert "failed: payload, ValueError" in everything
     assert SECRET not in everything
 
@@ -165,13 +165,13 @@ def test_why_a_decision_fell_is_told(listener: Listener) -> None:
     block = Block(5, 1, 0, 100, 200, 10, avoid=("a:1:1",))
     log.reserved(block)
     log.duplicated(3, block)
-    log.shortened(3, at=150, freed=50, why="slots idle")
+    log.shortened(3, at=150, freed=50, why="slots are idle")
     assert listener.lines(logging.INFO) == [
-        "ranges have 10 events from now on, worth about 2 s: a slot that works is lost 36 times an hour",
-        "ranges have 40 events from now on, worth about 2 s: a slot that works is lost 36 times an hour",
-        "block 5, file 0 [100, 200), is tried elsewhere: it failed on a:1:1",
-        "block 3 is given to a second worker as block 5: the first worker is slow, and slots idle",
-        "block 3 gives 50 events back from 150 on: slots idle",
+        "ranges have 10 events from now on, about 2 s: a busy slot is lost 36 times per hour",
+        "ranges have 40 events from now on, about 2 s: a busy slot is lost 36 times per hour",
+        "block 5, file 0 [100, 200), goes to another worker: it failed on a:1:1",
+        "block 3 is duplicated as block 5 for a second worker: the first worker is slow, and slots are idle",
+        "block 3 is shortened by 50 events, to [..., 150): slots are idle",
     ]
 
 

@@ -130,7 +130,7 @@ def accept_changes(
             reason=listed,
         )
     keys = ", ".join(text.partition(":")[0] for text in differences)  # no values: a parameter may be a secret
-    logger.info("campaign '%s' goes on changed: %s", record.name, keys, extra={"campaign": record.name})
+    logger.info("campaign '%s' continues with changes: %s", record.name, keys, extra={"campaign": record.name})
 
 
 def _is_fixed(difference: str) -> bool:

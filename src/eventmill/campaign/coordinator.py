@@ -253,7 +253,7 @@ class Coordinator:
                 share = max(1, freed // idle // range_events) * range_events
                 if not freed:
                     return None
-                self._log.shortened(block_id, at=at, freed=freed, why="slots idle")
+                self._log.shortened(block_id, at=at, freed=freed, why="slots are idle")
                 aligned = self.campaign.ranges.events == "auto"
                 return ledger.reserve(self.leadership, events=share, range_events=range_events, aligned=aligned)
             case stragglers.Duplicate(block_id):

@@ -98,7 +98,7 @@ def open_campaign(
                 )  # the user was not told what that store contains
             with hold_leadership(ledger, record.id):
                 forget(ledger, record)
-            told = "campaign '%s' begins anew: what was done is thrown away"
+            told = "campaign '%s' is restarted: earlier results are deleted"
             logger.info(told, campaign.name, extra=_about(campaign))
             record = None
         elif differences:

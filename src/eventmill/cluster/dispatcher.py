@@ -81,7 +81,7 @@ class _Backoff:
                 "Nothing is lost: run again when it is back."
             )
         if now >= self._until:
-            logger.warning("workers cannot reach Prefect's server; no block is handed out for %g s", self._seconds)
+            logger.warning("workers cannot reach Prefect's server; no block is submitted for %g s", self._seconds)
             self._until = now + self._seconds
             self._seconds = min(2 * self._seconds, LONGEST_REST_SECONDS)
 
@@ -230,7 +230,7 @@ class Dispatcher:
         flight.future.wrapped_future.cancel()
         self._give_back(flight)
         logger.info(
-            "the task of block %d is called off: %s",
+            "the task of block %d is cancelled: %s",
             *(flight.block.id, reason),
             extra={"campaign": self._coordinator.opened.name, "block": flight.block.id, "reason": reason},
         )

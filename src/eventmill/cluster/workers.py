@@ -122,7 +122,7 @@ class Members:
         sick = (opened.replaceable() & addresses.keys()) - self._sent_away
         for holder in sick:
             logger.warning(
-                "worker %s is in quarantine: ranges failed on it and succeeded elsewhere; it is replaced",
+                "worker %s is quarantined and replaced: ranges failed on it and succeeded elsewhere",
                 holder,
                 extra={"campaign": opened.name, "worker": holder},
             )

@@ -1,7 +1,7 @@
-"""Lines of `eventmill` loggers in the logs of Prefect's flow and task runs, from INFO on.
+"""Shows log lines of the engine, from INFO on, in the logs of Prefect's flow and task runs.
 
-Prefect has a setting for that (PREFECT_LOGGING_EXTRA_LOGGERS). It must be set before Prefect is imported, warns of
-lines that belong to no run, and writes to a worker's stderr whenever the server is away.
+Prefect's setting PREFECT_LOGGING_EXTRA_LOGGERS does the same, but it must be set before Prefect is imported, warns
+about lines outside of a run, and writes to the stderr of workers when the server does not answer.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from eventmill import logs
 
 
 class _Sender(APILogWorker):
-    """Sends lines in batches, as Prefect does with its own. If its server is away, they are dropped in silence."""
+    """Sends lines in batches, as Prefect does with its own. They are dropped if the server does not answer."""
 
     async def _handle_batch(self, items: list[dict[str, Any]]) -> None:
         try:
             await self._client.create_logs(items)
-        except Exception as error:  # whatever a network does; what happened is in the ledger
+        except Exception as error:  # any error of the network; the ledger has what happened
             logging.getLogger(__name__).debug("%d log lines did not reach Prefect: %s", len(items), error)
 
 
 class RunLogs(APILogHandler):
-    """Hands a line to the run in whose context it is said; one that is said in none is left out."""
+    """Adds a line to the log of the run in whose context it was written. Lines outside of runs are left out."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queue one line; returns at once."""
@@ -36,12 +36,12 @@ class RunLogs(APILogHandler):
             return
         try:
             _Sender.instance().send(self.prepare(record))
-        except Exception:  # as every handler does: a line that cannot be written ends nothing
+        except Exception:  # as in every handler: a log line must not end a run
             self.handleError(record)
 
 
 def log_to_prefect() -> None:
-    """Show lines in Prefect from now on, in this process. Harmless twice; others hear no more than before."""
+    """Show log lines in Prefect from now on, in this process. Harmless twice."""
     logger = logging.getLogger(logs.ROOT)
     if not any(isinstance(handler, RunLogs) for handler in logger.handlers):
         logs.listen(logging.INFO)

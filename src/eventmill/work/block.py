@@ -86,7 +86,7 @@ def _claim_and_run(order: WorkOrder, block_id: int, *, holder: str) -> BlockRepo
     claim = ledger.claim(block_id, holder=holder, nonce=random_id())
     if claim is None:
         if holder in ledger.quarantined(order.campaign_id):
-            logger.info("block %d is not worked: this worker is in quarantine", block_id, extra={"worker": holder})
+            logger.info("block %d is not begun: this worker is quarantined", block_id, extra={"worker": holder})
             time.sleep(QUARANTINE_SECONDS)
             return BlockReport(note="this worker is in quarantine")
         return BlockReport(note="nothing of this block was left to do for this worker")

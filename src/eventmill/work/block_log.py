@@ -1,6 +1,6 @@
-"""What a worker says of one block: a line at INFO when it has ended, and each range at DEBUG. Decides nothing.
+"""The log lines of a worker about one block: one at INFO when it has ended, and each range at DEBUG.
 
-What a payload's exception says is left out, but for its type: it may repeat a parameter.
+Of a payload's exception only the type is logged: its message may contain a parameter.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from eventmill.core.ranges import EventRange
 logger = logging.getLogger(__name__)
 
 OURS = frozenset({FailureKind.CRASH, FailureKind.TIMEOUT, FailureKind.MEMORY, FailureKind.INPUT})
-"""Failures whose words are Eventmill's own."""
+"""Failures whose summary is written by Eventmill."""
 
 _EXCEPTION = re.compile(r"[A-Za-z_][\w.]*(?=:|$)")
 
 
 @dataclass(frozen=True, slots=True)
 class BlockLog:
-    """The lines of one claim of one block."""
+    """Log lines for one claim of one block."""
 
     campaign: str
     claim: Claim
@@ -35,7 +35,7 @@ class BlockLog:
 
     def ended(self, report: BlockReport, *, drained: str | None) -> None:
         """How it ended, in events."""
-        reason = f"; given up early: {drained}" if drained else ""
+        reason = f"; drained: {drained}" if drained else ""
         logger.info(
             "block %d of %s [%d, %d): %d events committed in %d ranges, %d failed, %d fenced, %.3g s of CPU%s",
             *self._place(),
@@ -51,7 +51,7 @@ class BlockLog:
         )
 
     def handed_in(self, output: RangeOutput, outcomes: Sequence[Outcome]) -> None:
-        """A range was stored; whether the ledger took it."""
+        """A range was stored; `outcomes` are the ledger's."""
         outcome = ", ".join(outcomes)
         logger.debug(
             "range [%d, %d) of block %d: %s, %d rows",
@@ -78,7 +78,7 @@ class BlockLog:
         )
 
     def cannot_work(self, error: Exception) -> None:
-        """Something of this machine is missing."""
+        """Something is wrong with this machine."""
         logger.warning("this worker cannot work: %s", type(error).__name__, extra=self._about())
 
     def _place(self) -> tuple[int, str, int, int]:
@@ -103,7 +103,7 @@ class BlockLog:
 
 
 def in_few_words(failure: FailureReport) -> str:
-    """What kind of failure, and as much of its summary as cannot repeat a parameter."""
+    """The kind of failure, and as much of its summary as cannot contain a parameter."""
     if failure.kind in OURS:
         return f"{failure.kind}, {failure.summary}"
     named = _EXCEPTION.match(failure.summary)

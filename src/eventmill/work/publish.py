@@ -30,7 +30,9 @@ def publish_merges(ledger: WorkLedger, store: Store, campaign_id: int) -> None:
             if store.size(staged) is not None or store.size(key) is not None:
                 raise
             ledger.invalidate_unseen(merge_id, reason=f"neither {staged} nor {key} was in the store")
-            logger.warning("merged file %s vanished before it was shown; it is made again", key, extra=about)
+            logger.warning(
+                "merged file %s vanished before it was published; its events are processed again", key, extra=about
+            )
         else:
             ledger.published(merge_id)
             logger.info("merged file %s published", key, extra=about)
