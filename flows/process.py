@@ -30,7 +30,7 @@ from eventmill.prefect_api.failed_state import fails_in_one_line
 from eventmill.prefect_api.merge_events import AnnouncedMerges
 from eventmill.prefect_api.progress import Progress, show_result
 from eventmill.prefect_api.stale_runs import tag_flow_run
-from eventmill.prefect_api.terminal_run import asked_at
+from eventmill.prefect_api.terminal_run import asked_here
 from eventmill.prefect_api.ui_controls import UiControls
 from eventmill.runtime.interrupts import check_interrupted, take_them_again
 from eventmill.runtime.scratch import open_scratch
@@ -79,7 +79,8 @@ def process(
     """
     take_them_again()
     campaign = as_campaign_spec(campaign)
-    opened = open_campaign(campaign, folder=Path.cwd(), changed=Changed(changed), asked_at=asked_at())
+    asked, changed = asked_here(), Changed(changed)
+    opened = open_campaign(campaign, folder=Path.cwd(), changed=changed, asked_at=asked.at, opened=asked.opened)
     with (
         Coordinator(opened, campaign) as coordinator,
         open_scratch(Path(tempfile.gettempdir())) as folder,
@@ -146,7 +147,7 @@ def answer_of(future: PrefectDaskFuture[Any], coordinator: Coordinator, slots: S
     while True:
         look_around(coordinator, slots)
         if not coordinator.is_wanted():
-            name = coordinator.opened.record.name
+            name = coordinator.opened.name
             raise CampaignPaused(f"campaign '{name}' was paused or cancelled; 'eventmill run' continues it.")
         with suppress(NotFetched):
             return fetch(future.wrapped_future).result()

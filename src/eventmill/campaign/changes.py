@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -31,6 +32,8 @@ from eventmill.sources import (
 from eventmill.store import Store
 from eventmill.work.block import locate
 from eventmill.work.store_mark import is_marked
+
+logger = logging.getLogger(__name__)
 
 
 class Changed(StrEnum):
@@ -150,6 +153,8 @@ def accept_changes(
             store_url=campaign.store_url,
             reason=listed,
         )
+    keys = ", ".join(difference.key for difference in differences)  # no values: a parameter may be a secret
+    logger.info("campaign '%s' continues with changes: %s", record.name, keys, extra={"campaign": record.name})
 
 
 def _is_fixed(key: str) -> bool:

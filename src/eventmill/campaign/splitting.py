@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -29,6 +30,8 @@ from eventmill.sources import (
 )
 from eventmill.sources.layouts import disagreement, layouts_of, unreadable_columns
 from eventmill.work.block import locate
+
+logger = logging.getLogger(__name__)
 
 LOOKS_AT_ONCE = 8
 
@@ -105,18 +108,23 @@ def register(
                 f"{len(unreadable)} of {len(opened.urls)} inputs cannot be read: {listed} "
                 "Repair them, or set 'inputs.unreadable: leave_out'."
             )
-        lines = {str(item): item.url for item in unreadable}
-        opened.ledger.note_once(opened.record.id, kind=JournalKind.LEFT_OUT, lines=lines)
+        opened.note_once(kind=JournalKind.LEFT_OUT, lines={str(item): item.url for item in unreadable})
     found = list(found)
-    check_alike(campaign, [*opened.ledger.layouts(opened.record.id), *layouts_of(found)])
-    columns = dict.fromkeys(unreadable_columns(found), "")
-    opened.ledger.note_once(opened.record.id, kind=JournalKind.COLUMNS_LEFT_OUT, lines=columns)
+    check_alike(campaign, [*opened.ledger.layouts(opened.id), *layouts_of(found)])
+    opened.note_once(kind=JournalKind.COLUMNS_LEFT_OUT, lines=dict.fromkeys(unreadable_columns(found), ""))
     place = {url: number for number, url in enumerate(opened.urls)}
     if campaign.inputs.duplicates is Duplicates.REFUSE:
-        seen = [(item.url, item.identity) for item in opened.ledger.inputs(opened.record.id)]
+        seen = [(item.url, item.identity) for item in opened.inputs()]
         twice = same_content([*seen, *((item.url, item.identity) for item in found)])
-        opened.ledger.note_once(opened.record.id, kind=JournalKind.WARNING, lines=dict.fromkeys(twice, ""))
-    return opened.ledger.add_inputs(opened.record.id, sorted(found, key=lambda item: place[item.url]))
+        opened.note_once(kind=JournalKind.WARNING, lines=dict.fromkeys(twice, ""))
+    if found or unreadable:
+        events = sum(item.events for item in found)
+        logger.info(
+            "campaign '%s': %d inputs with %d events split, %d cannot be read",
+            *(opened.name, len(found), events, len(unreadable)),
+            extra={"campaign": opened.name, "events": events},
+        )
+    return opened.ledger.add_inputs(opened.id, sorted(found, key=lambda item: place[item.url]))
 
 
 def check_alike(campaign: CampaignSpec, layouts: Sequence[SeenLayout]) -> None:

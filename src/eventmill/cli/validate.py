@@ -98,13 +98,8 @@ def _ledger(campaign: CampaignSpec) -> str:
     return f"{campaign.ledger}, {'has not begun' if record is None else 'has begun'} this campaign"
 
 
-def check_store(campaign: CampaignSpec) -> str:
-    """The place of the results, in a few words. Raises `StoreError` unless it can be written or created."""
-    return open_store(campaign.store_url, credentials=campaign.credentials).check()
-
-
 def _store(campaign: CampaignSpec) -> str:
-    place = check_store(campaign)
+    place = open_store(campaign.store_url, credentials=campaign.credentials).check()
     _check_mark(campaign)
     merge = campaign.output.merge
     size = f"at multiples of {counted(merge.events, 'event')}" if merge.events else f"after {merge.bytes:,} bytes"

@@ -404,6 +404,11 @@ class CampaignSpec(Part):
                 raise ValueError(PASSWORD_INSIDE)
         return data
 
+    @classmethod
+    def from_file(cls, path: Path | str) -> CampaignSpec:
+        """The campaign that a YAML file describes; `CampaignError` says what is wrong, and what is allowed."""
+        return read_campaign(Path(path))
+
     @property
     def rules(self) -> Rules:
         """What the ledger needs to know."""
