@@ -9,15 +9,15 @@ READY = .venv/.ready
 unexport PYTHONDONTWRITEBYTECODE
 
 help:
-	@echo "make setup   the environment in .venv, exactly as in requirements.lock"
-	@echo "make demo    3,000 collisions on workers of which one is killed: merged, audited, drawn (in ./demo, made anew)"
+	@echo "make setup   create .venv with exactly the versions in requirements.lock"
+	@echo "make demo    3,000 collisions on workers of which one is killed: merged, audited, plotted (recreates ./demo)"
 	@echo "make test    lint and the quick tests (some 17 minutes on two cores)"
 	@echo "make system  tests that start, kill and fill up servers, clusters and disks (some 13 minutes)"
-	@echo "make bench   what a range costs beside others, and more: benchmarks/RESULTS.md (some half an hour)"
-	@echo "make soak    200 seeded drills of short campaigns, SEEDS=N for another number: benchmarks/soak.json (resumable)"
+	@echo "make bench   the cost of a range compared with others, and more: benchmarks/RESULTS.md (half an hour)"
+	@echo "make soak    200 drills of short campaigns, or SEEDS=N: benchmarks/soak.json (resumable)"
 	@echo "make lint    ruff, mypy --strict, import-linter"
-	@echo "make lock    requirements.lock anew from pyproject.toml; UPGRADE=--upgrade takes newer versions too"
-	@echo "make clean   away with what make, the tools and the demo made; .venv stays"
+	@echo "make lock    update requirements.lock from pyproject.toml; UPGRADE=--upgrade also takes newer versions"
+	@echo "make clean   delete what make, the tools and the demo made, except .venv"
 
 setup: $(READY)
 

@@ -1,1 +1,1 @@
-"""Prefect flows: order and concurrency, nothing else."""
+"""The Prefect flows: only order and concurrency."""

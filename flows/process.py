@@ -14,6 +14,7 @@ from prefect_dask.task_runners import DaskTaskRunner, PrefectDaskFuture
 
 from eventmill.campaign.changes import Changed
 from eventmill.campaign.coordinator import Coordinator
+from eventmill.campaign.dispatch import LOOK_SECONDS, process_blocks
 from eventmill.campaign.open import open_campaign
 from eventmill.campaign.splitting import register
 from eventmill.cluster.background_merges import BackgroundMerges
@@ -23,7 +24,7 @@ from eventmill.cluster.forkserver import without_main_module
 from eventmill.cluster.warm_up import warm_workers
 from eventmill.cluster.workers import Members, Slots
 from eventmill.config.campaign_spec import CampaignSpec, as_campaign_spec
-from eventmill.core.ranges import NewInput
+from eventmill.core.ranges import NewInput, UnreadableInput
 from eventmill.errors import CampaignPaused, EventmillError
 from eventmill.flows.merge import merge
 from eventmill.prefect_api.failed_state import fails_in_one_line
@@ -38,9 +39,6 @@ from eventmill.tasks.split import split_inputs
 
 URLS_PER_SPLIT = 50
 """The number of inputs that one task run inspects."""
-
-LOOK_SECONDS = 1.0
-"""The longest time between two checks of the ledger. A block that ends wakes the flow at once."""
 
 
 def name_run() -> str:
@@ -135,7 +133,7 @@ def split(coordinator: Coordinator, runner: DaskTaskRunner, *, slots: Slots) -> 
         for batch in batches
     ]
     found: list[NewInput] = []
-    unreadable: list[str] = []
+    unreadable: list[UnreadableInput] = []
     for future in futures:
         learned, refused = answer_of(future, coordinator, slots)
         found += learned
@@ -177,14 +175,9 @@ def dispatch(
     """Keep a bounded number of reserved blocks on the cluster until no event is left to process."""
     let_workers_leave(runner, coordinator.campaign)
     with warm_workers(runner, coordinator.opened.order), Dispatcher(coordinator, runner, members) as flying:
-        while not coordinator.close_if_finished() and coordinator.is_wanted():
-            live = look_around(coordinator, slots)
-            while flying.has_room(live) and (block := coordinator.next_block(slots=live)) is not None:
-                flying.submit(block)
-            for error in flying.wait_for_blocks(seconds=LOOK_SECONDS):
-                coordinator.record_block_end(error)
-            merges.look()
-            progress.show()
-        while coordinator.is_paused() and not flying.is_empty():
-            look_around(coordinator, slots)
-            flying.wait_for_blocks(seconds=LOOK_SECONDS)
+        process_blocks(
+            coordinator,
+            flying,
+            look_around=lambda: look_around(coordinator, slots),
+            between=(merges.look, progress.show),
+        )

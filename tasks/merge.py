@@ -1,4 +1,4 @@
-"""Carrying out one merge."""
+"""The Prefect task that carries out one merge."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ from eventmill.work.merge import run_merge
 
 @task(name="merge", cache_policy=NO_CACHE, persist_result=False)
 def merge_group(order: WorkOrder, merge_id: int) -> str:
-    """`work.merge.run_merge` on whatever worker this is."""
+    """`work.merge.run_merge` on this worker."""
     return run_merge(order, merge_id, holder=str(this_process()))

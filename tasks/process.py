@@ -1,4 +1,4 @@
-"""Working on one block."""
+"""The Prefect task that processes one block."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ read_certificates_once()
 
 @task(name="block", cache_policy=NO_CACHE, persist_result=False)
 def process_block(order: WorkOrder, block_id: int) -> BlockReport:
-    """`work.block.run_block` on whatever worker this is."""
+    """`work.block.run_block` on this worker."""
     return run_block(order, block_id, holder=str(this_process()))

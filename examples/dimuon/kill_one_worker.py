@@ -1,4 +1,4 @@
-"""Runs a campaign in the foreground and kills one of its workers on the way, to see that nothing is lost."""
+"""Runs a campaign in the foreground and kills one of its workers, to show that nothing is lost."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EVENTMILL = Path(sys.executable).with_name("eventmill")
 
 
 def main() -> int:
-    """`eventmill run CAMPAIGN.yaml` with a death in it; ends with that command's exit code."""
+    """Run `eventmill run CAMPAIGN.yaml` and kill a worker; returns the exit code of that command."""
     if len(sys.argv) != 2:
         raise SystemExit("usage: python kill_one_worker.py CAMPAIGN.yaml")
     campaign = sys.argv[1]
@@ -26,25 +26,25 @@ def main() -> int:
     try:
         print(kill_one(run, campaign), flush=True)
         code = run.wait()
-    except KeyboardInterrupt:  # the campaign got the same Ctrl-C, and stops in its own way
+    except KeyboardInterrupt:  # the campaign got the same Ctrl-C and ends by itself
         code = run.wait()
-    return code if code >= 0 else 128 - code  # a signal, told as a shell tells it
+    return code if code >= 0 else 128 - code  # a signal, as in shells
 
 
 def kill_one(run: subprocess.Popen[bytes], campaign: str) -> str:
-    """Wait until something is committed, kill a worker that is at work, and tell in a line what was done."""
+    """Wait until something is committed, kill a busy worker, and return a line about it."""
     while run.poll() is None:
         victim = choose_victim(read_status(campaign), host=socket.gethostname())
         if victim is not None:
-            with suppress(ProcessLookupError):  # it ended by itself just now: take another
+            with suppress(ProcessLookupError):  # it has just ended: choose another
                 os.kill(victim, signal.SIGKILL)
-                return f"\nkilled worker process {victim} with SIGKILL; the campaign goes on"
+                return f"\nkilled worker process {victim} with SIGKILL; the campaign continues"
         time.sleep(0.5)
     return "\nno worker was killed: the campaign ended before one had committed anything"
 
 
 def read_status(campaign: str) -> Mapping[str, Any] | None:
-    """What `eventmill status` tells, or None as long as there is nothing to tell."""
+    """The result of `eventmill status`, or None if there is none yet."""
     status = subprocess.run([EVENTMILL, "status", campaign, "--json"], capture_output=True, check=False)
     return json.loads(status.stdout) if status.returncode == 0 else None
 

@@ -1,7 +1,7 @@
-"""For clusters of your own: `dask worker --preload eventmill.preload` makes a worker quick from the start.
+"""For your own clusters: `dask worker --preload eventmill.preload` makes a worker start fast.
 
-Before it registers it has imported what blocks need, and for each of its threads a payload's process waits. And it
-watches itself no more than our own workers do: where payloads use all cores, that is time they do not get.
+Before the worker registers, it has imported what blocks need, and has a standby payload process for each thread.
+It also profiles itself as little as our own workers do, which leaves more CPU time to payloads.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import distributed
 
 from eventmill.payloads.standby import start_spares
 
-# The first one imports while we do.
+# The first standby process imports at the same time.
 _first = threading.Thread(target=start_spares, args=(1,))
 _first.start()
 
@@ -22,7 +22,7 @@ import eventmill.tasks.process  # noqa: E402
 import eventmill.tasks.split  # noqa: E402, F401
 from eventmill.cluster.dask_cluster import DASK  # noqa: E402
 
-dask.config.set(DASK)  # Dask imports this before it makes the worker
+dask.config.set(DASK)  # Dask imports this module before it creates the worker
 
 
 def dask_setup(worker: distributed.Worker) -> None:

@@ -1,7 +1,7 @@
-"""Text from outside, made fit for the ledger, a pipe and a terminal. Knows nothing of where it comes from or goes.
+"""Makes text from outside safe for the ledger, a pipe and a terminal.
 
-What people's code raises or prints, what servers answer and how files are called may hold anything: halves of
-characters, NUL, orders to a terminal, a hundred megabytes. None of it may keep what it tells of from being done.
+Exceptions and output of user code, answers of servers and names of files may contain anything: halves of surrogate
+pairs, NUL, terminal control sequences, a hundred megabytes. None of it may cause an error.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ import hashlib
 import re
 
 WORDS_BYTES = 16_000
-"""The most of a traceback or of a message, in UTF-8. What is more is left out of its middle, and said to be."""
+"""The maximum length of a traceback or message, in UTF-8. Longer text is cut in the middle, with a note."""
 
 LINE_BYTES = 2_000
-"""The most of a reason, which stands in many places."""
+"""The maximum length of a reason, which is stored in many rows."""
 
 NAME_BYTES = 8_000
-"""The most of a name, such as a url or a key: twice what a path may have on Linux."""
+"""The maximum length of a name, such as a url or a key: twice that of a path on Linux."""
 
-_MARK_BYTES = 60  # of the words that say how much was left out
+_MARK_BYTES = 60  # of the note about the omitted part
 _DIGEST_CHARACTERS = 16
 
-# Halves of characters; control characters but for tab and newline; what turns the direction of writing round.
+# Halves of surrogate pairs; control characters except tab and newline; changes of the writing direction.
 _UNFIT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _NO_NAME = re.compile("[\x00\ud800-\udfff]")
 
@@ -29,8 +29,8 @@ _NO_NAME = re.compile("[\x00\ud800-\udfff]")
 def told(text: str, *, most_bytes: int = WORDS_BYTES) -> str:
     r"""`text` to be read by people: UTF-8 of at most `most_bytes`, without orders to a terminal.
 
-    What is unfit is written as Python would, `\x1b` or `\udce9`; what is too much is left out of the middle,
-    with the number of characters. Fit text stays as it is, so doing this twice is harmless.
+    Unsafe characters are written as in Python, `\x1b` or `\udce9`; what is too much is cut from the middle,
+    with the number of characters. Safe text is unchanged, so applying this twice is harmless.
     """
     length = str.__len__(text)
     if length <= most_bytes:
@@ -50,10 +50,10 @@ def line(text: str) -> str:
 
 
 def name(text: str) -> str:
-    """`text` as a name that a database can hold; other names stay other names, and the same one the same.
+    """`text` as a name that a database can store. Different names stay different, equal names stay equal.
 
-    A name without halves of characters and NUL, of at most `NAME_BYTES`, stays as it is. Another one is written
-    as `told` does, with the beginning of its SHA-256.
+    A name without halves of surrogate pairs and NUL, of at most `NAME_BYTES`, is unchanged. Any other name is
+    written as by `told`, with the beginning of its SHA-256.
     """
     length = str.__len__(text)
     if length <= NAME_BYTES and not _NO_NAME.search(text) and len(text.encode()) <= NAME_BYTES:
@@ -63,10 +63,10 @@ def name(text: str) -> str:
 
 
 def words_of(error: BaseException) -> str:
-    """What `error` says, `told`; also of one that cannot say it."""
+    """The message of `error`, made safe by `told`, even if the message cannot be obtained."""
     try:
         return told(str(error), most_bytes=LINE_BYTES)
-    except BaseException as second:  # whatever the method of somebody's exception raises
+    except BaseException as second:  # the method of a user's exception may raise anything
         return f"{type(error).__name__}, whose words cannot be told: they raise {type(second).__name__}"
 
 
@@ -75,7 +75,7 @@ def _escaped(text: str) -> str:
 
 
 def _fitting(text: str, room: int) -> str:
-    """As much of the beginning as has room once it is escaped."""
+    """As much of the beginning as fits after escaping."""
     used = 0
     for place, character in enumerate(text):
         used += len(_escaped(character).encode())

@@ -87,7 +87,9 @@ def test_patience_with_a_store_ends_in_one_line(crew: Callable[..., Crew], rclon
     with crew(store_timeout="1s") as working:
         working.run(until=lambda counts: counts.done >= 300)
         rclone.stop()
-        with pytest.raises(StoreError, match=r"out of reach for 1 s \(limits.store_timeout\).*Nothing is lost"):
+        with pytest.raises(
+            StoreError, match=r"has been unreachable for 1 s \(limits.store_timeout\).*Nothing is lost"
+        ):
             working.run()
     assert not working.journal("loss", "failure", "abandoned")
     assert working.ledger.counts(working.record.id).leased == 0

@@ -149,6 +149,18 @@ def test_every_link_between_pages_leads_somewhere(page: Path) -> None:
     assert [link for link in missing if not link.endswith(".png")] == []
 
 
+def test_the_index_of_decisions_lists_every_page_by_its_title() -> None:
+    """In order, without gaps in the numbers."""
+    pages = sorted((ROOT / "docs" / "decisions").glob("[0-9]*.md"))
+    titles = [page.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ") for page in pages]
+    index = (ROOT / "docs" / "decisions" / "README.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^(\d+)\. \[(.*)\]\((.*)\)$", index, flags=re.MULTILINE)
+    assert [(f"{number}. {title}", name) for number, title, name in listed] == [
+        (title, page.name) for title, page in zip(titles, pages, strict=True)
+    ]
+    assert [int(number) for number, *_ in listed] == list(range(1, len(pages) + 1))
+
+
 def test_every_decision_that_the_code_cites_exists() -> None:
     """A docstring names the page by its whole path."""
     cited = {

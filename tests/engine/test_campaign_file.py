@@ -133,7 +133,7 @@ def test_addresses_are_absolute_unless_they_are_urls(tmp_path: Path, monkeypatch
         ({"output": {"store": "o", "format": "hist", "columns": {"x": "int8"}}}, "format 'hist' has no columns"),
         ({"output": {"store": "o", "options": {"x": 1}}}, "'options' are for formats of installed packages"),
         ({"output": {"store": "o", "merge": {"events": 1, "bytes": 1}}}, "give either 'events' or 'bytes'"),
-        ({"output": {"store": "o", "merge": {"bytes": "1 Mb"}}}, "give a size such as 500kB, 256MB, 1GiB"),
+        ({"output": {"store": "o", "merge": {"bytes": "1 XB"}}}, "give a size such as 500kB, 256MB, 1GiB"),
         ({"target": 1.5}, "'target': input should be less than or equal to 1 (given: 1.5)"),
         ({"target": 0}, "'target': input should be greater than 0 (given: 0)"),
         ({"limits": {"failures": 0}}, "'limits.failures': input should be greater than or equal to 1"),

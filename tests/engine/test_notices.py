@@ -80,5 +80,5 @@ def test_a_watcher_outlives_silence_and_tells_once(cloud: Cloud) -> None:
 def test_a_name_that_nobody_goes_by_is_refused() -> None:
     """The error lists those that are there."""
     assert notice_names()[:3] == ("aws", "azure", "gcp")
-    with pytest.raises(ClusterError, match="by the name of 'hal'; there are aws, azure, gcp"):
+    with pytest.raises(ClusterError, match="notices 'hal'; known are aws, azure, gcp"):
         open_notices("hal")

@@ -48,7 +48,7 @@ def test_a_store_that_comes_back_is_waited_for() -> None:
     for answer in (GONE, GONE, None):
         store.answers.put(answer)
     wait_for_the_end(outage)
-    assert store.lines == ["out of reach: no answer.", "is back"]
+    assert store.lines == ["unreachable: no answer.", "is back"]
     assert outage.outages == 1
 
 

@@ -51,7 +51,7 @@ def test_cpu_is_charged_to_its_call_also_when_it_dies(lab: WarmPayload, bench: B
     """A payload that burns until it is ended costs what it burnt, an idle one next to nothing."""
     lab.start()
     burnt = bench.report(lab, "burns", timeout=0.5)
-    assert burnt.summary == "payload was ended because it gave no answer for 0.5 s"
+    assert burnt.summary == "payload was killed because it gave no answer for 0.5 s"
     assert burnt.kind is FailureKind.TIMEOUT
     assert burnt.cpu_seconds > 0.0
     lab.start()

@@ -124,7 +124,10 @@ def test_what_root_cannot_hold_stops_at_the_first_range(
         counts = crew.run()
         reasons = {incident.reason for incident in crew.journal("abandoned")}
     assert counts.abandoned == 3
-    assert all("column 'x' of type list<list<float64>>, which a ROOT ttree" in reason for reason in reasons)
+    assert all(
+        "column 'x' of type list<list<float64>>, which uproot cannot write to a ROOT ttree" in reason
+        for reason in reasons
+    )
 
 
 def test_histograms_are_added(campaign: Callable[..., CampaignSpec], tmp_path: Path) -> None:

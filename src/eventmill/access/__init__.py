@@ -1,7 +1,7 @@
-"""How to reach what is on no local disk: credentials by name, one filesystem per place and process.
+"""Access to remote files: credentials by name, one filesystem per server and process.
 
-Only the name of credentials ever travels. What is behind it stays in this process's memory: whoever composes the
-program grants it, or says how it is looked up. Knows no Prefect.
+Only the name of credentials is sent to other processes. The values stay in the memory of this process: the program
+grants them, or says how to look them up. Does not know Prefect.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ __all__ = [
 ]
 
 ANONYMOUS = "anonymous"
-"""The name that means: sign nothing. For what is open to everybody."""
+"""The name for requests without a signature, for public data."""
 
 KEPT_SECONDS = 300.0
-"""Credentials that were looked up are used for this long: they may be replaced, and tokens end."""
+"""How long looked-up credentials are used: they may be replaced, and tokens expire."""
 
 KEPT_FILESYSTEMS = 16
-"""Of each a process keeps connections open; a new token makes a new one."""
+"""The maximum number of filesystems; each keeps connections open, and a new token needs a new one."""
 
 TO_INSTALL = {
     "s3": "'eventmill[s3]'",
@@ -50,7 +50,7 @@ TO_INSTALL = {
     "gcs": "gcsfs",
     "abfs": "adlfs",
 }
-"""What brings each protocol."""
+"""The package for each protocol."""
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _INSIDE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/@\s]*:[^/@\s]*@")
@@ -58,7 +58,7 @@ _INSIDE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/@\s]*:[^/@\s]*@")
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Credentials:
-    """Who one is to S3. What is None comes from the usual AWS chain: environment, ~/.aws, the machine's role."""
+    """Credentials for S3. None stands for the usual AWS chain: environment, ~/.aws, machine role."""
 
     key: str | None = None
     secret: str | None = None
@@ -68,7 +68,7 @@ class Credentials:
     anonymous: bool = False
 
     def __repr__(self) -> str:
-        """Nothing that could end in a log."""
+        """Without values, which could end up in a log."""
         return "Credentials(…)"
 
     def __reduce__(self) -> NoReturn:
@@ -77,7 +77,7 @@ class Credentials:
 
 @dataclass(slots=True)
 class _Known:
-    """What this process knows: granted for good, looked up for a while, and how to look up."""
+    """The credentials of this process: granted ones, cached ones, and how to look up others."""
 
     granted: dict[str, Credentials] = field(default_factory=dict)
     looked_up: dict[str, tuple[float, Credentials]] = field(default_factory=dict)
@@ -93,17 +93,17 @@ def grant(name: str, values: Mapping[str, Any]) -> None:
 
 
 def look_up_with(look_up: Callable[[str], Mapping[str, Any]]) -> None:
-    """How a name that was not granted becomes values as in `grant`. It raises AccessError if there is none."""
+    """Set the function that looks up the values for a name. It raises AccessError if the name is unknown."""
     _known.look_up = look_up
 
 
 def how_to_look_up() -> Callable[[str], Mapping[str, Any]] | None:
-    """What `look_up_with` was given, for another process of ours: credentials themselves do not travel."""
+    """The function given to `look_up_with`, for another process, since credentials themselves are never sent."""
     return _known.look_up
 
 
 def credentials(name: str | None) -> Credentials:
-    """The credentials of that name; without one, those of the usual AWS chain."""
+    """The credentials with this name; without a name, those of the usual AWS chain."""
     if name is None:
         return Credentials()
     if name == ANONYMOUS:
@@ -121,7 +121,7 @@ def credentials(name: str | None) -> Credentials:
 
 
 def _parsed(name: str, values: Mapping[str, Any]) -> Credentials:
-    """Names only in the messages, never values."""
+    """Messages contain only names, never values."""
     allowed = [item.name for item in fields(Credentials)]
     unknown = [str(key) for key in values if key not in allowed]
     if unknown:
@@ -135,7 +135,7 @@ def _parsed(name: str, values: Mapping[str, Any]) -> Credentials:
 
 
 def holds_secret(url: str) -> bool:
-    """Whether a password or key stands before the host. What a store or server is given so ends in every log."""
+    """Whether a url contains a password or key before the host, which would end up in every log."""
     return _INSIDE.match(url) is not None
 
 
@@ -175,7 +175,7 @@ _inherited: list[_Filesystems] = []
 
 
 def _forget_filesystems() -> None:
-    """A forked child lacks the thread that serves its parent's connections, and must not close them either."""
+    """A forked child has no thread for its parent's connections, and must not close them."""
     global _filesystems
     _inherited.append(_filesystems)
     _filesystems = _Filesystems()
@@ -185,11 +185,11 @@ os.register_at_fork(after_in_child=_forget_filesystems)
 
 
 def filesystem(url: str, name: str | None = None) -> Any:
-    """The fsspec filesystem for `url`, made once in this process; AccessError names the package it lacks."""
+    """The fsspec filesystem for `url`, created once in this process; AccessError names a missing package."""
     protocol = scheme(url) or "file"
     if protocol in ("s3", "s3a"):
         who = credentials(name)
-        # Who does not say it all is completed from the environment, which may change (it does in tests).
+        # Missing values come from the environment, which may change (it does in tests).
         chain = tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_")))
         return _filesystems.get(("s3", who, chain), lambda: _s3(who))
     if protocol in ("http", "https"):
@@ -206,7 +206,7 @@ def _s3(who: Credentials) -> Any:
         token=who.token,
         endpoint_url=who.endpoint_url,
         client_kwargs={"region_name": who.region} if who.region else {},
-        # Retries are ours (retrying.py), not three layers of them. Checksums: some servers return that of the
+        # Retries are ours (retries.py), instead of three layers. Checksums: some servers return that of the
         # whole object with a part of it (rclone), or do not know them.
         config_kwargs={
             "retries": {"total_max_attempts": 1},

@@ -1,4 +1,4 @@
-"""Which errors of a network pass by themselves, and how long they are waited for. Knows no protocol by import."""
+"""Which network errors are transient, and how long to retry. Imports no protocol."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from typing import Any
 import stamina
 
 ATTEMPTS = 8
-"""With waits that double from 0.2 s: about half a minute, then somebody must be told."""
+"""With pauses that double from 0.2 s this is about half a minute; then the error is reported."""
 
 HASTY_ATTEMPTS = 2
-"""Where somebody sits in front of the screen."""
+"""The number of attempts when a person is waiting."""
 
 _attempts = ContextVar("attempts", default=ATTEMPTS)
 
 _PASSING_CODES = {"SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "ThrottlingException"}
 _NOT_PASSING = {501, 505}
 
-# Stamina tells each retry at level WARNING; with no logging set up, Python would print that on standard error.
+# Stamina logs each retry at level WARNING; without a logging setup Python would print that on standard error.
 logging.getLogger("stamina").addHandler(logging.NullHandler())
 
 
 @contextmanager
 def few_retries() -> Iterator[None]:
-    """For a while, in this thread: what fails twice has failed."""
+    """In this context and thread, a second failure is final."""
     before = _attempts.set(HASTY_ATTEMPTS)
     try:
         yield
@@ -36,7 +36,7 @@ def few_retries() -> Iterator[None]:
 
 
 def attempts_now() -> int:
-    """How often this thread tries; to be handed to those that work for it."""
+    """The number of attempts in this thread, to be passed to helper threads."""
     return _attempts.get()
 
 
@@ -53,12 +53,12 @@ def retrying(attempts: int | None = None) -> Any:
 
 
 def is_transient(error: Exception) -> bool:
-    """Whether trying again may help: the server's own trouble, too many requests, connections, timeouts."""
+    """Whether a retry may help: errors of the server, too many requests, connection errors, timeouts."""
     cause = error.__cause__ if error.__cause__ is not None else error
     status, code = status_of(cause)
     if status is not None:
         return code in _PASSING_CODES or status == 429 or (status >= 500 and status not in _NOT_PASSING)
-    # By name, since the packages need not be there.
+    # By name, since the packages may not be installed.
     origin = f"{type(cause).__module__}.{type(cause).__name__}"
     if origin.startswith("botocore."):
         return any(base.__name__ == "HTTPClientError" for base in type(cause).__mro__)

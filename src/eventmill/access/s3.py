@@ -1,4 +1,4 @@
-"""One bucket of an S3 server: calls with retries, each refusal as one clear clause. Knows no store, no input."""
+"""One bucket of an S3 server: calls with retries; each error is one clear clause. Knows no store, no input."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from eventmill.access.retries import attempts_now, retrying, status_of
 from eventmill.errors import AccessError
 
 AT_ONCE = 16
-"""Requests of one call that are under way together."""
+"""The number of parallel requests of one call."""
 
 
 class S3Error(Exception):
-    """A call that failed for good. The text says why and what to do, on one line and without any secret."""
+    """A call that finally failed. The text says why and what to do, on one line and without secrets."""
 
     def __init__(self, text: str, *, status: int | None, code: str) -> None:
         super().__init__(text)
@@ -25,13 +25,13 @@ class S3Error(Exception):
 
     @property
     def is_missing(self) -> bool:
-        """Whether there is no such object (a bucket that is not there is something else)."""
+        """Whether the object does not exist (a missing bucket is another error)."""
         return self.status == 404 and self.code != "NoSuchBucket"
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Bytes of an object, and what the answer said of the whole."""
+    """A part of an object, and what the answer said about the whole object."""
 
     data: bytes
     size: int
@@ -40,28 +40,28 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """A bucket by name, and the name of the credentials for it. May be pickled: it holds no secret."""
+    """A bucket by name, with the name of its credentials. Can be pickled: it has no secrets."""
 
     name: str
     credentials: str | None = None
 
     def call(self, method: str, *, attempts: int | None = None, **values: Any) -> dict[str, Any]:
-        """`method` of botocore's S3 client on this bucket; S3Error when it is refused, or after all retries."""
+        """`method` of botocore's S3 client on this bucket; S3Error if it is refused, or after all retries."""
         filesystem = self._filesystem()
         try:
             for attempt in retrying(attempts):
                 with attempt:
                     return dict(filesystem.call_s3(method, Bucket=self.name, **values))
-        except Exception as error:  # whatever the layers below raise is told in our words
+        except Exception as error:  # errors of all lower layers get our messages
             raise self._told(error, method=method) from error
         raise AssertionError("one attempt at least was made")
 
     def get(self, key: str, first: int, last: int) -> Piece:
-        """The bytes `[first, last)` of an object, or as many of them as there are; a missing one is S3Error."""
+        """The bytes `[first, last)` of an object, or as many as exist; S3Error if it is missing."""
         return self.get_many(key, [(first, last)])[0]
 
     def get_many(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[Piece]:
-        """Several byte ranges of one object, fetched side by side."""
+        """Several byte ranges of one object, fetched in parallel."""
         from fsspec.asyn import sync
 
         filesystem = self._filesystem()
@@ -71,9 +71,9 @@ class Bucket:
             raise self._told(error, method="get_object") from error
 
     def keys(self, prefix: str, *, delimiter: str = "") -> Iterator[tuple[str, int]]:
-        """Keys that begin with `prefix`, and their sizes; each once, though rclone may list a new one twice.
+        """Keys that begin with `prefix`, and their sizes; each once, although rclone may list a new key twice.
 
-        With a `delimiter`, only those that have none behind `prefix`.
+        With a `delimiter`, only those without one after `prefix`.
         """
         values: dict[str, Any] = {"Prefix": prefix} | ({"Delimiter": delimiter} if delimiter else {})
         seen: set[str] = set()
@@ -88,7 +88,7 @@ class Bucket:
             values["ContinuationToken"] = page["NextContinuationToken"]
 
     def has(self, key: str) -> bool:
-        """Whether there is an object under just this key, so far as one may know: who may list may not read."""
+        """Whether an object with exactly this key exists, as far as the permissions show."""
         try:
             self.call("head_object", Key=key)
         except S3Error as error:
@@ -129,13 +129,13 @@ class Bucket:
                 "get_object", Bucket=self.name, Key=key, Range=f"bytes={first}-{last - 1}"
             )
         except OSError as error:
-            if status_of(error.__cause__ or error)[0] != 416:  # nothing is there to be had a part of
+            if status_of(error.__cause__ or error)[0] != 416:  # an empty object has no ranges
                 raise
             answer = await filesystem._call_s3("head_object", Bucket=self.name, Key=key)
             return Piece(b"", int(answer["ContentLength"]), str(answer.get("ETag", "")))
         async with answer["Body"] as body:
             data = await body.read()
-        # Not the status: rclone answers a range with 200. Without this header, it is the whole object.
+        # Not the status: rclone answers a range with 200. Without this header, the answer is the whole object.
         said = answer.get("ContentRange", "").rpartition("/")[2]
         if not said:
             return Piece(data[first:last], len(data), str(answer.get("ETag", "")))
@@ -147,7 +147,7 @@ class Bucket:
         cause = error.__cause__ if error.__cause__ is not None else error
         status, code = status_of(cause)
         if method.startswith("head_") and status in (301, 400, 403):
-            # The answer to HEAD has no body, so nobody learns why; the answer to this one says it.
+            # The answer to HEAD has no body with the reason; the answer to this request has one.
             try:
                 self.call("list_objects_v2", attempts=1, MaxKeys=1)
             except S3Error as why:

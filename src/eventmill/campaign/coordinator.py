@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -59,6 +60,12 @@ class Coordinator:
     slots: int = 0
     """Live slots, as last reported for the cluster."""
 
+    monotonic: Callable[[], float] = time.monotonic
+    """Seconds from any moment on, by which it is decided when to look again."""
+
+    is_gone: Callable[[str], bool] = is_gone
+    """Whether the process of that name is known to live no more."""
+
     _failed_before: int = 0
     _losing: int = 0
     _errors_in_a_row: int = 0
@@ -87,7 +94,7 @@ class Coordinator:
         opened = self.opened
         with ExitStack() as stack:
             self.leadership = stack.enter_context(hold_leadership(opened.ledger, opened.id))
-            gone = [h.holder for h in opened.holders() if is_gone(h.holder)]
+            gone = [h.holder for h in opened.holders() if self.is_gone(h.holder)]
             lost = opened.mark_lost(holders=gone, reason="its process was gone when the campaign was resumed")
             self._log.lost(lost)
             self.counts = opened.counts()
@@ -270,10 +277,10 @@ class Coordinator:
         coordinator has taken over.
         """
         opened = self.opened
-        gone = [h.holder for h in opened.holders() if is_gone(h.holder)]
+        gone = [h.holder for h in opened.holders() if self.is_gone(h.holder)]
         lost = opened.mark_lost(holders=gone, reason="its worker vanished") if gone else ()
         self._log.lost(lost)
-        now = time.monotonic()
+        now = self.monotonic()
         if now - self._watched_at < WATCH_SECONDS:
             return lost
         self._watched_at = now

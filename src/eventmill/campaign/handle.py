@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -109,9 +109,9 @@ class CampaignHandle(Campaign):
         """Take back what these workers hold, because they are gone."""
         return self.ledger.mark_lost(self.id, holders=holders, reason=reason)
 
-    def leave_out(self, lines: Sequence[str]) -> None:
-        """Write down what was left out, a line each."""
-        self.ledger.leave_out(self.id, lines)
+    def note_once(self, *, kind: JournalKind, lines: Mapping[str, str]) -> None:
+        """Write lines into the journal, reason -> detail, without those whose reason is there."""
+        self.ledger.note_once(self.id, kind=kind, lines=lines)
 
     def note(self, *, kind: JournalKind, reason: str) -> None:
         """Write a line into the journal."""

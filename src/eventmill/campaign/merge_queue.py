@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from eventmill.campaign.handle import CampaignHandle
 from eventmill.errors import CampaignAborted
 from eventmill.formats import open_format
 from eventmill.runtime.process_id import is_gone
+
+IsGone = Callable[[str], bool]
+"""Whether the process of that name is known to live no more."""
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +41,7 @@ class Losses:
                 )
 
 
-def begin_due(opened: CampaignHandle) -> tuple[int, ...]:
+def begin_due(opened: CampaignHandle, *, is_gone: IsGone = is_gone) -> tuple[int, ...]:
     """Begin every merge that is due; returns all merges to carry out, including those begun before.
 
     Merges that are under way are not returned. While no output has said what results have in common (columns, or
@@ -48,7 +52,7 @@ def begin_due(opened: CampaignHandle) -> tuple[int, ...]:
         begun = opened.ledger.begin_merges(opened.id, suffix=open_format(opened.order.format).suffix)
         for number in begun:
             logger.debug("merge %d is due", number, extra={"campaign": opened.name, "merge": number})
-    return _unattended(opened)
+    return _unattended(opened, is_gone)
 
 
 def is_due(opened: CampaignHandle) -> bool:
@@ -56,23 +60,24 @@ def is_due(opened: CampaignHandle) -> bool:
     return bool(opened.open_merges() or opened.due_merges())
 
 
-def waits_for_a_merger(opened: CampaignHandle) -> bool:
+def waits_for_a_merger(opened: CampaignHandle, *, is_gone: IsGone = is_gone) -> bool:
     """Whether `begin_due` would return a merge."""
-    return bool(_unattended(opened) or opened.due_merges())
+    return bool(_unattended(opened, is_gone) or opened.due_merges())
 
 
-def is_under_way(opened: CampaignHandle) -> bool:
+def is_under_way(opened: CampaignHandle, *, is_gone: IsGone = is_gone) -> bool:
     """Whether a merge is under way."""
-    return bool(_attended(opened))
+    return bool(_attended(opened, is_gone))
 
 
-def _unattended(opened: CampaignHandle) -> tuple[int, ...]:
+def _unattended(opened: CampaignHandle, is_gone: IsGone) -> tuple[int, ...]:
     found = opened.open_merges()
-    attended = _attended(opened)  # read afterwards: what was claimed in between must not be claimed again
+    # Read afterwards: what was claimed in between must not be claimed again.
+    attended = _attended(opened, is_gone)
     return tuple(number for number in found if number not in attended)
 
 
-def _attended(opened: CampaignHandle) -> set[int]:
+def _attended(opened: CampaignHandle, is_gone: IsGone) -> set[int]:
     """Merges that are under way: the lease is live, and the process that holds it is not gone."""
     mergers = opened.mergers()
     return {number for number, merger in mergers.items() if merger.lasts and not is_gone(merger.holder)}

@@ -18,7 +18,6 @@ from eventmill.cli.progress_bar import ProgressBar
 from eventmill.core.records import DesiredState, JournalKind
 from eventmill.errors import CampaignPaused
 from eventmill.logs import Level
-from eventmill.sources.layouts import UNREADABLE
 
 
 def run(
@@ -64,9 +63,8 @@ def tell(console: Console, result: api.RunResult) -> None:
     campaign, events = result.campaign, result.events
     for warning in campaign.journal(JournalKind.WARNING):
         console.print(Text.assemble(("warning", "bold yellow"), f": {warning.reason}"), soft_wrap=True)
-    for left_out in campaign.journal(JournalKind.LEFT_OUT):
-        if left_out.reason.startswith(UNREADABLE):
-            console.print(Text.assemble(("left out", "bold yellow"), f": {left_out.reason}"), soft_wrap=True)
+    for left_out in campaign.journal(JournalKind.COLUMNS_LEFT_OUT):
+        console.print(Text.assemble(("left out", "bold yellow"), f": {left_out.reason}"), soft_wrap=True)
     wanted, store = campaign.desired_state(), campaign.record.store_url
     if wanted is not DesiredState.RUN:
         console.print(f"Campaign {wanted}; 'eventmill run' continues it.")

@@ -76,4 +76,4 @@ def _show_speed(out: Console, trial: Trial, ranges: Ranges) -> None:
     if ranges.events != "auto":
         yours = f"; your ranges of {ranges.events} take {ranges.events * per_event:.3g} s"
     auto = counted(trial.auto_events, "event")
-    out.print(f"'ranges: {{events: auto}}' would choose ranges of {auto}, to take {aim}{yours}.")
+    out.print(f"'ranges: {{events: auto}}' would choose ranges of {auto}, for {aim} each{yours}.")

@@ -43,7 +43,7 @@ class FrozenProcesses:
                 _kill(int(pid))
 
     def end(self) -> None:
-        """At the end of a run: whatever is stopped would hear nothing of it, and stay."""
+        """At the end of a run, kill stopped processes, which would not notice the end."""
         cluster: Any = self._runner._cluster
         if isinstance(cluster, SpecCluster):
             self._remember(cluster)
@@ -52,7 +52,7 @@ class FrozenProcesses:
                 _kill(pid)
 
     def _remember(self, cluster: SpecCluster) -> None:
-        """Also those that Dask takes for gone, as it does when the process is gone that they were forked from."""
+        """Remember all processes, including those that Dask believes to be gone when their forkserver is."""
         found = _processes(cluster) - self._known.keys()
         started = {pid: _start_of(pid) for pid in [*self._known, *found]}
         known = {pid: start for pid, start in self._known.items() if started[pid] == start}

@@ -1,7 +1,7 @@
-"""Dask worker plugins, given to all workers of a scheduler, now and later, without waiting for any of them.
+"""Gives Dask worker plugins to all current and future workers of a scheduler, without waiting for them.
 
-`Client.register_plugin` waits until each worker has answered: for ever for one that is stopped, and one that dies
-meanwhile ends the connection of whoever asked (distributed 2026.8, `Server._handle_comm`).
+`Client.register_plugin` waits until each worker has answered: for ever if one is stopped, and if one dies
+meanwhile, the connection of the caller is closed (distributed 2026.8, `Server._handle_comm`).
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from distributed.protocol.pickle import dumps
 
 
 def add_plugin(client: distributed.Client, plugin: Any) -> None:
-    """Give a `WorkerPlugin` with a name to the workers of this client's scheduler; an idempotent one once."""
+    """Give a named `WorkerPlugin` to the workers of this client's scheduler; an idempotent plugin only once."""
     client.run_on_scheduler(_add, plugin=dumps(plugin), name=plugin.name, idempotent=plugin.idempotent)
 
 
 def remove_plugin(client: distributed.Client, name: str) -> None:
-    """Take a plugin from all workers; harmless if it is not there."""
+    """Remove a plugin from all workers; harmless if it does not exist."""
     client.run_on_scheduler(_remove, name=name)
 
 
 def _add(dask_scheduler: Any, plugin: bytes, name: str, idempotent: bool) -> None:
     if idempotent and name in dask_scheduler.worker_plugins:
         return
-    dask_scheduler.worker_plugins[name] = plugin  # for those that join later
+    dask_scheduler.worker_plugins[name] = plugin  # for workers that join later
     _tell_all(dask_scheduler, op="plugin-add", plugin=plugin, name=name)
 
 
@@ -35,5 +35,5 @@ def _remove(dask_scheduler: Any, name: str) -> None:
 
 
 def _tell_all(dask_scheduler: Any, **message: Any) -> None:
-    """Each worker on its own: one that does not answer is no reason not to tell the others."""
+    """Send to each worker separately, so that one that does not answer does not affect the others."""
     dask_scheduler.loop.add_callback(dask_scheduler.broadcast, msg=message, on_error="ignore")

@@ -1,4 +1,4 @@
-"""The keys of a campaign, as a page: one line for each, from the model that reads them."""
+"""The table of all keys of a campaign, generated from the model that parses them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _default(field: FieldInfo) -> str:
 
 
 def _meaning(field: FieldInfo) -> str:
-    """What the model says of it, and the words to choose from where the type names them."""
+    """The description in the model, and the allowed values of an enumeration."""
     said = field.description or ""
     choices = next(
         (tuple(kind) for kind in _kinds(field) if isinstance(kind, type) and issubclass(kind, StrEnum)), ()

@@ -1,7 +1,7 @@
-"""YAML files that people write: read within limits, each key once. Knows no campaign.
+"""Reads YAML files that people write, within limits and without duplicate keys. Knows no campaign.
 
-A file is read whole or refused with one clause. What YAML allows and nobody means is refused, too: a key that is
-there twice (the first would be lost silently), an alias inside its own anchor, text that no file can hold.
+A file is read completely or refused with one clause. Also refused is what YAML allows but nobody intends: a
+duplicate key (the first would be lost silently), an alias inside its own anchor, text that no file can contain.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from typing import Any
 import yaml
 
 MOST_BYTES = 1 << 20
-"""A campaign of 10,000 inputs, one on each line, has half of it; more belongs into a list, `@files.txt`."""
+"""A campaign with 10,000 inputs, one per line, has half of it; more inputs belong in a list, `@files.txt`."""
 
 MOST_DEEP = 50
-"""Levels of nesting. A campaign has five, and its parameters may have some of their own."""
+"""Levels of nesting. A campaign has five, and its parameters may have more."""
 
 MOST_VALUES = 100_000
-"""Keys and values, with what aliases stand for: a small file can stand for 10^9 of them."""
+"""Keys and values after expanding aliases: a small file can expand to 10^9 of them."""
 
 
 class YamlError(Exception):
-    """The file cannot be used; the text is one clause, such as `line 3, column 1: key 'name' is there twice`.
+    """The file cannot be used; the text is one clause, such as `line 3, column 1: key 'name' occurs twice`.
 
-    `where` is its first part, if anybody knows, and `problem` the other.
+    `where` is its first part, if known, and `problem` the second.
     """
 
     def __init__(self, problem: str, mark: Any = None) -> None:  # one of two classes: PyYAML's, or its C library's
@@ -34,9 +34,9 @@ class YamlError(Exception):
 
 
 def read_yaml(path: Path) -> Any:
-    """What a YAML file holds. `YamlError` says what is wrong and where.
+    """The content of a YAML file. `YamlError` says what is wrong and where.
 
-    `OSError` says that it cannot be read, `UnicodeDecodeError` that it is no text.
+    Raises `OSError` if it cannot be read, `UnicodeDecodeError` if it is not text.
     """
     with path.open("rb") as file:
         content = file.read(MOST_BYTES + 1)

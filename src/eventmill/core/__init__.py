@@ -1,1 +1,1 @@
-"""Values that travel between rooms, states, the law of the partition, keys of objects, units."""
+"""Values that rooms exchange, states, the partition law, keys of objects, units."""

@@ -8,17 +8,17 @@ RANGES = "_ranges"
 """Folder of range outputs. Tools that read data sets skip names that begin with '_'."""
 
 STAGED = "_staged"
-"""Folder of merged files that nobody may see yet."""
+"""Folder of merged files that are not published yet."""
 
 HIDDEN_FOLDERS = (RANGES, STAGED)
-"""What stands below `<folder>/<campaign>/` is Eventmill's alone, and is deleted sooner or later."""
+"""Everything below `<folder>/<campaign>/` is internal, and is deleted sooner or later."""
 
 SUFFIXES = ("parquet", "root", "zip")
-"""Of merged files in the built-in formats, besides the one that a campaign writes now."""
+"""The suffixes of merged files in the built-in formats."""
 
 
 def merged_name(campaign: str, start: int, stop: int, suffix: str) -> str:
-    """`dimuon-000000001000-000000002000.parquet`: sorts in event order, says which events to look for."""
+    """`dimuon-000000001000-000000002000.parquet`: sorts in event order and shows the events."""
     return f"{campaign}-{start:012d}-{stop:012d}.{suffix}"
 
 
@@ -37,10 +37,10 @@ def companion_key(campaign: str, what: str) -> str:
 
 
 COMPANIONS = ("manifest.json", "histograms.png", "report.json", "report.png")
-"""What stands beside merged files, but for the mark that says whose they are."""
+"""The files beside merged files, except the mark of the store."""
 
 
 def attempt_of(key: str) -> int | None:
-    """The attempt that wrote an object in one of `HIDDEN_FOLDERS`: the first number behind the campaign's name."""
+    """The attempt that wrote an object in one of `HIDDEN_FOLDERS`: the first number after the campaign's name."""
     first = key.split("/")[2].split("-")[0]
     return int(first) if re.fullmatch("[0-9]{1,18}", first) else None

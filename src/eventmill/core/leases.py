@@ -1,4 +1,4 @@
-"""Blocks, permission to work on them, and the ledger's answers to whoever holds it."""
+"""Blocks, leases on them, and the replies of the ledger to the workers that hold them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from eventmill.core.ranges import EventRange, Input
 
 @dataclass(frozen=True, slots=True)
 class BlockReport:
-    """What became of one claim of one block, in events, for people to read; the ledger knows by itself."""
+    """The result of one claim of one block, in events. For people only; the ledger does not use it."""
 
     committed: int = 0
     failed: int = 0
@@ -23,10 +23,10 @@ class BlockReport:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A reserved contiguous piece of one input, to be worked in ranges of `range_events`.
+    """A reserved contiguous piece of one input, to be processed in ranges of `range_events`.
 
-    `avoid` names the holders that should not get it while others live: it failed on them, or it is a copy of
-    what they are at.
+    `avoid` has the workers that should not get it while others live: it failed on them, or they have the other
+    claim on its events.
     """
 
     id: int
@@ -44,7 +44,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Permission for one holder to process one block until `expires_at`, fenced by `attempt`."""
+    """Permission for one worker to process one block until `expires_at`, fenced by `attempt`."""
 
     campaign_id: int
     block_id: int
@@ -56,11 +56,11 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class LeaseProgress:
-    """A claimed block as the coordinator sees it, in events.
+    """The progress of a claimed block, in events.
 
-    `missing` are not committed, the `done` before them are settled; the holder has begun all before position
-    `begun` and ends at `stop`. `seconds` ago it was claimed; `copied` if somebody else was given it too, `suspect`
-    if it failed or was lost before.
+    `missing` events are not committed, `done` events are. The worker has begun everything before position
+    `begun`; the block ends at `stop`. It was claimed `seconds` ago. `copied`: it has a duplicate claim;
+    `suspect`: it failed or was lost before.
     """
 
     block_id: int
@@ -87,12 +87,12 @@ class Claim:
 
 
 class FailureKind(StrEnum):
-    """Who said no."""
+    """What caused a failure."""
 
     PAYLOAD = "payload"  # the payload raised
     CRASH = "crash"  # the payload's process died
-    TIMEOUT = "timeout"  # the payload gave no answer in its time, and was ended
-    MEMORY = "memory"  # the payload asked for more memory than it was allowed
+    TIMEOUT = "timeout"  # the payload gave no answer in time, and was killed
+    MEMORY = "memory"  # the payload requested more memory than allowed
     RESULT = "result"  # the payload returned something that cannot be stored
     SETUP = "setup"  # the payload could not be set up; no event is at fault
     INPUT = "input"  # the events could not be read
@@ -100,9 +100,9 @@ class FailureKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FailureReport:
-    """Why a range (or the set-up) failed: one line, the traceback, and the tail of what it printed.
+    """Why a range (or the set-up) failed: one line, the traceback, and the end of the output.
 
-    `signal` is the number of the one that ended the payload's process, if one did and we had not sent it.
+    `signal` is the number of the signal that ended the payload's process, unless we sent it.
     """
 
     kind: FailureKind
@@ -114,7 +114,7 @@ class FailureReport:
 
 
 class Outcome(StrEnum):
-    """What became of one output or renewal."""
+    """The outcome of one output or renewal."""
 
     ACCEPTED = "accepted"
     DUPLICATE = "duplicate"  # this very output was committed before
@@ -122,16 +122,16 @@ class Outcome(StrEnum):
 
 
 class Directive(StrEnum):
-    """What the holder of a lease is to do next."""
+    """What the worker that holds a lease must do next."""
 
     CONTINUE = "continue"
-    DRAIN = "drain"  # begin no new range, hand in what is computed, release the rest
+    DRAIN = "drain"  # begin no new range, commit what is computed, release the rest
     STOP = "stop"  # drop the block
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The ledger's answer to a commit, a failure or a renewal. `stop` is where the holder's block ends now."""
+    """The ledger's answer to a commit, a failure or a renewal. `stop` is where the block now ends."""
 
     outcomes: tuple[Outcome, ...]
     directive: Directive

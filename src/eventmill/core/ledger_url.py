@@ -1,4 +1,4 @@
-"""What a ledger's url says: which kind of ledger it is. It never holds a password. Opens nothing."""
+"""The url of a ledger: its kind of ledger, and that it contains no password. Opens nothing."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _IN_QUERY = re.compile(r"[?&][^=&]*(?:pass(?:word|wd|phrase)|secret|token)[^=&]*
 
 
 def holds_password(url: str) -> bool:
-    """Whether a password stands before the host or among the options behind '?'."""
+    """Whether the url contains a password, before the host or in the options after '?'."""
     found = _URL.fullmatch(url)
     return found is not None and bool(_BEFORE_HOST.match(found[2]) or _IN_QUERY.search(found[2]))
 
 
 def scheme_of(url: str) -> str:
-    """`sqlite` for a path, else what stands before `://` in lower case, without a driver's name (`+psycopg`).
+    """`sqlite` for a path, else the part before `://` in lower case, without the name of a driver (`+psycopg`).
 
     Raises `LedgerError` for a url with a password, which the message does not repeat, and for a web address.
     """

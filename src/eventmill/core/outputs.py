@@ -1,4 +1,4 @@
-"""What was stored for ranges, and what merges make of it."""
+"""Stored range outputs, and the merges of them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from eventmill.core.ranges import EventRange, Input
 class RangeOutput:
     """What one attempt stored for one range. `key` is relative to the store; `sha256` is hex.
 
-    `wall_seconds` is how long the payload was at it, `cpu_seconds` what it used; `overhead_seconds` is how long
-    the slot was at nothing between the range before and this one.
+    `wall_seconds` is how long the payload took, `cpu_seconds` the CPU time that it used; `overhead_seconds` is how
+    long the slot waited between the previous range and this one.
     """
 
     range: EventRange
@@ -67,7 +67,7 @@ class MergeLease:
 
 @dataclass(frozen=True, slots=True)
 class MergeHolder:
-    """Who claimed a merge last. `lasts` tells whether that lease runs, by the ledger's clock."""
+    """The last claim of a merge. `lasts`: whether its lease is live, by the clock of the ledger."""
 
     attempt: int
     holder: str
@@ -76,7 +76,7 @@ class MergeHolder:
 
 @dataclass(frozen=True, slots=True)
 class MergedOutput:
-    """A merged file: where it is, what it weighs, which events it holds, per input url."""
+    """A merged file: its key, its size, and its events by input url."""
 
     merge_id: int
     key: str

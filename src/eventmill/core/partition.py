@@ -1,4 +1,4 @@
-"""The one invariant: spans replace spans that cover the same events. Pure; knows nothing of databases."""
+"""The invariant: spans are replaced only by spans with the same events. Pure; knows no database."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def partition_problems(url: str, input_id: int, events: int, spans: Sequence[Spa
 
 
 def isolate(span: Span, piece: EventRange, **changes: Any) -> tuple[Span, ...]:
-    """`span` cut so that `piece`, which it covers, stands alone with `changes`; the rest stays as it was."""
+    """Cut `span` so that `piece`, a part of it, is a span of its own with `changes`; the rest is unchanged."""
     if not span.range.covers(piece):
         raise PartitionBroken(f"{piece} is not inside {span.range}; nothing was changed.")
     left = (replace(span, stop=piece.start),) if span.start < piece.start else ()
@@ -75,9 +75,9 @@ def isolate(span: Span, piece: EventRange, **changes: Any) -> tuple[Span, ...]:
 
 
 def coalesce(spans: Iterable[Span]) -> list[Span]:
-    """Neighbours that differ in nothing become one: unblemished READY, MERGED in one file, ABANDONED alike.
+    """Join equal neighbours: READY without failures or losses, MERGED in one file, ABANDONED for one reason.
 
-    A READY span with failures or losses keeps its borders, because they say which events are suspect.
+    A READY span with failures or losses keeps its borders, because they mark the suspect events.
     """
     out: list[Span] = []
     for span in in_order(spans):

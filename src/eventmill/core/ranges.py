@@ -1,4 +1,4 @@
-"""Which events: ranges, spans in a state, inputs and their layouts. Frozen, comparable, picklable."""
+"""Ranges of events, spans with a state, inputs and their layouts. Frozen, comparable, picklable."""
 
 from __future__ import annotations
 
@@ -38,9 +38,8 @@ class EventRange:
 class Span:
     """A piece `[start, stop)` of one input in one ledger state.
 
-    `failures` and `losses` count what befell exactly this span since it was last whole. `failed_on` names the
-    holder it is to be kept from, which `refusals` times was tried in vain; READY, it is not handed out before
-    `rests_until`.
+    `failures` and `losses` count those of exactly this span. `failed_on` is the worker that should not get it, to
+    which it was refused `refusals` times. If READY, it is not handed out before `rests_until`.
     """
 
     input_id: int
@@ -68,7 +67,7 @@ class Span:
 
     @property
     def is_suspect(self) -> bool:
-        """Whether something befell just these events, so that they are to be worked on alone."""
+        """Whether exactly these events had a failure or loss, so that they are processed alone."""
         return bool(self.failures or self.losses or self.failed_on)
 
 
@@ -95,9 +94,9 @@ Layout = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class NewInput:
-    """What a split learned of one input, before the ledger gives it an id and a place.
+    """What the split learned about one input, before the ledger gives it an id and a position.
 
-    `layout` is empty where a format does not say it, `left_out` names columns that are there and cannot be read.
+    `layout` is empty if the format does not report it; `left_out` has existing columns that cannot be read.
     """
 
     url: str
@@ -109,8 +108,19 @@ class NewInput:
 
 
 @dataclass(frozen=True, slots=True)
+class UnreadableInput:
+    """An input that cannot be read, and why."""
+
+    url: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.url}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
 class SeenLayout:
-    """A layout, the first input that has it, and how many have."""
+    """A layout, the first input that has it, and the number of inputs that have it."""
 
     url: str
     inputs: int

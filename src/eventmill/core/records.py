@@ -1,4 +1,4 @@
-"""What the ledger tells of a campaign: counts, rules, journal lines, samples, accounts."""
+"""Records of the ledger about a campaign: counts, rules, journal lines, samples, usage."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NOTHING_LEFT = "all events settled"
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Accounting of one campaign, in events, always: `total` is the sum of the five states."""
+    """The events of one campaign by state; `total` is the sum of the five states."""
 
     ready: int = 0
     leased: int = 0
@@ -46,7 +46,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the ledger itself needs to know of a campaign. Exactly one of the two merge sizes is set."""
+    """What the ledger needs to know about a campaign. Exactly one of the two merge sizes is set."""
 
     failures: int
     losses: int
@@ -65,33 +65,34 @@ class DesiredState(StrEnum):
 
 
 class JournalKind(StrEnum):
-    """What a line of the journal tells."""
+    """The kind of a line in the journal."""
 
     LOSS = "loss"  # a worker vanished with a range
     FAILURE = "failure"  # the payload failed a range
     ABANDONED = "abandoned"  # the payload failed an event for the last time
     SETUP = "setup"  # a payload could not be set up
-    DRAINED = "drained"  # a worker that had to leave gave its block back
-    EXTENDED = "extended"  # a lease ended while nobody looked, and was renewed
-    SICK = "sick"  # a range failed here and succeeded elsewhere
+    DRAINED = "drained"  # a worker that had to end released its block
+    EXTENDED = "extended"  # a lease ended while no coordinator was checking, and was extended
+    SICK = "sick"  # a range failed on this worker and succeeded on another
     QUARANTINED = "quarantine"  # a worker gets no more work
     CORRUPT = "corrupt"  # a range output was damaged
-    INVALIDATED = "invalidated"  # a merged file was gone, or not whole
-    MERGER_LOST = "merger lost"  # whoever was at a merge vanished
-    LEFT_OUT = "left out"  # an input, or a column of one, that is not processed
+    INVALIDATED = "invalidated"  # a merged file was missing or truncated
+    MERGER_LOST = "merger lost"  # a merger vanished
+    LEFT_OUT = "left out"  # an input that is not processed; `detail` is its url
+    COLUMNS_LEFT_OUT = "columns left out"  # columns of inputs that no array can hold
     CHANGED = "changed"  # the user accepted a changed campaign
-    WANTED = "wanted"  # the user said what is to become of the campaign
+    WANTED = "wanted"  # the user changed the desired state
     CLOSED = "close"  # the campaign ended, and why
-    BROKEN = "broken"  # going on was useless
-    STORE = "store"  # the store went away or came back
-    WARNING = "warning"  # nothing is wrong as far as anybody knows; people should see it
+    BROKEN = "broken"  # it was useless to continue
+    STORE = "store"  # the store stopped answering, or answers again
+    WARNING = "warning"  # not an error, but people should see it
 
 
 class UsageCause(StrEnum):
-    """What became of CPU that was used."""
+    """What became of CPU time that was used."""
 
     USEFUL = "useful"  # committed
-    FENCED = "fenced"  # computed after somebody else had taken over
+    FENCED = "fenced"  # computed after another worker had taken over
     FAILURE = "failure"  # the payload failed
     SETUP = "setup"  # payloads were set up
     SETUP_FAILED = "setup failed"
@@ -99,9 +100,9 @@ class UsageCause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CampaignRow:
-    """A campaign as the ledger holds it. `spec` is the campaign file as plain data.
+    """A campaign in the ledger. `spec` is the campaign file as plain data.
 
-    `id` is its number in this ledger; `uid` is random hex, so that no other campaign has it in any ledger.
+    `id` is its number in this ledger; `uid` is random hex, unique among all ledgers.
     """
 
     id: int
@@ -120,7 +121,7 @@ class CampaignRow:
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """One line of the journal: a loss, a failure, or what else befell events. Append-only."""
+    """One line of the append-only journal: a loss, a failure, or another event of the campaign."""
 
     at: datetime
     kind: JournalKind
@@ -136,7 +137,7 @@ class Incident:
 
 @dataclass(frozen=True, slots=True)
 class FailedRun:
-    """One run of a range that failed: why, and on whom."""
+    """One failed run of a range: the reason, and the worker."""
 
     reason: str
     holder: str
@@ -144,9 +145,9 @@ class FailedRun:
 
 @dataclass(frozen=True, slots=True)
 class LossRate:
-    """What was seen of workers that vanish: `losses` in `slot_seconds` of busy slots.
+    """The measured rate of losses: `losses` in `slot_seconds` of busy slots.
 
-    `overhead_seconds` is what a range costs a slot besides the payload's work, on average.
+    `overhead_seconds` is the mean time that a range costs a slot besides the payload's work.
     """
 
     losses: int
@@ -156,7 +157,7 @@ class LossRate:
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """A worker that holds live leases, as the ledger sees it."""
+    """A worker that holds live leases."""
 
     holder: str
     blocks: int
@@ -167,10 +168,10 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """How a campaign stood at one moment, as its coordinator of the attempt `leadership` saw it.
+    """The progress of a campaign at one moment, recorded by the coordinator with the attempt `leadership`.
 
-    `done` and `ready` are events, `losses` all so far; of `slots` that lived on `workers`, `busy` had a block.
-    `range_events`, worth about `range_seconds`, is what ranges were cut to; None before the first.
+    `done` and `ready` are events, `losses` all losses so far; `slots` were alive on `workers`, and `busy` of them
+    had a block. `range_events`, expected to take `range_seconds`, is the length of ranges; None before the first.
     """
 
     at: datetime
@@ -187,7 +188,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class UsageTotals:
-    """The account of one cause: how often, with how many events, and what it took on the CPU and on the wall."""
+    """The usage of one cause: how often, how many events, CPU seconds and wall seconds."""
 
     occurrences: int = 0
     events: int = 0

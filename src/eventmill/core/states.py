@@ -8,7 +8,7 @@ from eventmill.errors import IllegalMove
 
 
 class State(StrEnum):
-    """Where a span of events is on its way."""
+    """The state of a span of events."""
 
     READY = "ready"
     LEASED = "leased"
@@ -46,13 +46,13 @@ MOVES: dict[Verb, dict[State, tuple[State, ...]]] = {
     Verb.CLOSE: {State.READY: (State.ABANDONED,), State.LEASED: (State.ABANDONED,)},
     Verb.REOPEN: {State.ABANDONED: (State.READY,)},
 }
-"""verb -> {from -> allowed to}. Whatever is not here is illegal."""
+"""verb -> {from -> allowed to}. Everything else is illegal."""
 
 
 def check_move(verb: Verb, before: State, after: State) -> None:
     """Raise `IllegalMove` unless `verb` may leave events of state `before` in state `after`.
 
-    Staying where one is, is always allowed: a verb splits spans and leaves the rest as it was.
+    Staying in a state is always allowed: a verb splits spans and leaves the rest unchanged.
     """
     if before is after:
         return

@@ -8,17 +8,15 @@ from decimal import Decimal
 from math import inf
 from typing import Annotated
 
-from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+from pydantic import BeforeValidator, ByteSize, PlainSerializer, TypeAdapter, WithJsonSchema
 
 SECONDS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
-BYTES = {
-    "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
-    "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40,
-}  # fmt: skip
 
 MICROSECOND = 1e-6
 LONGEST = 1000 * 365.25 * 86400
-"""What a duration may be, in seconds: a clock that a thousand years are added to still has a date."""
+"""The allowed durations in seconds; a date plus a thousand years is still a valid date."""
+
+_BYTES = TypeAdapter(ByteSize)
 
 _QUANTITY = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]+)\s*")
 
@@ -35,9 +33,14 @@ def parse_duration(value: object) -> timedelta:
 
 
 def parse_bytes(value: object) -> int:
-    """`256MB`, `64MiB`, or bytes as a number; `ValueError` says what is allowed."""
+    """`256MB`, `64MiB`, or bytes as a number, as pydantic's `ByteSize`; `ValueError` says what is allowed."""
     wanted = "a size such as 500kB, 256MB, 1GiB"
-    size = _parse(value, BYTES, wanted)
+    try:
+        if isinstance(value, bool) or (isinstance(value, str) and not value.strip()[-1:].isalpha()):
+            raise ValueError  # a bare number in quotes: of what?
+        size = _BYTES.validate_python(value)
+    except (ValueError, OverflowError):
+        raise ValueError(f"'{value}' is not valid; give {wanted}") from None
     if size < 1:
         raise ValueError(f"'{value}' is less than one byte; give {wanted}")
     return int(size)
@@ -65,11 +68,11 @@ def write_duration(value: timedelta) -> str:
 
 
 def counted(number: int, what: str, many: str = "") -> str:
-    """`1 file`, `2,000 events`; `many` is the plural where it is not just an s more."""
+    """`1 file`, `2,000 events`; `many` is the plural if it is irregular."""
     return f"{number:,} {what if number == 1 else many or what + 's'}"
 
 
-def _parse(value: object, units: dict[str, float] | dict[str, int], wanted: str) -> float:
+def _parse(value: object, units: dict[str, float], wanted: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError(f"give {wanted}")
     if isinstance(value, int | float):

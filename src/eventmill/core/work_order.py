@@ -1,4 +1,4 @@
-"""What travels to workers besides a block's number: how to read, what to run, what results become."""
+"""What workers get besides the number of a block: how to read, what to run, what to make of results."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 class SourceSpec:
     """How to open every input of a campaign. `format` is `root`, `parquet` or `generated`.
 
-    `partitions` are columns that folders such as `year=2016` hold, with their types; `credentials` is a name.
+    `partitions` are the columns in folder names such as `year=2016`, with their types; `credentials` is a name.
     """
 
     format: str
@@ -32,7 +32,7 @@ class PayloadSpec:
 
 @dataclass(frozen=True, slots=True)
 class FormatSpec:
-    """What results become: the name of an output format, and its options."""
+    """The name of an output format, and its options."""
 
     name: str = "parquet"
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -40,10 +40,10 @@ class FormatSpec:
 
 @dataclass(frozen=True, slots=True)
 class WorkOrder:
-    """All that a worker needs besides a block's number. Small, picklable, holds no secret.
+    """Everything that a worker needs besides the number of a block. Small, picklable, without secrets.
 
-    Relative input urls start from `folder`, the coordinator's working directory; `credentials` is the name of
-    those for the store.
+    Relative input urls start from `folder`, the coordinator's working directory; `credentials` is the name of the
+    credentials for the store.
     """
 
     campaign_id: int
@@ -65,7 +65,7 @@ class WorkOrder:
 
 @dataclass(frozen=True, slots=True)
 class PayloadCode:
-    """The payload's code as it travels: `entry` is importable once `bundle` (a zip) is on the path."""
+    """The shipped code of a payload: `entry` can be imported when `bundle` (a zip) is on the path."""
 
     callable: str
     entry: str

@@ -1,4 +1,4 @@
-"""What a worker process reports of its leases: many items, each with a reply of its own, in one message."""
+"""A report of a worker process about its leases: many items in one message, each with its own reply."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """This range failed. `report_id` is random, the same when the report is repeated, and never another one's."""
+    """This range failed. `report_id` is random, and the same if the report is repeated."""
 
     lease: Lease
     failed: EventRange
@@ -31,7 +31,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Renewal:
-    """The holder lives, and has begun all before position `begun`."""
+    """The worker is alive, and has begun everything before position `begun`."""
 
     lease: Lease
     begun: int | None = None

@@ -1,4 +1,4 @@
-"""The payload of drills: event numbers, each with a value that only it has. Burns CPU, keeps a diary of calls."""
+"""The payload of drills: event numbers, each with a unique value. Uses CPU time, and keeps a diary of calls."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pyarrow as pa
 
 
 def check_values(events: Any) -> Any:
-    """What stands beside each event number: splitmix64 (Steele, Lea and Flood, OOPSLA 2014), as signed numbers."""
+    """The value for each event number: splitmix64 (Steele, Lea and Flood, OOPSLA 2014), as signed integers."""
     with np.errstate(over="ignore"):
         z = np.asarray(events).astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -22,7 +22,7 @@ def check_values(events: Any) -> Any:
 
 
 class Known:
-    """One row for each event; `seconds_per_event` of CPU for each. Every call is noted in the folder `diary`."""
+    """One row for each event; `seconds_per_event` of CPU for each. Calls are recorded in the folder `diary`."""
 
     def __init__(self, *, seconds_per_event: float, diary: str) -> None:
         self._seconds = seconds_per_event
@@ -43,11 +43,12 @@ class Known:
         return pa.Table.from_arrays(arrays, names=list(columns))
 
     def _note(self, events: int) -> None:
-        with contextlib.suppress(OSError), self._diary.open("a") as file:  # a worker elsewhere cannot write there
+        with contextlib.suppress(OSError), self._diary.open("a") as file:
+            # A worker on another machine cannot write there.
             file.write(f"{events}\n")
 
 
 def events_begun(diary: Path) -> int:
-    """Events of all calls that were begun, by whomever."""
+    """The number of events in all calls that were begun."""
     lines = [line for path in diary.glob("*.calls") for line in path.read_text().splitlines()]
     return sum(int(line) for line in lines if line.isdigit())

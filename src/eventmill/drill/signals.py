@@ -28,7 +28,7 @@ class SignalSender(Protocol):
 
 
 class HostSignals:
-    """Processes of this host. It knows no cluster, so it retires nobody."""
+    """Sends signals to processes of this host. It knows no cluster, so it cannot retire workers."""
 
     def signal(self, holder: str, number: signal.Signals) -> bool:
         """False for a process of another host, or one that is gone."""
@@ -53,12 +53,12 @@ class HostSignals:
         return True
 
     def retire(self, holder: str) -> bool:
-        """Never."""
+        """Return False: a worker cannot be retired without its cluster."""
         return False
 
 
 def _wait_until_still(pid: int) -> None:
-    """Until every thread has stopped: a signal is sent sooner than it is obeyed."""
+    """Wait until every thread has stopped, because a signal takes effect after it was sent."""
     deadline = time.monotonic() + STILL_SECONDS
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError):  # a thread that ended, a system without /proc

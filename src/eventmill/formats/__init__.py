@@ -1,6 +1,6 @@
 """Output formats by name: the built-in ones, and those of other packages.
 
-A package adds a format with an entry point of the group `eventmill.formats`: a callable that takes the options of
+A package adds a format with an entry point in the group `eventmill.formats`: a callable that takes the options of
 `output.options` as keyword arguments and returns a `Format`. It must be installed wherever Eventmill runs.
 """
 
@@ -33,7 +33,7 @@ def format_names() -> tuple[str, ...]:
 def open_format(spec: FormatSpec) -> Format:
     """The format of that name with its options. Imports what it needs, which may take seconds.
 
-    Raises `CampaignError` when there is no such format, or when its package or an option does not fit.
+    Raises `CampaignError` if the format is unknown, its package is missing, or an option is invalid.
     """
     if spec.name not in format_names():
         raise CampaignError(f"unknown output format '{spec.name}'; known formats are {', '.join(format_names())}.")

@@ -22,10 +22,10 @@ from eventmill.formats.tables import conform, infers, to_table
 SUFFIX = "arrow"
 
 BATCH_BYTES = 16 << 20
-"""Most of a record batch in a range output, and so what is decoded at once."""
+"""The maximum size of a record batch in a range output, which is decoded at once."""
 
 SAMPLE_ROWS = 1_024
-"""The width of a row is measured on these first rows. Also the least that a group of rows has."""
+"""The number of first rows that determine the width of a row; also the minimum of a row group."""
 
 _OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)  # the payload has one core
 
@@ -45,7 +45,7 @@ def write_table(table: pa.Table, path: Path) -> Written:
     width = table.nbytes // max(1, table.num_rows)
     rows = max(1, BATCH_BYTES // max(1, width))
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema, options=_OPTIONS) as writer:
-        # Seams of the payload's own making would cost every reader; what is one piece already is not copied.
+        # Many small chunks would cost every reader time; a single chunk is not copied.
         writer.write_table(table.combine_chunks(), max_chunksize=rows)
     return Written(rows=table.num_rows, schema=schema_to_bytes(table.schema), infers=infers(table))
 
@@ -88,7 +88,7 @@ def _batches(part: Part, stream: IO[bytes], schema: pa.Schema) -> Iterator[pa.Re
 
 def _opened(stream: IO[bytes], part: Part) -> pa.RecordBatchFileReader:
     try:
-        # What is in memory already is not copied, and survives its stream.
+        # Data in memory are not copied, and stay valid after their stream is closed.
         if isinstance(stream, io.BytesIO):
             return pa.ipc.open_file(pa.BufferReader(stream.getvalue()))
         return pa.ipc.open_file(pa.PythonFile(stream, mode="r"))
@@ -98,17 +98,18 @@ def _opened(stream: IO[bytes], part: Part) -> pa.RecordBatchFileReader:
 
 def _unreadable(part: Part, error: Exception) -> CorruptOutput:
     reason = str(error).partition("\n")[0].rstrip(".")
-    return CorruptOutput(f"{part.name} is not a readable Arrow file ({reason}): redo its range.")
+    return CorruptOutput(f"{part.name} is not a readable Arrow file ({reason}): redo its range.", key=part.name)
 
 
 def _check_columns(found: pa.Schema, wanted: pa.Schema, *, name: str) -> None:
     if found.names != wanted.names:
-        raise CorruptOutput(f"{name} has the columns {found.names}, not {wanted.names}: redo its range.")
+        raise CorruptOutput(f"{name} has the columns {found.names}, not {wanted.names}: redo its range.", key=name)
     for ours, theirs in zip(wanted, found, strict=True):
         if not _adopts(theirs, ours):
             raise CorruptOutput(
                 f"column '{ours.name}' of {name} is '{_described(theirs)}', not '{_described(ours)}': "
-                "redo its range, and let the payload return the same types for every range."
+                "redo its range, and let the payload return the same types for every range.",
+                key=name,
             )
 
 
@@ -117,7 +118,7 @@ def _described(field: pa.Field) -> str:
 
 
 def _adopts(found: pa.Field, wanted: pa.Field) -> bool:
-    """Whether values of `found` are values of `wanted` as they stand: same type, or null at some depth."""
+    """Whether values of `found` are valid as `wanted`: the same type, or null at some depth."""
     if pa.types.is_null(found.type):
         return bool(wanted.nullable)
     if found.nullable != wanted.nullable:

@@ -1,7 +1,7 @@
-"""Casts that change no value: what Arrow's safe cast lets through all the same is found and named.
+"""Casts that change no value: finds changes that Arrow's safe cast allows, and reports the value.
 
-A float may be rounded to a narrower float, and a decimal to a float: whoever declares one asks for that. Text is
-parsed and written. Anything else that would come out as another value is an error.
+A float may be rounded to a narrower float, and a decimal to a float, because declaring one means that. Text is
+parsed and written. Any other change of a value is an error.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def cast_exactly(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArra
 
 
 def leaf_pairs(before: pa.Array, after: pa.Array) -> Iterator[tuple[pa.Array, pa.Array]]:
-    """The values inside two arrays of the same shape, as arrays that are not nested; fields are found by name."""
+    """The values inside two arrays of the same structure, as pairs of flat arrays; fields are matched by name."""
     kind, t = after.type, pa.types
     if t.is_null(before.type):
         return
@@ -43,7 +43,7 @@ def leaf_pairs(before: pa.Array, after: pa.Array) -> Iterator[tuple[pa.Array, pa
 
 
 def _inside(array: pa.MapArray, all: pa.Array) -> pa.Array:
-    """Of the keys or items that a map has in memory those that a slice of it shows."""
+    """The keys or items of a slice of a map, without those outside of the slice."""
     offsets = array.offsets
     first, last = (offsets[0].as_py(), offsets[-1].as_py()) if len(offsets) else (0, 0)
     return all.slice(first, last - first)

@@ -1,4 +1,4 @@
-"""Histograms by name, merged by adding. What they have in common are their names, storages and axes."""
+"""Histograms by name, merged by addition. All results have the same names, storages and axes."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from eventmill.formats.range_outputs import Part, fetch, fetched, spans_of
 class HistFormat:
     """A dict of name -> `hist.Hist` for each range, merged into a zip file by uhi's schema.
 
-    A row is an event that was looked at, whether it is in a histogram or not. Sums agree within rounding however
-    the events were cut; they are made in event order.
+    A row is a processed event, whether it is in a histogram or not. Sums are made in event order, and agree within
+    rounding however the events were cut.
     """
 
     range_suffix: ClassVar[str] = "zip"
@@ -45,7 +45,7 @@ class HistFormat:
             return histograms.shape(histograms.load(stream, name=part.name))
 
     def merge(self, parts: Sequence[Part], *, schema: bytes, path: Path) -> int:
-        """The sums. Memory: the histograms of two parts."""
+        """The sums. Needs memory for the histograms of two parts."""
         total: histograms.Histograms = {}
         with fetched(parts) as contents:
             for part, stream in contents:

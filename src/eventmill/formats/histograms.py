@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 Histograms = dict[str, "hist.Hist[Any]"]
 
 NOTE = "_eventmill.json"
-"""What Eventmill notes about a file, beside the histograms; no histogram has a name that begins with '_'."""
+"""The entry with Eventmill's notes about the file; no histogram has a name that begins with '_'."""
 
 
 def read_histograms(files: Path | str | Iterable[Path | str]) -> Histograms:
     """The histograms of one merged file, or the sums over several, by name. A string may be a glob.
 
-    Raises `CorruptOutput` for a file that is missing or holds no histograms, or one with other axes.
+    Raises `CorruptOutput` for a file that is missing, contains no histograms, or has other axes.
     """
     import glob
 
@@ -53,12 +53,12 @@ def added(total: Histograms, more: Histograms, *, name: str) -> Histograms:
         return more
     difference = differs(shape(more), shape(total), others="the files before it")
     if difference:
-        raise CorruptOutput(f"{name}: {difference}: redo its range.")
+        raise CorruptOutput(f"{name}: {difference}: redo its range.", key=name)
     return {key: total[key] + more[key] for key in total}
 
 
 def checked(result: object) -> Histograms:
-    """What a payload returned, if it is histograms by name; else `PayloadError` says what is wrong."""
+    """The result of a payload, if it is a dict of histograms; else `PayloadError` says what is wrong."""
     import hist
 
     if not isinstance(result, Mapping) or not result:
@@ -82,7 +82,7 @@ def checked(result: object) -> Histograms:
 
 
 def shape(histograms: Mapping[str, Any]) -> bytes:
-    """What histograms that can be added have in common: names, storages, axes; not the categories that grow."""
+    """What addable histograms have in common: names, storages, axes; not growing categories."""
     return json.dumps({name: _shape_of(value) for name, value in histograms.items()}, sort_keys=True).encode()
 
 
@@ -134,7 +134,7 @@ def store(path: Path, histograms: Histograms, *, note: Mapping[str, Any]) -> Non
 
 
 def load(file: IO[bytes], *, name: str) -> Histograms:
-    """The histograms of an opened file. `CorruptOutput` if it is none of `store`."""
+    """The histograms of an opened file. `CorruptOutput` if `store` did not write it."""
     import hist
     import uhi.io.zip
 
@@ -143,11 +143,11 @@ def load(file: IO[bytes], *, name: str) -> Histograms:
             names = json.loads(opened.read(NOTE))["histograms"]
             return {key: hist.Hist(_with_variances(uhi.io.zip.read(opened, key))) for key in names}
     except (zipfile.BadZipFile, KeyError, ValueError) as error:
-        raise CorruptOutput(f"{name} contains no histograms of Eventmill ({error}).") from error
+        raise CorruptOutput(f"{name} contains no histograms of Eventmill ({error}).", key=name) from error
 
 
 def _with_variances(plain: dict[str, Any]) -> dict[str, Any]:
-    """A mean of one entry has no variance, and says NaN (boost-histogram 1.8); in a sum it would stay NaN."""
+    """Replace the NaN variance of means with one entry (boost-histogram 1.8), which would make sums NaN."""
     storage = plain["storage"]
     if storage["type"] in ("mean", "weighted_mean"):
         unknown = np.isnan(storage["variances"]) & ~np.isnan(storage["values"])
@@ -156,13 +156,13 @@ def _with_variances(plain: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_note(file: IO[bytes], *, name: str) -> dict[str, Any]:
-    """What `store` noted. `CorruptOutput` if it is none of its files."""
+    """The notes of `store`. `CorruptOutput` if `store` did not write the file."""
     try:
         with zipfile.ZipFile(file) as opened:
             note: dict[str, Any] = json.loads(opened.read(NOTE))
             return note
     except (zipfile.BadZipFile, KeyError, ValueError) as error:
-        raise CorruptOutput(f"{name} contains no histograms of Eventmill ({error}).") from error
+        raise CorruptOutput(f"{name} contains no histograms of Eventmill ({error}).", key=name) from error
 
 
 def _kind(value: object) -> str:
@@ -173,7 +173,7 @@ def _kind(value: object) -> str:
 
 
 class _Timeless(zipfile.ZipFile):
-    """Notes no time: an entry's bytes depend on its content alone."""
+    """A zip file without times: the bytes of an entry depend only on its content."""
 
     def writestr(
         self,

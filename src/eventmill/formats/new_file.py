@@ -1,4 +1,4 @@
-"""A merged file while it is being written: whole, or not there. Knows no format."""
+"""A merged file while it is being written: complete in the end, or deleted. Knows no format."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from eventmill.errors import StoreError
 
 @contextmanager
 def new_file(path: Path) -> Iterator[None]:
-    """Write `path` inside. After any error no file is left there; one of the system becomes a `StoreError`.
+    """Write `path` in this context. After an error the file is deleted; an OSError becomes a `StoreError`.
 
-    What was written so far could pass for a whole file: many writers give it a footer when they are closed.
+    An incomplete file could look complete, because many writers add a footer when they are closed.
     """
     try:
         yield

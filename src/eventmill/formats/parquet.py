@@ -1,16 +1,16 @@
-"""One Parquet file out of many, streaming, the same bytes for the same rows. Knows no ledger, no store.
+"""Merges many parts into one Parquet file, streaming, with equal bytes for equal rows. Knows no ledger, no store.
 
-The bytes depend on the rows, the schema and the spans alone, never on how the rows were spread over parts,
-because everything that a Parquet writer decides from what it is handed at once is taken from it:
+The bytes depend only on the rows, the schema and the spans, never on how the rows were distributed over parts,
+because nothing that a Parquet writer decides from its input chunks is left to chance:
 
-- rows are handed over in chunks that end at fixed row numbers of the *output*, so that pages, dictionaries
-  and statistics never see the seams between parts;
+- rows are written in chunks that end at fixed row numbers of the *output*, so that pages, dictionaries and
+  statistics do not depend on the boundaries between parts;
 - row groups have a fixed number of rows, chosen from the first rows of the output;
 - dictionary-typed columns (pandas categoricals) become plain values, since their dictionaries and the width
   of their indices differ from part to part;
 - schema metadata, where pandas notes its version and its index, is dropped.
 
-They also depend on the pyarrow that writes (it signs the file, and its zstd compresses): one version for all
+They also depend on the version of pyarrow (it is recorded in the file, and includes zstd): use one version for all
 mergers of a campaign.
 """
 
@@ -34,7 +34,7 @@ from eventmill.formats.schemas import schema_from_bytes
 ROW_GROUP_ROWS = 65_536
 """Rows of a row group, unless they are wide.
 
-Large enough that headers and footers do not count (some 100 bytes for each column), small enough that one
+Large enough that headers and footers do not matter (some 100 bytes for each column), small enough that one
 group of ordinary events (1 kB) is 64 MB: a merger holds about one, and a reader of few events wastes little.
 """
 
@@ -42,7 +42,7 @@ ROW_GROUP_BYTES = 128 << 20
 """Rows wider than 2 kB make shorter groups, of about this much as Arrow: memory is bounded for them too."""
 
 CHUNK_ROWS = 8_192
-"""Rows handed to the writer as one piece; what is copied to undo the seams between parts."""
+"""Rows that are written as one chunk, which is copied to remove the boundaries between parts."""
 
 SPANS_KEY = b"eventmill.spans"
 """Key of the spans in the metadata of a merged file: JSON `[[file, start, stop], ...]`."""

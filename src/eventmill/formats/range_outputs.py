@@ -1,4 +1,4 @@
-"""The range outputs that a merge reads: each fetched once, checked on the way. Knows no format."""
+"""Reads range outputs for a merge: each is fetched once and verified. Knows no format."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from typing import IO, BinaryIO
 from eventmill.errors import CorruptOutput, StoreError
 
 Spans = tuple[tuple[str, int, int], ...]
-"""Which events: `(file, start, stop)` in order, half-open, zero-based."""
+"""Events as `(file, start, stop)` in order, half-open, zero-based."""
 
 IN_MEMORY_BYTES = 32 << 20
-"""Parts up to this size are read into memory; larger ones are copied to a temporary file as they are checked."""
+"""Parts up to this size are read into memory; larger ones are copied to a temporary file and verified."""
 
 AHEAD_BYTES = 32 << 20
-"""What is fetched ahead of the part that is being merged, while it comes to no more."""
+"""The maximum size of what is fetched ahead of the part that is being merged."""
 
 FETCHERS = 4
-"""Parts that are fetched at once: it hides the latency of a distant store, and hashing takes a core of its own."""
+"""The number of parts that are fetched in parallel, which hides the latency of a remote store."""
 
 _COPY_BYTES = 1 << 20
 
@@ -49,16 +49,16 @@ class Part:
 
     @property
     def events(self) -> int:
-        """How many events it holds."""
+        """The number of its events."""
         return self.stop - self.start
 
 
 @contextmanager
 def fetched(parts: Iterable[Part]) -> Iterator[Iterator[tuple[Part, IO[bytes]]]]:
-    """Each part with its whole content, seekable, valid until the next one is asked for; in the order given.
+    """Yield each part with its whole content, seekable and valid until the next one, in the given order.
 
-    What is handed out has the size and SHA-256 that were recorded: `CorruptOutput` names a part that has not,
-    or that is missing. `StoreError` if the store cannot be read just now.
+    The content has the recorded size and SHA-256; otherwise, or if it is missing, `CorruptOutput` names the part.
+    `StoreError` if the store cannot be read.
     """
     pool = ThreadPoolExecutor(FETCHERS, thread_name_prefix="fetch")
     try:
@@ -83,7 +83,7 @@ def _in_order(parts: Iterator[Part], pool: ThreadPoolExecutor) -> Iterator[tuple
 
 
 def fetch(part: Part) -> IO[bytes]:
-    """The content of one part, checked; to be closed by the caller. Raises as `fetched` does."""
+    """The verified content of one part, for the caller to close. Raises the errors of `fetched`."""
     try:
         with part.open() as stream:
             if part.bytes <= IN_MEMORY_BYTES:
@@ -92,7 +92,7 @@ def fetch(part: Part) -> IO[bytes]:
                 return io.BytesIO(content)
             return _copied(part, stream)
     except FileNotFoundError:
-        raise CorruptOutput(f"{part.name} is missing: redo its range.") from None
+        raise _damaged(part, "is missing") from None
     except OSError as error:
         raise StoreError(f"{part.name} cannot be read: {error}. Try again.") from error
 
@@ -115,19 +115,23 @@ def _copied(part: Part, stream: BinaryIO) -> IO[bytes]:
 def _check(part: Part, *, size: int, sha256: str) -> None:
     if size != part.bytes:
         told = f"{size} bytes" if size < part.bytes else f"more than {part.bytes} bytes"
-        raise CorruptOutput(f"{part.name} has {told}, but {part.bytes} were recorded: redo its range.")
+        raise _damaged(part, f"has {told}, but {part.bytes} were recorded")
     if sha256 != part.sha256:
-        raise CorruptOutput(f"{part.name} has SHA-256 {sha256}, but {part.sha256} was recorded: redo its range.")
+        raise _damaged(part, f"has SHA-256 {sha256}, but {part.sha256} was recorded")
+
+
+def _damaged(part: Part, how: str) -> CorruptOutput:
+    return CorruptOutput(f"{part.name} {how}: redo its range.", key=part.name)
 
 
 def check_rows(found: int, part: Part) -> None:
     """Raise `CorruptOutput` unless the part has the rows that were recorded."""
     if found != part.rows:
-        raise CorruptOutput(f"{part.name} has {found} rows, but {part.rows} were recorded: redo its range.")
+        raise _damaged(part, f"has {found} rows, but {part.rows} were recorded")
 
 
 def spans_of(parts: Sequence[Part]) -> Spans:
-    """The events of all parts in their order, with spans that touch made one."""
+    """The events of all parts in order, with adjacent spans joined."""
     joined: list[tuple[str, int, int]] = []
     for part in parts:
         if joined and joined[-1][0] == part.file and joined[-1][2] == part.start:
@@ -138,7 +142,7 @@ def spans_of(parts: Sequence[Part]) -> Spans:
 
 
 def spans_to_json(parts: Sequence[Part]) -> bytes:
-    """`spans_of` as merged files keep it: `[[file, start, stop], ...]`."""
+    """`spans_of` in the form of merged files: `[[file, start, stop], ...]`."""
     return json.dumps(spans_of(parts), separators=(",", ":")).encode()
 
 

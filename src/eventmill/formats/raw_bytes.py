@@ -1,4 +1,4 @@
-"""Bytes, or files that the payload wrote: put one after the other in event order, or zipped with an index."""
+"""Bytes, or files that the payload wrote: concatenated in event order, or zipped with an index."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from eventmill.formats.protocol import Contents, Written
 from eventmill.formats.range_outputs import Part, fetched, spans_of
 
 INDEX = "index.json"
-"""Name of the index in a zip: what each file is of."""
+"""The name of the index in a zip, which has the events of each file."""
 
-_COMMON = b"bytes"  # nothing: any bytes go with any others
+_COMMON = b"bytes"  # nothing in common is required
 
 
 @dataclass(frozen=True, slots=True)
 class FilesFormat:
-    """Whatever bytes the payload makes of a range. A row is an event of the range: nobody looks into the bytes.
+    """Any bytes that the payload makes from a range, which are never interpreted. A row is an event of the range.
 
-    With `merge="concat"` the merged file is the bytes of its ranges one after the other, which suits formats that
-    allow it: text lines, gzip, zstd. With `"zip"` it holds a file for each range, named for the campaign-wide
-    positions of its events, and `index.json`; how many there are depends on how events were cut.
+    With `merge="concat"` the merged file is the concatenation of its ranges, for formats that allow it: text
+    lines, gzip, zstd. With `"zip"` it contains one file per range, named by the campaign-wide positions of its
+    events, and `index.json`; their number depends on how events were cut.
     """
 
     merge_by: str = "concat"
@@ -38,13 +38,13 @@ class FilesFormat:
 
     @property
     def suffix(self) -> str:
-        """`zip`, or that of the files."""
+        """`zip`, or the suffix of the files."""
         return "zip" if self.merge_by == "zip" else self.files
 
     def write_range(
         self, result: object, path: Path, *, events: int, schema: bytes | None, declared: Mapping[str, str] | None
     ) -> Written:
-        """Bytes are written; a file that the payload wrote is moved away from where it is."""
+        """Write the bytes, or move the file that the payload wrote."""
         if isinstance(result, bytes | bytearray | memoryview):
             path.write_bytes(result)
         elif isinstance(result, Path):
@@ -57,7 +57,7 @@ class FilesFormat:
         return Written(rows=events, schema=_COMMON, infers=True)
 
     def read_schema(self, part: Part) -> bytes:
-        """The same for all."""
+        """A constant."""
         return _COMMON
 
     def merge(self, parts: Sequence[Part], *, schema: bytes, path: Path) -> int:
@@ -72,7 +72,7 @@ class FilesFormat:
         return sum(part.events for part in parts)
 
     def _zip(self, parts: Sequence[Part], sink: IO[bytes]) -> None:
-        """Stored as they are, with fixed times, so that the same files make the same zip."""
+        """Store the files uncompressed, with fixed times, so that equal files make equal zips."""
         index = []
         with zipfile.ZipFile(sink, "w") as file, fetched(parts) as contents:
             for part, stream in contents:
@@ -93,7 +93,7 @@ class FilesFormat:
                 entry.write(json.dumps({"files": index, "spans": spans_of(parts)}, indent=1).encode())
 
     def read_contents(self, file: IO[bytes], *, name: str) -> Contents:
-        """From the index of a zip, whose files are compared with it. Joined bytes say nothing of themselves."""
+        """From the index of a zip, which is compared with its files. Concatenated bytes record nothing."""
         if self.merge_by != "zip":
             return Contents(None, None)
         try:
@@ -118,5 +118,5 @@ def _take(source: Path, path: Path) -> None:
 
 
 def files_format(*, merge: str = "concat", suffix: str = "bin") -> FilesFormat:
-    """The format from its keys in a campaign file."""
+    """The format for the given keys of a campaign file."""
     return FilesFormat(merge_by=merge, files=suffix)

@@ -1,7 +1,7 @@
 """Tables, merged into ROOT files with uproot: a TTree or an RNTuple. Range outputs are as for Parquet.
 
-The same rows make the same entries and clusters, but not the same bytes: ROOT keys hold the time of writing, and
-the file a UUID, which readers use as its identity.
+The same rows make the same entries and clusters, but not the same bytes: ROOT keys contain the time of writing,
+and the file a UUID, which readers use as its identity.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ SPANS_NAME = "eventmill"
 """Name of the TObjString with the spans in a merged file."""
 
 CLUSTER_ROWS = 32_768
-"""Most entries of a cluster (of a basket of each branch): a reader of a few events reads one of these."""
+"""The maximum entries of a cluster (of a basket of each branch), which is the minimum that readers read."""
 
 CLUSTER_BYTES = 32 << 20
-"""Wider rows make shorter clusters, of about this much as Arrow."""
+"""Wider rows make shorter clusters, of about this size as Arrow."""
 
 _NUMBERS = {
     **{pa.bool_(): np.dtype(bool), pa.float32(): np.dtype("f4"), pa.float64(): np.dtype("f8")},
@@ -56,7 +56,7 @@ class RootFormat:
     def write_range(
         self, result: object, path: Path, *, events: int, schema: bytes | None, declared: Mapping[str, str] | None
     ) -> Written:
-        """The result as a table with the campaign's columns, if ROOT can hold it."""
+        """The result as a table with the campaign's columns, if ROOT can store it."""
         table = arrow_ranges.table_of(result, schema=schema, declared=declared)
         for name, column in zip(table.column_names, table.columns, strict=True):
             _check_column(name, column, self.kind)
@@ -99,13 +99,13 @@ class RootFormat:
                 return Contents(int(root[self.tree].num_entries), spans_from_json(str(root[SPANS_NAME])))
         except CorruptOutput:
             raise
-        except Exception as error:  # uproot raises whatever its parsing of damaged bytes comes to
+        except Exception as error:  # for damaged bytes uproot may raise anything
             reason = str(error).strip().partition("\n")[0].rstrip(".")
             raise CorruptOutput(f"{name} is not a readable ROOT file ({reason}).") from error
 
 
 def _check_column(name: str, column: pa.ChunkedArray, kind: str) -> None:
-    """Refuse, where the range is made, what the merge could not write."""
+    """Refuse in the range what the merge could not write."""
     if not name or set(name) & set("/\\" if kind == "ttree" else "/\\.") or not name.isprintable():
         raise PayloadError(
             f"the payload returned a column '{name}', which is not a valid name in a ROOT file; rename it."
@@ -141,13 +141,13 @@ def _new_tree(file: Any, format: RootFormat, schema: pa.Schema, *, clusters: int
     types = {field.name: _root_type(field.type) for field in schema}
     if format.kind == "rntuple":
         return file.mkrntuple(format.tree, types)
-    # Room for all baskets from the start: uproot writes all metadata anew for more, 13 s for 1,000 branches.
+    # Space for all baskets from the start: for more, uproot rewrites all metadata, 13 s for 1,000 branches.
     counters = _counter_names(schema)
     return file.mktree(format.tree, types, counter_name=counters, initial_basket_capacity=clusters)
 
 
 def _root_type(type: pa.DataType) -> Any:
-    """As uproot wants it. Not from a datashape: to parse one takes milliseconds, and files have 1,000 columns."""
+    """The type for uproot. Not a datashape: parsing one takes milliseconds, and files have 1,000 columns."""
     return _NUMBERS[type] if type in _NUMBERS else _awkward_type(type)
 
 
@@ -159,13 +159,13 @@ def _awkward_type(type: pa.DataType) -> Any:
     if pa.types.is_string(type):
         letters = ak.types.NumpyType("uint8", parameters={"__array__": "char"})
         return ak.types.ListType(letters, parameters={"__array__": "string"})
-    if pa.types.is_null(type):  # of a column in which no range had a value
+    if pa.types.is_null(type):  # a column in which no range had a value
         return ak.types.NumpyType("float64")
     return ak.types.NumpyType(str(_NUMBERS[type]))
 
 
 def _counter_names(schema: pa.Schema) -> Callable[[str], str]:
-    """A counter branch for each list: uproot would let it take the place of a column of the same name."""
+    """Names of counter branches for lists, different from all columns, which uproot would replace otherwise."""
     taken = set(schema.names)
     names: dict[str, str] = {}
     for field in schema:
@@ -185,7 +185,7 @@ def _arrays(table: pa.Table) -> dict[str, Any]:
 
 
 def _layout(array: pa.Array) -> Any:
-    """`array`, which has no nulls, as awkward has it; ak.from_arrow would call it optional."""
+    """`array`, which has no nulls, as an awkward array; ak.from_arrow would make it optional."""
     import awkward as ak
 
     if pa.types.is_list(array.type):

@@ -6,11 +6,11 @@ The grammar of a declared column, `T`:
     string  binary  binary[N]  date32  time32[ms]  time64[U]  duration[U]  null
     timestamp[U]  timestamp[U, ZONE]      with U one of ms, us, ns and ZONE such as UTC
     decimal128(P, S)                      with P digits, S of them behind the point; also decimal32, 64 and 256
-    list<T>  list<T>[N]                   of any length, or of N each
+    list<T>  list<T>[N]                   of any length, or with N items each
     map<T, T>
-    struct<name: T, "na,me": T>           names and zones with special characters stand in quotes, as in JSON
+    struct<name: T, "na,me": T>           names and zones with special characters are quoted, as in JSON
 
-Everything may be null: nullability is no part of a schema here.
+Everything may be null: nullability is not part of a schema here.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ _PLAIN_NAME = re.compile(r"""[^\s:,<>\[\]()"](?:[^\n\r:,<>\[\]()"]*[^\s:,<>\[\](
 _PLAIN_ZONE = re.compile(r"[\w/+:-]+")
 _PLAIN_KEY = re.compile(r"(?!(?i:null|true|false|yes|no|on|off)$)[A-Za-z_][A-Za-z0-9_]*")
 _PLAIN_VALUE = re.compile(r"(?!null$)[a-z][A-Za-z0-9_<>()]*")
-"""What can stand in a campaign file as it is; the rest is quoted: YAML reads ':', ',' and '[' otherwise."""
+"""What may be written in a campaign file without quotes: ':', ',' and '[' have a meaning in YAML."""
 
 _NESTED = re.compile(r"(list|map|struct)\s*<(.*)>(?:\[\s*(\d+)\s*\])?", re.DOTALL)
 _TOKENS = re.compile(rf"{_TEXT}|.", re.DOTALL)
@@ -113,7 +113,7 @@ def schema_from_columns(columns: Mapping[str, str]) -> pa.Schema:
 
 
 def type_from_words(words: str) -> pa.DataType | None:
-    """The type that `words` declare, None if they are none of the grammar."""
+    """The type that `words` declare; None if they do not follow the grammar."""
     try:
         return _type(words, "")
     except CampaignError:
@@ -131,7 +131,7 @@ def _type(text: str, column: str) -> pa.DataType:
             try:
                 return made(*found.groups())
             except (ValueError, pa.ArrowException):
-                break  # a number that is none here, such as the digits of a decimal
+                break  # an invalid number, such as too many digits of a decimal
     raise _unknown(text, column)
 
 
@@ -151,7 +151,7 @@ def _nested(kind: str, inside: str, size: str | None, *, text: str, column: str)
 
 
 def _parts(text: str) -> list[str]:
-    """Split at the commas that are in no bracket and in no quotes."""
+    """Split at commas outside of brackets and quotes."""
     parts, depth = [""], 0
     for token in _TOKENS.findall(text):
         depth += (token in tuple("<[(")) - (token in tuple(">])"))
@@ -182,7 +182,7 @@ def _unquoted(text: str) -> str:
 
 
 def _quoted(text: str, plain: re.Pattern[str]) -> str:
-    """As it stands where that can be read back, else in quotes, as in JSON; always on one line."""
+    """Unquoted if that can be read back, else quoted as in JSON; always on one line."""
     if plain.fullmatch(text) and text.isprintable():
         return text
     return f'"{"".join(_escaped(letter) for letter in text)}"'
@@ -204,7 +204,7 @@ def _unknown(text: str, column: str) -> CampaignError:
 
 
 def type_name(type: pa.DataType) -> str:
-    """`type` as a campaign file would declare it, or as Arrow prints it where the grammar has no word."""
+    """`type` as in a campaign file, or as Arrow prints it if the grammar has no such type."""
     t = pa.types
     if t.is_fixed_size_list(type):
         return f"list<{type_name(type.value_type)}>[{type.list_size}]"
@@ -222,28 +222,28 @@ def type_name(type: pa.DataType) -> str:
 
 
 def field_words(name: str, words: str) -> str:
-    """A field of a struct, as the grammar has it."""
+    """A field of a struct, in the grammar."""
     return f"{_quoted(name, _PLAIN_NAME)}: {words}"
 
 
 def declaration(name: str, type: pa.DataType) -> str:
-    """`name: type` as it may be pasted into `output: {columns: {...}}` of a campaign file."""
+    """`name: type`, to be pasted into `output: {columns: {...}}` of a campaign file."""
     key = re.sub(r"\\u(d[89ab]..)\\u(d[cdef]..)", _one_for_yaml, _quoted(name, _PLAIN_KEY))
     return f"{key}: {_quoted(type_name(type), _PLAIN_VALUE)}"
 
 
 def _one_for_yaml(pair: re.Match[str]) -> str:
-    """A letter that JSON writes as two, as YAML has it."""
+    """The YAML escape of a character that JSON writes as two escapes."""
     letter = json.loads('"' + pair[0] + '"')
     return f"\\U{ord(letter):08x}"
 
 
 def schema_to_bytes(schema: pa.Schema) -> bytes:
-    """The schema as an Arrow IPC message; equal schemas give equal bytes, metadata does not count."""
+    """The schema as an Arrow IPC message; equal schemas give equal bytes, without metadata."""
     serialised: bytes = schema.remove_metadata().serialize().to_pybytes()
     return serialised
 
 
 def schema_from_bytes(serialised: bytes) -> pa.Schema:
-    """The reverse of `schema_to_bytes`. Raises `pyarrow.ArrowInvalid` when it is something else."""
+    """The reverse of `schema_to_bytes`. Raises `pyarrow.ArrowInvalid` for anything else."""
     return pa.ipc.read_schema(pa.py_buffer(serialised))

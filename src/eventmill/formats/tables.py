@@ -1,6 +1,6 @@
-"""What a payload returned, as a plain Arrow table that Parquet gives back unchanged. Knows no processes.
+"""Converts the result of a payload to a plain Arrow table that Parquet reproduces unchanged. Knows no processes.
 
-Pandas and awkward are never imported here: a value can only be of theirs when the payload imported them.
+Pandas and awkward are never imported here: a value can only be one of theirs if the payload has imported them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def to_table(result: object) -> pa.Table:
     A DataFrame loses its index; metadata and nullability are dropped, dictionaries (pandas' categoricals)
     become their values, large strings and lists and string views become the ordinary ones, and a type
     that Parquet would give back differently (a timestamp in seconds) becomes what it would give back. Raises
-    `PayloadError` saying what was returned, which column cannot be stored, and what is allowed.
+    `PayloadError`, which says what was returned, which column cannot be stored, and what is allowed.
     """
     if isinstance(result, pa.Table):
         columns = _named(result)
@@ -91,7 +91,7 @@ def _from_pandas(frame: Any) -> dict[str, pa.ChunkedArray]:
 
 
 def _check_times(values: Any, type: pa.DataType, name: str) -> None:
-    """Refuse Python's dates and times of several kinds in one column: Arrow would silently make one of them."""
+    """Refuse different kinds of Python dates and times in one column, which Arrow would convert silently."""
     zoned = bool(pa.types.is_timestamp(type) and type.tz)
     for value in values:
         if pa.types.is_date(type):
@@ -130,7 +130,7 @@ def _stored(column: pa.ChunkedArray | pa.Array, name: str) -> pa.ChunkedArray | 
     try:
         wanted = _stored_type(column.type)
         return column if column.type.equals(wanted, check_metadata=True) else column.cast(wanted)
-    except (pa.ArrowException, OverflowError, OSError) as error:  # Parquet's own words are an OSError
+    except (pa.ArrowException, OverflowError, OSError) as error:  # errors of Parquet are OSErrors
         reason = str(error).partition("\n")[0].rstrip(".")
         raise PayloadError(
             f"the payload returned a column '{name}' of type {column.type}, which Parquet cannot store: {reason}."
@@ -139,7 +139,7 @@ def _stored(column: pa.ChunkedArray | pa.Array, name: str) -> pa.ChunkedArray | 
 
 @functools.lru_cache(maxsize=1024)
 def _stored_type(type: pa.DataType) -> pa.DataType:
-    """What `type` is kept as. Parquet itself is asked, with an empty file in memory."""
+    """The type that Parquet gives back for `type`, found with an empty file in memory."""
     plain = _plain(type)
     sink = pa.BufferOutputStream()
     pq.write_table(_empty(pa.schema([("column", plain)])), sink)
@@ -225,7 +225,7 @@ def _adopt(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
 
 def _cast(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
     try:
-        # Arrow's cast would drop or make up fields of a struct without a word.
+        # Arrow's cast would silently drop or invent fields of a struct.
         if not fits(column.type, field.type, lambda *_: True):
             raise pa.ArrowInvalid("the fields differ")
         return cast_exactly(column, field.type)
@@ -238,7 +238,7 @@ def _cast(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
 
 
 def fits(type: pa.DataType, wanted: pa.DataType, leaf_fits: Callable[[pa.DataType, pa.DataType], bool]) -> bool:
-    """Whether `type` is like `wanted` wherever it is known; a struct's fields may come in any order."""
+    """Whether `type` equals `wanted` where it is known; fields of a struct may be in any order."""
     if pa.types.is_null(type):
         return True
     if pa.types.is_struct(type) and pa.types.is_struct(wanted):
@@ -254,7 +254,7 @@ def fits(type: pa.DataType, wanted: pa.DataType, leaf_fits: Callable[[pa.DataTyp
 
 @dataclass(frozen=True, slots=True)
 class _Inner:
-    """A kind of type that holds others."""
+    """A kind of nested type."""
 
     holds: Callable[[pa.DataType], bool]
     types: Callable[[pa.DataType], Sequence[pa.DataType]]

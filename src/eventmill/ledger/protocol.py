@@ -1,8 +1,8 @@
-"""What a worker or a merger asks of a ledger, wherever that is: the only thing that `work/` knows of one.
+"""The interface of a ledger for workers and mergers, wherever the ledger is. `work/` uses nothing else of it.
 
-Every verb may be repeated, after an answer that was lost, with the same arguments: that changes nothing, and what
-had counted is answered as such. Its docstring says how. What a lease does not allow any more is `fenced` or None,
-never an error; `LedgerError` is for a ledger out of reach, or a campaign that it does not hold.
+Every verb may be repeated with the same arguments, for example when its answer was lost: that changes nothing,
+and the docstring says how a repetition is answered. What a lease no longer permits is answered with `fenced` or
+None, never with an error. `LedgerError` means that the ledger does not answer, or does not have the campaign.
 """
 
 from __future__ import annotations
@@ -20,92 +20,93 @@ from eventmill.core.worker_report import ReportItem
 
 
 class WorkLedger(Protocol):
-    """The verbs of whoever works on a block, carries out a merge, or shows merged files."""
+    """The verbs for workers, mergers and publishers."""
 
     @property
     def address(self) -> str:
-        """Where the ledger is, for people."""
+        """The location of the ledger, for people."""
         ...
 
     # One block
 
     def claim(self, block_id: int, *, holder: str, nonce: str) -> Claim | None:
-        """Start a block: a new attempt, which fences the one before it, and the lease's clock.
+        """Start a block: draw a new attempt, which fences the previous one, and start the lease.
 
-        None if nothing of it is left for this `holder`. `nonce` is random, and another one for each time that
-        somebody wants to start: repeated with the same one it is the same claim, and nobody is charged a loss.
+        None if nothing of it is left for this `holder`. `nonce` is random and new for each claim: repeated with
+        the same nonce, it is the same claim, and no loss is charged.
         """
         ...
 
     def renew(self, lease: Lease, *, begun: int | None = None) -> Reply:
-        """Move the end of a lease to one lease's length from now; `begun` is how far its holder has begun.
+        """Move the deadline of a lease to one lease from now; `begun` is how far the worker has begun.
 
-        Repeated, it moves the end a little further.
+        Repeated, it moves the deadline a little further.
         """
         ...
 
     def ask(self, lease: Lease) -> Reply:
-        """What `renew` would say. Changes nothing."""
+        """The reply that `renew` would give. Changes nothing."""
         ...
 
     def commit(
         self, lease: Lease, outputs: Sequence[RangeOutput], *, payload: str, begun: int | None = None
     ) -> Reply:
-        """Count these outputs, each while its range is leased to this very lease, else it is `fenced`.
+        """Record these outputs. Each counts if its range is leased to this very lease, else it is `fenced`.
 
-        Repeated, what had counted is `duplicate`; only what was `fenced` is written to the account of CPU again.
+        Repeated, outputs that count are `duplicate`; only the CPU time of `fenced` ones is added to the usage
+        again.
         """
         ...
 
     def fail(self, lease: Lease, failed: EventRange, report: FailureReport, *, report_id: str) -> Reply:
-        """Charge a failure to this range, which leaves the lease; the rest of the block stays.
+        """Charge a failure to this range, which leaves the lease; the rest of the block stays leased.
 
-        `report_id` is random and of this report alone: repeated with it, it is accepted again, and charged once.
+        `report_id` is random and new for each report: repeated with it, it is accepted again, and charged once.
         """
         ...
 
     def report(self, items: Sequence[ReportItem]) -> tuple[Reply, ...]:
-        """Many of a process's commits, failures and renewals at once, one after the other; a reply for each.
+        """Several commits, failures and renewals of a process, in this order; returns a reply for each.
 
-        All or none of them are written. Repeated, each item is answered as its own verb answers then.
+        All or none of them are recorded. Repeated, each item is answered like its own verb.
         """
         ...
 
     def setup_failed(self, lease: Lease, report: FailureReport) -> Reply:
-        """Give the whole block back, because the payload could not be set up; no event is charged.
+        """Release the whole block, because the payload could not be set up; no event is charged.
 
         Repeated, it is `fenced`.
         """
         ...
 
     def account_setup(self, campaign_id: int, cpu_seconds: float) -> None:
-        """Write down what a set-up has cost. Repeated, it is a second one, in an account that decides nothing."""
+        """Record the CPU time of a set-up. Repeated, it counts twice; this number decides nothing."""
         ...
 
     def release(self, lease: Lease, *, drained: str | None = None) -> Outcome:
-        """Give back what is left of a block, charged to nobody; `drained` says why a worker has to leave.
+        """Release what is left of a block, without a charge; `drained` is the reason if the worker must end.
 
-        Repeated, it is `fenced`, as when nothing is left.
+        Repeated, it is `fenced`, as if nothing is left.
         """
         ...
 
     def release_unclaimed(self, block_id: int) -> bool:
-        """Give back a block that nobody has claimed. False, and nothing is changed, if somebody has, or had."""
+        """Release a block that was not claimed. False, without a change, if it is or was claimed."""
         ...
 
     def infer_schema(self, lease: Lease, schema_bytes: bytes) -> bytes | None:
-        """Fix the campaign's Arrow schema to what was found under `lease`; returns the one that holds.
+        """Fix the schema of the campaign to the one found under `lease`; returns the one that is fixed.
 
         The first wins, also when repeated. None if the lease is not current.
         """
         ...
 
     def quarantined(self, campaign_id: int) -> frozenset[str]:
-        """Holders that get no more work while others live. Changes nothing."""
+        """Workers that get no more work while others live. Changes nothing."""
         ...
 
     def code(self, digest: str) -> PayloadCode:
-        """The payload's code of that digest. Changes nothing."""
+        """The payload code with this digest. Changes nothing."""
         ...
 
     # One merge
@@ -113,36 +114,36 @@ class WorkLedger(Protocol):
     def claim_merge(
         self, merge_id: int, *, holder: str, length: timedelta, nonce: str
     ) -> tuple[Merge, MergeLease] | None:
-        """Start a merge for `length`, under a new attempt, which fences the one before it. None if it is over.
+        """Start a merge for `length`, with a new attempt, which fences the previous one. None if it has ended.
 
         Repeated with the same `nonce`, it is the same claim, as for a block.
         """
         ...
 
     def renew_merge(self, lease: MergeLease, *, length: timedelta) -> Outcome:
-        """Move the end of a merge's lease to `length` from now. Repeated, it moves a little further."""
+        """Move the deadline of a merge's lease to `length` from now. Repeated, it moves a little further."""
         ...
 
     def release_merge(self, lease: MergeLease) -> Outcome:
-        """Say that its merger is at it no more. Repeated, it says the same."""
+        """Release a merge, because its merger has ended it. Repeated, the result is the same."""
         ...
 
     def complete_merge(self, lease: MergeLease, *, staged: str, bytes: int, sha256: str, rows: int) -> Outcome:
-        """The merged file counts from now on, and its range outputs do not. Repeated, it is `duplicate`."""
+        """Record the merged file, which now counts instead of its range outputs. Repeated, it is `duplicate`."""
         ...
 
     def abort_merge(self, lease: MergeLease, *, corrupt: Collection[int], reason: str) -> Outcome:
-        """Dissolve the group; events of its `corrupt` outputs are to be done again. Repeated, it is `fenced`."""
+        """Dissolve the group; the events of its `corrupt` outputs return to READY. Repeated, it is `fenced`."""
         ...
 
     def fix_schema(self, campaign_id: int, schema_bytes: bytes) -> bytes:
-        """Fix the campaign's Arrow schema; returns the one that holds. The first wins, also when repeated."""
+        """Fix the schema of the campaign; returns the one that is fixed. The first wins, also when repeated."""
         ...
 
-    # Showing merged files
+    # Publishing merged files
 
     def campaign_numbered(self, campaign_id: int) -> CampaignRow:
-        """The campaign of that number. Changes nothing."""
+        """The campaign with this number. Changes nothing."""
         ...
 
     def newest_attempt(self) -> int:
@@ -154,24 +155,24 @@ class WorkLedger(Protocol):
         ...
 
     def unpublished(self, campaign_id: int) -> tuple[tuple[int, str, str], ...]:
-        """`(merge, staged key, final key)` of merged files that users cannot see yet. Changes nothing."""
+        """`(merge, staged key, final key)` of merged files that are not published yet. Changes nothing."""
         ...
 
     def published(self, merge_id: int) -> None:
-        """The merged file stands under its final key. Repeated, the first time stays."""
+        """Record that the merged file has its final key. Repeated, the first time is kept."""
         ...
 
     def invalidate_unseen(self, merge_id: int, *, reason: str) -> int:
-        """Events of a merged file that was lost before it was shown are to be done again; how many they are.
+        """Return the events of a merged file that was lost before it was published to READY; returns their number.
 
         Repeated, there are none.
         """
         ...
 
     def dropped_outputs(self, campaign_id: int) -> tuple[tuple[int, str], ...]:
-        """`(output, key)` of range outputs that nobody needs any more. Changes nothing."""
+        """`(output, key)` of range outputs that are not needed any more. Changes nothing."""
         ...
 
     def forget_outputs(self, output_ids: Sequence[int]) -> None:
-        """Strike dropped outputs whose object is gone. Repeated, there is nothing left to strike."""
+        """Delete the rows of dropped outputs whose object was deleted. Repeated, there are none."""
         ...

@@ -1,6 +1,6 @@
-"""The user's code: found, shipped, run in a warm child process, its results made columnar.
+"""The user's code: locate it, ship it, run it in a warm child process, make its results columnar.
 
-A payload needs one name from here, and only for its annotations: `Where`.
+Payloads need only one name from here, for annotations: `Where`.
 """
 
 from eventmill.payloads.calls import Where

@@ -1,4 +1,4 @@
-"""A payload's neighbouring modules as one reproducible zip. Never looks inside the code."""
+"""The neighbouring modules of a payload as one reproducible zip. Does not parse the code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from eventmill.errors import PayloadError
 
 LIMIT_BYTES = 10_000_000
-"""More source than this beside a payload is a mistake: each worker would be sent all of it."""
+"""More source code than this beside a payload is a mistake: all of it would be sent to each worker."""
 
 DIGEST_CHARACTERS = 16
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)  # the first moment that a zip file can hold
@@ -24,9 +24,9 @@ _SKIPPED_FOLDERS = {"__pycache__", "tests", "test", "site-packages", "node_modul
 def neighbours(folder: Path) -> dict[str, bytes]:
     """Name within `folder` (with `/`) -> content of each module that a payload there may import, sorted.
 
-    All `*.py` of the folder and of its sub-packages (folders that hold `.py` files themselves); hidden
-    things, virtual environments and tests are left out. Raises `PayloadError` when they are too large to be
-    shipped or one cannot be read.
+    All `*.py` of the folder and of its sub-packages (folders that contain `.py` files themselves), without hidden
+    files, virtual environments and tests. Raises `PayloadError` if they are too large to be shipped or one cannot
+    be read.
     """
     files = sorted(_modules(folder, folder))
     sizes = {name: path.stat().st_size for name, path in files}
@@ -46,7 +46,7 @@ def neighbours(folder: Path) -> dict[str, bytes]:
 
 
 def in_utf8(name: str) -> bool:
-    """Whether a file's name is UTF-8; no line of Python could import one that is not."""
+    """Whether the name of a file is UTF-8; Python cannot import other files."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -78,10 +78,10 @@ def _holds_modules(folder: Path) -> bool:
 
 
 def digest(files: Mapping[str, bytes], *, entry: str) -> str:
-    """What identifies code: the first 16 hex digits of a SHA-256 over the files and the `entry` into them.
+    """Identifies code: the first 16 hex digits of a SHA-256 over the files and their `entry` point.
 
-    Names and contents count, not how they are compressed or where they lie. Two functions of one file are two
-    codes: whoever asks for the one must never be given the other.
+    It depends on names and contents, not on compression or location. Two functions in one file have two digests,
+    because they must never be confused.
     """
     total = hashlib.sha256(f"{len(entry)}\0{entry}".encode())
     for name, content in sorted(files.items()):
@@ -105,7 +105,7 @@ def pack(files: Mapping[str, bytes]) -> bytes:
 
 
 def unpack(bundle: bytes, *, entry: str, digest: str) -> dict[str, bytes]:
-    """Name -> content of what `pack` packed; `PayloadError` when that is not the code of this `digest`."""
+    """Name -> content of a zip made by `pack`. `PayloadError` if it is not the code with this `digest`."""
     try:
         with zipfile.ZipFile(io.BytesIO(bundle)) as archive:
             files = {name: archive.read(name) for name in archive.namelist()}
@@ -115,7 +115,7 @@ def unpack(bundle: bytes, *, entry: str, digest: str) -> dict[str, bytes]:
     if found != digest:
         raise PayloadError(
             f"the payload's bundle and its entry '{entry}' have the digest {found} and not {digest}; "
-            "begin anew with 'eventmill run --changed restart'."
+            "start over with 'eventmill run --changed restart'."
         )
     if outside := [name for name in files if name.startswith("/") or ".." in name.split("/")]:
         raise PayloadError(f"the payload's bundle would write outside its folder: {outside[0]}.")

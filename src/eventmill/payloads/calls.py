@@ -1,6 +1,6 @@
-"""What travels between a worker and its payload's process, and the `Where` that a payload is given.
+"""The messages between a worker and the process of its payload, and the `Where` that a payload gets.
 
-Light on purpose: the child imports it before anything else.
+Imports little, because the child imports it first.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """Which events a payload is looking at: positions `[start, stop)` of `file`, zero-based."""
+    """The events that a payload processes: positions `[start, stop)` of `file`, zero-based."""
 
     file: str
     start: int
@@ -32,8 +32,8 @@ class Where:
 
     @property
     def positions(self) -> npt.NDArray[np.int64]:
-        """The position of each event in its file, int64, as long as the events are."""
-        import numpy as np  # not at the top: the child starts quickly, and most payloads never ask
+        """The position of each event in its file: an int64 array with one element per event."""
+        import numpy as np  # not at the top, so that the child starts quickly: most payloads do not use it
 
         return np.arange(self.start, self.stop, dtype=np.int64)
 
@@ -52,9 +52,9 @@ class PayloadEntry:
 
 @dataclass(frozen=True, slots=True)
 class RangeCall:
-    """One range to be worked: where its staged events lie, where its output is to go, and in which format.
+    """One range to process: where its staged events are, where to write its output, and in which format.
 
-    `schema` is the campaign's, in the format's own bytes, once it is known; None while it may still be inferred.
+    `schema` is that of the campaign, as bytes of the format; None while it may still be inferred.
     """
 
     range: EventRange
@@ -67,7 +67,7 @@ class RangeCall:
 
 @dataclass(frozen=True, slots=True)
 class RangeResult:
-    """A range that was worked. `schema` is that of the range output, `bytes` its size.
+    """The result of a range. `schema` is that of the range output, `bytes` its size.
 
     `infers` tells whether that schema may become the campaign's. `cpu_seconds` is what the payload's process
     and the children that it waited for used in this call; `printed` is the tail of what it printed.
@@ -83,14 +83,14 @@ class RangeResult:
 
 @dataclass(frozen=True, slots=True)
 class Imports:
-    """Sent to a child that is started before anybody knows its payload: import these, as far as they are here."""
+    """Sent to a child that is started before its payload is known: import these modules, if they are installed."""
 
     modules: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class SetUp:
-    """First message to a child, but for `Imports`. `parameters` is a pickle: an unreadable one is a report.
+    """The first message to a child after `Imports`. An unreadable pickle in `parameters` is a failure.
 
     `path` is the parent's `sys.path`: what the worker can import, its payload can import. `memory_bytes` is how
     much memory it may ask for.
@@ -106,7 +106,7 @@ class SetUp:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a child says to a message: it has imported, or was set up (None), a range was worked, or why not.
+    """The reply of a child: None after imports or set-up, the result of a range, or a failure.
 
     `cpu_total_seconds` is all that the process has used so far, so that a crash can be charged for its call.
     """
@@ -117,7 +117,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A failure as the child sees it; the parent adds what was printed."""
+    """A failure as the child reports it; the parent adds what was printed."""
 
     kind: FailureKind
     summary: str

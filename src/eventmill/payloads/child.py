@@ -1,8 +1,8 @@
-"""The payload's own process: sets the user's code up once, then answers calls until its worker is gone.
+"""The process of a payload: sets up the user's code once, then answers calls until its worker is gone.
 
-Started as `python -m eventmill.payloads.child FD LEASH PARENT`; it forks at once, and its parent keeps it
-(`keeper`). Imports neither Prefect nor Dask, and nothing heavy before it must. Its standard output and error are a
-pipe to the worker, so what C++ prints counts too.
+Started as `python -m eventmill.payloads.child FD LEASH PARENT`; it forks at once, and the parent becomes the
+keeper. Imports neither Prefect nor Dask, and large modules only when needed. Standard output and error are a pipe
+to the worker, so the output of C++ code is captured, too.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def main(descriptor: int, leash: int, parent: int) -> None:
     if code is not None:
         os._exit(code)
     end_with_parent(keeper)
-    # Said to every process of a job, and Ctrl-C in a terminal: the worker, or the run, is to answer it.
+    # Signals to every process of a job, and Ctrl-C in a terminal: the worker, or the run, handles them.
     go_on_at(*POLITE)
     os.register_at_fork(before=_hold_signals, after_in_parent=_let_signals, after_in_child=_hear_again)
     _be_killed_first()
@@ -60,7 +60,7 @@ def main(descriptor: int, leash: int, parent: int) -> None:
 
 
 def _hold_signals() -> None:
-    """What is said to a fork before it can hear waits for it."""
+    """Block signals, so that those sent to a fork before it can handle them are kept."""
     _held.before = signal.pthread_sigmask(signal.SIG_BLOCK, POLITE)
 
 
@@ -69,7 +69,7 @@ def _let_signals() -> None:
 
 
 def _hear_again() -> None:
-    """A fork of the payload is its own: whoever started it may end it with a signal."""
+    """In a fork of the payload, restore the default handlers, so that signals can end it."""
     if threading.current_thread() is threading.main_thread():  # always so after a fork
         for number in POLITE:
             if signal.getsignal(number) is hear_nothing:
@@ -81,7 +81,7 @@ def _serve(line: Line) -> None:
     request: SetUp | Imports = line.receive()
     while isinstance(request, Imports):
         for name in request.modules:
-            with contextlib.suppress(Exception):  # what a payload needs and is not there, the payload will say
+            with contextlib.suppress(Exception):  # a missing module is reported when the payload imports it
                 importlib.import_module(name)
         line.answer(_answer(None))
         request = line.receive()
@@ -99,7 +99,7 @@ def _serve(line: Line) -> None:
 
 
 def _end_if_fork(line: Line, error: BaseException | None = None) -> None:
-    """End a fork that came back from the user's code: neither the answer nor the output is its to give."""
+    """End a fork that returned from the user's code: it must not answer or write the output."""
     if line.is_ours:
         return
     code = 0
@@ -127,7 +127,7 @@ def _flush() -> None:
 
 def _set_up(request: SetUp, line: Line) -> Payload | Refusal:
     begun = cpu_seconds()
-    # Behind our own entries: nothing that the worker has on its path can shadow what this process needs.
+    # After our own entries, so that nothing on the path of the worker can hide what this process needs.
     sys.path += [entry for entry in request.path if entry not in sys.path]
     if request.bundle_folder is not None:
         import_from(request.bundle_folder)
@@ -136,10 +136,10 @@ def _set_up(request: SetUp, line: Line) -> Payload | Refusal:
             limit_memory(request.memory_bytes)
         payload = load_payload(request)
         _end_if_fork(line)
-        # The first range shall not pay for these; after the payload, which may be picky about import order.
+        # Imported now, not in the first range; after the payload, which may depend on the import order.
         importlib.import_module("eventmill.formats.parquet")
         return payload
-    except BaseException as error:  # user's code: sys.exit() in it must not look like a crash
+    except BaseException as error:  # user code: sys.exit() in it must not look like a crash
         _end_if_fork(line, error)
         refusal = refuse(FailureKind.SETUP, error, begun)
         if request.memory_bytes is not None and is_out_of_memory(error):
@@ -148,9 +148,9 @@ def _set_up(request: SetUp, line: Line) -> Payload | Refusal:
 
 
 def load_payload(request: SetUp) -> Payload:
-    """Import the user's code and set it up; its folder must be on `sys.path`.
+    """Import and set up the user's code; its folder must be on `sys.path`.
 
-    Raises what that code raises, and `PayloadError` when it cannot be called as `name(events, where, ...)`.
+    Raises the exceptions of that code, and `PayloadError` if it cannot be called as `name(events, where, ...)`.
     """
     module_name, _, name = request.entry.partition(":")
     parameters = pickle.loads(request.parameters)
@@ -172,10 +172,10 @@ def load_payload(request: SetUp) -> Payload:
 
 
 def _check_call(function: Callable[..., object], name: str, parameters: dict[str, object]) -> None:
-    """Find out now that the arguments do not fit: at a call it would look like the fault of the events."""
+    """Check the signature now; in a call, wrong arguments would look like a fault of the events."""
     try:
         signature = inspect.signature(function)
-    except (TypeError, ValueError):  # C code does not always tell
+    except (TypeError, ValueError):  # not available for all C code
         return
     try:
         signature.bind(None, None, **parameters)
@@ -203,7 +203,7 @@ def _work(payload: Payload, call: RangeCall, request: SetUp, line: Line) -> Rang
         return refuse(FailureKind.SETUP, error, begun)
     except CampaignError as error:  # the format's package is not installed here
         return refuse(FailureKind.SETUP, error, begun)
-    except Exception as error:  # converting runs methods of the user's objects
+    except Exception as error:  # the conversion calls methods of the user's objects
         return refuse(FailureKind.RESULT, error, begun)
 
 
@@ -223,14 +223,14 @@ def _store(result: object, call: RangeCall, request: SetUp, begun: float) -> Ran
 
 
 def end_with_parent(parent: int) -> None:
-    """Have this process end as soon as `parent` is gone, whatever the payload is doing.
+    """Let this process end as soon as `parent` is gone, whatever the payload is doing.
 
-    On Linux the kernel sees to it, so that code which never returns to Python ends too. Elsewhere a thread
-    looks once a second, and a payload that holds the GIL ends when it lets go.
+    On Linux the kernel kills it, even if its code never returns to Python. Elsewhere a thread checks once a
+    second, and a payload that holds the GIL ends when it releases it.
     """
     if sys.platform != "linux" or _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
         threading.Thread(target=watch_parent, args=(parent,), daemon=True).start()
-    if os.getppid() != parent:  # it went before we had asked
+    if os.getppid() != parent:  # the parent ended before the call
         os._exit(1)
 
 
@@ -242,13 +242,13 @@ def watch_parent(parent: int) -> None:
 
 
 def _be_killed_first() -> None:
-    """When memory runs out the kernel is to end the payload (a failure), not its worker (a loss)."""
+    """Ask the kernel to kill the payload first when memory runs out (a failure), not its worker (a loss)."""
     with contextlib.suppress(OSError):  # not on Linux, or /proc is read-only
         Path("/proc/self/oom_score_adj").write_text("500")
 
 
 def _print_by_lines() -> None:
-    """Whole lines reach the pipe at once, so that the last ones are there when the process dies."""
+    """Flush after each line, so that the last lines are in the pipe when the process dies."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(line_buffering=True, errors="backslashreplace")

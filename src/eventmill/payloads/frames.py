@@ -1,7 +1,7 @@
-"""How a message looks on the wire between a worker and its payload's process, and what is none. Pure.
+"""The format of messages between a worker and the process of its payload. Pure.
 
-Each call has a number and a token that nobody can guess, and its answer must begin with both. So what a stray
-write, a forgotten fork or an earlier call put on the wire is seen at its first bytes, and never unpickled.
+Each call has a number and a random token, and its answer must begin with both. So data from a stray write, a
+forgotten fork or an earlier call are recognized by their first bytes, and never unpickled.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 TOKEN_BYTES = 16
 MOST_BYTES = 100_000_000
-"""No message is longer: events and outputs travel through scratch."""
+"""The maximum length of a message; events and outputs are passed in scratch files."""
 
 _OPENING = struct.Struct(f"!{TOKEN_BYTES}sQ")
 _DIGEST_BYTES = 16
@@ -21,24 +21,24 @@ HEADER_BYTES = _OPENING.size + _SIZES.size
 
 
 class NoAnswer(Exception):
-    """What arrived is not what was waited for; the text says how that is seen."""
+    """The received data are not the expected answer; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """What tells a call, and the answer to it, from every other."""
+    """Identifies a call and its answer."""
 
     token: bytes
     number: int
 
     @property
     def opening(self) -> bytes:
-        """How each of its messages begins."""
+        """The first bytes of each of its messages."""
         return _OPENING.pack(self.token, self.number)
 
 
 def frame(ticket: Ticket, body: bytes) -> bytes:
-    """The whole message; `ValueError` when it would be longer than a message may be."""
+    """The whole message; `ValueError` if it would be too long."""
     if len(body) > MOST_BYTES:
         raise ValueError(f"a message of {len(body):,} bytes is longer than {MOST_BYTES:,}")
     return ticket.opening + _SIZES.pack(len(body), _digest(ticket, body)) + body
@@ -52,7 +52,7 @@ def split_header(header: bytes) -> tuple[Ticket, int]:
 
 
 class Receiver:
-    """Takes what arrives, in pieces of any size, and waits for the one answer to `ticket`."""
+    """Collects received data, in pieces of any size, until the answer to `ticket` is complete."""
 
     def __init__(self, ticket: Ticket) -> None:
         self._ticket = ticket
@@ -64,7 +64,7 @@ class Receiver:
         return bool(self._arrived)
 
     def feed(self, piece: bytes) -> bytes | None:
-        """The body of the answer once all of it is there, else None; `NoAnswer` as soon as it cannot be it."""
+        """The body of the answer once it is complete, else None; `NoAnswer` as soon as the data cannot be it."""
         self._arrived += piece
         arrived, opening = self._arrived, self._ticket.opening
         if bytes(arrived[: len(opening)]) != opening[: len(arrived)]:

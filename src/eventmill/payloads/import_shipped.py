@@ -1,4 +1,4 @@
-"""Shipped code is imported from its source, never from a cache that somebody left beside it, and leaves none."""
+"""Imports shipped code from its source, without reading or writing byte code caches."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 
 
 class _FromSource(SourceFileLoader):
-    """Python's own, but for the times of the source: without them it neither reads nor writes byte code."""
+    """Python's own loader without file times; so it neither reads nor writes byte code."""
 
     def path_stats(self, path: Any) -> Any:
-        """Never known."""
+        """Raise OSError, as for unknown times."""
         raise OSError
 
 

@@ -1,8 +1,8 @@
-"""The process between a worker and its payload: whatever the payload started ends with it, however it ends.
+"""The keeper: a process between a worker and its payload that ends everything that the payload started.
 
-It adopts what the payload's processes leave behind (Linux: PR_SET_CHILD_SUBREAPER), so that neither `setsid` nor
-forking twice gets out of its reach, and it outlives a worker that is killed just long enough to end them all.
-It answers nothing and reads no user's code.
+It adopts orphaned processes of the payload (Linux: PR_SET_CHILD_SUBREAPER), so that neither `setsid` nor double
+forks escape it. If the worker is killed, it lives just long enough to end them all. It answers no calls and runs
+no user code.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ import time
 from pathlib import Path
 
 PID = struct.Struct("!q")
-"""What the worker is told first: the payload's process id."""
+"""The first message to the worker: the process id of the payload."""
 
 END = struct.Struct("!qdq")
-"""What it is told last: wait status, CPU seconds of the payload and of what it waited for, `ru_maxrss`."""
+"""The last message: wait status, CPU seconds of the payload and its waited-for children, `ru_maxrss`."""
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _PR_SET_CHILD_SUBREAPER = 36
-_LOOK_SECONDS = 1.0  # at the parent, where the kernel does not tell of its end
+_LOOK_SECONDS = 1.0  # interval of checks of the parent, if the kernel does not report its end
 _END_SECONDS = 3.0  # how long killed processes may take to be gone; longer only when a disk hangs
 _libc = ctypes.CDLL(None)
 
@@ -34,29 +34,29 @@ POLITE = tuple(
     for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
     if hasattr(signal, name)
 )
-"""What batch systems and terminals send to every process of a job: the worker's to answer, not the payload's."""
+"""Signals that batch systems and terminals send to every process of a job; the worker handles them."""
 
 
 def hear_nothing(number: int, frame: object) -> None:
-    """Answer a signal by going on. Not SIG_IGN: programs that the payload starts would inherit that."""
+    """A handler that does nothing. Not SIG_IGN, which programs that the payload starts would inherit."""
 
 
 def go_on_at(*signals: signal.Signals) -> None:
-    """Have these signals change nothing, nor cut a system call short where that can be helped."""
+    """Let these signals have no effect, and not interrupt system calls if possible."""
     for number in signals:
         signal.signal(number, hear_nothing)
         signal.siginterrupt(number, False)
 
 
 def ask_kernel(option: int, value: int) -> bool:
-    """`prctl`, where there is one; whether it was done."""
+    """Call `prctl` if it exists; returns whether it succeeded."""
     return sys.platform == "linux" and bool(_libc.prctl(option, value) == 0)
 
 
 def fork_payload(*, leash: int, descriptor: int, parent: int) -> int | None:
-    """Fork: None in the payload's process, which goes on; in the keeper its exit code, when all is over.
+    """Fork. Returns None in the process of the payload; in the keeper returns the exit code at the end.
 
-    `descriptor` is the payload's alone, `leash` the keeper's; `parent` is the worker.
+    `descriptor` belongs to the payload, `leash` to the keeper; `parent` is the worker.
     """
     ask_kernel(_PR_SET_CHILD_SUBREAPER, 1)
     keeper = os.getpid()
@@ -77,14 +77,14 @@ def _keep(payload: int, *, leash: int, parent: int) -> int:
         os.set_blocking(descriptor, False)
     go_on_at(*POLITE, signal.SIGCHLD, signal.SIGCONT)
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
-    # Not SIGTERM: whoever is stopped hears that too late.
+    # Not SIGTERM, which a stopped process does not receive.
     ask_kernel(_PR_SET_PDEATHSIG, signal.SIGCONT)
     _tell(leash, PID.pack(payload))
     end: bytes | None = None
     killed = False
     while end is None:
         if not killed and (os.getppid() != parent or _is_told_to_end(leash)):
-            os.kill(payload, signal.SIGKILL)  # not waited for yet: the number is still its own
+            os.kill(payload, signal.SIGKILL)  # not waited for yet, so the process id is still valid
             killed = True
         end = _reap(payload)
         if end is None:
@@ -102,12 +102,12 @@ def _tell(leash: int, what: bytes) -> None:
 
 
 def _is_told_to_end(leash: int) -> bool:
-    """Anything that the worker says means that, and so does its falling silent."""
+    """Whether the worker has sent anything or closed the connection: both mean that the payload must end."""
     return bool(select.select([leash], [], [], 0)[0])
 
 
 def _reap(payload: int) -> bytes | None:
-    """Wait for all that has ended; how the payload did, if it is among them."""
+    """Reap all ended processes; returns the status of the payload if it is among them."""
     while True:
         try:
             pid, status, usage = os.wait4(-1, os.WNOHANG)
@@ -120,7 +120,7 @@ def _reap(payload: int) -> bytes | None:
 
 
 def _end_all_others() -> None:
-    """Kill what is left below us, and what comes up to us from below that, until nothing is."""
+    """Kill all remaining children, including orphans that are adopted meanwhile, until none is left."""
     deadline = time.monotonic() + _END_SECONDS
     while children := _children():
         for pid in children:
@@ -135,7 +135,7 @@ def _end_all_others() -> None:
 
 
 def _children() -> list[int]:
-    """Our own children; empty where the system does not show them."""
+    """Our own children; empty if the system does not list them."""
     me = os.getpid()
     with contextlib.suppress(OSError):
         return [int(pid) for pid in Path(f"/proc/{me}/task/{me}/children").read_text().split()]

@@ -1,4 +1,4 @@
-"""Where a payload's code is and what identifies it. Reads source text; never imports the user's code."""
+"""Finds the code of a payload and computes its digest. Reads source text; never imports the user's code."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _FORM = "write 'path/to/file.py:Name' or 'package.module:Name'"
 def find_payload(callable: str, *, folder: Path) -> PayloadCode:
     """Find the class or function that `callable` names; a file's path is relative to `folder`.
 
-    The digest changes when the code does, and is another one for each name in it. The bundle holds the file's
-    neighbouring modules too; it is None for a package, which workers must have installed. Raises `PayloadError`
+    The digest changes when the code changes, and differs for each name in it. The bundle also contains the
+    neighbouring modules; it is None for a package, which must be installed on the workers. Raises `PayloadError`
     with one line: bad form, no such file, module or name, a syntax error with its line.
     """
     place, colon, name = callable.rpartition(":")
     if not colon or not place or not name:
         raise PayloadError(f"'{callable}' does not name a payload; {_FORM}.")
     if not name.isidentifier():
-        raise PayloadError(f"'{name}' in '{callable}' is no top-level class or function; {_FORM}.")
+        raise PayloadError(f"'{name}' in '{callable}' is not a top-level class or function; {_FORM}.")
     if place.endswith(".py"):
         return _in_file(callable, folder / place, name)
     if not all(part.isidentifier() for part in place.split(".")):
@@ -57,7 +57,7 @@ def _in_file(callable: str, path: Path, name: str) -> PayloadCode:
                 "by its plain name, or install the package and name 'package.module:Name'."
             )
     files = bundles.neighbours(path.parent)
-    files.setdefault(path.name, path.read_bytes())  # also a payload whose name looks like a test's
+    files.setdefault(path.name, path.read_bytes())  # also a payload whose name looks like that of a test
     files = needed(files, start=path.name)
     entry = f"{module}:{name}"
     return PayloadCode(callable, entry, bundles.digest(files, entry=entry), bundles.pack(files))
@@ -72,14 +72,14 @@ def _in_module(callable: str, module: str, name: str, folder: Path) -> PayloadCo
             hint = f"did you mean '{file}:{name}'?"
         raise PayloadError(f"there is no module '{module}' for the payload '{callable}'; {hint}")
     if origin.suffix != ".py":
-        raise PayloadError(f"module '{module}' of the payload '{callable}' has no Python source to look at.")
+        raise PayloadError(f"module '{module}' of the payload '{callable}' has no Python source code.")
     _check_name(_parse(origin), origin, name)
     entry = f"{module}:{name}"
     return PayloadCode(callable, entry, _installed_digest(entry, origin, package), None)
 
 
 def check_installed(code: PayloadCode) -> None:
-    """Raise `PayloadError` unless the package of `code`, which is not shipped, is here what it was when found."""
+    """Raise `PayloadError` unless the installed package of `code` is here the same as when the campaign began."""
     module = code.entry.partition(":")[0]
     origin, package = _locate(module)
     if origin is None:
@@ -94,7 +94,7 @@ def check_installed(code: PayloadCode) -> None:
 
 
 def _installed_digest(entry: str, origin: Path, package: Path | None) -> str:
-    """Of the module's file, or of all modules of its package, compiled ones too."""
+    """The digest of the module's file, or of all modules of its package, including compiled ones."""
     paths = [origin] if package is None else sorted(_modules_of(package))
     top = origin.parent if package is None else package
     try:
@@ -111,7 +111,7 @@ def _modules_of(package: Path) -> Iterator[Path]:
 
 @lru_cache(maxsize=16)
 def _digest_of(entry: str, top: Path, stats: tuple[tuple[Path, int, int, int], ...]) -> str:
-    """Reads everything; workers ask before each block, so what has not been touched is not read again."""
+    """The digest of these files. Workers check before each block, so unchanged files are not read again."""
     try:
         files = {path.relative_to(top).as_posix(): path.read_bytes() for path, *_ in stats}
     except OSError as error:
@@ -124,7 +124,7 @@ def _unreadable(error: OSError) -> PayloadError:
 
 
 def _locate(module: str) -> tuple[Path | None, Path | None]:
-    """The module's file, if there is one, and the folder of its outermost regular package, if it is in one.
+    """The file of a module, if there is one, and the folder of its outermost regular package, if any.
 
     `importlib.util.find_spec("a.b")` would import `a`, so it is only asked for the first part.
     """
@@ -163,20 +163,20 @@ def _parse(path: Path) -> ast.Module:
 
 
 def _check_name(tree: ast.Module, path: Path, name: str) -> None:
-    """Raise `PayloadError` unless `name` is, for all that the text shows, a class or function at the top."""
+    """Raise `PayloadError` unless `name` is, as far as the source shows, a top-level class or function."""
     known = dict(_definitions(tree.body))
     if name in known:
         if complaint := known[name]:
             raise PayloadError(f"'{name}' in {path} is {complaint}, not a class or function.")
         return
-    if "*" in known:  # it may come from there; the child will tell
+    if "*" in known:  # it may come from there; the child will report it
         return
     useful = [other for other, complaint in known.items() if not complaint]
     raise PayloadError(f"{path} has no top-level class or function '{name}'{_close(name, useful)}.")
 
 
 def _definitions(body: list[ast.stmt]) -> Iterator[tuple[str, str]]:
-    """Name -> what speaks against its being a payload (nothing, mostly), for all that a module defines."""
+    """Name -> why it cannot be a payload (usually empty), for everything that a module defines."""
     for node in body:
         match node:
             case ast.ClassDef() | ast.FunctionDef():

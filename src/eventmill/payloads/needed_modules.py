@@ -1,4 +1,4 @@
-"""Which of its neighbours a payload imports, told from the source alone. Runs nothing."""
+"""Which neighbouring modules a payload imports, determined from the source. Runs nothing."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from collections.abc import Iterator, Mapping
 
 
 def needed(files: Mapping[str, bytes], *, start: str) -> dict[str, bytes]:
-    """Of `files` (name -> content), `start` and all that it imports, directly or through others.
+    """Those of `files` (name -> content) that `start` imports, directly or indirectly, and `start` itself.
 
-    So a plot script beside a payload may change without changing the payload. A package is needed as a
-    whole. Where something is imported by a name that is computed, or a file is not understood, everything
-    is needed.
+    So a plot script beside a payload may change without changing the payload. A package is needed as a whole. If a
+    module is imported by a computed name, or a file cannot be parsed, everything is needed.
     """
     found = {start}
     waiting = [start]
@@ -28,7 +27,7 @@ def needed(files: Mapping[str, bytes], *, start: str) -> dict[str, bytes]:
 
 
 def _imported(source: bytes) -> set[str] | None:
-    """Top-level names of the modules that a file imports; None when that cannot be told."""
+    """Top-level names of the modules that a file imports; None if they cannot be determined."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):

@@ -1,7 +1,7 @@
-"""Warm payloads of this process, kept between ranges, blocks and campaigns. Knows nothing of how they work.
+"""The warm payloads of this process, kept between ranges, blocks and campaigns.
 
-For the configuration borrowed last, every idle payload is kept (there are at most as many as slots); for each
-of the two before it, one; the rest are stopped.
+For the configuration that was used last, every idle payload is kept (at most one per slot); for each of the two
+configurations before it, one; all others are stopped.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Pool:
         memory_bytes: int | None = None,
         setup_seconds: float | None = None,
     ) -> Iterator[WarmPayload]:
-        """A payload of this configuration, warm if one is idle; kept afterwards if its process lives."""
+        """A payload of this configuration, an idle one if possible; kept afterwards if its process lives."""
         key = _key(code, parameters, columns, memory_bytes, setup_seconds)
         with self._lock:
             idle = self._idle[key] = self._idle.pop(key, [])
@@ -77,9 +77,9 @@ class Pool:
         setup_seconds: float | None = None,
         number: int = 1,
     ) -> None:
-        """Have so many payloads of this configuration set up before anybody asks; returns when they are.
+        """Set up this number of payloads in advance; returns when they are ready.
 
-        Whoever borrows one meanwhile waits for its set-up, and is told of a failure by his own.
+        A borrower meanwhile waits for the set-up, and gets a failure from its own set-up.
         """
         key = _key(code, parameters, columns, memory_bytes, setup_seconds)
         new = [
@@ -111,7 +111,7 @@ class Pool:
         return surplus
 
     def stop_all(self) -> None:
-        """Stop every payload, lent or idle. Harmless when done twice; the pool can be used again."""
+        """Stop every payload, lent or idle. Harmless when repeated; the pool can be used again."""
         with self._lock:
             payloads = [*self._lent, *(payload for idle in self._idle.values() for payload in idle)]
             self._idle.clear()
@@ -131,9 +131,9 @@ def _key(
 
 
 def _spelled(value: object) -> str:
-    """A text that is the same for the same values only: 1, 1.0, True and "1" are four, and order counts.
+    """A text that is equal only for equal values: 1, 1.0, True and "1" are four different values. Order counts.
 
-    The order of columns is the schema's, and what a payload makes of the order of its parameters is its matter.
+    The order of columns is that of the schema, and a payload may depend on the order of its parameters.
     """
     match value:
         case Mapping():
@@ -156,7 +156,7 @@ def borrow(
     memory_bytes: int | None = None,
     setup_seconds: float | None = None,
 ) -> AbstractContextManager[WarmPayload]:
-    """`Pool.borrow` of this process's one pool, whose payloads end with the interpreter."""
+    """`Pool.borrow` for the pool of this process, whose payloads end with the interpreter."""
     return _pool.borrow(
         code, parameters=parameters, columns=columns, memory_bytes=memory_bytes, setup_seconds=setup_seconds
     )
@@ -171,7 +171,7 @@ def prepare(
     setup_seconds: float | None = None,
     number: int = 1,
 ) -> None:
-    """`Pool.prepare` for this process's one pool."""
+    """`Pool.prepare` for the pool of this process."""
     _pool.prepare(
         code,
         parameters=parameters,

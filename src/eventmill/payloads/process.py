@@ -1,6 +1,6 @@
-"""One child process as its worker holds it: start, send, wait for an answer, end. Knows nothing of payloads.
+"""A child process from the side of its worker: start, send, wait for an answer, end. Knows nothing of payloads.
 
-What the child prints is read by whoever waits for its answer, and only the tail is kept: memory stays bounded
+The output of the child is read while waiting for its answer, and only the end is kept, so that memory is bounded
 and no thread is needed.
 """
 
@@ -28,20 +28,22 @@ from eventmill.payloads.starter import start as _start
 from eventmill.text import words_of
 
 PRINTED_BYTES = 4096
-"""How much of the end of what a payload printed is kept."""
+"""How much of the end of a payload's output is kept."""
 
-_LOOK_SECONDS = 0.25  # a process that inherited the socket hides the end of the child: look for it too
+_LOOK_SECONDS = (
+    0.25  # interval of checks that the child lives, because a process that inherited the socket hides its end
+)
 _MEMORY_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
-_END_SECONDS = 5.0  # how long a killed process may take to be gone; longer only when a disk hangs
+_END_SECONDS = 5.0  # how long a killed process may take to end; longer only when a disk hangs
 _PATIENCE_SECONDS = 30.0  # between two pieces of one answer
-_STRAY = "payload was ended because what came on its connection is not the answer to its call"
+_STRAY = "payload was killed because the data on its connection are not the answer to its call"
 _TELLS_WRITER = hasattr(socket, "SO_PASSCRED")  # Linux
 _CREDENTIALS = struct.Struct("iII")  # struct ucred of unix(7): process, user, group
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a process ended. `exit_code` is minus the signal's number, None when nobody knows any more."""
+    """How a process ended. `exit_code` is minus the number of the signal; None if unknown."""
 
     exit_code: int | None
     cpu_total_seconds: float
@@ -55,7 +57,7 @@ class Ending:
         number = -self.exit_code
         known = number in {member.value for member in signal.Signals}
         name = f"{signal.Signals(number).name} ({number})" if known else str(number)
-        # The kernel's way to say "out of memory".
+        # The kernel kills with this signal when memory runs out.
         memory = f" at {self.peak_bytes / 1e9:.2f} GB of memory" if number == signal.SIGKILL else ""
         return f"payload process died with signal {name}{memory}"
 
@@ -63,7 +65,7 @@ class Ending:
 class ChildProcess:
     """A running `eventmill.payloads.child`, with its keeper. One thread talks to it; any thread may `kill` it.
 
-    Raises `OSError` when no process can be started.
+    Raises `OSError` if no process can be started.
     """
 
     def __init__(self) -> None:
@@ -110,7 +112,7 @@ class ChildProcess:
 
     @property
     def pid(self) -> int:
-        """The payload's process id, as soon as there is one; its keeper's, if it ended before that."""
+        """The process id of the payload once it is known; that of its keeper if it ended before."""
         with self._guard:
             while len(self._news) < PID.size and self._ending is None:
                 if not self._hear(seconds=_END_SECONDS):
@@ -119,13 +121,13 @@ class ChildProcess:
 
     @property
     def alive(self) -> bool:
-        """Whether it can be asked: it lives, and has not let go of its connection."""
+        """Whether it can be called: it lives, and has not closed its connection."""
         if self.ending() is None and self._is_hung_up():
             self._end_now("payload closed the connection to its worker")
         return self.ending() is None
 
     def send(self, message: Imports | SetUp | RangeCall) -> None:
-        """Begin an exchange: forget what was printed before. A child that is gone is noticed by `receive`."""
+        """Send a message, and forget earlier output. `receive` notices a child that is gone."""
         self._drain()
         self._printed = b""
         self._calls += 1
@@ -133,7 +135,7 @@ class ChildProcess:
         self._receiver = Receiver(ticket)
         try:
             if self._take():
-                raise NoAnswer("nobody had asked for anything")
+                raise NoAnswer("there was no call")
         except NoAnswer as wrong:
             self.kill(f"{_STRAY}: {wrong}")
             return
@@ -145,9 +147,9 @@ class ChildProcess:
             pass  # it has ended, and `receive` will see that
 
     def receive(self, timeout: float | None) -> Answer | None:
-        """The answer to what was sent; None when the process died, as it must after `timeout` seconds.
+        """The answer to the last message; None if the process died. It is killed after `timeout` seconds.
 
-        And as it must when anything arrives that is not this very answer: `kill_reason` says what.
+        It is also killed when it sends anything but the answer; then `kill_reason` says what.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         heard = time.monotonic()
@@ -155,7 +157,7 @@ class ChildProcess:
             left = _LOOK_SECONDS if deadline is None else min(_LOOK_SECONDS, deadline - time.monotonic())
             if left <= 0:
                 self.timed_out = True
-                self._end_now(f"payload was ended because it gave no answer for {timeout:g} s")
+                self._end_now(f"payload was killed because it gave no answer for {timeout:g} s")
                 return None
             ready = wait([self._socket, *([] if self._output is None else [self._output])], left)
             if self._output in ready:
@@ -172,7 +174,7 @@ class ChildProcess:
                         self._drain()
                         return answer
                 elif self._receiver is not None and self._receiver.is_partial and _is_over(heard):
-                    raise NoAnswer(f"for {_PATIENCE_SECONDS:g} s there was only half of it")
+                    raise NoAnswer(f"for {_PATIENCE_SECONDS:g} s it stayed incomplete")
             except NoAnswer as wrong:
                 self._end_now(f"{_STRAY}: {wrong}")
                 return None
@@ -181,26 +183,26 @@ class ChildProcess:
                 return None
 
     def _understood(self, piece: bytes) -> Answer | None:
-        """The answer, once this piece makes it whole; `NoAnswer` for whatever else it is."""
-        assert self._receiver is not None  # nobody receives before something was sent
+        """The answer, if this piece completes it; `NoAnswer` if it is anything else."""
+        assert self._receiver is not None  # nothing is received before something was sent
         body = self._receiver.feed(piece)
         if body is None:
             return None
         if self._take():
-            raise NoAnswer("there were two")
+            raise NoAnswer("there were two of them")
         self._receiver = None
         try:
             answer = pickle.loads(body)
-        except Exception as error:  # as many kinds as there are wrong pickles
+        except Exception as error:  # an invalid pickle may raise anything
             raise NoAnswer(f"it cannot be read: {words_of(error)}") from error
         if not isinstance(answer, Answer):
             raise NoAnswer(f"it is a {type(answer).__name__}")
         return answer
 
     def _take(self) -> bytes | None:
-        """What has arrived, empty when nothing has, None when the other end is closed.
+        """The received data: empty if there are none, None if the other end is closed.
 
-        Raises `NoAnswer` when another process than the payload's own wrote it.
+        Raises `NoAnswer` if another process than the payload wrote them.
         """
         try:
             room = socket.CMSG_SPACE(_CREDENTIALS.size)
@@ -223,12 +225,12 @@ class ChildProcess:
         return self._printed.decode(errors="replace")
 
     def ending(self) -> Ending | None:
-        """How the process ended, None while it lives. What it started and left behind has ended before."""
+        """How the process ended; None while it lives. Everything that it started has ended by then."""
         with self._guard:
             if self._ending is None:
                 try:
                     pid, status, _ = os.wait4(self._popen.pid, os.WNOHANG)
-                except ChildProcessError:  # somebody else waited for it
+                except ChildProcessError:  # another thread waited for it
                     pid, status = self._popen.pid, None
                 if pid:
                     while self._hear():
@@ -239,7 +241,7 @@ class ChildProcess:
             return self._ending
 
     def _hear(self, *, seconds: float = 0.0) -> bool:
-        """Take what the keeper says, within so many seconds; whether it said anything."""
+        """Read a message of the keeper, within this number of seconds; returns whether there was one."""
         try:
             if seconds and not wait([self._leash], seconds):
                 return False
@@ -250,7 +252,7 @@ class ChildProcess:
         return bool(piece)
 
     def kill(self, reason: str) -> None:
-        """End the process and all that it started, now, for `reason`. Harmless when it is gone."""
+        """Kill the process and everything that it started, for `reason`. Harmless if it is gone."""
         with self._guard:
             if self._ending is None:
                 self.kill_reason = self.kill_reason or reason
@@ -258,20 +260,20 @@ class ChildProcess:
                     self._leash.send(b"end", socket.MSG_DONTWAIT)
 
     def close(self, timeout_seconds: float) -> None:
-        """Let an idle process end by itself (its exit handlers run) within `timeout_seconds`, or kill it."""
+        """Let an idle process exit (its exit handlers run) within `timeout_seconds`, or kill it."""
         self._socket.close()
         if not self._wait(timeout_seconds):
             self._end_now("payload was stopped")
         self._drop_output()
 
     def _finish(self) -> None:
-        """After the end has shown itself: wait for it, take the last words, let go of everything."""
-        if not self._wait(_END_SECONDS):  # it closed its connection and lives on: of no use any more
+        """After the process has ended: wait for it, read its last output, release all resources."""
+        if not self._wait(_END_SECONDS):  # it closed its connection but lives: it cannot be used any more
             self._end_now("payload closed the connection to its worker")
         self._let_go()
 
     def _end_now(self, reason: str) -> None:
-        """Kill and wait. A keeper that does not do it is killed itself, and takes the payload with it."""
+        """Kill and wait. If the keeper does not react, it is killed itself, which also ends the payload."""
         self.kill(reason)
         if not self._wait(_END_SECONDS):
             with self._guard:
@@ -289,7 +291,7 @@ class ChildProcess:
     def _is_hung_up(self) -> bool:
         poll = select.poll()
         try:
-            poll.register(self._socket, 0)  # HUP and ERR are told unasked
+            poll.register(self._socket, 0)  # HUP and ERR are always reported
             return bool(poll.poll(0))
         except (OSError, ValueError):  # closed by us
             return True
@@ -303,7 +305,7 @@ class ChildProcess:
         return True
 
     def _drain(self) -> None:
-        """Take what is in the pipe now, and not for ever: a payload may print without end."""
+        """Read what is in the pipe now, but not for ever: a payload may print without end."""
         for _ in range(32):
             if self._output is None:
                 return
@@ -326,7 +328,7 @@ def _is_over(heard: float) -> bool:
 
 
 def _ending_of(news: bytes, status: int | None) -> Ending:
-    """As the keeper told it; else, by how the keeper itself ended."""
+    """As reported by the keeper; else as the keeper itself ended."""
     if len(news) >= PID.size + END.size:
         told, cpu_seconds, peak = END.unpack_from(news, PID.size)
         return Ending(os.waitstatus_to_exitcode(told), cpu_seconds, peak * _MEMORY_UNIT_BYTES)

@@ -1,4 +1,4 @@
-"""What a payload raised, as a refusal that can travel: short, clean, and told whatever the exception is like."""
+"""Converts any exception of a payload into a short, clean report that can be pickled."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _OURS = str(Path(__file__).parent)
 
 
 def refuse(kind: FailureKind, error: BaseException, begun: float) -> Refusal:
-    """The refusal for `error`, of a call that began at `begun` CPU seconds. Never raises."""
+    """The report for `error` of a call that began at `begun` CPU seconds. Never raises."""
     if isinstance(error, MemoryError) and kind is not FailureKind.SETUP:
         kind = FailureKind.MEMORY
     try:

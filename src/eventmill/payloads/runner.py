@@ -1,4 +1,4 @@
-"""A payload that is set up once, in a process of its own, and then called per range. Failures are values."""
+"""A payload that is set up once, in its own process, and then called for each range. Failures are values."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _PATIENCE_SECONDS = 2.0  # for a payload's exit handlers
 
 
 class WarmPayload:
-    """One payload process, started when it is needed and started again after it died.
+    """One payload process, started when it is needed, and started again after it died.
 
-    It serves one call at a time; `run` and `start` of other threads wait. `stop` may come from any thread.
+    It serves one call at a time; `run` and `start` in other threads wait. Any thread may call `stop`.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class WarmPayload:
         memory_bytes: int | None = None,
         setup_seconds: float | None = None,
     ) -> None:
-        """`memory_bytes` is what its process may ask for (`payloads.memory`); `setup_seconds` limits set-up."""
+        """`memory_bytes` limits its memory (`payloads.memory`), `setup_seconds` the time of its set-up."""
         self.code = code
         self._timeout = setup_seconds
         self._memory_bytes = memory_bytes
@@ -45,11 +45,11 @@ class WarmPayload:
         self._guard = threading.Lock()  # around `_process`
         self._process: ChildProcess | None = None
         self._cpu_seconds = 0.0  # of the process, up to its last answer
-        self._setup_seconds = 0.0  # CPU of set-ups that nobody was told of
+        self._setup_seconds = 0.0  # CPU of set-ups that was not reported yet
 
     @property
     def alive(self) -> bool:
-        """Whether a process is there."""
+        """Whether there is a process."""
         process = self._process
         return process is not None and process.alive
 
@@ -60,7 +60,7 @@ class WarmPayload:
         return None if process is None else process.pid
 
     def take_setup_seconds(self) -> float:
-        """CPU of set-ups that went well since this was asked last."""
+        """CPU seconds of successful set-ups since the last call."""
         seconds, self._setup_seconds = self._setup_seconds, 0.0
         return seconds
 
@@ -70,11 +70,11 @@ class WarmPayload:
             return self._start()
 
     def run(self, call: RangeCall, timeout: float | None = None) -> RangeResult | FailureReport:
-        """Work one range, after a set-up where that is needed. After a failure there is no output file.
+        """Process one range, after a set-up if necessary. After a failure there is no output file.
 
-        Without an answer for `timeout` seconds (of the call, not of the set-up) the process is ended and the
-        report is of kind TIMEOUT, after any other death of the process of kind CRASH. One that ran out of memory
-        is not trusted with another range. Harmless when done twice: the output is replaced.
+        Without an answer for `timeout` seconds (of the call, not of the set-up) the process is killed and the
+        report has kind TIMEOUT; after any other death of the process it has kind CRASH. A process that ran out of
+        memory is not used again. Harmless when repeated: the output is replaced.
         """
         with self._turn:
             outcome = self._start() or self._call(call, timeout)
@@ -83,7 +83,7 @@ class WarmPayload:
             return outcome
 
     def stop(self) -> None:
-        """End the process. An idle one may run its exit handlers (2 s); a call that is on ends at once."""
+        """End the process. An idle one may run its exit handlers (2 s); a running call ends at once."""
         if self._turn.acquire(blocking=False):
             try:
                 self._close()
@@ -124,7 +124,7 @@ class WarmPayload:
         outcome = self._outcome(process, process.receive(self._timeout))
         if isinstance(outcome, FailureReport):
             self._close()
-            if outcome.kind is not FailureKind.SETUP:  # it did not say no: it died, or said nothing for too long
+            if outcome.kind is not FailureKind.SETUP:  # no answer: it died, or took too long
                 summary = f"{outcome.summary} while it was set up"
                 if outcome.kind is FailureKind.TIMEOUT:
                     summary += " (limits.setup_timeout)"
@@ -154,7 +154,7 @@ class WarmPayload:
         return outcome
 
     def _outcome(self, process: ChildProcess, answer: Answer | None) -> RangeResult | FailureReport | None:
-        """The answer with what was printed, or the report of a death, charged with what this call used."""
+        """The answer with what was printed, or the report of a death, with the CPU time of this call."""
         if answer is None:
             ending = process.ending()
             total = ending.cpu_total_seconds if ending else 0.0

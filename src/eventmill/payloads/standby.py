@@ -1,7 +1,7 @@
-"""Processes for payloads that nobody has asked for yet, with imports done that take a payload's first second.
+"""Standby processes for payloads, which have already done the imports that take the first second.
 
-For workers that are to be quick when they join. Off unless somebody calls `start_spares`: payloads that must
-import their own libraries before pyarrow do without.
+For workers that must start fast. Off unless `start_spares` is called, because some payloads must import their own
+libraries before pyarrow.
 """
 
 from __future__ import annotations
@@ -13,28 +13,28 @@ from eventmill.payloads.calls import Imports
 from eventmill.payloads.process import ChildProcess
 
 MODULES = ("numpy", "pandas", "pyarrow", "eventmill.formats.parquet")
-"""What the first range would wait for otherwise; pyarrow itself imports pandas when it makes its first table."""
+"""Modules that the first range would otherwise import; pyarrow imports pandas for its first table."""
 
 _spares: list[ChildProcess] = []
 _lock = threading.Lock()
 
 
 def start_spares(number: int) -> None:
-    """Start so many, if there are fewer; returns when their imports are done.
+    """Start standby processes until there are this many; returns when their imports are done.
 
-    Raises `OSError` when no process can be started.
+    Raises `OSError` if no process can be started.
     """
     with _lock:
         new = [ChildProcess() for _ in range(number - len(_spares))]
         for spare in new:
             spare.send(Imports(MODULES))
         for spare in new:
-            spare.receive(timeout=None)  # one that died is noticed by whoever takes it
+            spare.receive(timeout=None)  # a dead one is noticed when it is taken
         _spares.extend(new)
 
 
 def take_spare() -> ChildProcess:
-    """One that waits, or else a new one."""
+    """A standby process if there is one, else a new process."""
     with _lock:
         while _spares:
             spare = _spares.pop()

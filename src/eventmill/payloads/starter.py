@@ -1,4 +1,4 @@
-"""Starts payloads' processes from one thread that lives as long as this process. Not what they are."""
+"""Starts the processes of payloads from one thread that lives as long as this process."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class _Starter:
             order, future = self._orders.get()
             try:
                 future.set_result(order())
-            except BaseException as error:  # handed to whoever waits
+            except BaseException as error:  # passed to the waiting caller
                 future.set_exception(error)
             del order, future
 
@@ -43,7 +43,7 @@ _starter_lock = threading.Lock()
 
 
 def start(order: Callable[[], subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
-    """What `order` starts, or raises, in the thread that stays."""
+    """Call `order` in the permanent thread; returns its result or raises its exception."""
     global _starter
     with _starter_lock:
         _starter = _starter or _Starter()

@@ -1,4 +1,4 @@
-"""Shipped code in a folder of this machine: there it is exactly what was shipped, or it is mended first."""
+"""Unpacks shipped code into a folder of this machine, and repairs it if it differs from what was shipped."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from eventmill.payloads.bundles import DIGEST_CHARACTERS
 from eventmill.runtime.scratch import told_clearly
 
 OLD_SECONDS = 7 * 86_400
-"""Code that nobody has asked for in so long is removed; whoever wants it again is sent it again."""
+"""Code that was not used for this time is deleted; it is sent again when it is needed."""
 
 _OURS = re.compile(rf"\.?[0-9a-f]{{{DIGEST_CHARACTERS}}}(-\w+)?")
 
 
 def put_code(files: Mapping[str, bytes], digest: str, folder: Path) -> Path:
-    """Have `files` (name with `/` -> content), and nothing else, in `folder/digest`, and return that.
+    """Put exactly `files` (name with `/` -> content) into `folder/digest`; returns that folder.
 
-    A new folder appears whole or not at all. In one that is there each file is compared; what is gone or has
-    changed is written anew, what was not shipped is removed, and what is right is left alone: others may be
-    importing it. Harmless when done twice, or by several processes at once. Raises `ScratchError` when it cannot
-    be written.
+    A new folder appears completely or not at all. In an existing folder each file is compared: missing or changed
+    files are written again, other files are removed, and correct files are not touched, because other processes
+    may be importing them. Harmless when repeated, or done by several processes at once. Raises `ScratchError` if
+    it cannot be written.
     """
     target = folder / digest
     with told_clearly():
@@ -36,12 +36,12 @@ def put_code(files: Mapping[str, bytes], digest: str, folder: Path) -> Path:
             _remove_old(folder)
             if target.is_symlink() or (
                 os.path.lexists(target) and not target.is_dir()
-            ):  # asked again: another process may just have made it
+            ):  # checked again: another process may just have created it
                 target.unlink(missing_ok=True)
             _write_new(files, target)
         _mend(files, target)
         with suppress(FileNotFoundError):
-            os.utime(target)  # somebody still wants it
+            os.utime(target)  # it is still in use
     return target
 
 
@@ -69,10 +69,10 @@ def _mend(files: Mapping[str, bytes], target: Path) -> None:
 
 
 def _remove_strangers(target: Path, inside: str, *, files: Mapping[str, bytes], folders: set[str]) -> None:
-    """Remove what is not of the code: other files, caches, links, and folders where files should be."""
+    """Remove what does not belong to the code: other files, caches, links, and folders in place of files."""
     try:
         entries = list(os.scandir(target / inside))
-    except FileNotFoundError:  # it is made with its first file
+    except FileNotFoundError:  # it is created with its first file
         return
     for entry in entries:
         name = os.path.normpath(os.path.join(inside, entry.name))
@@ -90,7 +90,7 @@ def _holds(path: Path, content: bytes) -> bool:
 
 
 def _replace(target: Path, name: str, content: bytes) -> None:
-    """Whole or not at all, and without a moment in which it is not there."""
+    """Replace a file atomically."""
     path = target / name
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, unfinished = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}-")
@@ -105,7 +105,7 @@ def _replace(target: Path, name: str, content: bytes) -> None:
 
 
 def _remove(path: Path) -> None:
-    """A file, a link or a whole folder; another process may be at it, too."""
+    """Remove a file, a link or a folder; another process may be removing it, too."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -113,7 +113,7 @@ def _remove(path: Path) -> None:
 
 
 def _remove_old(folder: Path) -> None:
-    """Code that nobody has wanted for long, and what somebody left unfinished then."""
+    """Remove code that was not used for long, and unfinished temporary folders of that time."""
     for path in folder.iterdir():
         with suppress(OSError):
             found = path.lstat()

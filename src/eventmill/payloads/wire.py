@@ -1,4 +1,4 @@
-"""The payload's end of the wire to its worker. Only the payload's own process can speak on it, not its forks."""
+"""The payload's end of the connection to its worker. Only the payload's own process can use it, not its forks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from eventmill.payloads.frames import HEADER_BYTES, Ticket, frame, split_header
 
 
 class Line:
-    """Calls come in, each is answered once. Raises `EOFError` and `OSError` when the worker is gone."""
+    """Receives calls, and answers each once. Raises `EOFError` and `OSError` if the worker is gone."""
 
     def __init__(self, descriptor: int) -> None:
         self._socket = socket.socket(fileno=descriptor)
@@ -42,7 +42,7 @@ class Line:
         """Answer the call that was received last."""
         self._check()
         ticket, self._ticket = self._ticket, None
-        assert ticket is not None  # nobody was asked
+        assert ticket is not None  # there was no call
         self._socket.sendall(frame(ticket, pickle.dumps(answer)))
 
     def _read(self, size: int) -> bytes:

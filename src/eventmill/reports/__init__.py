@@ -1,1 +1,1 @@
-"""What people and programs are told of a campaign: report, status, manifest, pictures."""
+"""Data about a campaign for people and programs: report, status, manifest, plots."""

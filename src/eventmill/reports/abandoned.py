@@ -1,4 +1,4 @@
-"""Which events were given up, and why."""
+"""The abandoned events of a campaign, with their reasons."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from eventmill.ledger import Ledger
 
 @dataclass(frozen=True, slots=True)
 class AbandonedSpan:
-    """Events `[start, stop)` of `input` that were abandoned. `last` is the journal's newest line of it."""
+    """Events `[start, stop)` of `input` that were abandoned. `last` is the newest line of the journal about it."""
 
     input: str
     start: int
@@ -28,10 +28,10 @@ class AbandonedSpan:
 
 
 def abandoned_spans(ledger: Ledger, record: CampaignRow) -> tuple[AbandonedSpan, ...]:
-    """Every abandoned span in campaign order, with the newest line of the journal that abandoned it so.
+    """Every abandoned span in campaign order, with the newest line of the journal about its failure.
 
-    Neighbours abandoned for the same reason are one span. What was closed, or lost with its workers, has no
-    such line: no payload failed it.
+    Neighbours with the same reason are one span. Events that were abandoned because the campaign was closed, or
+    because of losses, have no such line, since no payload failed.
     """
     lines: dict[tuple[str | None, str], list[Incident]] = defaultdict(list)
     for incident in ledger.journal(record.id, JournalKind.ABANDONED):
@@ -53,7 +53,7 @@ def _newest(incidents: Sequence[Incident], span: Span) -> Incident | None:
 
 
 def as_data(span: AbandonedSpan) -> dict[str, Any]:
-    """As JSON shows it; `at` is in ISO 8601."""
+    """As plain data for JSON; `at` is in ISO 8601."""
     return {
         "input": span.input,
         "start": span.start,

@@ -1,6 +1,6 @@
-"""`_<campaign>-histograms.png`: what a campaign with `format: hist` has come to, summed over its merged files.
+"""`_<campaign>-histograms.png`: the sums over the merged files of a campaign with `format: hist`.
 
-Drawn with matplotlib, and left out where that is not installed: the files hold everything.
+Drawn with matplotlib, and omitted if that is not installed, since the files contain everything.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from eventmill.store import Store
 from eventmill.store.overwrite import replace
 
 COLUMNS = 3
-"""Histograms beside each other."""
+"""The number of histograms in a row."""
 
 MOST = 24
-"""Histograms drawn; more would be too small to see."""
+"""The maximum number of histograms; more would be too small."""
 
 
 def picture_key(campaign: str) -> str:
-    """Where the picture stands in the store."""
+    """The key of the plot in the store."""
     return companion_key(campaign, "histograms.png")
 
 
 def write_picture(ledger: Ledger, store: Store, record: CampaignRow) -> str | None:
-    """Draw the histograms anew; the picture's key, None where there is nothing to draw or to draw with.
+    """Draw the histograms; returns the key of the plot, None if there are none or matplotlib is missing.
 
-    Harmless when two processes do it at once: they draw the same.
+    Harmless if two processes do it at once, because the plots are equal.
     """
     files = ledger.merged_outputs(record.id)
     if format_of(record.spec).name != "hist" or not files or importlib.util.find_spec("matplotlib") is None:
@@ -52,7 +52,7 @@ def draw(total: histograms.Histograms, path: Path, *, title: str) -> None:
 
     Others, and those beyond the first 24, are named below.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # no pyplot: a window belongs to somebody else
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # not pyplot, which may open windows
     from matplotlib.figure import Figure
 
     shown = {name: value for name, value in total.items() if value.ndim in (1, 2)}

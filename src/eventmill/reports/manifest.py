@@ -1,4 +1,4 @@
-"""`_<campaign>-manifest.json`: each merged file with its events and checksum, each abandoned event with why."""
+"""`_<campaign>-manifest.json`: merged files with events and checksums, abandoned events with reasons."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from eventmill.store.overwrite import replace
 
 
 def manifest_key(campaign: str) -> str:
-    """Where the manifest stands in the store. Tools that read a folder of Parquet skip names with a '_'."""
+    """The key of the manifest. Tools that read a folder of Parquet files skip names that begin with '_'."""
     return companion_key(campaign, "manifest.json")
 
 
 def manifest(ledger: Ledger, record: CampaignRow) -> dict[str, Any]:
     """The campaign's result as plain data.
 
-    Every event of every input is in `merged` or `abandoned`; or `unfinished`, before the campaign's end.
+    Every event of every input is in `merged` or `abandoned`, or in `unfinished` before the end of the campaign.
     """
     merged = ledger.merged_outputs(record.id)
     counts = ledger.counts(record.id)
     inputs = ledger.inputs(record.id)
-    taken_up = tuple(f"{item.url}:" for item in inputs)  # some of them later, when they were mended
+    taken_up = {item.url for item in inputs}  # some of them were added later, after a repair
     codes = sorted({s.payload for _, s in ledger.spans(record.id, State.MERGED) if s.payload})
     return {
         "campaign": record.name,
@@ -44,8 +44,8 @@ def manifest(ledger: Ledger, record: CampaignRow) -> dict[str, Any]:
         "inputs": [{"url": item.url, "events": item.events, "identity": item.identity} for item in inputs],
         "left_out": [
             incident.reason
-            for incident in ledger.journal(record.id, JournalKind.LEFT_OUT)
-            if not incident.reason.startswith(taken_up)
+            for incident in ledger.journal(record.id, JournalKind.LEFT_OUT, JournalKind.COLUMNS_LEFT_OUT)
+            if incident.detail not in taken_up
         ],
         "merged": [
             {
@@ -66,7 +66,7 @@ def manifest(ledger: Ledger, record: CampaignRow) -> dict[str, Any]:
 
 
 def write_manifest(ledger: Ledger, store: Store, record: CampaignRow) -> str:
-    """Write the manifest anew and return its key. Harmless when two processes do it at once."""
+    """Write or replace the manifest; returns its key. Harmless if two processes do it at once."""
     key = manifest_key(record.name)
 
     def write(path: Path) -> None:

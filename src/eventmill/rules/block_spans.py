@@ -1,4 +1,4 @@
-"""What a ledger's verbs decide about the spans of one block. Pure: ledgers differ only in how they keep them."""
+"""What the verbs of a ledger decide about the spans of one block. Pure; shared by all ledgers."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ DIRECTIVES = {
 FENCED = Reply((Outcome.FENCED,), Directive.STOP)
 
 LEADER_SECONDS = 15.0
-"""How long a coordinator may be silent before another may take its place."""
+"""How long a coordinator may be silent before another process may take its place."""
 
 REST = timedelta(seconds=1)
-"""How long a range rests after it was refused to a holder, so that others come first and nobody asks in a loop."""
+"""How long a range waits after it was refused to a worker, so that other work comes first."""
 
 MOST_REFUSALS = 30
-"""A range that nobody else took in so many seconds goes to whoever comes: it has to end one day."""
+"""A range that no other worker took within this time is given to any worker."""
 
 UNBLEMISHED: Mapping[str, Any] = {
     "failures": 0,
@@ -41,11 +41,11 @@ UNBLEMISHED: Mapping[str, Any] = {
     "rests_until": None,
     "refusals": 0,
 }
-"""What a span has on its record when nothing befell it."""
+"""The values of a span without failures and losses."""
 
 
 class Ranged(Protocol):
-    """A block as far as its ranges depend on it."""
+    """The properties of a block that determine its ranges."""
 
     @property
     def range_events(self) -> int:
@@ -64,12 +64,12 @@ def limits_of(campaign: CampaignRow) -> FailureLimits:
 
 
 def freed(spans: Sequence[Span]) -> list[Span]:
-    """LEASED -> READY, nobody's fault."""
+    """LEASED -> READY, without a charge."""
     return [replace(s, state=State.READY, block_id=None) for s in spans]
 
 
 def sent_away(spans: Sequence[Span], now: datetime) -> list[Span]:
-    """LEASED -> READY after a refusal: what somebody is kept from is not handed out again at once."""
+    """LEASED -> READY after a refusal; the span waits before it is handed out again."""
     return [
         replace(s, rests_until=now + REST, refusals=s.refusals + 1) if s.failed_on else s for s in freed(spans)
     ]

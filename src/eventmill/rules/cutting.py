@@ -1,12 +1,12 @@
-"""Where a piece of an input is cut into event ranges. Pure arithmetic; reads no file.
+"""Cuts a piece of an input into event ranges. Pure arithmetic; reads no file.
 
-Three kinds of places matter, the strongest first:
+Three kinds of positions matter, the strongest first:
 
 - *hard cuts*, multiples of the campaign's `merge: {events: N}`, which no range crosses, so that the events of
   a merged file never depend on how ranges were cut;
-- the wanted size, which no range exceeds;
-- *natural boundaries* of the file (ROOT clusters, Parquet row groups), at which a range ends early, if asked
-  to, so that no cluster is read twice.
+- the requested length, which no range exceeds;
+- *natural boundaries* of the file (ROOT clusters, Parquet row groups), at which a range ends early if
+  requested, so that no cluster is read twice.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from eventmill.core.ranges import EventRange
 
 @dataclass(frozen=True, slots=True)
 class Cuts:
-    """What one input knows about good places to cut.
+    """The positions at which one input may be cut.
 
     `first` is the campaign position of the input's event 0; `merge_events` the N of `merge: {events: N}`, if
     any; `boundaries` the sorted natural boundaries inside the input, in its own positions. They are ignored
-    unless `aligned`: who says 100 events gets 100.
+    unless `aligned`: a user who requests 100 events gets 100.
     """
 
     first: int = 0
@@ -40,12 +40,12 @@ class Cuts:
 def cut_ranges(piece: EventRange, *, size: int, cuts: Cuts) -> Iterator[EventRange]:
     """Yield, in order, ranges of at most `size` events that cover `piece` exactly and cross no hard cut.
 
-    Lazy: a piece may have 10^8 events and `size` be 1. A range that its size would end ends earlier, if
-    `cuts.aligned`, at the last natural boundary behind its middle: never shorter than half, never longer
-    than `size`. Ranges that the piece's end or a hard cut ends are as short as that makes them.
+    Lazy, because a piece may have 10^8 events and `size` may be 1. If `cuts.aligned`, a range that would end by
+    its size ends at the last natural boundary in its second half: it is never shorter than half of `size`, and
+    never longer than `size`. A range that ends at a hard cut or at the end of the piece may be shorter.
 
-    Cutting can be taken up again at the end of any range and goes on as if never interrupted: the ranges
-    of the piece are those of its part before that end followed by those of the part behind it.
+    Cutting can be resumed at the end of any range with the same result: the ranges of a piece are those of its
+    part before that position followed by those of the part after it.
     """
     if size < 1:
         raise ValueError(f"a range needs at least 1 event, not {size}")
@@ -58,7 +58,7 @@ def cut_ranges(piece: EventRange, *, size: int, cuts: Cuts) -> Iterator[EventRan
 
 
 def merge_window(position: int, *, merge_events: int) -> tuple[int, int]:
-    """The `[start, stop)` in campaign positions of the merged file that holds the event at `position`."""
+    """The window `[start, stop)`, in campaign-wide positions, that contains `position`."""
     if position < 0 or merge_events < 1:
         raise ValueError(f"position {position} must be >= 0 and merge_events {merge_events} >= 1")
     start = position - position % merge_events
@@ -66,7 +66,7 @@ def merge_window(position: int, *, merge_events: int) -> tuple[int, int]:
 
 
 def _wall_after(start: int, piece: EventRange, cuts: Cuts) -> int:
-    """The piece's end or the first hard cut behind `start`, whichever comes first."""
+    """The end of the piece or the first hard cut after `start`, whichever comes first."""
     if cuts.merge_events is None:
         return piece.stop
     _, stop = merge_window(cuts.first + start, merge_events=cuts.merge_events)

@@ -1,7 +1,7 @@
-"""Which merges are due. Knows nothing of files or databases.
+"""Which merges are due. Knows no files or databases.
 
-Positions are campaign-wide: inputs one after the other in their order, so that one merged file may
-hold the end of one input and the beginning of the next.
+Positions are campaign-wide: inputs one after the other in their order, so that one merged file may contain the
+end of one input and the beginning of the next.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from eventmill.core.states import State
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A span as the grouping sees it: campaign-wide positions, and its output if it is free to merge."""
+    """A span with campaign-wide positions, and its output if it may be merged."""
 
     start: int
     stop: int
@@ -30,14 +30,14 @@ class Piece:
 
     @property
     def is_settled(self) -> bool:
-        """Needs no work any more, and no merge holds it open."""
+        """Needs no more work, and is in no unfinished merge."""
         return self.is_free or self.state in (State.MERGED, State.ABANDONED)
 
 
 def due_by_events(pieces: Iterable[Piece], *, merge_events: int, total: int) -> tuple[MergeGroup, ...]:
-    """One group for each window `[k·N, (k+1)·N)` whose events are all settled and some are free.
+    """One group for each window `[k·N, (k+1)·N)` whose events are all settled, with at least one free.
 
-    The windows depend on positions alone, so the files do not depend on what happened on the way.
+    The windows depend only on positions, so the files do not depend on what happened during the run.
     """
     free: dict[int, list[Piece]] = {}
     unsettled: set[int] = set()
@@ -60,10 +60,10 @@ def due_by_events(pieces: Iterable[Piece], *, merge_events: int, total: int) -> 
 
 
 def due_by_bytes(pieces: Sequence[Piece], *, merge_bytes: int) -> tuple[MergeGroup, ...]:
-    """Runs of free neighbours cut as soon as they reach `merge_bytes`; abandoned holes do not break a run.
+    """Sequences of free neighbours, cut as soon as they reach `merge_bytes`; abandoned events do not break one.
 
-    Once nothing is unsettled the rest is due whatever its size: an end of less than half a file
-    joins the file before it, and merged neighbours no longer break a run.
+    Once all events are settled, the rest is due whatever its size: a rest of less than half a file joins the
+    previous file, and merged neighbours do not break a sequence any more.
     """
     final = all(piece.is_settled for piece in pieces)
     groups: list[list[Piece]] = []

@@ -1,14 +1,14 @@
-"""What becomes of a range that failed, and of one whose worker vanished. Pure rules; never touches a ledger.
+"""What happens to a range that failed, or whose worker vanished. Pure rules; never touches a ledger.
 
-Two budgets that never mix: a failure says something about the events (or the payload's code), a loss says
-something about the machine. Both end the same way when they keep coming: the range is halved until the one
-event at fault is alone, and that event is abandoned with its reason.
+There are two separate budgets: a failure says something about the events (or the code of the payload), a loss says
+something about the machine. If either is used up, the range is halved, until the one event at fault is alone; that
+event is abandoned with its reason.
 
-Cost of isolating: halves start one short of the limit, so each needs a single run to be committed, halved again
-or abandoned. (With a limit of 1 they start at it.) Only the last one, a single event, is given up after a second
-try elsewhere: no event is abandoned for what one sick machine says of it. A range of n events with k poisonous
-ones takes at most `limit + 2 k ceil(log2 n) + k` runs of (ever shorter) parts: the first `limit` of the whole
-range, then two halves at each level for each of them, and the second try.
+The cost of isolation: halves start one failure below the limit, so each needs a single run to be committed,
+halved again or abandoned. (With a limit of 1 they start at it.) A single event is abandoned only after a second
+try on another worker, so that one sick machine cannot cause it. A range of n events with k bad ones takes at most
+`limit + 2 k ceil(log2 n) + k` runs of (ever shorter) parts: the first `limit` of the whole range, then two halves
+at each level for each of them, and the second try.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from eventmill.core.states import State
 from eventmill.errors import IllegalMove
 
 CLEARED: dict[str, Any] = {"failed_on": None, "refusals": 0}
-"""Nobody is kept from events that nobody is to work on."""
+"""The values of a span that no worker processes: no worker is excluded from it."""
 
 
 @dataclass(frozen=True, slots=True)
 class FailureLimits:
-    """How many failures, and how many losses, a range may have before it is halved. Both at least 1."""
+    """The numbers of failures and of losses that a range may have before it is halved. Both at least 1."""
 
     failures: int
     losses: int
@@ -41,11 +41,10 @@ def after_failure(span: Span, report: FailureReport, *, limits: FailureLimits, h
     """The spans that replace `span`, exactly the leased range that failed. They cover the same events.
 
     Below the limit the range is READY again with one more failure; at the limit it becomes two READY
-    halves, or, if it is a single event, ABANDONED with the reason `"kind: summary"`. What is READY is to be
-    kept from the `holder` that it failed on last: so no single sick machine can halve good events down to the
-    end. A failed set-up charges no event, since none is at fault: the span is READY as
-    it was, and the caller must see to it that a payload that never gets ready stops the campaign. Raises
-    `IllegalMove` if the span is not LEASED.
+    halves, or, if it is a single event, ABANDONED with the reason `"kind: summary"`. READY spans are
+    kept from the `holder` on which they failed last, so that no single sick machine can halve good events to the
+    end. A failed set-up charges no event, since none is at fault: the span is READY and unchanged, and the caller
+    must stop the campaign if the payload never gets ready. Raises `IllegalMove` if the span is not LEASED.
     """
     free = _freed(span, verb="fail")
     if report.kind is FailureKind.SETUP:
@@ -61,15 +60,15 @@ def after_failure(span: Span, report: FailureReport, *, limits: FailureLimits, h
 
 
 def failed_once_more(span: Span, *, holder: str) -> Span:
-    """`span` with a failure on `holder` on its record."""
+    """`span` with one more failure, on `holder`."""
     return replace(span, failures=span.failures + 1, failed_on=holder, refusals=0)
 
 
 def after_loss(span: Span, *, limits: FailureLimits) -> tuple[Span, ...]:
-    """The spans that replace `span`, the one leased range that was in flight when its worker vanished.
+    """The spans that replace `span`, the leased range that was in flight when its worker vanished.
 
-    As `after_failure`, on the budget of losses; the rest of a lost block is READY again uncharged, which is
-    the caller's business. Raises `IllegalMove` if the span is not LEASED.
+    Like `after_failure`, with the budget of losses. The caller returns the rest of the block to READY without a
+    charge. Raises `IllegalMove` if the span is not LEASED.
     """
     free = _freed(span, verb="expire")
     lost = replace(free, losses=span.losses + 1)
@@ -82,7 +81,7 @@ def after_loss(span: Span, *, limits: FailureLimits) -> tuple[Span, ...]:
 
 
 def _on_record(half: Span, limit: int) -> int:
-    """With how many failures a half begins: it may have one run, a single event two, for it may be the machine."""
+    """The number of failures with which a half starts: it has one run, a single event two, on two workers."""
     return limit - 1 if len(half) > 1 and limit > 1 else max(0, limit - 2) if limit > 1 else 1
 
 

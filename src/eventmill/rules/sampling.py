@@ -1,4 +1,4 @@
-"""When a campaign's report gets another point, and which ones go so that it stays small. A pure rule."""
+"""When a sample is recorded for the report, and which samples are deleted. A pure rule."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 MOST = 240
-"""Points of one campaign. Beyond, every second one goes: counts add up, so only resolution is lost."""
+"""The maximum samples of a campaign. Above it, every second one is deleted: only resolution is lost."""
 
 
 def is_time(first: datetime | None, last: datetime | None, *, now: datetime, every: timedelta) -> bool:
-    """Whether the last point is older than `every`, and than 1/120 of the campaign's age."""
+    """Whether the last sample is older than `every`, and than 1/120 of the campaign's age."""
     if first is None or last is None:
         return True
     wait = max(every, (now - first) / (MOST / 2)) if every else timedelta(microseconds=1)
@@ -18,5 +18,5 @@ def is_time(first: datetime | None, last: datetime | None, *, now: datetime, eve
 
 
 def to_forget(times: Sequence[datetime]) -> Sequence[datetime]:
-    """Those that go, of all in order: every second one if they are too many, never the first or the last."""
+    """The samples to delete, of all in order: every second one if there are too many, except the ends."""
     return times[1:-1:2] if len(times) > MOST else ()

@@ -1,6 +1,6 @@
-"""For how long nobody has heard of whom, as one listener counts it. A pure rule; knows nothing of clusters.
+"""Measures for how long there was no sign of life of each worker. A pure rule; knows no cluster.
 
-Only time in which we listened counts: who was stopped himself, or slept with the machine, has nobody to blame.
+Only time during which this process listened counts: if it was stopped, or the machine slept, no worker is accused.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ class _Heard:
 
 
 class Hearing:
-    """Follows signs of life. A sign is whatever changes while somebody lives, such as the time of a heartbeat."""
+    """Follows signs of life. A sign is any value that changes while a worker lives, such as a heartbeat time."""
 
     def __init__(self, *, longest_step_seconds: float) -> None:
-        """`longest_step_seconds` count at most between two times of listening."""
+        """At most `longest_step_seconds` count between two calls of `hear`."""
         self._longest_step = longest_step_seconds
         self._heard: dict[str, _Heard] = {}
         self._at: float | None = None
 
     def hear(self, marks: Mapping[str, Hashable], *, now: float) -> dict[str, float]:
-        """For how many seconds each of these has given no new sign; who is new has just been heard.
+        """The seconds since the last new sign of each of these; 0 for new ones.
 
-        `now` are seconds of a clock that never goes back. Whoever is left out is forgotten.
+        `now` is in seconds of a monotonic clock. Those that are not given are forgotten.
         """
         step = 0.0 if self._at is None else min(max(0.0, now - self._at), self._longest_step)
         self._at = now

@@ -1,10 +1,10 @@
-"""How many events a range and a block should have. Pure rules; measures nothing itself.
+"""The numbers of events of ranges and blocks. Pure rules; measures nothing itself.
 
-A range is what a death costs and what a commit costs: some seconds of work balance the two. A block is one
-visible task run: some tens of seconds of work, less towards the end, so that no slot idles while another
-still has a long block (guided self-scheduling: Polychronopoulos and Kuck, IEEE Trans. Computers C-36(12),
-1987; the factor of two between what is left and what is given is from factoring, Hummel et al., CACM 35(8),
-1992, and leaves room for slots of unequal speed).
+Long ranges make a death expensive, short ones make commits expensive: a few seconds of work balance the two. A
+block is one visible task run: some tens of seconds of work, less towards the end, so that no slot is idle while
+another still has a long block (guided self-scheduling: Polychronopoulos and Kuck, IEEE Trans. Computers C-36(12),
+1987; the factor of two between what is left and what is given is from factoring, Hummel et al., CACM 35(8), 1992,
+and leaves room for slots of unequal speed).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from eventmill.core.records import LossRate
 FIRST_RANGE_EVENTS = 10
 """The size of a range before anything was measured.
 
-Events take from microseconds to minutes. Ten of the slow kind are a loss one can bear, and ten of the fast
-kind cost some milliseconds of overhead, a handful of times: the size then grows fourfold at each step.
+Events take from microseconds to minutes. Ten slow events are an acceptable loss, and ten fast events cost a few
+milliseconds of overhead, a few times: the size then grows fourfold at each step.
 """
 
 LARGEST_RANGE_EVENTS = 100_000
@@ -30,35 +30,35 @@ At 1 µs an event this is 0.1 s of work beside some 6 ms of overhead; at 10 kB a
 GROWTH = 4
 """An automatic range is at most this many times the largest one measured.
 
-A speed measured on few events says little of many: memory and caches change.
+A speed measured with few events says little about many, because of memory and caches.
 """
 
 FIRST_BLOCK_RANGES = 4
 """Ranges in a block before anything was measured: enough for reading, computing and storing to overlap."""
 
 SHORTEST_EVENT_SECONDS = 1e-6
-"""Events measured to be faster count as this: clocks tick too coarsely, and sizes must stay finite."""
+"""The fastest speed that is believed: clocks are too coarse for more, and sizes must stay finite."""
 
 
 SHORTEST_RANGE_SECONDS = 0.5
 """No loss rate makes automatic ranges shorter: many small outputs cost the store and the merge, too."""
 
 LEAST_OVERHEAD_SECONDS = 0.02
-"""What a range costs its slot at least, with its output and commit, of which waiting is only a part."""
+"""The minimum overhead of a range for its slot, including output and commit; waiting is only a part of it."""
 
 UNSEEN_LOSSES = 0.5
-"""As long as none was seen, half a loss counts as seen (the prior of Jeffreys for a Poisson rate).
+"""While no loss was seen, half a loss counts (the Jeffreys prior for a Poisson rate).
 
-So ranges are short until enough time has passed without one: some minutes of a slot, which a hundred slots have
-in some seconds.
+So ranges are short until enough time has passed without a loss: some minutes of one slot, or some seconds of a
+hundred slots.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class RangeSize:
-    """What sizing chose, and from what: `events` worth about `seconds`, at `losses_per_second` of a busy slot.
+    """The chosen length of ranges, and why: `events`, about `seconds`, at `losses_per_second` of a busy slot.
 
-    None where nothing was measured yet. `overhead_seconds` is what each range costs besides its work.
+    None if nothing was measured yet. `overhead_seconds` is what each range costs besides its work.
     """
 
     events: int
@@ -68,12 +68,12 @@ class RangeSize:
 
 
 def range_seconds(rate: LossRate, *, longest: float) -> float:
-    """How long a range should be, so that overhead and work lost together are least: at most `longest` seconds.
+    """The duration of a range that minimizes overhead plus lost work: at most `longest` seconds.
 
     `sqrt(2 o / lambda)` for an overhead `o` of each range and `lambda` losses in a second of a slot: J. W. Young,
-    A first order approximation to the optimum checkpoint interval, CACM 17(9), 1974. Where next to nothing is
-    lost, that would be minutes; longer than `longest` gains little and makes the end uneven. Ranges that are too
-    short for a while cost little, ones that are too long their time at each loss, so they begin short.
+    A first order approximation to the optimum checkpoint interval, CACM 17(9), 1974. If almost nothing is lost,
+    that would be minutes; longer than `longest` gains little and makes the end uneven. Ranges begin short,
+    because ranges that are too short cost little, while too long ones cost their duration at each loss.
     """
     overhead = max(rate.overhead_seconds, LEAST_OVERHEAD_SECONDS)
     best = math.sqrt(2 * overhead * max(0.0, rate.slot_seconds) / max(rate.losses, UNSEEN_LOSSES))
@@ -82,7 +82,7 @@ def range_seconds(rate: LossRate, *, longest: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """What was measured so far: `seconds` for `events`; the largest range had `largest_range` events."""
+    """The measured speed: `seconds` for `events`; the largest range had `largest_range` events."""
 
     events: int
     seconds: float
@@ -94,12 +94,12 @@ class Speed:
 
     @property
     def seconds_per_event(self) -> float:
-        """Seconds of one event, on average."""
+        """The mean seconds per event."""
         return self.seconds / self.events
 
 
 def range_events(speed: Speed | None, *, wanted: int | None, seconds: float = 5.0) -> int:
-    """Events of the next ranges: `wanted` if the user gave a number, else worth about `seconds` of work.
+    """The events of the next ranges: `wanted` if the user gave a number, else about `seconds` of work.
 
     Automatic sizes are within `[1, LARGEST_RANGE_EVENTS]`, start at `FIRST_RANGE_EVENTS`, and grow at most
     `GROWTH` times beyond the largest range measured; they shrink at once.
@@ -124,7 +124,7 @@ def block_events(
     seconds_per_event: float | None,
     block_seconds: float = 30.0,
 ) -> int:
-    """Events of the next block: whole ranges, at least one, worth about `block_seconds` of work.
+    """The events of the next block: whole ranges, at least one, about `block_seconds` of work.
 
     `open_events` still need work (READY or LEASED) and `slots` are alive (none counts as one). No block has
     more than `open_events / (2 slots)` events, unless that is less than one range. With `seconds_per_event`

@@ -1,9 +1,9 @@
-"""The end of a campaign: nothing is READY, slots idle, and some leases are far from done. A pure rule.
+"""The end of a campaign: no span is READY, slots are idle, and some leases are far from done. A pure rule.
 
-First the far part of the slowest lease is handed on, so that the slow holder and the idle slots end together.
-When nothing is left that nobody has begun, what a slow holder is at is given to another one as well, and the
-first to commit it wins (as MapReduce's backup tasks: Dean and Ghemawat, OSDI 2004, section 3.6); but not what
-failed before, which is to be tried by one at a time.
+First the last part of the slowest block is given to idle slots, so that all end together. When everything has
+begun, another worker gets a duplicate claim on what a slow worker is computing, and the first to commit wins
+(like MapReduce's backup tasks: Dean and Ghemawat, OSDI 2004, section 3.6). Ranges that failed before are
+excluded, because only one worker at a time may try them.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from dataclasses import dataclass
 from eventmill.core.leases import LeaseProgress
 
 WORTH_SECONDS = 1.0
-"""Handing on must save this much: a block costs a task run, a reader and perhaps a set-up of its own."""
+"""Shortening must save this much: a block costs a task run, a reader and perhaps a set-up."""
 
 DUPLICATE_FACTOR = 2.0
-"""A second try begins when it may be expected to end in so much less time than what is left of the first."""
+"""A duplicate claim must be expected to save this much of the time that is left of the first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shorten:
-    """Take what lies at `at` and behind it from this block."""
+    """Take the events from `at` on from this block."""
 
     block_id: int
     at: int
@@ -30,25 +30,25 @@ class Shorten:
 
 @dataclass(frozen=True, slots=True)
 class Duplicate:
-    """Give what this block still holds to another holder as well."""
+    """Give another worker a duplicate claim on what this block still holds."""
 
     block_id: int
 
 
 def seconds_left(lease: LeaseProgress, *, seconds_per_event: float) -> float:
-    """How long a holder may still be at all that it holds.
+    """The expected seconds until a worker has finished its block.
 
-    Its own speed counts as soon as it is known to be slower than `seconds_per_event`, the speed of all: from
-    the ranges it has handed in, or from the one that it has not handed in for so long already.
+    Its own speed counts if it is known to be slower than `seconds_per_event`, the speed of all: from the ranges
+    that it has committed, or from the age of the range that it has not committed yet.
     """
     return lease.missing * _pace(lease, seconds_per_event)
 
 
 def share(leases: Sequence[LeaseProgress], *, idle: int, seconds_per_event: float) -> Shorten | Duplicate | None:
-    """What to do for `idle` slots (at least one), None if nothing is worth it.
+    """What to do for `idle` slots (at least one); None if nothing is worth it.
 
-    The block with the longest time left is looked at first. It keeps of what it has not begun as much as its
-    speed is of the speed of all who will be at it.
+    The block with the longest time left comes first. Of the part that it has not begun, it keeps a share
+    proportional to its speed among all workers that will process this part.
     """
     if idle < 1:
         return None
@@ -68,6 +68,6 @@ def share(leases: Sequence[LeaseProgress], *, idle: int, seconds_per_event: floa
 
 
 def _pace(lease: LeaseProgress, seconds_per_event: float) -> float:
-    """Seconds that this holder takes for an event."""
+    """The seconds per event of this worker."""
     begun = lease.done + min(lease.range_events, lease.missing)
     return max(seconds_per_event, lease.seconds / begun)

@@ -1,6 +1,6 @@
-"""A thread that reads, and that nobody has to wait for: a read from a file system that hangs may never end.
+"""A daemon thread for reading: a read from a file system that hangs may never end, and must not be waited for.
 
-Knows neither events nor inputs. Whoever uses it decides how long to wait.
+Knows neither events nor inputs. The caller decides how long to wait.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 LEFT_BEHIND_SECONDS = 2.0
-"""How long the end of what is being read is waited for, when nobody wants it any more."""
+"""How long to wait for a running read that is not needed any more."""
 
 T = TypeVar("T")
 
 
 class Reader:
-    """One thread that does what it is told, in order. It keeps no interpreter from ending."""
+    """One thread that runs calls in order. It does not prevent the interpreter from ending."""
 
     def __init__(self) -> None:
         self._orders: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = queue.SimpleQueue()
@@ -26,13 +26,13 @@ class Reader:
         self._thread.start()
 
     def submit(self, read: Callable[[], T]) -> Future[T]:
-        """Have it read; the future has what that returned or raised."""
+        """Run a call; the future has its result or exception."""
         future: Future[T] = Future()
         self._orders.put((future, read))
         return future
 
     def close(self) -> None:
-        """Begin nothing more. A read that hangs is left behind with its thread, which ends if that ever does."""
+        """Begin no more calls. A read that hangs is abandoned with its thread, which ends if the read does."""
         while True:
             try:
                 order = self._orders.get_nowait()
@@ -50,6 +50,6 @@ class Reader:
                 continue
             try:
                 future.set_result(read())
-            except BaseException as error:  # handed to whoever waits
+            except BaseException as error:  # passed to the waiting caller
                 future.set_exception(error)
             del order, future, read

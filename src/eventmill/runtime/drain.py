@@ -1,7 +1,7 @@
-"""This process must go: what its blocks do about it. One word for signals, walltimes, lifetimes and notices.
+"""Draining of a process that must end: one mechanism for signals, walltimes, lifetimes and preemption notices.
 
-Knows neither Dask nor signals nor who gives notice, and never ends the process: it says which ranges may still be
-begun, ends what takes too long, and knows when nothing is in hand any more. No budget is touched by any of it.
+Knows neither Dask nor signals nor clouds, and never ends the process. It decides which ranges may still begin,
+cancels what takes too long, and knows when no block is in hand any more. It charges no budget.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 SPEEDS_KEPT = 10
-"""The slowest of so many ranges tells how long the next one may take."""
+"""The number of recent ranges whose slowest one predicts the duration of the next."""
 
 RESERVE = 1.25
-"""A range takes longer than the slowest one seen, now and then."""
+"""A safety factor, because a range sometimes takes longer than the slowest one before."""
 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """When this process will have to be gone, by `time.monotonic`, and why."""
+    """When this process must have ended, by `time.monotonic`, and why."""
 
     reason: str
     at: float
 
 
 class Draining:
-    """What a process knows of its own end. Thread-safe. Of several ends the earliest counts."""
+    """What a process knows about its own end. Thread-safe. The earliest of several ends counts."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -41,12 +41,12 @@ class Draining:
         self._speeds: dict[str, deque[float]] = {}
 
     def end_in(self, seconds: float, reason: str) -> None:
-        """The process ends in so many seconds: until then, ranges that end in time are begun."""
+        """The process ends in this many seconds: until then, only ranges that end in time are begun."""
         with self._changed:
             self._note(End(reason, time.monotonic() + seconds))
 
     def leave(self, reason: str, *, seconds: float) -> None:
-        """Begin nothing any more; what is being computed has so many seconds to end and to be handed in."""
+        """Begin nothing any more; running ranges have this many seconds to end and to be committed."""
         with self._changed:
             self._note(End(reason, time.monotonic() + seconds))
             listeners, end = self._leave()
@@ -54,9 +54,9 @@ class Draining:
             listener(end)
 
     def begin_or_leave(self, payload: str, events: int) -> bool:
-        """Whether a range of so many events would end in time, by the speed of this payload here so far.
+        """Whether a range of this many events would end in time, by the speed of this payload so far.
 
-        The first one that would not is the word to leave: no other block will do better.
+        The first range that would not triggers `leave`, because no other block would do better.
         """
         with self._changed:
             if self._leaving:
@@ -79,7 +79,7 @@ class Draining:
 
     @contextmanager
     def in_hand(self, stop: Callable[[], None]) -> Iterator[None]:
-        """A block is being worked on; `stop` is called from another thread if it still is at the end."""
+        """Marks a block as in work during the `with` block; `stop` is called from another thread at the end."""
         with self._changed:
             self._in_hand.append(stop)
         try:
@@ -90,7 +90,7 @@ class Draining:
                 self._changed.notify_all()
 
     def when_leaving(self, listener: Callable[[End], None]) -> None:
-        """Call `listener`, once, when nothing is begun any more; at once if that is so already."""
+        """Call `listener` once when no range is begun any more; at once if that is so already."""
         with self._changed:
             end = self._end
             if not self._leaving or end is None:
@@ -100,12 +100,12 @@ class Draining:
 
     @property
     def why(self) -> str | None:
-        """Why nothing is begun any more; None as long as blocks are welcome."""
+        """Why no range is begun any more; None while blocks are accepted."""
         with self._changed:
             return self._end.reason if self._leaving and self._end is not None else None
 
     def told_within(self, seconds: float) -> str | None:
-        """Why nothing is begun any more, if that is so or comes to be so within these seconds."""
+        """Why no range is begun any more, waiting up to this many seconds for that; else None."""
         until = time.monotonic() + seconds
         with self._changed:
             while not self._leaving and (left := until - time.monotonic()) > 0:
@@ -119,7 +119,7 @@ class Draining:
             return self._end
 
     def blocks_in_hand(self) -> int:
-        """How many blocks are being worked on."""
+        """The number of blocks in work."""
         with self._changed:
             return len(self._in_hand)
 
@@ -141,7 +141,7 @@ class Draining:
             while self._end == end and (left := end.at - time.monotonic()) > 0:
                 self._changed.wait(left)
             if self._end != end:
-                return  # an earlier one has a thread of its own
+                return  # an earlier end has its own thread
             listeners, _ = self._leave()
             late = list(self._in_hand)
         for listener in listeners:
@@ -154,12 +154,12 @@ _here = Draining()
 
 
 def here() -> Draining:
-    """This process's own."""
+    """The instance of this process."""
     return _here
 
 
 def _forget() -> None:
-    """A fork has an end of its own."""
+    """A fork starts without a known end."""
     global _here
     _here = Draining()
 

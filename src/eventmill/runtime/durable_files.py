@@ -1,7 +1,7 @@
-"""Files on a local disk: there whole or not at all, and still there after a power cut. Knows no store.
+"""Durable files on a local disk: visible completely or not at all, also after a power cut. Knows no store.
 
-A temporary is named with its host and locked (flock) by its writer. The kernel lets go of the lock when the
-writer dies, however it dies, so a temporary that can be locked has no writer any more.
+The name of a temporary file contains its host, and its writer locks it (flock). The kernel releases the lock when
+the writer dies, so a temporary file that can be locked has no writer any more.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ Result = TypeVar("Result")
 
 
 def host_prefix() -> str:
-    """What the names of this host's temporaries begin with."""
+    """The beginning of the names of this host's temporary files."""
     return f".part-{re.sub(r'[^A-Za-z0-9]', '_', socket.gethostname())[:64]}-"
 
 
 @contextlib.contextmanager
 def temporary(folder: Path) -> Iterator[tuple[BinaryIO, Path]]:
-    """A new locked file in `folder`, with its path; its name is gone afterwards, whatever happened."""
+    """A new locked file in `folder`, with its path; afterwards the name is removed, whatever happened."""
     writer, path = _new_temporary(folder)
     with writer:
         try:
@@ -44,38 +44,38 @@ def temporary(folder: Path) -> Iterator[tuple[BinaryIO, Path]]:
 def _new_temporary(folder: Path) -> tuple[BinaryIO, Path]:
     path = folder / f"{host_prefix()}{secrets.token_hex(8)}"
     writer = with_parent_folder(folder, lambda: path.open("xb"))
-    with contextlib.suppress(OSError):  # where nothing can be locked, nothing is swept either
+    with contextlib.suppress(OSError):  # without locks nothing is swept either
         fcntl.flock(writer, fcntl.LOCK_EX)
     if os.fstat(writer.fileno()).st_nlink:
         return writer, path
     writer.close()
-    return _new_temporary(folder)  # swept between its making and its locking: once more
+    return _new_temporary(folder)  # swept between creation and locking: try again
 
 
 def remove_unlocked(path: str) -> bool:
-    """Remove the temporary at `path` unless its writer lives; whether it was removed."""
+    """Remove the temporary file at `path` unless its writer lives; returns whether it was removed."""
     try:
         with open_regular(path) as leftover:
             fcntl.flock(leftover, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.unlink(path)
-    except OSError:  # a living writer's, or just gone, or on a file system without locks
+    except OSError:  # its writer lives, or it is gone, or the file system has no locks
         return False
     return True
 
 
 def make_private_folder(folder: Path) -> None:
-    """Make `folder`, and those above it, as far as they are not there: for this user alone (0700), durably.
+    """Create `folder` and missing folders above it, durably, for this user only (0700).
 
-    One that is there keeps its rights: whoever made it has chosen them.
+    An existing folder keeps its permissions.
     """
     missing = [level for level in (folder, *folder.parents) if not level.is_dir()]
     for level in reversed(missing):
-        level.mkdir(mode=0o700, exist_ok=True)  # OSError where there is something else
+        level.mkdir(mode=0o700, exist_ok=True)  # OSError if something else is there
         sync_folder(level.parent)
 
 
 def open_regular(path: str | Path) -> BinaryIO:
-    """Open a file for reading without ever waiting for it; OSError where somebody put a pipe or a device."""
+    """Open a regular file for reading, without waiting; OSError if it is a pipe or a device."""
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
@@ -84,9 +84,9 @@ def open_regular(path: str | Path) -> BinaryIO:
 
 
 def with_parent_folder(folder: Path, action: Callable[[], Result]) -> Result:
-    """Do `action`, which puts a file into `folder`, and make the folder, durably, if it is not there.
+    """Do `action`, which puts a file into `folder`; create the folder, durably, if it does not exist.
 
-    More than once, because whoever deletes the last object of a folder removes the folder too.
+    Tries several times, because another process that deletes the last object of a folder also removes the folder.
     """
     for _ in range(20):
         with contextlib.suppress(FileNotFoundError):
@@ -98,9 +98,9 @@ def with_parent_folder(folder: Path, action: Callable[[], Result]) -> Result:
 
 
 def link_new(source: Path, final: Path) -> None:
-    """Give `source` the name `final`; FileExistsError if that is in use.
+    """Give `source` the name `final`; FileExistsError if that name is in use.
 
-    One step of the kernel decides; on file systems without hard links it is two, looking and renaming.
+    This is atomic; on file systems without hard links it is two steps, a check and a rename.
     """
     try:
         os.link(source, final)
@@ -120,7 +120,7 @@ def already_exists() -> FileExistsError:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in `folder` durable, where the file system can."""
+    """Make the names in `folder` durable, if the file system supports it."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
@@ -132,7 +132,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def same_content(one: Path, other: Path) -> bool:
-    """Whether two files hold the same bytes."""
+    """Whether two files have the same bytes."""
     if os.path.samefile(one, other):
         return True
     with one.open("rb") as a, other.open("rb") as b:
@@ -142,7 +142,7 @@ def same_content(one: Path, other: Path) -> bool:
 
 
 def files(folder: str) -> Iterator[str]:
-    """Paths of all files below `folder`, sorted as text; hidden folders are left out."""
+    """The paths of all files below `folder`, without hidden folders, sorted as text."""
     try:
         with os.scandir(folder) as found:
             # A folder sorts as if its '/' were part of its name, so that 'a-b' comes before 'a/b'.

@@ -1,4 +1,4 @@
-"""A lease that is renewed from a thread of its own, so that nothing its holder is at can starve it."""
+"""Renews a lease from its own thread, so that nothing that the process computes can prevent it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from eventmill.errors import EventmillError
 
 @contextmanager
 def renewing(renew: Callable[[threading.Event], bool], *, seconds: float, name: str = "renewer") -> Iterator[None]:
-    """Call `renew` every so many seconds while a `with` block lasts, for as long as it says that the lease lasts.
+    """Call `renew` every `seconds` during a `with` block, until it returns that the lease is not current.
 
-    It is given what is set once the block is over. A ledger out of reach is tried again: the lease's end decides.
+    `renew` gets an event that is set at the end of the block. If the ledger does not answer, it is tried again;
+    the deadline of the lease decides.
     """
     done = threading.Event()
 

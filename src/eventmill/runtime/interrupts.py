@@ -1,4 +1,4 @@
-"""Ctrl-C and its like: heard whatever is being done just then, and out of reach of the processes of a run."""
+"""Ctrl-C and similar signals: never lost in the command, and never delivered to the other processes of a run."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from multiprocessing import resource_tracker
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""What asks a command to end: from the keyboard, from a batch system, and when its terminal is gone."""
+"""The signals that interrupt a command: from the keyboard, a batch system, or a closed terminal."""
 
 END_SECONDS = 60.0
-"""So long an interrupted command may take to end in good order. Then it ends all the same."""
+"""How long an interrupted command may take to end cleanly. Then the process exits anyway."""
 
 _heard: list[signal.Signals] = []
 _end_seconds: list[float] = []
@@ -23,12 +23,12 @@ _taken = threading.Event()
 
 
 def take_interrupts(*, end_seconds: float | None = None) -> None:
-    """Have `SIGNALS` raise `KeyboardInterrupt` in the main thread, from where it is now.
+    """Let `SIGNALS` raise `KeyboardInterrupt` in the main thread.
 
-    That may be code that nothing can be raised from, such as a callback of the garbage collector. Python would
-    print it there and go on: instead, nothing is said, and `check_interrupted` raises it again. Who was started
-    to ignore one of them (`nohup`) goes on ignoring it. While the command ends, more of them change nothing; if it
-    has not ended after `end_seconds`, the process does all the same.
+    The signal may arrive in code from which nothing can be raised, such as a callback of the garbage collector,
+    where Python would print the exception and continue. Instead nothing is printed, and `check_interrupted`
+    raises it again. A signal that is ignored from the start (`nohup`) stays ignored. While the command ends,
+    further signals have no effect; if it has not ended after `end_seconds`, the process exits anyway.
     """
     _end_seconds[:] = [] if end_seconds is None else [end_seconds]
     _heard.clear()
@@ -38,7 +38,7 @@ def take_interrupts(*, end_seconds: float | None = None) -> None:
 
 
 def take_them_again() -> None:
-    """Have them back from whoever put a handler of its own there, if they were ours: Prefect does for a flow."""
+    """Restore our handlers, if there were any, after a library replaced them, as Prefect does for a flow."""
     if _taken.is_set() and threading.current_thread() is threading.main_thread():
         _set_handlers()
 
@@ -50,26 +50,26 @@ def _set_handlers() -> None:
 
 
 def check_interrupted() -> None:
-    """Raise `KeyboardInterrupt` if one was raised before and came to nothing. To be called in every long loop."""
+    """Raise `KeyboardInterrupt` again if an earlier one was lost. To be called in every long loop."""
     if _heard:
         raise KeyboardInterrupt
 
 
 def is_interrupted() -> bool:
-    """Whether a signal has asked this command to end. What is raised from then on comes of that.
+    """Whether a signal has interrupted this command. Later exceptions are consequences of that.
 
-    Libraries make an error of their own of a `KeyboardInterrupt` that meets them at the wrong moment.
+    Libraries may turn a `KeyboardInterrupt` into an error of their own.
     """
     return bool(_heard)
 
 
 def heard() -> signal.Signals:
-    """What interrupted this command."""
+    """The signal that interrupted this command."""
     return _heard[0] if _heard else signal.SIGINT
 
 
 def exit_code() -> int:
-    """That of a command that was interrupted, as shells have it."""
+    """The exit code of an interrupted command, as in shells."""
     return 128 + heard()
 
 
@@ -83,7 +83,7 @@ def _interrupt(number: int, frame: object) -> None:
 
 
 def _see_to_the_end(seconds: float) -> None:
-    """What is left of this process by then waits for something that does not come. Its children end with it."""
+    """Exit the process: it is waiting for something that will not happen. Its children end with it."""
     time.sleep(seconds)
     os._exit(exit_code())
 
@@ -95,9 +95,9 @@ def _tell_unraisable(unraisable: sys.UnraisableHookArgs) -> None:
 
 @contextmanager
 def out_of_reach_of_ctrl_c() -> Iterator[None]:
-    """Processes and threads that are started in this context, and theirs, inherit a blocked SIGINT and SIGHUP.
+    """Processes and threads that are started in this context, and their children, have SIGINT and SIGHUP blocked.
 
-    Whether a worker ends is for the coordinator to say.
+    The coordinator decides when a worker ends.
     """
     resource_tracker.ensure_running()  # its first start would unblock SIGINT in the thread that needs it
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})

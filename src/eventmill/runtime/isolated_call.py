@@ -1,6 +1,6 @@
-"""A function called in a process of its own, so that what ends that process ends nothing else, and is seen.
+"""Calls a function in a separate process, so that a crash ends only that process and is noticed.
 
-`python -m eventmill.runtime.isolated_call` is that process. It ends with the one that started it.
+`python -m eventmill.runtime.isolated_call` is that process. It ends with the process that started it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The process ended before it had a result. `exit_code` is minus the number of a signal."""
+    """The process ended without a result. `exit_code` is minus the number of a signal."""
 
     exit_code: int
 
@@ -34,13 +34,13 @@ class Ended:
 
 
 def run_apart(function: Callable[..., Result], *arguments: Any) -> Result | Ended:
-    """What `function(*arguments)` returns there, or how the process ended. Raises what it raised.
+    """The result of `function(*arguments)` in a new process, or how that process ended. Raises its exceptions.
 
-    Function, arguments and result travel as pickles; the function is found there by its name.
+    Function, arguments and result are pickled; the function is imported there by its name.
     """
     command = [sys.executable, "-P", "-m", "eventmill.runtime.isolated_call"]
     order = pickle.dumps(sys.path) + pickle.dumps((function, arguments))
-    # Its output is the answer; what libraries print goes nowhere.
+    # Its output is the result; what libraries print is discarded.
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
     )
@@ -49,7 +49,9 @@ def run_apart(function: Callable[..., Result], *arguments: Any) -> Result | Ende
         try:
             process.stdin.write(order)
             process.stdin.flush()
-            answer = process.stdout.read()  # its end; standard input stays open until then, as a sign that we live
+            answer = (
+                process.stdout.read()
+            )  # until it ends; standard input stays open, which shows that we are alive
         except BrokenPipeError:
             answer = b""
         except BaseException:
@@ -68,15 +70,15 @@ def run_apart(function: Callable[..., Result], *arguments: Any) -> Result | Ende
 
 
 def main() -> None:
-    """Do what standard input says, and answer on standard output."""
+    """Read a call from standard input, and write its result to standard output."""
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what is printed is no answer
+    os.dup2(2, 1)  # printed text must not be taken for the result
     sys.path[:] = pickle.load(sys.stdin.buffer)
     function, arguments = pickle.load(sys.stdin.buffer)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         answer = pickle.dumps((function(*arguments), None))
-    except Exception as error:  # whatever it is, it is for the caller
+    except Exception as error:  # any exception is passed to the caller
         answer = pickle.dumps((None, error))
     answers.write(answer)
     answers.close()

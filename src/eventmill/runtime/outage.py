@@ -1,6 +1,6 @@
-"""A store that is out of reach for everyone: asked again until it answers or patience ends. Knows no store.
+"""Waits for a store that does not answer: asks again until it answers or the timeout is over. Knows no store.
 
-It asks from a thread of its own: a server that takes a connection and then says nothing holds whoever asks for
+It asks from its own thread: a server that accepts a connection and then stays silent would block the caller for
 minutes, and a coordinator must not be silent for so long.
 """
 
@@ -18,7 +18,7 @@ from eventmill.errors import EventmillError, StoreError
 FIRST_WAIT_SECONDS = 1.0
 
 LONGEST_WAIT_SECONDS = 30.0
-"""Between two questions; waits double from the first."""
+"""The pauses between two attempts: the first, which then doubles, and the longest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class _Asking:
 
 
 class Outage:
-    """Whether a store is away. `ask` raises `StoreError` as long as it is; `on_change` hears of begin and end."""
+    """The state of a store. `ask` raises `StoreError` while it is unreachable; `on_change` gets begin and end."""
 
     def __init__(
         self,
@@ -45,10 +45,10 @@ class Outage:
         self._lock = threading.Lock()
         self._asking: _Asking | None = None
         self.outages = 0
-        """How often the store was asked and found to be away."""
+        """How often the store was found to be unreachable."""
 
     def report_error(self, error: StoreError) -> bool:
-        """Somebody met this error: ask the store. False if it is being asked already, or away: that is no news."""
+        """Report an error of the store, and ask it. False if it is being asked already, or is unreachable."""
         with self._lock:
             if self._asking is not None:
                 return False
@@ -61,17 +61,17 @@ class Outage:
         return True
 
     def is_active(self) -> bool:
-        """Whether the store is away, or being asked."""
+        """Whether the store is unreachable or being asked."""
         with self._lock:
             return self._asking is not None
 
     def raise_if_expired(self) -> None:
-        """Raise `StoreError` when the store has been away for longer than patience."""
+        """Raise `StoreError` if the store has been unreachable for longer than the timeout."""
         with self._lock:
             asking = self._asking
         if asking is not None and time.monotonic() - asking.since > self._timeout:
             raise StoreError(
-                f"the store is out of reach for {self._timeout:.0f} s (limits.store_timeout): {asking.error} "
+                f"the store has been unreachable for {self._timeout:.0f} s (limits.store_timeout): {asking.error} "
                 "Nothing is lost: run again when it is back."
             )
 
@@ -82,7 +82,7 @@ class Outage:
                 self._ask()
             except StoreError as error:
                 if not is_away:
-                    self._tell(f"out of reach: {error}")
+                    self._tell(f"unreachable: {error}")
                     self.outages += 1
                 is_away = True
                 with self._lock:
@@ -98,5 +98,5 @@ class Outage:
             self._asking = None
 
     def _tell(self, line: str) -> None:
-        with suppress(EventmillError):  # a ledger on the same full disk: the store is to be asked all the same
+        with suppress(EventmillError):  # the ledger may be on the same full disk; the store must be asked anyway
             self._on_change(line)

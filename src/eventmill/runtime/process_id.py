@@ -1,7 +1,7 @@
-"""Names for who holds a lease: host, process and start of a process, so that people can find it.
+"""Worker ids: host, process id and start of a process, so that people can find it.
 
-A name is opaque to the ledger. Whether its process is gone can be told on the same host only; everywhere
-else the lease's clock decides.
+A worker id is opaque to the ledger. Whether its process is gone is known only on the same host; elsewhere the
+deadline of the lease decides.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ import psutil
 
 _PROC = Path("/proc")
 _TELLS_TICKS = (_PROC / "self/stat").exists()  # Linux
-_START = 22 - 3  # of the fields behind the command's name, which may hold spaces and parentheses; see proc(5)
+_START = 22 - 3  # index after the command name, which may contain spaces and parentheses; see proc(5)
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessName:
-    """A process, unmistakably: a process id comes back, with another start it does not.
+    """Identifies a process uniquely: a process id may be reused, but not with the same start.
 
-    `started` is in clock ticks since the machine's boot where the kernel tells them, else in seconds of the epoch:
-    these follow the wall clock, and a step of it makes every process another one.
+    `started` is in clock ticks since boot if the kernel reports them, else in seconds of the epoch. The latter
+    follow the wall clock: after a step of it, every process looks like another one.
     """
 
     host: str
@@ -36,7 +36,7 @@ class ProcessName:
 
 
 def start_of(pid: int) -> int:
-    """When a process started, as its name has it; raises `psutil.Error` or `OSError` where that cannot be told."""
+    """The start of a process, as in its worker id; raises `psutil.Error` or `OSError` if unknown."""
     if not _TELLS_TICKS:
         return int(psutil.Process(pid).create_time())
     stat = (_PROC / str(pid) / "stat").read_bytes()
@@ -49,12 +49,12 @@ def _own_start(pid: int) -> int:
 
 
 def this_process() -> ProcessName:
-    """The name of the process that asks."""
+    """The worker id of this process."""
     return ProcessName(socket.gethostname(), os.getpid(), _own_start(os.getpid()))
 
 
 def parse_holder(holder: str) -> ProcessName | None:
-    """The process that `holder` names, None for a name of another making."""
+    """The process of a worker id; None for an id of another form."""
     parts = holder.rsplit(":", 2)
     if len(parts) != 3 or not (parts[1].isdigit() and parts[2].isdigit()):
         return None
@@ -62,7 +62,7 @@ def parse_holder(holder: str) -> ProcessName | None:
 
 
 def is_gone(holder: str) -> bool:
-    """Whether `holder` certainly is gone: a process of this host that lives no more."""
+    """Whether `holder` is certainly gone: a process of this host that is not alive."""
     process = parse_holder(holder)
     if process is None or process.host != socket.gethostname():
         return False
@@ -71,5 +71,5 @@ def is_gone(holder: str) -> bool:
         return start_of(process.pid) != process.started or found.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
-    except (psutil.Error, OSError):  # it cannot be told, or ended just now: the next look will tell
+    except (psutil.Error, OSError):  # unknown, or it just ended: the next check will show
         return False

@@ -1,7 +1,7 @@
-"""Where events wait for the payload and its output for the store: a private folder of one worker process.
+"""Scratch: a private folder of one worker process, for events before and outputs after the payload.
 
-It lies in memory (`/dev/shm`) when that has room, because every range's events and output pass through it,
-and in the system's temporary folder otherwise. A worker that is killed leaves its folder behind; the next one
+It is in memory (`/dev/shm`) if there is room, because the events and output of every range pass through it;
+otherwise in the temporary folder of the system. A worker that is killed leaves its folder behind; the next worker
 that opens a folder on that machine removes it.
 """
 
@@ -26,7 +26,7 @@ from eventmill.runtime.durable_files import open_regular
 from eventmill.text import words_of
 
 _MEMORY = Path("/dev/shm")
-_ROOM_BYTES = 1_000_000_000  # below this a few slots' ranges could fill it; containers often have 64 MB there
+_ROOM_BYTES = 1_000_000_000  # the ranges of a few slots could fill less; containers often have 64 MB there
 
 
 def choose_scratch() -> Path:
@@ -39,35 +39,35 @@ def choose_scratch() -> Path:
 
 
 def code_folder() -> Path:
-    """Where this user's processes on this machine keep unpacked payload code: a `private_folder`."""
+    """The `private_folder` where this user's processes keep unpacked payload code."""
     return private_folder("code", parent=choose_scratch())
 
 
 def private_folder(name: str, *, parent: Path) -> Path:
-    """A folder of that name in `parent`, where everybody may write, for all processes of this user; mode 0700.
+    """A folder in `parent`, which is writable for everybody, for all processes of this user; mode 0700.
 
-    Raises `PayloadError` when somebody else made it: his code would run in our name. `ScratchError` when it
-    cannot be made.
+    Raises `PayloadError` if another user created it, whose code would run as this user; `ScratchError` if it
+    cannot be created.
     """
     with told_clearly():
         folder = parent / f"eventmill-{name}-{os.getuid()}"
         folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
-        raise PayloadError(f"{folder} is not a private folder of this user; have it removed and run again.")
+        raise PayloadError(f"{folder} is not a private folder of this user; ask for its removal and run again.")
     return folder
 
 
 @contextmanager
 def told_clearly() -> Iterator[None]:
-    """What the system says of a scratch folder becomes a `ScratchError` that says what to do."""
+    """Turn errors of the system into a `ScratchError` that says what to do."""
     try:
         yield
     except OSError as error:
         place = "" if error.filename is None else f" {error.filename}"
         raise ScratchError(
-            f"scratch{place} cannot be written: {error.strerror or error}. Make room there, or have workers start "
-            "with another TMPDIR."
+            f"scratch{place} cannot be written: {error.strerror or error}. Free some space there, or start the "
+            "workers with another TMPDIR."
         ) from error
 
 
@@ -75,9 +75,9 @@ def told_clearly() -> Iterator[None]:
 def open_scratch(parent: Path | None = None) -> Iterator[Path]:
     """A new private folder (mode 0700) in `parent` (by default `choose_scratch()`), removed at the end.
 
-    Also removes the folders of workers that are gone. Whether one is alive is told by a lock that the kernel
-    drops with its process, so neither a reused process id nor a container's own numbering can mislead.
-    Raises `ScratchError` when it cannot be made.
+    Also removes the folders of workers that are gone. A worker is alive if its folder is locked; the kernel
+    releases the lock with the process, so neither a reused process id nor the numbering of a container can
+    mislead. Raises `ScratchError` if it cannot be created.
     """
     with told_clearly():
         folder, alive = _make_scratch(parent or choose_scratch())
@@ -89,25 +89,25 @@ def open_scratch(parent: Path | None = None) -> Iterator[Path]:
 
 
 def _make_scratch(parent: Path) -> tuple[Path, io.TextIOWrapper]:
-    """The folder, and the file in it whose lock says that it is alive."""
+    """The folder, and the file in it whose lock shows that its process is alive."""
     prefix = f"eventmill-{os.getuid()}-"
     remove_abandoned(parent)
     unfinished = Path(tempfile.mkdtemp(dir=parent, prefix=f".{prefix}"))
     try:
         alive = (unfinished / ".alive").open("w")
         fcntl.flock(alive, fcntl.LOCK_EX)
-        # Locked before it has the name that others look for: never taken for abandoned.
+        # Locked before it gets the name that others search for, so it never looks abandoned.
         return unfinished.rename(parent / unfinished.name.removeprefix(".")), alive
     except OSError:
-        shutil.rmtree(unfinished, ignore_errors=True)  # nobody else would ever remove it
+        shutil.rmtree(unfinished, ignore_errors=True)  # nothing else would ever remove it
         raise
 
 
 def remove_abandoned(parent: Path) -> None:
     """Remove this user's scratch folders in `parent` whose process is gone. Harmless when done twice.
 
-    One without a lock was removed before and made again, by a Dask worker that started while its run ended.
-    What somebody else put there under such a name is not waited for, not followed, and left alone.
+    A folder without a lock was removed before and created again by a Dask worker that started while its run ended.
+    Files of other users with such names are ignored: not followed, and not waited for.
     """
     for folder in parent.glob(f"eventmill-{os.getuid()}-*"):
         try:
@@ -124,9 +124,9 @@ def remove_abandoned(parent: Path) -> None:
 
 
 def stage(events: object, path: Path) -> FailureReport | None:
-    """Write `events` to `path` for a payload's process, as a pickle of protocol 5; None when that went well.
+    """Write `events` to `path` for the process of a payload, as a pickle of protocol 5; None if successful.
 
-    A report of kind INPUT says that the events cannot be pickled, one of kind SETUP that scratch cannot be
+    A failure of kind INPUT means that the events cannot be pickled, one of kind SETUP that scratch cannot be
     written.
     """
     try:
@@ -134,14 +134,14 @@ def stage(events: object, path: Path) -> FailureReport | None:
             _Pickler(file, protocol=5).dump(events)
     except OSError as error:
         return FailureReport(FailureKind.SETUP, f"scratch {path.parent} cannot be written: {error.strerror}.")
-    except Exception as error:  # whatever a __reduce__ of foreign events may raise
+    except Exception as error:  # __reduce__ of events from other packages may raise anything
         kind = f"{type(events).__module__}.{type(events).__qualname__}"
         return FailureReport(FailureKind.INPUT, f"events of type {kind} cannot be pickled: {words_of(error)}")
     return None
 
 
 class _Pickler(pickle.Pickler):
-    """Writes Arrow tables as IPC streams: a pickle of ten rows of many holds them all (pyarrow 26)."""
+    """Writes Arrow tables as IPC streams: a pickle of a slice would contain the whole table (pyarrow 26)."""
 
     def reducer_override(self, value: Any) -> Any:
         arrow = sys.modules.get("pyarrow")

@@ -1,7 +1,7 @@
-"""Where events come from: ROOT trees, Parquet files, numbers alone, or a format that another package adds.
+"""Sources of events: ROOT trees, Parquet files, generated numbers, or a format from another package.
 
-A package adds a format with an entry point of the group `eventmill.sources`: its name is the format and the suffix
-of its files, its object a function like `open_parquet`. It must be installed wherever Eventmill runs.
+A package adds a format with an entry point in the group `eventmill.sources`: its name is the format and the
+suffix of its files, its object a function like `open_parquet`. It must be installed wherever Eventmill runs.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ __all__ = [
 Shared = TypeVar("Shared", bound=tuple[Any, ...])
 
 OPEN_FILES = 8
-"""Files that a process keeps open: more than its slots, few enough to bound what they keep in memory."""
+"""The number of files that a process keeps open: more than its slots, few enough to bound memory."""
 
 
 class Source(Protocol):
     """One open input. `boundaries` are the natural cluster boundaries inside `(0, events)`, sorted.
 
-    `layout` has the columns that are read with their types, `left_out` those that no array can hold; a source of
-    another package need have neither.
+    `layout` has the columns that are read with their types, `left_out` those that no array can hold; sources from
+    other packages may omit both.
     """
 
     url: str
@@ -59,14 +59,14 @@ class Source(Protocol):
     left_out: tuple[str, ...]
 
     def read(self, start: int, stop: int) -> Any:
-        """The events `[start, stop)` with the chosen columns; InputError if they cannot be had.
+        """The events `[start, stop)` with the chosen columns; InputError if they cannot be read.
 
         An awkward array of records (ROOT), a `pyarrow.Table` (Parquet) or an int64 array of event numbers
-        (generated), always `stop - start` long. It may be a view of more events that are kept.
+        (generated), always `stop - start` long. It may be a view of a larger cached array.
         """
 
     def close(self) -> None:
-        """Let go of the file. Harmless twice."""
+        """Close the file. Harmless when repeated."""
 
 
 SOURCES = Registry(
@@ -97,7 +97,7 @@ def _told(url: str) -> str | None:
 
 
 class _OpenFiles:
-    """The files this process read last. What falls out is closed once nobody reads it any more."""
+    """The files that this process read last. A dropped file is closed when its last reader has finished."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -108,7 +108,7 @@ class _OpenFiles:
         key = (local_path(url) if is_local(url) else None, url, spec)
         with self._lock:
             known = self._files.get(key)
-        # Not under the lock: others need not wait for a slow answer.
+        # Without the lock, so that others need not wait for a slow answer.
         if known is not None and not known.closed and known.identity == _identity_now(url, spec, expected):
             with self._lock:
                 self._files[key] = known
@@ -125,7 +125,7 @@ class _OpenFiles:
 
 
 def _identity_now(url: str, spec: SourceSpec, expected: str | None) -> str:
-    """What an open file must still be. Each answer of a remote one says so itself: there is no need to ask now."""
+    """The identity that an open file must still have. Remote files are checked with each answer instead."""
     return expected if expected is not None and not is_local(url) else input_identity(url, spec.credentials)
 
 
@@ -144,19 +144,19 @@ os.register_at_fork(after_in_child=_forget_open_files)
 def open_source(url: str, spec: SourceSpec, *, expected: str | None = None) -> Source:
     """The input at `url`, opened now or kept from before if it is still the same; InputError if not.
 
-    Safe in threads. There is no need to close what it gives: a process keeps the last few. With the `expected`
-    identity a remote one that is kept is not asked about: its reads notice a change.
+    Thread-safe. The caller need not close it: a process keeps the last few. If a kept remote input has the
+    `expected` identity, the server is not asked again, because reads notice a change.
     """
     return _open_files.get(url, spec, expected) if spec.format != "generated" else _open(url, spec)
 
 
 def identity_of(url: str, spec: SourceSpec) -> str:
-    """What stands at `url` now, as text that changes when the content does; InputError if nothing can be seen."""
+    """The identity of the current content of `url`; InputError if it cannot be accessed."""
     return url if spec.format == "generated" else input_identity(url, spec.credentials)
 
 
 def inspect_input(url: str, spec: SourceSpec) -> NewInput:
-    """What a split needs to know of an input: number of events, identity, boundaries. Nothing stays open."""
+    """Inspect an input for the split: number of events, identity, boundaries. Leaves nothing open."""
     source = _open(url, spec)
     try:
         # A source of another package may know nothing of layouts.
@@ -171,7 +171,7 @@ def inspect_input(url: str, spec: SourceSpec) -> NewInput:
 
 @lru_cache(maxsize=256)
 def _shared(value: Shared) -> Shared:
-    """One object for what is equal: inputs of a thousand columns are told alike, and travel in one message."""
+    """The same object for equal layouts, which saves memory and message size for inputs with many columns."""
     return value
 
 
@@ -183,7 +183,7 @@ def _open(url: str, spec: SourceSpec) -> Source:
 
 
 def source_format(urls: Sequence[str], declared: str | None) -> str:
-    """The one format of all `urls`: what was `declared`, or else what their names tell.
+    """The common format of all `urls`: the `declared` one, else as inferred from the names.
 
     InputError if it is unknown or if there are several.
     """

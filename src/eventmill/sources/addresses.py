@@ -1,7 +1,7 @@
-"""The one way to write each input's address, and what its parts mean. Opens nothing, asks nobody but this disk.
+"""Canonical addresses of inputs, and the meaning of their parts. Opens nothing, and asks no server.
 
-Where an input is named it gets its canonical address, and everything after that compares addresses as texts. A key
-on S3 is a key and a path is a path: `?`, `#` and `%` mean something in web addresses alone.
+Each input gets its canonical address where it is named; after that, addresses are compared as text. `?`, `#` and
+`%` have a special meaning only in web addresses, not in keys on S3 and paths.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ ALIASES = {"s3a": "s3", "gcs": "gs"}
 """Protocols with two names."""
 
 PORTS = {"http": "80", "https": "443", "dav": "80", "davs": "443", "root": "1094", "roots": "1094"}
-"""Where a server is asked unless its address says a port (IANA; XRootD's documentation)."""
+"""Default ports (IANA; XRootD's documentation)."""
 
 WEB = ("http", "https", "dav", "davs", "webdav")
 """Protocols whose addresses follow RFC 3986: percent signs, dot segments, queries and fragments."""
 
 WITH_HOST = (*WEB, "root", "roots", "ftp", "sftp", "ssh", "smb", "hdfs", "webhdfs")
-"""Protocols with a host behind `://`, which is the same in capitals."""
+"""Protocols with a host after `://`, which is case-insensitive."""
 
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _TAKEN_FOR_SOMETHING = re.compile(r"~|@|generated:|[A-Za-z][A-Za-z0-9+.-]*:/")
 
 
 def is_local(url: str) -> bool:
-    """Whether `url` means a path on this machine. InputError if a password stands in it."""
+    """Whether `url` is a path on this machine. InputError if it contains a password."""
     try:
         return scheme(url) is None
     except AccessError as error:
@@ -44,9 +44,10 @@ def local_path(url: str) -> Path:
 
 
 def written_path(pattern: str) -> str:
-    """The path that somebody means who writes `pattern`, which exists or is a pattern of others.
+    """The path for `pattern`, which exists or is a pattern.
 
-    What exists literally is meant; else `~` is a home folder, and `file://` is followed by what RFC 8089 says.
+    If a file with this literal name exists, it is meant; else `~` is a home folder, and `file://` is interpreted
+    as in RFC 8089.
     """
     path = _without_scheme(pattern)
     if path != pattern and not os.path.lexists(path):
@@ -60,7 +61,7 @@ def written_path(pattern: str) -> str:
 def canonical(url: str) -> str:
     """The canonical address; InputError if there is none.
 
-    A relative path stays one, so that what is written into outputs does not depend on the folder.
+    A relative path stays relative, so that outputs do not depend on the folder.
     """
     if "\0" in url:
         raise InputError(f"{url!r} contains a zero byte, which is not allowed in addresses.")
@@ -80,9 +81,9 @@ def canonical(url: str) -> str:
 
 
 def object_of(url: str) -> str:
-    """The same text for two addresses exactly if they name one place; links are not followed.
+    """A text that is equal for two addresses exactly if they name the same file; links are not followed.
 
-    A relative path is one of the working directory.
+    Relative paths start from the working directory.
     """
     if not is_local(url):
         return canonical(url)
@@ -93,7 +94,7 @@ def object_of(url: str) -> str:
 
 
 def path_of(url: str) -> str:
-    """The path or key as it is called where it is: on the web, and only there, without a query and decoded."""
+    """The path or key as the server knows it; for web addresses without the query, and decoded."""
     if is_local(url):
         return _without_scheme(url)
     rest = url.partition("://")[2].partition("/")[2]
@@ -138,13 +139,13 @@ def _canonical_host(url: str, protocol: str, host: str) -> str:
 
 
 def _canonical_web_path(path: str) -> str:
-    """As RFC 3986, 6.2.2 and 6.2.3 say: without what is behind `#`, the rest written in one way."""
+    """Normalized as in RFC 3986, 6.2.2 and 6.2.3, without the fragment."""
     before, question, query = path.partition("#")[0].partition("?")
     return f"{_without_dots(_requoted(before)) or '/'}{question}{_requoted(query)}"
 
 
 def _requoted(text: str) -> str:
-    """Each percent sign that need not be is decoded, the others are in capitals; what needs one gets it."""
+    """Decode unnecessary percent encodings, write the others in capitals, and encode what must be encoded."""
 
     def one(match: re.Match[str]) -> str:
         code = int(match[1], 16)

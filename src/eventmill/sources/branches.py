@@ -1,8 +1,8 @@
-"""The columns of a TTree: what each is called, and which of its branches an array can hold. Reads no event.
+"""The columns of a TTree: their names, and which branches can be read as arrays. Reads no event.
 
 A branch has a *full name*, the names of all branches above it and its own with '/' between (`mu1/px`), and a
-*short* one, its own (`px`). The payload sees the short name where it means one branch of the tree only, else the
-full one; of columns that are chosen, the name by which they were.
+*short* one, its own (`px`). The payload sees the short name if it is unique in the tree, else the full name;
+chosen columns have the name by which they were chosen.
 """
 
 from __future__ import annotations
@@ -29,37 +29,37 @@ class Leaf:
 
     @cached_property
     def words(self) -> str | None:
-        """Of which type they are; None if no array can hold them."""
+        """Their type; None if no array can hold them."""
         return _words(self.uproot, self.branch)
 
     def leaves(self) -> Iterator[Leaf]:
-        """Itself."""
+        """The leaf itself."""
         yield self
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Group:
-    """A branch that only holds others, such as an object that was split into its members."""
+    """A branch that only contains other branches, such as an object that was split into its members."""
 
     path: str
     branch: Any
     parts: tuple[Leaf | Group, ...]
 
     def leaves(self) -> Iterator[Leaf]:
-        """All that is inside, at any depth."""
+        """All leaves inside, at any depth."""
         for part in self.parts:
             yield from part.leaves()
 
     @property
     def words(self) -> str | None:
-        """Its type, if all that is inside can be held."""
+        """Its type, if all leaves inside can be read as arrays."""
         parts = [(part.branch.name, part.words) for part in self.parts]
         inside = [field_words(name, words) for name, words in parts if words is not None]
         return f"struct<{', '.join(inside)}>" if inside and len(inside) == len(parts) else None
 
 
 Column = tuple[str, Leaf | Group]
-"""A name that the payload sees, and what it is."""
+"""The name that the payload sees, and its branch."""
 
 
 class Branches:
@@ -76,7 +76,7 @@ class Branches:
             self._by_short.setdefault(each.branch.name, []).append(each)
 
     def every(self) -> tuple[list[Column], list[str]]:
-        """All leaves that an array can hold, and a line for each that is left out because none can."""
+        """All leaves that can be read as arrays, and one line for each other leaf, which is left out."""
         leaves = [each for each in self._all if isinstance(each, Leaf)]
         columns: list[Column] = [(self._called(leaf), leaf) for leaf in leaves if leaf.words is not None]
         if not columns:
@@ -88,7 +88,7 @@ class Branches:
         return columns, [f"{leaf.path} ({leaf.branch.typename})" for leaf in leaves if leaf.words is None]
 
     def chosen(self, wanted: Sequence[str]) -> list[Column]:
-        """Those of these names, short or full, each called as it was asked for."""
+        """The columns with these short or full names, each with the given name."""
         return [(name, self._readable(name)) for name in dict.fromkeys(wanted)]
 
     def _called(self, leaf: Leaf) -> str:
@@ -97,7 +97,7 @@ class Branches:
         return short if len(meant) == 1 and meant[0] is leaf else leaf.path
 
     def _meant(self, name: str) -> list[Leaf | Group]:
-        """What a name may mean. A full name is never ambiguous for the sake of a short one."""
+        """What a name may mean. A full name takes precedence over short names."""
         return self._by_path.get(name) or self._by_short.get(name, [])
 
     def _readable(self, name: str) -> Leaf | Group:
@@ -146,7 +146,7 @@ def _words(uproot: ModuleType, branch: Any) -> str | None:
 
 
 def _is_understood(branch: Any) -> bool:
-    """Whether uproot reads objects as they were written here (not member by member, say): only an event tells."""
+    """Whether uproot can read objects as they were written here (e.g. memberwise), which only an event shows."""
     try:
         branch.array(entry_stop=1, library="ak")
     except NotImplementedError:

@@ -1,6 +1,6 @@
-"""An input file held open, whatever its format: bounds, changes under our hands, and one cluster kept.
+"""An open input file of any format: checks bounds and changes, and keeps one decoded cluster.
 
-Every way to an input's bytes leads through `open_input` and `input_identity`. Knows no format.
+All access to the bytes of inputs goes through `open_input` and `input_identity`. Knows no format.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from eventmill.sources.remote_file import RemoteFile
 from eventmill.sources.remote_objects import place
 
 KEPT_BYTES = 32 << 20
-"""Decoded clusters up to this size are kept by each open file until the next one is read.
+"""Each open file keeps its last decoded cluster up to this size.
 
 Storage formats decode whole clusters, so ranges shorter than a cluster would decode it again and again:
 243 ranges of 10 events from a ROOT cluster of 2,421 with 51 branches took 5 s without and 0.25 s with it.
@@ -31,14 +31,14 @@ Storage formats decode whole clusters, so ranges shorter than a cluster would de
 
 @dataclass(frozen=True, slots=True)
 class InputFile:
-    """An open input: something to read and seek in, and the identity of exactly what was opened."""
+    """An open input: a seekable file, and the identity of the opened content."""
 
     url: str
     identity: str
     handle: BinaryIO | RemoteFile
 
     def check(self) -> None:
-        """InputError if it has changed since it was opened. A remote one is compared with each answer instead."""
+        """InputError if it has changed since it was opened. Remote files are checked with each answer instead."""
         if isinstance(self.handle, RemoteFile):
             return
         now = input_identity(self.url)
@@ -46,7 +46,7 @@ class InputFile:
             raise InputError(f"{self.url} changed while it was being read: from {self.identity} to {now}.")
 
     def drop(self) -> None:
-        """Let go of bytes that were fetched ahead: all that they hold was decoded."""
+        """Discard fetched bytes, because their content has been decoded."""
         if isinstance(self.handle, RemoteFile):
             self.handle.drop()
 
@@ -54,7 +54,7 @@ class InputFile:
 def open_input(url: str, credentials: str | None = None) -> InputFile:
     """Open `url` for reading; InputError says why it cannot be.
 
-    Plain reads, never a memory map: a file that is truncated while it is mapped kills the process.
+    Uses plain reads, never a memory map: truncating a mapped file kills the process.
     """
     if not is_local(url):
         there = place(url, credentials)
@@ -68,7 +68,7 @@ def open_input(url: str, credentials: str | None = None) -> InputFile:
 
 
 def input_identity(url: str, credentials: str | None = None) -> str:
-    """What stands at `url` now, as text that changes when the content does: size and time of change, or ETag."""
+    """The identity of the current content of `url`: size and modification time, or ETag."""
     if not is_local(url):
         return place(url, credentials).look().identity
     try:
@@ -82,7 +82,7 @@ def _identity(stat: os.stat_result) -> str:
 
 
 def no_column(url: str, column: str, there: Iterable[str]) -> InputError:
-    """The error for a `column` that is not among those `there`; it names the ones that look alike."""
+    """The error for a `column` that is not among those `there`; it suggests similar names."""
     names: dict[str, list[str]] = {}
     for name in there:
         names.setdefault(name.lower(), []).append(name)
@@ -93,7 +93,7 @@ def no_column(url: str, column: str, there: Iterable[str]) -> InputError:
 
 
 def some(names: Iterable[str]) -> str:
-    """Up to eight `names`, and how many more there are."""
+    """Up to eight `names`, and the number of others."""
     listed = list(names)
     more = f" and {len(listed) - 8} more" if len(listed) > 8 else ""
     return ", ".join(listed[:8]) + more
@@ -101,11 +101,11 @@ def some(names: Iterable[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a format knows of an open file. Its two functions are never called by two threads at once.
+    """What a format provides for an open file. Its functions are never called by two threads at once.
 
     `load(start, stop)` gives an array or a table of these events that has a length, `nbytes` and slices;
     `weigh(start, stop)` estimates how many bytes that is. `close` ends threads and the like. `layout` has the
-    columns that are read with their types, `left_out` what is there too and cannot be read.
+    columns that are read with their types, `left_out` the existing columns that cannot be read.
     """
 
     events: int
@@ -118,10 +118,10 @@ class Content:
 
 
 class FileSource:
-    """An open input file. Threads may share one; their reads take turns.
+    """An open input file. Threads may share it; reads are serialized.
 
-    The file is closed by `close`, or when nobody holds the source any more, so that a reader never finds
-    it closed by somebody else's need for room.
+    The file is closed by `close`, or when the last reference to the source is gone, so it is never closed during a
+    read because other files need room.
     """
 
     def __init__(self, file: InputFile, content: Content) -> None:
@@ -169,7 +169,7 @@ class FileSource:
             return loaded[start - first : stop - first]
 
     def close(self) -> None:
-        """Close the file and forget what was kept. Harmless twice."""
+        """Close the file and discard the kept cluster. Harmless when repeated."""
         with self._lock:
             self._kept = (0, 0, None)
             self._closing()
@@ -194,7 +194,7 @@ def check_bounds(url: str, start: int, stop: int, *, events: int) -> None:
 
 
 def around(boundaries: Sequence[int], start: int, stop: int, *, events: int) -> tuple[int, int]:
-    """The least `[first, last)` that covers `[start, stop)` and begins and ends at a boundary or an end."""
+    """The smallest `[first, last)` that covers `[start, stop)`, between boundaries or ends of the input."""
     before = bisect_right(boundaries, start)
     after = bisect_left(boundaries, stop)
     return (

@@ -1,4 +1,4 @@
-"""Events without a file: each is its number, and payloads derive everything from that, seeds above all."""
+"""Events without a file: each event is its number, from which payloads derive everything, such as random seeds."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class GeneratedSource:
         return np.arange(self.first + start, self.first + stop, dtype=np.int64)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Nothing to do."""
 
 
 def open_generated(url: str, spec: SourceSpec) -> GeneratedSource:

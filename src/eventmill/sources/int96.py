@@ -1,8 +1,8 @@
-"""Timestamps of Parquet's old kind, INT96: a day and nanoseconds in it, which no timestamp of Arrow holds in full.
+"""Parquet's old INT96 timestamps: a day and nanoseconds within it, which no Arrow timestamp can represent fully.
 
-Arrow reads them as nanoseconds, in which dates outside 1677 to 2262 come out 584 years off, or as microseconds, in
-which nanoseconds are dropped. So they are read as one of the two, compared with the other, and refused where a
-value differs. Limit: nanoseconds outside of these years are dropped unseen.
+Arrow reads them as nanoseconds, where dates outside 1677 to 2262 are wrong by 584 years, or as microseconds, where
+nanoseconds are lost. So they are read as one of the two, compared with the other, and refused if a value differs.
+Limit: nanoseconds outside of these years are dropped without notice.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from eventmill.errors import InputError
 from eventmill.formats.exact_cast import leaf_pairs
 
 _MOST_MICROSECONDS = (2**63 - 1) // 1000
-"""From 1970 in either direction: what nanoseconds in 64 bits reach."""
+"""The range of nanoseconds in 64 bits, from 1970 in either direction."""
 
 
 def int96_units(file: pq.ParquetFile, columns: Sequence[str]) -> dict[str, str]:
@@ -36,7 +36,7 @@ def int96_units(file: pq.ParquetFile, columns: Sequence[str]) -> dict[str, str]:
 
 
 def exact(url: str, name: str, unit: str, coarse: pa.Table, fine: pa.Table) -> pa.ChunkedArray:
-    """Column `name` in its unit, out of two readings; `InputError` if it does not hold a value as it is."""
+    """Column `name` in its unit, from two readings; `InputError` if the unit cannot represent a value exactly."""
     for micro, nano in _leaves(coarse[name], fine[name]):
         near = pc.and_(
             pc.greater_equal(micro, -_MOST_MICROSECONDS + 1), pc.less_equal(micro, _MOST_MICROSECONDS - 1)

@@ -1,8 +1,8 @@
-"""Whether the inputs of a campaign are alike in the columns that it reads. Opens no file, knows no format.
+"""Whether the inputs of a campaign have equal columns, among those that it reads. Opens no file, knows no format.
 
-What is harmless: another order, columns that are not read, whether a value may be missing or all are, a dictionary
-in place of its values, the large kinds of text and lists. All else would make results of one campaign of several
-kinds.
+These differences are harmless: another order, columns that are not read, nullability, only missing values, a
+dictionary instead of its values, the large types of text and lists. Any other difference would give results of
+different types.
 """
 
 from __future__ import annotations
@@ -18,21 +18,18 @@ import pyarrow as pa
 from eventmill.core.ranges import Layout, NewInput, SeenLayout
 from eventmill.formats.schemas import declaration, type_from_words, type_name
 
-UNREADABLE = "columns that no array can hold"
-"""How the lines of `unreadable_columns` begin."""
-
 NAMED = 5
-"""Columns that are named in one message, and inputs beside them."""
+"""The maximum number of columns or inputs in one message."""
 
 
 @functools.lru_cache(maxsize=256)
 def fingerprint(layout: Layout) -> str:
-    """The same for inputs that are alike. Remembered: ten thousand inputs of a thousand columns have few."""
+    """A digest that is equal for equal layouts. Cached, since many inputs share few layouts."""
     return hashlib.sha256(json.dumps(sorted(layout)).encode()).hexdigest()[:16]
 
 
 def layouts_of(found: Iterable[NewInput]) -> tuple[SeenLayout, ...]:
-    """The layouts of these inputs, each with the first input that has it. One without events need not agree."""
+    """The layouts of these inputs, each with its first input. Inputs without events are ignored."""
     first: dict[str, SeenLayout] = {}
     for item in found:
         if item.layout and item.events:
@@ -43,9 +40,9 @@ def layouts_of(found: Iterable[NewInput]) -> tuple[SeenLayout, ...]:
 
 
 def disagreement(layouts: Sequence[SeenLayout], *, results_have_types: bool) -> str | None:
-    """How these layouts disagree, by column and input, and what to do about it; None if they do not.
+    """How these layouts differ, by column and input, and what to do about it; None if they do not.
 
-    Where results have types of their own, whatever the inputs have, numbers may be wider in one than in another.
+    If the results have their own types, numbers may have different widths.
     """
     names = list(dict.fromkeys(name for each in layouts for name, _ in each.layout))
     types = [dict(each.layout) for each in layouts]
@@ -104,7 +101,7 @@ def _advice(told: Mapping[str, str], wide: Mapping[str, pa.DataType]) -> str:
 
 
 def unreadable_columns(found: Iterable[NewInput]) -> tuple[str, ...]:
-    """A line for each set of columns that inputs have and no array can hold."""
+    """One line for each set of columns that no array can hold."""
     inputs: dict[tuple[str, ...], list[str]] = {}
     for item in found:
         if item.left_out:
@@ -114,11 +111,12 @@ def unreadable_columns(found: Iterable[NewInput]) -> tuple[str, ...]:
 
 def _left_out(columns: Sequence[str], urls: Sequence[str]) -> str:
     listed = ", ".join(columns[:NAMED]) + (f" and {len(columns) - NAMED} more" if len(columns) > NAMED else "")
-    return f"{UNREADABLE}: {listed}, in {urls[0]}" + (f" and {len(urls) - 1} more inputs" if len(urls) > 1 else "")
+    others = f" and {len(urls) - 1} more inputs" if len(urls) > 1 else ""
+    return f"columns that no array can hold: {listed}, in {urls[0]}{others}"
 
 
 def alike(type: pa.DataType) -> pa.DataType:
-    """`type` without what is harmless: inputs whose columns have the same one are alike."""
+    """`type` without harmless differences: equal results mean equal columns."""
     t = pa.types
     if t.is_dictionary(type):
         return alike(type.value_type)
@@ -146,7 +144,7 @@ def _widest(words: Sequence[str], numbers: Numbers) -> pa.DataType | None:
 
 
 def wider(one: pa.DataType, other: pa.DataType, numbers: Numbers | None = None) -> pa.DataType | None:
-    """The type that holds the values of both as they are; None if there is none, or they are of another kind.
+    """The type that can represent the values of both exactly; None if there is none.
 
     `numbers` says what holds two that differ and have nothing inside.
     """
@@ -175,7 +173,7 @@ def _no_number(one: pa.DataType, other: pa.DataType) -> None:
 
 
 def _wider_number(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
-    """Of the numbers the narrowest one that is exact for both, as their bits decide."""
+    """The narrowest numeric type that is exact for both, according to their bits."""
     candidates = [kind for kind in _NUMBERS if _holds(kind, one) and _holds(kind, other)]
     return min(candidates, key=lambda kind: kind.bit_width, default=None)
 

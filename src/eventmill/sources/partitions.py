@@ -1,4 +1,4 @@
-"""Columns that stand in the names of folders, as in `year=2016/part-0.parquet`. Opens no file."""
+"""Partition columns in the names of folders, as in `year=2016/part-0.parquet`. Opens no file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from eventmill.errors import InputError
 from eventmill.sources.addresses import path_of
 
 NULL = "__HIVE_DEFAULT_PARTITION__"
-"""How Hive and all after it write that there is no value."""
+"""The name that Hive and its successors use for a missing value."""
 
 _WHOLE_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}")
 
@@ -32,7 +32,7 @@ def named_in_folders(url: str) -> dict[str, str | None]:
 def partition_types(urls: Sequence[str], columns: Sequence[str] | None) -> tuple[tuple[str, str], ...]:
     """Names and types of the partition columns of a data set: int64 if all values are whole numbers, else string.
 
-    Of those in `columns` only, unless that is None. InputError if some inputs have one and others do not.
+    Only those in `columns`, unless that is None. InputError if only some inputs have one of them.
     """
     values = [named_in_folders(url) for url in urls]
     names = [name for name in dict.fromkeys(name for each in values for name in each)]
@@ -52,7 +52,7 @@ def _type(values: Sequence[str | None]) -> str:
 
 
 def partition_values(url: str, spec: SourceSpec, *, besides: Sequence[str]) -> dict[str, pa.Scalar]:
-    """What the folders of one input say of its events; a column that the file itself has counts instead."""
+    """The values in the folders of one input; a column in the file itself takes precedence."""
     said = named_in_folders(url)
     return {
         name: pa.scalar(_value(said.get(name), kind), _TYPES[kind])
@@ -66,7 +66,7 @@ def _value(text: str | None, kind: str) -> int | str | None:
 
 
 def with_partitions(table: pa.Table, values: Mapping[str, pa.Scalar], order: Sequence[str] | None) -> pa.Table:
-    """The table with a constant column for each value: behind the others, or where `order` has them."""
+    """The table with a constant column for each value, at the end or in the given `order`."""
     for name, value in values.items():
         table = table.append_column(pa.field(name, value.type), pa.repeat(value, len(table)))
     return table if order is None or not values else table.select(list(dict.fromkeys(order)))
@@ -89,7 +89,7 @@ def check_folders(url: str, spec: SourceSpec, metadata: pq.FileMetaData, columns
 
 
 def _ends(metadata: pq.FileMetaData, name: str) -> Iterator[Any]:
-    """Least and greatest values of a column in each row group, as far as they were written down."""
+    """The minimum and maximum of a column in each row group, if the file has them."""
     for number in range(metadata.num_row_groups):
         group = metadata.row_group(number)
         for chunk in (group.column(i) for i in range(group.num_columns)):

@@ -1,6 +1,7 @@
-"""What a user writes for inputs (paths, urls, globs, folders, lists), and the files that are meant. Opens none.
+"""Finds the input files for what the user wrote: paths, urls, globs, folders, lists. Opens none.
 
-What exists literally is meant, whatever characters its name has; only then is it a pattern, or `file.root:tree`.
+A file with exactly the given name is meant, whatever characters it contains; otherwise the text is a pattern, or
+`file.root:tree`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from eventmill.errors import AccessError, InputError
 from eventmill.sources.addresses import canonical, is_local, local_path, object_of, path_of, written_path
 
 SUFFIXES = {".root": "root", ".parquet": "parquet", ".parq": "parquet", ".pq": "parquet"}
-"""Which format a file name tells."""
+"""File suffix -> format."""
 
 LISTED_AT_ONCE = 16
 
@@ -39,7 +40,7 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class _Match:
-    """What one pattern means: addresses, and the tree that was written behind it."""
+    """The matches of one pattern: addresses, and the tree that was given with it."""
 
     pattern: str
     urls: tuple[str, ...]
@@ -49,12 +50,12 @@ class _Match:
 def find_inputs(
     files: Sequence[str], *, tree: str | None = None, credentials: str | None = None, keep_duplicates: bool = False
 ) -> Named:
-    """The files that are meant by paths, urls, globs (`**` included), folders of Parquet files and `@lists`.
+    """The files for paths, urls, globs (including `**`), folders of Parquet files and `@lists`.
 
-    Patterns in the order given, what one matches sorted. One address, however it is written and however often it
-    is matched, is one input, at its first place. Two addresses of one file (links) are refused by both names: its
-    events would be counted twice, which `keep_duplicates` asks for. InputError for what matches no file, and where
-    `tree` and all `file.root:tree` do not agree on one.
+    Patterns are in the given order, the matches of each are sorted. An address that is matched several times,
+    however it is spelled, is one input, at its first position. Two addresses of one file (links) are refused with
+    both names, because its events would be counted twice, unless `keep_duplicates`. InputError for a pattern
+    without matches, and if `tree` and all `file.root:tree` name different trees.
     """
     patterns = list(_written_out(files))
     with ThreadPoolExecutor(LISTED_AT_ONCE) as pool:  # those that wait for answers wait together
@@ -79,17 +80,17 @@ def find_inputs(
 
 
 def told_format(url: str) -> str | None:
-    """Which format the name of a file tells."""
+    """The format that is inferred from a file name."""
     return SUFFIXES.get(suffix_of(url))
 
 
 def suffix_of(url: str) -> str:
-    """The end of a file's name, such as `.root`, in small letters."""
+    """The suffix of a file name, such as `.root`, in lower case."""
     return PurePosixPath(path_of(url)).suffix.lower()
 
 
 def _refuse_links(urls: Sequence[str]) -> None:
-    """InputError for two names of one local file: a symbolic or hard link of the other."""
+    """InputError if two names are the same local file by a symbolic or hard link."""
     seen: dict[tuple[int, int] | str, str] = {}
     for url in urls:
         if not is_local(url):
@@ -146,7 +147,7 @@ def _written_out(files: Sequence[str]) -> Iterator[str]:
 
 
 def _match_local(pattern: str) -> _Match:
-    """The files that are there, the tree taken off if nothing is there with it."""
+    """The existing files; a `:tree` is removed if there is no file with it in its name."""
     named = _TREE.fullmatch(pattern)
     if named is not None and not os.path.lexists(written_path(pattern)):
         return _Match(pattern, tuple(_local_files(named["file"])), named["tree"])
@@ -164,10 +165,10 @@ def _local_files(pattern: str) -> list[str]:
     names, folders = _looked_at(pattern, glob.glob(glob.escape(known) + rest, recursive=True))
     for above in _patterns_above(rest):
         found = glob.glob(glob.escape(known) + above, recursive=True)
-        # What `**` finds besides folders is not looked into.
+        # What `**` finds besides folders is not searched.
         _looked_at(pattern, filter(os.path.isdir, found) if above.endswith("**") else found)
     for folder in folders:
-        if told_format(folder) == "parquet":  # as Spark calls its data sets: its parts are the file
+        if told_format(folder) == "parquet":  # Spark names its data sets like this: a folder of parts
             names += _local_parts(folder, folder)
     if not names:
         what = "matches no file" if glob.has_magic(rest) else "does not exist"
@@ -194,7 +195,7 @@ def _files_below(pattern: str, folder: str, top: str, *, above: tuple[tuple[int,
 
 
 def _looked_at(pattern: str, names: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Files and folders among what was found. InputError for one whose events would be left out without a word."""
+    """Files and folders among the matches. InputError for one whose events would be silently omitted."""
     files, folders = [], []
     for name in names:
         try:
@@ -215,15 +216,15 @@ def _looked_at(pattern: str, names: Iterable[str]) -> tuple[list[str], list[str]
 
 
 def _patterns_above(pattern: str) -> Iterator[str]:
-    """Of `a*/b/*.root` what folders it looks into: `a*/b` and `a*`."""
+    """The folder patterns above a pattern: for `a*/b/*.root`, `a*/b` and `a*`."""
     while glob.has_magic(pattern := pattern.rpartition("/")[0]):
         yield pattern
 
 
 def _divided(path: str, is_folder: Callable[[str], bool]) -> tuple[str, str]:
-    """`path` in two: the folders that exist as they are written, with their '/', and what may be a pattern.
+    """Split `path`: the folders that exist literally, with their '/', and the rest, which may be a pattern.
 
-    A folder that holds the characters of a pattern is asked for; the others need not be.
+    Only folders whose names contain characters of a pattern are checked for existence.
     """
     known, rest = "", path
     while "/" in rest:
@@ -235,7 +236,7 @@ def _divided(path: str, is_folder: Callable[[str], bool]) -> tuple[str, str]:
 
 
 def _parts_of(pattern: str, names: Sequence[str], folder: str) -> list[str]:
-    """The files of a Parquet data set: in folders of any depth, hidden ones and those with '_' left out."""
+    """The files of a Parquet data set, in folders of any depth, except names that begin with '.' or '_'."""
     parts = [name for name in names if _is_data(name, folder)]
     others = [name for name in parts if told_format(name) != "parquet"]
     if len(others) == len(parts):
@@ -289,7 +290,7 @@ def _match_s3(url: str, credentials: str | None) -> _Match:
 
 
 def _s3_keys(bucket: Bucket, key: str, url: str, base: str) -> list[str]:
-    """The addresses of the object, the data set, or the objects that `key` means, in this order; empty if none."""
+    """The addresses of the object, of the data set, or of the matching objects for `key`; empty if none."""
     if key and not key.endswith("/") and bucket.has(key):
         return [base + key]
     folder = key.rstrip("/")

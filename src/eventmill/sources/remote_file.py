@@ -1,4 +1,4 @@
-"""A remote input as a file: few round trips, pieces fetched side by side, and kept while they are needed.
+"""A remote input as a file: few round trips, parallel requests, and pieces kept while they are needed.
 
 Knows no protocol and no format.
 """
@@ -15,19 +15,19 @@ WHOLE_BYTES = 1 << 20
 """Inputs up to this size are fetched whole when they are opened."""
 
 HEAD_BYTES, TAIL_BYTES = 64 << 10, 256 << 10
-"""Fetched when an input is opened: formats say at these ends what is where."""
+"""Fetched when an input is opened: formats keep their directories at the beginning or end."""
 
 AHEAD_BYTES = 256 << 10
-"""Fetched at least, where one small piece is asked for by itself: the next one is likely to be beside it."""
+"""The minimum request for a single small piece, because the next piece is probably near."""
 
 GAP_BYTES = 64 << 10
-"""Pieces that lie closer are fetched as one: 64 kB come faster than another answer."""
+"""Pieces that are closer are fetched together: 64 kB arrive faster than another answer."""
 
 REQUEST_BYTES = 8 << 20
-"""Of one request; longer pieces are divided, and fetched side by side."""
+"""The maximum size of one request; longer pieces are divided and fetched in parallel."""
 
 HELD_BYTES = 256 << 20
-"""Of one input, kept between reads for ranges shorter than a cluster."""
+"""The maximum kept for one input between reads, for ranges shorter than a cluster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class _Part:
 
 
 class RemoteFile(io.RawIOBase):
-    """Seekable, not for several threads at once. `hold` says what will be read; reads then ask nobody."""
+    """A seekable file, for one thread at a time. After `hold`, reads of the given spans need no request."""
 
     def __init__(self, place: Place, seen: Seen) -> None:
         self.name = place.url
@@ -55,23 +55,23 @@ class RemoteFile(io.RawIOBase):
         self._ends = self._fetch([(0, self.size)] if self.size <= WHOLE_BYTES else ends)
 
     def hold(self, spans: Iterable[Span]) -> None:
-        """Fetch these spans in as few round trips as there can be, and let go of what was held for others."""
+        """Fetch these spans in as few round trips as possible, and discard others."""
         wanted = joined(spans)
         self._held = [part for part in self._held if any(_overlap(part, span) for span in wanted)]
         missing = [span for span in wanted if self._found(*span) is None]
         self._held += self._fetch(missing)
 
     def drop(self) -> None:
-        """Let go of what is held."""
+        """Discard what is held."""
         self._held, self._last = [], []
 
     def drop_if_large(self) -> None:
-        """Let go of what is held if it is more than may be kept for the next read."""
+        """Discard what is held if it is more than may be kept for the next read."""
         if sum(len(part.data) for part in self._held) > HELD_BYTES:
             self.drop()
 
     def piece(self, start: int, stop: int) -> bytes:
-        """The bytes `[start, stop)`, fewer behind the end."""
+        """The bytes `[start, stop)`, fewer at the end of the file."""
         stop = min(stop, self.size)
         if start >= stop:
             return b""
@@ -127,7 +127,7 @@ class RemoteFile(io.RawIOBase):
 
 
 def joined(spans: Iterable[Span]) -> list[Span]:
-    """The same bytes, sorted, with spans that overlap or lie close made one."""
+    """The spans sorted, with those that overlap or are close joined."""
     whole: list[Span] = []
     for start, stop in sorted(span for span in spans if span[0] < span[1]):
         if whole and start - whole[-1][1] <= GAP_BYTES:

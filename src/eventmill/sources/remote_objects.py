@@ -1,6 +1,6 @@
-"""Where the bytes of a remote input are: S3, HTTP, or whatever else fsspec reaches. Knows no format.
+"""Reads bytes of remote inputs: S3, HTTP, or any other filesystem that fsspec supports. Knows no format.
 
-Each answer is compared with what was seen when the input was opened, so a change is noticed with the first byte.
+Each answer is compared with the state when the input was opened, so a change is noticed with the first byte.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """How a remote input looks: its size, and text that changes when its content does."""
+    """The state of a remote input: its size and its identity."""
 
     size: int
     identity: str
 
 
 class Place(Protocol):
-    """One remote input. InputError says on one line what is wrong with it."""
+    """One remote input. Errors are InputErrors with one line."""
 
     url: str
 
     def look(self) -> Seen:
-        """How it looks now; one request."""
+        """The current state; one request."""
 
     def fetch(self, spans: Sequence[Span], seen: Seen) -> list[bytes]:
-        """The bytes of each `[start, stop)`, side by side, of what was `seen`; an error if that has changed."""
+        """The bytes of each `[start, stop)`, in parallel, of the state `seen`; an error if it has changed."""
 
 
 def place(url: str, credentials: str | None) -> Place:
-    """Where `url` is. Nothing is asked yet."""
+    """The access to `url`. Sends no request yet."""
     protocol = access.scheme(url)
     if protocol in ("s3", "s3a"):
         bucket, _, key = url.partition("://")[2].partition("/")
@@ -79,14 +79,14 @@ class S3Place:
 
 
 class HttpPlace:
-    """What a web server gives at a url, if it gives ranges."""
+    """A file on a web server that supports range requests."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self._filesystem = access.filesystem(url)
 
     def look(self) -> Seen:
-        """One HEAD; the first byte where a server answers no HEAD."""
+        """One HEAD; or a request for the first byte if the server does not support HEAD."""
         return self._wait(self._look, "opened")
 
     def fetch(self, spans: Sequence[Span], seen: Seen) -> list[bytes]:
@@ -160,13 +160,13 @@ class HttpPlace:
                     return result
         except InputError:
             raise
-        except Exception as error:  # aiohttp has many; each is told in our words
+        except Exception as error:  # aiohttp has many errors; each gets our message
             raise _cannot(self.url, what, _why_not(error)) from error
         raise AssertionError("one attempt at least was made")
 
 
 class OtherPlace:
-    """A file on any other filesystem that fsspec knows: XRootD, WebDAV, and so on."""
+    """A file on any other filesystem that fsspec supports: XRootD, WebDAV, and so on."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -174,7 +174,7 @@ class OtherPlace:
         self._path = self._filesystem._strip_protocol(url)
 
     def look(self) -> Seen:
-        """What the filesystem tells: ETag or time of change, where it knows any."""
+        """The state as reported by the filesystem: ETag or modification time, if it has any."""
         info = self._tried(lambda: self._filesystem.info(self._path), "opened")
         if info.get("type") == "directory":
             raise _cannot(self.url, "opened", "it is a folder")
@@ -184,7 +184,7 @@ class OtherPlace:
         )
 
     def fetch(self, spans: Sequence[Span], seen: Seen) -> list[bytes]:
-        """In one call, which may be one request for all (XRootD), and then one more look."""
+        """One call, which may be one request for all spans (XRootD), then one check of the state."""
         starts, stops = [span[0] for span in spans], [span[1] for span in spans]
         paths = [self._path] * len(spans)
 

@@ -1,4 +1,4 @@
-"""RNTuples in ROOT files, as uproot reads them: fields, clusters, and where the pages lie."""
+"""RNTuples in ROOT files, read with uproot: fields, clusters, and positions of pages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from eventmill.sources.uproot_errors import one_line
 def rntuple_content(url: str, ntuple: Any, handle: BinaryIO | RemoteFile, spec: SourceSpec, close: Any) -> Content:
     """Its fields are columns, its clusters the natural boundaries."""
     if isinstance(handle, RemoteFile):
-        # One envelope for each group of clusters: fetched side by side, not one after the other.
+        # One envelope for each group of clusters, fetched in parallel.
         links = [group.page_list_link.locator for group in ntuple.footer.cluster_group_records]
         handle.hold((int(at.offset), int(at.offset + at.num_bytes)) for at in links)
     fields, left_out = _chosen(url, ntuple, spec)
@@ -54,7 +54,7 @@ def rntuple_content(url: str, ntuple: Any, handle: BinaryIO | RemoteFile, spec: 
 
 
 UNPACKED = 3
-"""How much larger the pages are in memory, roughly: what they hold is not said without reading them."""
+"""A rough factor for the size of pages in memory, which is unknown without reading them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class _Field:
 
 
 def _chosen(url: str, ntuple: Any, spec: SourceSpec) -> tuple[dict[str, _Field], list[str]]:
-    """The fields to read by name, and a line for each that no array can hold, if all were asked for."""
+    """The fields to read by name, and, if all are read, one line for each that no array can hold."""
     words = _words(ntuple)
     there = {each.name: _Field(each.field_id, str(each.typename), words[each.name]) for each in ntuple.fields}
     if spec.columns is None:
@@ -112,14 +112,14 @@ def _words_of(ntuple: Any, field: Any) -> str | None:
 
 
 def _inside_names(field: Any, *, above: str) -> Iterator[str]:
-    """Short and full names of all that is inside a field."""
+    """Short and full names of everything inside a field."""
     for part in field.fields:
         yield from (part.name, f"{above}{part.name}")
         yield from _inside_names(part, above=f"{above}{part.name}.")
 
 
 def _with_inside(ntuple: Any, tops: Collection[int]) -> frozenset[int]:
-    """The numbers of these fields and of all that is inside them."""
+    """The numbers of these fields and of everything inside them."""
     records = ntuple.field_records
 
     def top(field: int) -> int:
@@ -131,7 +131,7 @@ def _with_inside(ntuple: Any, tops: Collection[int]) -> frozenset[int]:
 
 
 def _pages(ntuple: Any, columns: Sequence[int], clusters: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Where in the file the pages of these columns in these clusters lie."""
+    """The positions in the file of the pages of these columns in these clusters."""
     for cluster in clusters:
         links = ntuple.page_link_list[cluster]
         for column in columns:

@@ -20,7 +20,7 @@ RNTUPLES = ("ROOT::RNTuple", "ROOT::Experimental::RNTuple")
 
 
 def open_root(url: str, spec: SourceSpec) -> FileSource:
-    """Open a ROOT file; `read` gives an awkward array of records, cut naturally where all branches are."""
+    """Open a ROOT file; `read` returns an awkward array of records; boundaries are common to all branches."""
     uproot = _uproot()
     file = open_input(url, spec.credentials)
     try:
@@ -78,7 +78,7 @@ def _uproot_file(uproot: ModuleType, url: str, handle: BinaryIO | RemoteFile) ->
 
 
 def _check_whole(url: str, handle: BinaryIO | RemoteFile, size: int) -> None:
-    """Say plainly that a file is cut off: uproot sees only that some bytes are missing.
+    """Report a truncated file clearly: uproot only notices that some bytes are missing.
 
     A header is: 'root', version, first record, end; the end has 8 bytes from version 1,000,000 on
     (ROOT's TFile class reference).
@@ -150,7 +150,7 @@ def _tree_content(uproot: ModuleType, url: str, tree: Any, handle: Any, spec: So
 
 
 def _baskets(leaves: Iterable[Any], start: int, stop: int) -> Iterator[tuple[int, int]]:
-    """Where in the file the baskets with these events lie; one inside the tree itself is read with that."""
+    """The positions in the file of the baskets with these events; those inside the tree are read with it."""
     for branch in leaves:
         for _, place in branch.entries_to_ranges_or_baskets(start, stop):
             if isinstance(place, tuple):

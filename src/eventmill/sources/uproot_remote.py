@@ -1,4 +1,4 @@
-"""How uproot reads a remote file through our handle, which holds all baskets of a read by then. Imports uproot."""
+"""Lets uproot read a remote file through our handle, which has fetched all baskets before. Imports uproot."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["RemoteSource", "uproot"]
 
 
 class RemoteSource(Source):  # type: ignore[misc]  # uproot ships no annotations
-    """One of uproot's sources, for `uproot.open(..., handler=RemoteSource, remote=handle)`."""
+    """A source for `uproot.open(..., handler=RemoteSource, remote=handle)`."""
 
     def __init__(self, file_path: str, *, remote: RemoteFile, **_: Any) -> None:
         super().__init__()
@@ -23,14 +23,14 @@ class RemoteSource(Source):  # type: ignore[misc]  # uproot ships no annotations
         self._remote = remote
 
     def __exit__(self, *_: object) -> None:
-        """The handle is closed by who opened it."""
+        """The opener closes the handle."""
 
     def __enter__(self) -> RemoteSource:
         return self
 
     @property
     def closed(self) -> bool:
-        """Whether the handle is."""
+        """Whether the handle is closed."""
         return self._remote.closed
 
     @property
@@ -43,7 +43,7 @@ class RemoteSource(Source):  # type: ignore[misc]  # uproot ships no annotations
         return Chunk(self, start, stop, TrivialFuture(self._remote.piece(start, stop)))
 
     def chunks(self, ranges: list[tuple[int, int]], notifications: queue.Queue[Any]) -> list[Chunk]:
-        """Many pieces, which are held already, and each announced as uproot wants it."""
+        """Several pieces, which are fetched already; each is announced as uproot expects."""
         made = []
         for start, stop in ranges:
             data = self._remote.piece(int(start), int(stop))

@@ -1,8 +1,8 @@
-"""Where outputs are kept: objects under keys, whole or not there at all. Knows no ledger and no format.
+"""Stores for outputs: objects under keys, each visible completely or not at all. Knows no ledger and no format.
 
-That an event counts once is the ledger's doing; a store only promises that what it shows is complete. A package
-adds a store with an entry point of the group `eventmill.stores`: its name is the protocol of the urls, its object
-takes a url and `credentials` and gives a `Store`. It must be installed wherever Eventmill runs.
+The ledger ensures that an event counts once; a store only promises that visible objects are complete. A package
+adds a store with an entry point in the group `eventmill.stores`: its name is the protocol of the urls, its object
+takes a url and `credentials` and returns a `Store`. It must be installed wherever Eventmill runs.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ STORES = Registry("eventmill.stores", {name: "eventmill.store.s3:open_s3" for na
 
 
 def open_store(url: str, *, credentials: str | None = None) -> Store:
-    """The store at `url`: a path, `file://` and a path, or `s3://bucket/prefix`. Nothing is asked or made yet.
+    """The store at `url`: a path, `file://` and a path, or `s3://bucket/prefix`. Accesses nothing yet.
 
-    `credentials` is a name that `eventmill.access` knows; without one, the usual AWS chain holds.
+    `credentials` is a name that `eventmill.access` knows; without one, the usual AWS chain is used.
     """
     try:
         protocol = scheme(url)

@@ -1,4 +1,4 @@
-"""A store in a folder: files that are linked to their names, and synced. Knows no ledger and no format."""
+"""A store in a folder: each file is synced and linked to its name. Knows no ledger and no format."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from eventmill.runtime.durable_files import (
 from eventmill.store.protocol import COPY_BYTES, Stored, check_key
 
 ROOM_BYTES = 16 * 1024**2
-"""With less a store counts as full: nothing is begun that it would have to take."""
+"""With less free space a store counts as full, and no work is handed out."""
 
 
 class FolderStore:
-    """A store in a local folder (or one that all its users have mounted).
+    """A store in a local folder (or a folder that all its users have mounted).
 
-    A writer fills a temporary file, syncs it, links it to its key and syncs the folder: linking, unlike
-    renaming, never replaces.
+    A writer fills a temporary file, syncs it, links it to its key and syncs the folder. Unlike a rename, a link
+    never replaces a file.
     """
 
     def __init__(self, root: Path) -> None:
@@ -47,7 +47,7 @@ class FolderStore:
             raise StoreError(f"{self.root} is a file, not a folder. Choose another folder for outputs.")
 
     def check(self) -> str:
-        """Look, and make nothing: the folder itself is made by the first `put`."""
+        """Check without creating anything: the first `put` creates the folder."""
         there = next(place for place in (self.root, *self.root.parents) if os.path.lexists(place))
         if not there.is_dir():
             raise StoreError(f"the store {self.root} cannot be created: {there} is not a folder.")
@@ -61,7 +61,7 @@ class FolderStore:
         return self.url if there == self.root else f"{self.url}, to be created"
 
     def put(self, key: str, source: Path) -> Stored:
-        """Copy `source`, hashing on the way. Costs one sync of a file and one of a folder."""
+        """Copy `source` and compute its hash. Costs one sync of a file and one of a folder."""
         final = self._path(key)
         with _told(f"{key} cannot be stored in {self.root}"):
             if final.exists():  # the link below decides; this saves the copy
@@ -78,7 +78,7 @@ class FolderStore:
         return Stored(key, size, digest.hexdigest())
 
     def open(self, key: str) -> BinaryIO:
-        """The file, opened for reading; plain reads, not mapped."""
+        """The file, opened for plain reads, not memory-mapped."""
         try:
             with _told(f"{key} in {self.root} cannot be read"):
                 return open_regular(self._path(key))
@@ -111,10 +111,10 @@ class FolderStore:
             raise CorruptOutput(f"{key} in {self.root} has SHA-256 {found}, but {sha256} was recorded.")
 
     def publish(self, staged: str, key: str) -> None:
-        """Link and unlink: between the two the object has both names, and a second call drops the first."""
+        """Link and unlink: in between the object has both names, and a second call removes the first."""
         source, final = self._path(staged), self._path(key)
         with _told(f"{staged} cannot be published as {key} in {self.root}"):
-            with contextlib.suppress(FileNotFoundError):  # done before, or just now by another
+            with contextlib.suppress(FileNotFoundError):  # done before, or just now by another process
                 source.stat()
                 try:
                     with_parent_folder(final.parent, lambda: link_new(source, final))
@@ -124,11 +124,11 @@ class FolderStore:
                 source.unlink()
             if not final.exists():
                 raise FileNotFoundError(errno.ENOENT, "neither of them exists")
-            sync_folder(final.parent)  # also the second time: the first may have been killed before
+            sync_folder(final.parent)  # also in a repeated call: the first may have been killed before
             self._prune(source.parent)
 
     def delete(self, keys: Iterable[str]) -> None:
-        """Remove files, and folders that this leaves empty. Not synced: what comes back is an orphan."""
+        """Remove files, and folders that become empty. Not synced: a file that reappears is an orphan."""
         for key in keys:
             path = self._path(key)
             with _told(f"{key} in {self.root} cannot be deleted"):
@@ -137,7 +137,7 @@ class FolderStore:
                 self._prune(path.parent)
 
     def keys(self, prefix: str = "") -> Iterator[str]:
-        """Sorted as a list of the keys would be; temporaries and hidden files are left out."""
+        """The keys, sorted as text, without temporary and hidden files."""
         folder = self._path(prefix.rstrip("/")) if prefix.strip("/") else self.root
         with _told(f"{folder} cannot be listed"):
             for path in files(str(folder)):
@@ -163,10 +163,10 @@ class FolderStore:
         return found
 
     def sweep_temporaries(self) -> int:
-        """Remove this host's temporaries that no living writer has locked.
+        """Remove temporary files of this host that no live writer has locked.
 
-        Those of other hosts stay: a lock need not be seen across a network. Should a lock fail to protect
-        a living writer all the same, its `put` fails and is repeated: an object never is half there.
+        Those of other hosts are kept, because locks may not be visible across a network. If a lock should fail to
+        protect a live writer, its `put` fails and is repeated: an object is never visible partially.
         """
         swept = 0
         with _told(f"{self.root} cannot be swept"):
@@ -181,7 +181,7 @@ class FolderStore:
         return self.root.joinpath(*key.split("/"))
 
     def _prune(self, folder: Path) -> None:
-        """Remove `folder` and its parents as far as they are empty; the root stays."""
+        """Remove `folder` and its parents if they are empty, except the root."""
         while folder != self.root:
             try:
                 folder.rmdir()

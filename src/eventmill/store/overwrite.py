@@ -1,4 +1,4 @@
-"""Files that are written anew, such as a manifest: stores never overwrite, so the old one goes first."""
+"""Replaces files such as the manifest: stores never overwrite, so the old file is deleted first."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from eventmill.errors import StoreError
 from eventmill.store.protocol import Store
 
 TRIES = 20
-"""How often a file is written anew while others write it too."""
+"""How often to try again while other processes write the same file."""
 
 
 def replace(store: Store, key: str, write: Callable[[Path], object]) -> None:
-    """Store what `write` makes at a path under `key`. Harmless when several processes do it at once.
+    """Store the file that `write` makes under `key`. Harmless if several processes do it at once.
 
-    It is made again whenever somebody else was quicker, who may have known less.
+    It is written again if another process was faster, which may have had older information.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / Path(key).name

@@ -1,4 +1,4 @@
-"""What every store promises, and what a key is. Knows no store."""
+"""The protocol of stores, and the syntax of keys. Knows no store."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import BinaryIO, Protocol
 from eventmill.errors import StoreError
 
 COPY_BYTES = 1 << 20
-"""Read, hashed and written at a time."""
+"""The number of bytes to read, hash and write at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +25,13 @@ class Stored:
 class Store(Protocol):
     """Objects under keys: relative, parts divided by '/', no part empty or beginning with '.'.
 
-    Any thread of any process may call any verb at any time. StoreError says what cannot be done and why.
+    Any thread of any process may call any method at any time. StoreError says what is impossible and why.
     """
 
     url: str
 
     def check(self) -> str:
-        """The place in a few words, if one may write there; else StoreError. Leaves nothing behind."""
+        """A short description of the store if it can be written; else StoreError. Leaves nothing behind."""
 
     def put(self, key: str, source: Path) -> Stored:
         """Store the local file `source` under a new key, durably. A key that exists is a StoreError."""
@@ -46,30 +46,30 @@ class Store(Protocol):
         """Read the object and raise CorruptOutput unless it is there and has this size and SHA-256."""
 
     def publish(self, staged: str, key: str) -> None:
-        """Move the object `staged` to `key`, where it appears whole. Harmless twice.
+        """Move the object `staged` to `key`, where it appears completely. Harmless when repeated.
 
-        StoreError if neither exists, or if `key` already is something else.
+        StoreError if neither exists, or if `key` is already another object.
         """
 
     def delete(self, keys: Iterable[str]) -> None:
-        """Remove these objects. A missing one is no error."""
+        """Remove these objects. A missing object is not an error."""
 
     def keys(self, prefix: str = "") -> Iterator[str]:
-        """All keys below `prefix` (whole parts: 'a' is not above 'ab/c'), sorted."""
+        """All keys below `prefix` (whole parts: 'ab/c' is not below 'a'), sorted."""
 
     def sizes(self, beginning: str) -> dict[str, int]:
-        """Bytes by key of the objects at the top of the store (no '/' in the key) whose key begins so."""
+        """Key -> bytes of the objects at the top of the store (no '/' in the key) with this `beginning`."""
 
     def sweep_temporaries(self) -> int:
-        """Remove what killed writers left behind, never what a living one needs; how many there were."""
+        """Remove what killed writers left behind, never what a live writer needs; returns the number."""
 
 
 def is_key(key: str) -> bool:
-    """Whether `key` is one: no part empty, hidden, or leading elsewhere."""
+    """Whether `key` is valid: no part is empty, hidden, or '..'."""
     return not any(not part or part.startswith(".") or "\0" in part for part in key.split("/"))
 
 
 def check_key(key: str) -> None:
-    """StoreError unless `key` is one."""
+    """Raise StoreError unless `key` is valid."""
     if not is_key(key):
         raise StoreError(f"'{key}' is not a valid key: write it as 'a/b/c', without '..', hidden or empty parts.")

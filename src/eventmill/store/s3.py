@@ -27,7 +27,7 @@ from eventmill.store.s3_multipart import copy_in_parts, uploaded_in_parts
 from eventmill.store.s3_stream import open_object
 
 ONE_PUT_BYTES = 64 << 20
-"""Larger files go up in parts; S3 takes 5 GB in one PUT, but then one broken connection costs all of it."""
+"""Larger files are uploaded in parts; S3 accepts 5 GB in one PUT, but a broken connection would cost all of it."""
 
 ONE_COPY_BYTES = 5 << 30
 """S3 copies up to 5 GB in one call (AWS: CopyObject)."""
@@ -38,10 +38,10 @@ DELETED_AT_ONCE = 1000
 DELETERS = 16
 
 STALE = timedelta(days=2)
-"""Uploads begun so long ago have no writer any more. One that lives all the same fails, and is made again."""
+"""Uploads that began so long ago are assumed to have no writer. A live one fails, and is repeated."""
 
 SHA256, NONCE = "eventmill-sha256", "eventmill-put"
-"""User metadata of each object: its checksum, and which put it was."""
+"""The user metadata of each object: its checksum, and the nonce of its put."""
 
 _REFUSED_CONDITION = ("NotImplemented", "InvalidRequest", "InvalidArgument")
 _NO_BATCHES = (400, 405, 411, 501)
@@ -49,7 +49,7 @@ _unconditional: set[tuple[str, str]] = set()  # (endpoint, bucket) of servers th
 
 
 class S3Store:
-    """A store below `prefix` of a bucket. May be pickled: it holds the name of credentials only."""
+    """A store below `prefix` of a bucket. Can be pickled: it has only the name of credentials."""
 
     def __init__(self, bucket: str, prefix: str = "", *, credentials: str | None = None) -> None:
         self.prefix = prefix.strip("/")
@@ -59,7 +59,7 @@ class S3Store:
         self._bucket = Bucket(bucket, credentials)
 
     def check(self) -> str:
-        """Put and delete a few bytes: nothing less tells whether one may write."""
+        """Put and delete a few bytes, which is the only way to check write permission."""
         key = self._full(f"_eventmill-check-{secrets.token_hex(4)}")
         with self._told(f"the store {self.url} cannot be written"):
             self._bucket.call("put_object", Key=key, Body=b"eventmill", attempts=HASTY_ATTEMPTS)
@@ -67,10 +67,10 @@ class S3Store:
             return f"{self.url} at {self._bucket.endpoint()}"
 
     def put(self, key: str, source: Path) -> Stored:
-        """Look, then upload under the condition that the key is free, where the server heeds it."""
+        """Check that the key is free, then upload with that condition, if the server supports it."""
         check_key(key)
         with self._told(f"{key} cannot be stored in {self.url}"):
-            if self._head(key) is not None:  # saves the upload, and is all there is where conditions are ignored
+            if self._head(key) is not None:  # saves the upload, and is the only check if conditions are ignored
                 raise _taken()
             digest, size = hashlib.sha256(), 0
             with source.open("rb") as reader:
@@ -92,7 +92,7 @@ class S3Store:
         return Stored(key, size, digest.hexdigest())
 
     def open(self, key: str) -> BinaryIO:
-        """Small objects whole, large ones by ranges; one request either way before the first byte is asked for."""
+        """The object: a small one is read at once, a large one by ranges; one request before the first read."""
         check_key(key)
         return open_object(self._bucket, self._full(key), name=f"{key} in {self.url}")
 
@@ -104,7 +104,7 @@ class S3Store:
         return None if head is None else int(head["ContentLength"])
 
     def verify(self, key: str, *, bytes: int, sha256: str) -> None:
-        """Compare the size first; read and hash only what has the right size. Metadata proves nothing."""
+        """Compare the size first; read and hash only what has the right size. Metadata are not trusted."""
         with self.open(key) as reader:
             size = reader.seek(0, io.SEEK_END)
             if size != bytes:
@@ -114,7 +114,7 @@ class S3Store:
             raise CorruptOutput(f"{key} in {self.url} has SHA-256 {found}, but {sha256} was recorded.")
 
     def publish(self, staged: str, key: str) -> None:
-        """Copy on the server, then delete: between the two both are there, and a second call drops the first."""
+        """Copy on the server, then delete: in between both exist, and a second call deletes the first."""
         check_key(staged)
         check_key(key)
         with self._told(f"{staged} cannot be published as {key} in {self.url}"):
@@ -123,7 +123,7 @@ class S3Store:
                 try:
                     self._copy(staged, key, source)
                 except S3Error as error:
-                    if not (error.is_missing or error.status == 412):  # another one was faster: look again
+                    if not (error.is_missing or error.status == 412):  # another process was faster: check again
                         raise
                     source, final = self._head(staged), self._head(key)
                 else:
@@ -134,15 +134,15 @@ class S3Store:
                 try:
                     if source is not final and not self._same(staged, source, key, final):
                         raise _taken()
-                except CorruptOutput:  # while they were read, one has gone
+                except CorruptOutput:  # one was deleted while they were read
                     if self._head(staged) is not None:
                         raise
-                    self.publish(staged, key)  # another one was faster here, too: look again
+                    self.publish(staged, key)  # another process was faster here, too: check again
                 else:
                     self._delete([staged])
 
     def delete(self, keys: Iterable[str]) -> None:
-        """In batches; one by one where a server refuses batches (some want a Content-MD5 that nobody sends)."""
+        """In batches; one by one if the server refuses batches (some need a Content-MD5, which is not sent)."""
         wanted = list(dict.fromkeys(keys))
         for key in wanted:
             check_key(key)
@@ -151,7 +151,7 @@ class S3Store:
                 self._delete(wanted[first : first + DELETED_AT_ONCE])
 
     def keys(self, prefix: str = "") -> Iterator[str]:
-        """Page by page, and sorted here: not every server lists in the order of its keys."""
+        """Page by page, and sorted here, because not every server lists in the order of keys."""
         below = prefix.strip("/")
         if below:
             check_key(below)
@@ -162,7 +162,7 @@ class S3Store:
         yield from sorted(key for key in found if is_key(key))
 
     def sizes(self, beginning: str) -> dict[str, int]:
-        """Page by page; what stands deeper is left out by the server."""
+        """Page by page; the server omits deeper keys."""
         whole = f"{self.prefix}/{beginning}" if self.prefix else beginning
         cut = len(whole) - len(beginning)
         with self._told(f"{self.url} cannot be listed"):
@@ -192,7 +192,7 @@ class S3Store:
                 yield {"Key": upload["Key"], "UploadId": upload["UploadId"]}
 
     def _once(self, key: str, method: str, values: dict[str, Any], *, nonce: str) -> None:
-        """Make an object appear under a free key. A repeated request may find its own work: the nonce tells."""
+        """Create an object under a free key. A repeated request may find its own object, as the nonce shows."""
         place = (self._bucket.endpoint(), self._bucket.name)
         condition: dict[str, Any] = {} if place in _unconditional else {"IfNoneMatch": "*"}
         try:
@@ -227,7 +227,7 @@ class S3Store:
             self._bucket.call("copy_object", **values)
 
     def _same(self, one: str, its: dict[str, Any], other: str, others: dict[str, Any]) -> bool:
-        """Whether two objects hold the same bytes; by reading both where one says no checksum."""
+        """Whether two objects have the same bytes; reads both if one has no checksum."""
         if its["ContentLength"] != others["ContentLength"]:
             return False
         said = [_metadata(head).get(SHA256) for head in (its, others)]
@@ -256,7 +256,7 @@ class S3Store:
                 failed = [item["Key"][cut:] for item in answer.get("Errors", ()) if item.get("Key")]
                 if not failed:
                     return
-                keys = failed  # once more, each by itself: that says why
+                keys = failed  # again, one by one: this shows the reason
         with ThreadPoolExecutor(DELETERS) as pool:
             list(pool.map(self._delete_one, keys))
 
@@ -273,7 +273,7 @@ class S3Store:
 
     @contextlib.contextmanager
     def _told(self, what: str) -> Iterator[None]:
-        """Turn what S3 or the local disk says into a StoreError: `what`, and why."""
+        """Turn an error of S3 or the local disk into a StoreError: `what`, and why."""
         try:
             yield
         except S3Error as error:

@@ -1,4 +1,4 @@
-"""Uploads and copies in parts, which show nothing until they are completed. One that fails is aborted."""
+"""Multipart uploads and copies, which are invisible until they are completed. A failed one is aborted."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from typing import Any
 from eventmill.access.s3 import Bucket, S3Error
 
 PART_BYTES = 32 << 20
-"""Of one uploaded part. Larger for files that would have more than MOST_PARTS."""
+"""The size of an uploaded part; larger for files that would have more than MOST_PARTS."""
 
 COPIED_BYTES = 1 << 30
-"""Of one part that the server copies by itself."""
+"""The size of a part that the server copies."""
 
 MOST_PARTS = 10_000
 """AWS: Amazon S3 multipart upload limits."""
 
 AT_ONCE = 4
-"""Parts that are in memory and under way together."""
+"""The number of parts that are in memory and in transit at the same time."""
 
 
 @contextlib.contextmanager
 def uploaded_in_parts(bucket: Bucket, values: dict[str, Any], source: Path, size: int) -> Iterator[dict[str, Any]]:
-    """All parts of `source`, uploaded; gives what `complete_multipart_upload` needs to make the object appear."""
+    """Upload all parts of `source`; returns what `complete_multipart_upload` needs."""
     step = max(PART_BYTES, -(-size // MOST_PARTS))
 
     def one(upload: dict[str, Any], number: int) -> str:
@@ -43,7 +43,7 @@ def uploaded_in_parts(bucket: Bucket, values: dict[str, Any], source: Path, size
 
 
 def copy_in_parts(bucket: Bucket, values: dict[str, Any], size: int, metadata: dict[str, str]) -> None:
-    """Copy an object that is too large for one call, metadata included."""
+    """Copy an object that is too large for one call, with its metadata."""
     source, new = values["CopySource"], {"Key": values["Key"], "Metadata": metadata}
 
     def one(upload: dict[str, Any], number: int) -> str:

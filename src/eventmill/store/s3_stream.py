@@ -1,4 +1,4 @@
-"""An S3 object as a seekable stream: small ones whole, large ones by ranges of one and the same version."""
+"""An S3 object as a seekable stream: small ones are read at once, large ones by ranges of one version."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from eventmill.access.s3 import Bucket, Piece, S3Error
 from eventmill.errors import CorruptOutput, StoreError
 
 FIRST_BYTES = 8 << 20
-"""Of the first request; an object up to this size is read whole by it."""
+"""The size of the first request, which reads smaller objects completely."""
 
 BUFFER_BYTES = 4 << 20
-"""Of each later request, unless more is asked for at once."""
+"""The size of later requests, unless a read needs more."""
 
 
 def open_object(bucket: Bucket, key: str, *, name: str) -> BinaryIO:
-    """The object, for the caller to close; `name` is what errors call it."""
+    """The object, for the caller to close; errors call it `name`."""
     first = _fetch(bucket, key, (0, FIRST_BYTES), name=name)
     if first.size <= len(first.data):
         return io.BytesIO(first.data)
@@ -24,7 +24,7 @@ def open_object(bucket: Bucket, key: str, *, name: str) -> BinaryIO:
 
 
 class _Object(io.RawIOBase):
-    """Reads what is asked for and nothing ahead; what changes meanwhile is an error."""
+    """Reads without read-ahead; a change of the object is an error."""
 
     def __init__(self, bucket: Bucket, key: str, first: Piece, name: str) -> None:
         self._bucket = bucket
@@ -66,7 +66,7 @@ def _fetch(bucket: Bucket, key: str, span: tuple[int, int], *, name: str) -> Pie
     try:
         return bucket.get(key, *span)
     except S3Error as error:
-        # Not an OSError: readers of formats would take that for damage of what is stored.
+        # Not an OSError, which readers of formats would report as damage of the object.
         if error.is_missing:
             key_name, _, store = name.partition(" in ")
             raise CorruptOutput(f"{key_name} is missing in {store}.") from error

@@ -1,1 +1,1 @@
-"""What a worker does: one block, one merge, publishing. Speaks to the ledger, knows no cluster."""
+"""What a worker does: one block, one merge, publishing. Uses the ledger, knows no cluster."""

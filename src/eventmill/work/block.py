@@ -1,7 +1,7 @@
-"""The worker's loop over one claimed block: read ahead, compute, store and commit behind; obey the ledger.
+"""The loop of a worker over one claimed block: read ahead, compute, store and commit; obey the ledger.
 
-At any moment one range is being computed, the next is being read, and the one before is being stored and
-committed: a death costs these two computed ranges at most, and memory holds three.
+While one range is computed, the next is read, and the previous one is stored and committed. So a death costs at
+most two computed ranges, and three ranges are in memory.
 """
 
 from __future__ import annotations
@@ -50,26 +50,26 @@ logger = logging.getLogger(__name__)
 RENEWALS_PER_LEASE = 3
 
 LONG_SECONDS = 0.5
-"""Where ranges take so long, the ledger is asked whether the next is still wanted: that costs a millisecond."""
+"""If ranges take this long, the worker first asks the ledger whether the next is still its own (a millisecond)."""
 
 LOOK_SECONDS = 0.25
-"""How often a worker that waits for its events looks whether they are still wanted."""
+"""How often a worker that waits for events checks whether they are still needed."""
 
 SENT = frozenset(map(int, (signal.SIGKILL, *POLITE)))
-"""Signals that come from outside: whoever sends one to a payload may have sent it to its worker, too."""
+"""Signals that come from outside: the sender may have sent the same signal to the worker."""
 
 WORD_SECONDS = 2.0
-"""So long may pass between the end of a payload by such a signal and the word that its worker is to go."""
+"""How long after such an end of a payload the worker may learn that it must leave, too."""
 
 QUARANTINE_SECONDS = 1.0
-"""A worker that gets no work, or can do none, must not be the quickest to take the next block."""
+"""The pause of a worker that gets no work or cannot work, so that other workers take the next block."""
 
 
 def run_block(order: WorkOrder, block_id: int, *, holder: str) -> BlockReport:
-    """Claim a block and process what is still missing of it. Harmless when run twice, also at once.
+    """Claim a block and process what is still missing of it. Harmless when run twice, also at the same time.
 
-    Raises `EventmillError` when the worker itself cannot work (store, ledger, an input that changed); then
-    what was not committed is given back first.
+    Raises `EventmillError` if the worker itself cannot work (store, ledger, an input that changed); before that,
+    it releases what was not committed.
     """
     try:
         return _claim_and_run(order, block_id, holder=holder)
@@ -88,14 +88,14 @@ def _claim_and_run(order: WorkOrder, block_id: int, *, holder: str) -> BlockRepo
         if holder in ledger.quarantined(order.campaign_id):
             logger.info("block %d is not begun: this worker is quarantined", block_id, extra={"worker": holder})
             time.sleep(QUARANTINE_SECONDS)
-            return BlockReport(note="this worker is in quarantine")
-        return BlockReport(note="nothing of this block was left to do for this worker")
+            return BlockReport(note="this worker is quarantined")
+        return BlockReport(note="nothing of this block was left for this worker")
     log = BlockLog(order.campaign, claim)
     log.claimed()
     with ExitStack() as stack:
         try:
             work = stack.enter_context(_prepared(order, claim, ledger))
-        except (ScratchError, CampaignError, PayloadError) as error:  # of this machine: no event's fault
+        except (ScratchError, CampaignError, PayloadError) as error:  # a fault of this machine, not of an event
             ledger.setup_failed(claim.lease, FailureReport(FailureKind.SETUP, str(error)))
             log.cannot_work(error)
             time.sleep(QUARANTINE_SECONDS)
@@ -107,7 +107,7 @@ def _claim_and_run(order: WorkOrder, block_id: int, *, holder: str) -> BlockRepo
             with end.in_hand(work.end):
                 return work.run()
         finally:
-            ledger.release(claim.lease, drained=work.drained)  # what is left, if anything is
+            ledger.release(claim.lease, drained=work.drained)  # what was not committed
             log.ended(work.report, drained=work.drained)
 
 
@@ -118,9 +118,9 @@ def _prepared(order: WorkOrder, claim: Claim, ledger: WorkLedger) -> Iterator[_B
 
 
 def warm_up(order: WorkOrder, *, slots: int) -> None:
-    """Set up the payloads that the first blocks on this worker will want; returns when they are, or cannot be.
+    """Set up the payloads for the first blocks on this worker; returns when they are ready or failed.
 
-    What is wrong, the first block finds out, too.
+    Errors are ignored, because the first block reports them.
     """
     with suppress(EventmillError):
         if drain.here().why is None:
@@ -138,9 +138,9 @@ def _payload_of(order: WorkOrder) -> dict[str, Any]:
 
 
 def payload_entry(ledger_url: str, digest: str) -> PayloadEntry:
-    """The payload's code, fetched from the ledger once in this process, and looked at here each time.
+    """The code of the payload, fetched from the ledger once in this process, and checked each time.
 
-    Raises `PayloadError` when it is not the code of that digest, `ScratchError` when it cannot be unpacked.
+    Raises `PayloadError` if it is not the code with this digest, `ScratchError` if it cannot be unpacked.
     """
     code, files = _code(ledger_url, digest)
     if files is None:
@@ -159,7 +159,7 @@ def _code(ledger_url: str, digest: str) -> tuple[PayloadCode, dict[str, bytes] |
 
 @dataclass(frozen=True, slots=True)
 class _Staged:
-    """A range whose events wait in scratch, or could not be brought there."""
+    """A range whose events are in scratch, or the failure of reading them."""
 
     range: EventRange
     path: Path
@@ -168,7 +168,7 @@ class _Staged:
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """A range on its way to scratch."""
+    """A range that is being read into scratch."""
 
     range: EventRange
     staged: Future[_Staged]
@@ -176,7 +176,7 @@ class _Reading:
 
 @dataclass(frozen=True, slots=True)
 class _Computed:
-    """What the payload made of a range, when it began, how long it was at it, and how long it had waited."""
+    """The result of a range: when it began, how long the payload took, and how long it had waited before."""
 
     result: RangeResult
     begun: float
@@ -185,7 +185,7 @@ class _Computed:
 
 
 class _BlockWork:
-    """One claim being worked. The reader, the storer and the renewer each have one thread."""
+    """One claim in work. Reader, storer and renewer have one thread each."""
 
     def __init__(
         self, order: WorkOrder, claim: Claim, ledger: WorkLedger, payload: WarmPayload, scratch: Path
@@ -202,19 +202,19 @@ class _BlockWork:
         self.log = BlockLog(order.campaign, claim)
         self.directive = Directive.CONTINUE
         self.begun: int | None = None  # the end of the last range that was given to the payload
-        self.stop = claim.block.stop  # the ledger may hand the far part on to others
+        self.stop = claim.block.stop  # the ledger may give the last part to others
         self._computed_at: float | None = None
         self._computed_seconds = 0.0
         self._directive_lock = threading.Lock()
         self.drained: str | None = None
 
     def run(self) -> BlockReport:
-        """The whole block, or as far as the ledger lets it."""
+        """Process the block, as far as the ledger allows."""
         lease_seconds = self.claim.lease_length.total_seconds()
         with renewing(self._renew, seconds=lease_seconds / RENEWALS_PER_LEASE):
             reader, storer = Reader(), ThreadPoolExecutor(1, thread_name_prefix="storer")
             try:
-                # A far input is opened, and its first range read, while the payload is set up.
+                # The input is opened, and its first range read, while the payload is set up.
                 opening = reader.submit(lambda: self._open_source(expected=self.claim.input.identity))
                 reads = self._reads(opening, reader)
                 first = next(reads, None)
@@ -227,7 +227,7 @@ class _BlockWork:
         return self.report
 
     def obey(self, reply: Reply) -> None:
-        """Remember the strictest directive and the nearest end; STOP also ends the call that is being computed."""
+        """Keep the strictest directive and the nearest end. STOP also cancels the running call of the payload."""
         with self._directive_lock:
             if reply.stop is not None:
                 self.stop = min(self.stop, reply.stop)
@@ -237,7 +237,7 @@ class _BlockWork:
             self.payload.stop()
 
     def end(self) -> None:
-        """Drop what is being computed: this process is at its end. What is computed is still handed in."""
+        """Cancel the running call, because this process must end. Computed ranges are still committed."""
         self.drained = drain.here().why
         self.obey(Reply((), Directive.STOP))
 
@@ -248,8 +248,8 @@ class _BlockWork:
         return True
 
     def _ask(self) -> None:
-        """Whether all of this is still ours: the reply to the last commit may be old, or on its way."""
-        with suppress(EventmillError):  # a ledger out of reach: what is committed next will tell
+        """Ask the ledger where the block now ends: the reply to the last commit may be old, or not here yet."""
+        with suppress(EventmillError):  # the ledger does not answer: the next commit will show it
             self.obey(self.ledger.ask(self.claim.lease))
 
     def _begin_or_leave(self, piece: EventRange) -> bool:
@@ -273,10 +273,10 @@ class _BlockWork:
         return True
 
     def _ends_with_us(self, failure: FailureReport) -> bool:
-        """Whether a payload that died did so because all of this machine's, or this job's, processes are to go.
+        """Whether a payload died because all processes of this machine or job must end.
 
-        Batch systems signal each process of a job, the payload's often first. Then nobody is charged: whatever
-        is the events' fault will show on another worker.
+        Batch systems signal each process of a job, often the payload first. Then nothing is charged: if the events
+        are at fault, it will show on another worker.
         """
         if failure.signal is None:
             return False
@@ -292,7 +292,7 @@ class _BlockWork:
         if (source.identity, source.events) != (item.identity, item.events):
             raise InputError(
                 f"{item.url} has changed since it was split: it had {item.events} events, now {source.events}. "
-                "Put the old file back, or start over with 'eventmill run --changed restart'."
+                "Restore the old file, or start over with 'eventmill run --changed restart'."
             )
         return source
 
@@ -327,12 +327,12 @@ class _BlockWork:
             self._add(future.result())
 
     def _reads(self, opening: Future[Source], reader: Reader) -> Iterator[_Reading]:
-        """Range by range, a read that begins when it is asked for."""
+        """Yield range by range; each read begins when it is requested."""
         for piece in self._ranges():
             yield _Reading(piece, reader.submit(partial(self._read, opening, piece)))
 
     def _wait_for(self, reading: _Reading) -> _Staged | None:
-        """What was read; None when it is not wanted any more, or was reported as taking too long."""
+        """The events that were read; None if they are not needed any more, or reading took too long."""
         begun, patience = time.monotonic(), self.order.input_seconds
         while not wait([reading.staged], LOOK_SECONDS).done:
             if self.directive is not Directive.CONTINUE:
@@ -345,7 +345,7 @@ class _BlockWork:
                     FailureKind.INPUT,
                     f"{self.claim.input.url} could not be read within {patience:g} s (limits.input_timeout)",
                 )
-                # Not by way of `_fail`, which looks at the input once more: that would hang, too.
+                # Not with `_fail`, which checks the input again and would hang, too.
                 self.obey(self.ledger.fail(self.claim.lease, reading.range, failure, report_id=random_id()))
                 self.log.failed(reading.range, failure)
                 self._add(BlockReport(failed=len(reading.range)))
@@ -456,7 +456,7 @@ class _BlockWork:
         drain.here().took(self.order.payload.digest, len(piece), seconds=time.monotonic() - computed.begun)
         self.log.handed_in(output, reply.outcomes)
         if reply.outcomes == (Outcome.FENCED,):
-            with suppress(EventmillError):  # an orphan; the sweep at the end finds it too
+            with suppress(EventmillError):  # otherwise it is an orphan, which the sweep at the end deletes
                 self.store.delete([stored.key])
             return BlockReport(fenced=len(piece))
         return BlockReport(committed=len(piece), ranges=1, cpu_seconds=output.cpu_seconds)
@@ -468,5 +468,5 @@ def random_id() -> str:
 
 
 def locate(url: str, *, folder: str) -> str:
-    """An input's address for this process, whose working directory may be another than the coordinator's."""
+    """The address of an input for this process, whose working directory may differ from the coordinator's."""
     return url if "://" in url or url.startswith("generated:") else str(Path(folder) / url)

@@ -1,8 +1,8 @@
-"""One merge, carried out: read the group's outputs, write one file, move the ledger, show the file, tidy up.
+"""Carries out one merge: read the outputs of the group, write one file, record it, publish it, clean up.
 
-The order matters. The merged file is staged out of sight; then the ledger says that it counts; then it
-appears under its name; only then are the range outputs deleted. Whoever dies in between leaves something
-that the next one finishes, and at no moment does a glob over the folder see an event twice.
+The order matters. The merged file is staged where users do not look; then the ledger records that it counts; then
+it gets its name; only then are the range outputs deleted. If the process dies in between, the next one finishes
+the work, and at no moment does a glob over the folder find an event twice.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ from eventmill.work.publish import publish_merges
 logger = logging.getLogger(__name__)
 
 MERGE_LEASE = timedelta(seconds=60)
-"""How long a merger may be silent before others take it for dead. It is renewed while the merge runs."""
+"""How long a merger may be silent before it counts as dead. The lease is renewed while the merge runs."""
 
 
 RENEWALS_PER_LEASE = 3
 
 
 def run_merge(order: WorkOrder, merge_id: int, *, holder: str) -> str:
-    """Carry out one merge; returns a line for people. Harmless when run twice, also at once.
+    """Carry out one merge; returns a line for people. Harmless when run twice, also at the same time.
 
-    A damaged range output sends its events back to READY and dissolves the group; that is no error.
-    Raises `StoreError` when the store itself fails; the group then stays for another try.
+    If a range output is damaged, its events return to READY and the group is dissolved; that is not an error.
+    Raises `StoreError` if the store itself fails; the group is kept for another try.
     """
     ledger, store = shared_ledger(order.ledger_url), open_store(order.store_url, credentials=order.credentials)
     claimed = ledger.claim_merge(merge_id, holder=holder, length=MERGE_LEASE, nonce=secrets.token_hex(8))
     if claimed is None:
         publish_merges(ledger, store, order.campaign_id)
-        return "was done already"
+        return "was already done"
     merge, lease = claimed
     about = {
         **{"campaign": order.campaign, "merge": merge_id, "key": merge.key},
@@ -56,7 +56,7 @@ def run_merge(order: WorkOrder, merge_id: int, *, holder: str) -> str:
     }
     logger.debug("merge %d claimed: %d range outputs", merge_id, len(merge.outputs), extra=about)
     with _holding(ledger, lease):
-        with open_scratch(Path(tempfile.gettempdir())) as scratch:  # on disk: a merged file may be large
+        with open_scratch(Path(tempfile.gettempdir())) as scratch:  # on disk, because a merged file may be large
             try:
                 outcome = _merge(ledger, store, order, merge=merge, lease=lease, scratch=scratch)
             except CorruptOutput as error:
@@ -74,7 +74,7 @@ def run_merge(order: WorkOrder, merge_id: int, *, holder: str) -> str:
 
 @contextmanager
 def _holding(ledger: WorkLedger, lease: MergeLease) -> Iterator[None]:
-    """Renews a merge's lease, and releases it however the merge ends."""
+    """Renew the lease of a merge, and release it however the merge ends."""
 
     def renew(_: object) -> bool:
         return ledger.renew_merge(lease, length=MERGE_LEASE) is not Outcome.FENCED
@@ -83,7 +83,7 @@ def _holding(ledger: WorkLedger, lease: MergeLease) -> Iterator[None]:
         with renewing(renew, seconds=MERGE_LEASE.total_seconds() / RENEWALS_PER_LEASE):
             yield
     finally:
-        with suppress(EventmillError):  # a ledger out of reach: the lease ends by itself
+        with suppress(EventmillError):  # if the ledger does not answer, the lease ends by itself
             ledger.release_merge(lease)
 
 
@@ -96,8 +96,8 @@ def _merge(
     try:
         rows = format.merge(parts, schema=schema, path=path)
     except CorruptOutput:
-        # Where no range had said what the columns are, these are now: one that keeps differing then fails by
-        # name, and is not made again for ever. Where they were fixed, nothing changes.
+        # If no range had determined the columns, they are fixed now: a range with other columns then fails with a
+        # message, instead of being made again for ever. If they were fixed before, nothing changes.
         ledger.fix_schema(order.campaign_id, schema)
         raise
     staged = f"{STAGED}/{order.campaign}/{lease.attempt}-{secrets.token_hex(4)}.{format.suffix}"
@@ -123,13 +123,13 @@ def _part(store: Store, output: CommittedOutput) -> Part:
 
 
 def _dissolve(ledger: WorkLedger, store: Store, merge: Merge, lease: MergeLease, error: CorruptOutput) -> str:
-    """Send back what is damaged, all of it at once: the merge came no further than the first."""
+    """Return the events of all damaged outputs to READY; the merge only found the first one."""
     damaged = _damaged(store, merge.outputs)
     if damaged:
         ledger.abort_merge(lease, corrupt=list(damaged), reason="; ".join(damaged.values()))
-        return f"{len(damaged)} of {len(merge.outputs)} range outputs were damaged and are made again"
-    # Whole by its checksum, yet not what a merge can use: name it and have it made again.
-    guilty = [output.output_id for output in merge.outputs if output.key in str(error)]
+        return f"{len(damaged)} of {len(merge.outputs)} range outputs were damaged and are computed again"
+    # Its checksum is correct, but the merge cannot use it: report it and compute it again.
+    guilty = [output.output_id for output in merge.outputs if output.key == error.key]
     everyone = [output.output_id for output in merge.outputs]
     ledger.abort_merge(lease, corrupt=guilty or everyone, reason=str(error))
     return f"dissolved: {error}"

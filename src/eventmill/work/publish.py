@@ -1,4 +1,4 @@
-"""Merged files are shown under their names, and what they were made of is removed. Harmless when done twice."""
+"""Publishes merged files under their names, and deletes their range outputs. Harmless when repeated."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ logger = logging.getLogger(__name__)
 
 
 def publish_merges(ledger: WorkLedger, store: Store, campaign_id: int) -> None:
-    """Show every merged file that counts, then delete the range outputs that nobody needs. Harmless twice.
+    """Publish every completed merged file, then delete range outputs that are not needed. Harmless when repeated.
 
-    The events of one that is gone before it was shown go back to READY. Raises `StoreTaken`, and shows nothing,
-    if the store is not this campaign's any more.
+    If a file is lost before it was published, its events return to READY. Raises `StoreTaken`, and publishes
+    nothing, if the store does not belong to this campaign any more.
     """
     waiting = ledger.unpublished(campaign_id)
     if waiting:
@@ -26,7 +26,7 @@ def publish_merges(ledger: WorkLedger, store: Store, campaign_id: int) -> None:
         try:
             store.publish(staged, key)
         except StoreError:
-            # Asked in this order: publishing moves one to the other, so whoever is at it just now is seen.
+            # Checked in this order, because publishing moves the first to the second, perhaps right now.
             if store.size(staged) is not None or store.size(key) is not None:
                 raise
             ledger.invalidate_unseen(merge_id, reason=f"neither {staged} nor {key} was in the store")

@@ -25,7 +25,7 @@ from eventmill.store import Store
 MARK = "campaign.json"
 
 MARK_BYTES = 100_000
-"""More is no mark."""
+"""A larger file is not a mark."""
 
 SHOWN_SECONDS = 10.0
 """So long a mark may be out of sight after it was written: while others write it, too, some servers show none."""
@@ -33,7 +33,7 @@ SHOWN_SECONDS = 10.0
 LOOK_SECONDS = 0.1
 
 LISTED = 3
-"""Files that a message names."""
+"""The number of files that a message lists."""
 
 WHAT_TO_DO = (
     "Give this campaign another name or store, or delete the results of the other one with '--changed restart'."
@@ -42,7 +42,7 @@ WHAT_TO_DO = (
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What a store says of the campaign that it belongs to: its id; where and when it was begun, for people."""
+    """The mark in a store: the id of its campaign; for people, where and when it was begun."""
 
     campaign: str
     id: str
@@ -51,12 +51,12 @@ class Mark:
 
 
 def mark_key(campaign: str) -> str:
-    """Where the mark stands. Tools that read a folder of Parquet skip names with a '_'."""
+    """The key of the mark. Tools that read a folder of Parquet files skip names that begin with '_'."""
     return companion_key(campaign, MARK)
 
 
 def read_mark(store: Store, campaign: str) -> Mark | None:
-    """The mark of the campaign of that name, None if there is none. One that cannot be read is nobody's."""
+    """The mark for this campaign name; None if there is none. An unreadable mark belongs to no campaign."""
     try:
         with store.open(mark_key(campaign)) as reader:
             text = reader.read(MARK_BYTES)
@@ -65,15 +65,16 @@ def read_mark(store: Store, campaign: str) -> Mark | None:
     try:
         said = json.loads(text)
         known = {name: str(said[name]) for name in ("id", "ledger", "begun_at")}
-    except (ValueError, TypeError, LookupError, RecursionError):  # no JSON, no object, something missing
+    except (ValueError, TypeError, LookupError, RecursionError):  # not JSON, not an object, or incomplete
         return Mark(campaign, id="", ledger="unknown", begun_at="at an unknown time")
     return Mark(campaign, **known)
 
 
 def put_mark(ledger: WorkLedger, store: Store, record: CampaignRow) -> Mark | None:
-    """Mark the store unless it is marked; returns the mark that stands there now, which may be another one's.
+    """Mark the store unless it is marked; returns the mark that is there now, perhaps of another campaign.
 
-    The first of several wins where the store cannot overwrite; elsewhere the last, which the others see later.
+    If several do this at once, the first wins on stores that cannot overwrite; on others the last, as the losers
+    find out later.
     """
     mark = Mark(record.name, record.uid, f"{socket.gethostname()}:{ledger.address}", str(record.created_at))
     with tempfile.TemporaryDirectory() as folder:
@@ -88,15 +89,15 @@ def put_mark(ledger: WorkLedger, store: Store, record: CampaignRow) -> Mark | No
 
 
 def is_marked(store: Store, record: CampaignRow) -> bool:
-    """Whether the store bears this campaign's mark, wherever it is by now and however its address is written."""
+    """Whether the store has this campaign's mark, wherever it is and however its address is written."""
     mark = read_mark(store, record.name)
     return mark is not None and mark.id == record.uid
 
 
 def hold_store(ledger: WorkLedger, store: Store, record: CampaignRow) -> None:
-    """See that the store bears this campaign's mark, and put it there if it bears none.
+    """Check that the store has this campaign's mark; write it if there is none.
 
-    Raises `StoreTaken` if it bears another one's. To be called before anything is shown.
+    Raises `StoreTaken` if the mark belongs to another campaign. To be called before anything is published.
     """
     deadline = time.monotonic() + SHOWN_SECONDS
     while (mark := read_mark(store, record.name) or put_mark(ledger, store, record)) is None:
@@ -110,9 +111,9 @@ def hold_store(ledger: WorkLedger, store: Store, record: CampaignRow) -> None:
 
 
 def check_store_is_ours(ledger: WorkLedger, store: Store, record: CampaignRow, *, suffix: str) -> None:
-    """Raise `StoreTaken` if the store is another campaign's, or shows more than this ledger has done.
+    """Raise `StoreTaken` if the store belongs to another campaign, or has files that this ledger does not know.
 
-    Changes nothing. A store without a mark and without files is anybody's.
+    Changes nothing. A store without a mark and without files belongs to nobody.
     """
     mark = read_mark(store, record.name)
     if mark is not None and mark.id != record.uid:
@@ -125,7 +126,9 @@ def check_store_is_ours(ledger: WorkLedger, store: Store, record: CampaignRow, *
             "and begins again."
         )
     newest = max((a for key in hidden_keys(store, record.name) if (a := attempt_of(key)) is not None), default=0)
-    if newest > (known := ledger.newest_attempt()):  # asked afterwards: an attempt is drawn before its outputs
+    if newest > (
+        known := ledger.newest_attempt()
+    ):  # read afterwards: an attempt is drawn before its outputs are stored
         raise StoreTaken(
             f"the store {store.url} holds outputs of attempt {newest} of campaign '{record.name}', but this "
             f"ledger knows only {known} attempts: it is an older copy. Restore the newer ledger, or start over "
@@ -146,15 +149,15 @@ def check_store_is_free(store: Store, campaign: str, *, suffix: str) -> None:
 
 
 def merged_sizes(store: Store, campaign: str, *, suffix: str) -> dict[str, int]:
-    """Bytes by key of all files in the store that bear the name of a merged file of this campaign."""
+    """Key -> bytes of all files in the store that are named like a merged file of this campaign."""
     found = store.sizes(f"{campaign}-")
     return {key: size for key, size in found.items() if is_merged_name(key, campaign=campaign, suffix=suffix)}
 
 
 def unknown_files(ledger: WorkLedger, store: Store, record: CampaignRow, *, suffix: str) -> tuple[str, ...]:
-    """Keys of merged files of this campaign's name that the ledger has not completed."""
+    """Keys of files named like merged files of this campaign that the ledger has not completed."""
     shown = merged_sizes(store, record.name, suffix=suffix)
-    # Asked afterwards: a merge is completed before its file is shown.
+    # Read afterwards: a merge is completed before its file is published.
     known = {file.key for file in ledger.merged_outputs(record.id)}
     return tuple(sorted(key for key in shown if key not in known))
 

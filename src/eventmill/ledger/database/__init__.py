@@ -1,1 +1,1 @@
-"""Where the ledger's rows lie: tables, transactions, and what verbs share inside a transaction."""
+"""The database of the ledger: tables, transactions, and what verbs share inside a transaction."""

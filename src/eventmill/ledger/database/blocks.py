@@ -1,7 +1,8 @@
-"""Two claims on the same events: a block, and at most one copy of it. For verbs, inside their transaction.
+"""Two claims on the same events: a block, and at most one duplicate claim. For verbs, inside their transaction.
 
-Spans carry the number of the block alone. The copy's row names the block, and its claim may commit what is
-still leased to it. A loss of one leaves the other: a copy that outlives its block takes its place.
+Spans carry only the number of the block. The row of the duplicate claim names the block, and it may commit what
+is still leased to the block. If one claim ends, the other remains: a duplicate claim that outlives its block
+takes its place.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _DROP_BOTH = sa.delete(schema.block).where(
 
 
 def read_block(tx: sa.Connection, block_id: int) -> sa.Row[Any] | None:
-    """A block's row, or a copy's; None once none of its events is LEASED."""
+    """The row of a block or duplicate claim; None if none of its events is LEASED."""
     return tx.execute(_SELECT_BLOCK, {"b_block": block_id}).first()
 
 
@@ -35,7 +36,7 @@ def span_owner_id(block: sa.Row[Any]) -> int:
 
 
 def duplicate_claim_of(tx: sa.Connection, block: sa.Row[Any]) -> sa.Row[Any] | None:
-    """The other claim on the same events, None if there is none that somebody has claimed."""
+    """The other claim on the same events; None if there is none or it was not claimed."""
     if block.copy_of is not None:
         return read_block(tx, block.copy_of)
     copy = tx.execute(_SELECT_COPY, {"b_block": block.id}).first()
@@ -43,7 +44,7 @@ def duplicate_claim_of(tx: sa.Connection, block: sa.Row[Any]) -> sa.Row[Any] | N
 
 
 def hand_over(tx: sa.Connection, campaign_id: int, block: sa.Row[Any], twin: sa.Row[Any]) -> None:
-    """End one of two claims; all that is LEASED stays so, for the other one."""
+    """End one of two claims; LEASED events stay leased to the other."""
     if block.copy_of is None:
         held = read_spans_of_block(tx, block.id)
         replace_spans(tx, Verb.RELEASE, campaign_id, old=held, new=[replace(s, block_id=twin.id) for s in held])
@@ -52,5 +53,5 @@ def hand_over(tx: sa.Connection, campaign_id: int, block: sa.Row[Any], twin: sa.
 
 
 def drop_block(tx: sa.Connection, owner: int) -> None:
-    """After the last of its events is settled: a block and its copy are over."""
+    """Delete a block and its duplicate claim, after the last of its events has left LEASED."""
     tx.execute(_DROP_BOTH, {"b_block": owner})

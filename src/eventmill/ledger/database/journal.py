@@ -1,4 +1,4 @@
-"""The append-only journal, and the account of CPU by what became of it."""
+"""The append-only journal, and the usage of CPU time by cause."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def add_usage(
     overhead_seconds: float = 0.0,
     occurrences: int = 1,
 ) -> None:
-    """Add to the account of one cause: `useful`, `failure`, `setup`, `setup failed`, `fenced`."""
+    """Add to the usage of one cause: `useful`, `failure`, `setup`, `setup failed`, `fenced`."""
     what = {
         "events": events,
         "cpu_seconds": cpu_seconds,

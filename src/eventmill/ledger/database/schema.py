@@ -1,4 +1,4 @@
-"""The ledger's tables. The database forbids nonsense too: each rule of a row is a constraint here."""
+"""The tables of the ledger. Each rule for a row is also a constraint, so that the database enforces it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from eventmill.core.records import DesiredState
 from eventmill.core.states import State
 
 VERSION = 4
-"""Raised with every change of these tables that statements see; older ledgers are upgraded (`migrations`)."""
+"""Increased with every incompatible change of the tables; older ledgers are upgraded (`ledger/migrations`)."""
 
 metadata = sa.MetaData()
 
@@ -44,7 +44,7 @@ class UtcTime(TypeDecorator[datetime]):
 
 
 class Words(TypeDecorator[str]):
-    """What people read: whatever the text was, it can be stored (`text.told`), and no verb fails for it."""
+    """Text for people, made safe with `text.told`, so that no verb fails because of it."""
 
     impl = sa.Text
     cache_ok = True
@@ -55,7 +55,7 @@ class Words(TypeDecorator[str]):
 
 
 class Reason(Words):
-    """The same for a reason, which is shorter and stands in many rows."""
+    """The same for a reason, which is shorter, because it is stored in many rows."""
 
     cache_ok = True
 
@@ -65,13 +65,13 @@ class Reason(Words):
 
 
 class Name(TypeDecorator[str]):
-    """What things are told apart by: stored as it is, or, where no database could, as `text.name` has it."""
+    """A name that identifies something: unchanged if possible, else as `text.name` makes it."""
 
     impl = sa.String
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Any) -> str | None:
-        """To the database, also to compare with what is there."""
+        """To the database, also in comparisons."""
         return None if value is None else text.name(value)
 
 

@@ -1,4 +1,4 @@
-"""The database under the ledger: opening it, its clock, one transaction, and the one way to replace spans."""
+"""The database of the ledger: opening, clock, transactions, and the only function that replaces spans."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from eventmill.runtime.durable_files import make_private_folder
 Clock = Callable[[], datetime]
 
 BUSY_SECONDS = 60.0
-"""How long a writer waits for SQLite's one write lock. Seen with eight writers and full sync: 3.8 s."""
+"""How long a writer waits for SQLite's only write lock. Measured with eight writers and full sync: 3.8 s."""
 
 NETWORK_FILESYSTEMS = frozenset(
     [
@@ -47,11 +47,11 @@ NETWORK_FILESYSTEMS = frozenset(
         "9p",
     ]
 )
-"""Where SQLite's locks or shared memory do not hold."""
+"""File systems on which SQLite's locks or shared memory do not work."""
 
 SPAN_FIELDS = tuple(field.name for field in fields(Span))
 
-# A statement that is made once is also compiled and cached once: half the cost of a commit was making them.
+# Statements that are created once are also compiled and cached once; creating them was half of a commit.
 _NEXT_ATTEMPT = (
     sa.update(schema.counter)
     .where(schema.counter.c.name == "attempt")
@@ -74,7 +74,7 @@ class Database:
     """An open ledger database. One instance serves all threads of a process."""
 
     def __init__(self, engine: sa.Engine, clock: Clock | None) -> None:
-        """`clock` is settable for tests; without it the database's own time counts."""
+        """`clock` can be set for tests; the default is the clock of the database."""
         self.engine = engine
         self.url = engine.url.render_as_string()
         self._clock = clock
@@ -95,9 +95,9 @@ class Database:
             yield tx
 
     def write_ahead(self) -> None:
-        """Let readers and a writer work side by side. SQLite keeps this in the file, so once is enough.
+        """Switch on the write-ahead log, so that readers do not block a writer. The file keeps this setting.
 
-        While another process is just changing that, too, SQLite says at once that the file is locked.
+        While another process is changing the setting, SQLite reports at once that the file is locked.
         """
         if self.engine.dialect.name == "sqlite":
             with _told_clearly(self.engine):
@@ -115,7 +115,7 @@ class Database:
             yield tx
 
     def now(self, tx: sa.Connection) -> datetime:
-        """The ledger's time: the database's clock. SQLite's database is this very machine."""
+        """The time of the ledger, by the clock of the database; for SQLite that is this machine."""
         if self._clock is not None:
             return self._clock()
         if self.engine.dialect.name == "sqlite":
@@ -133,7 +133,7 @@ def replace_spans(
 ) -> None:
     """Replace spans by spans that cover the same events: the only statement that ever changes a span.
 
-    Raises `PartitionBroken` or `IllegalMove`, and `LedgerError` if `old` is not what the ledger holds.
+    Raises `PartitionBroken` or `IllegalMove`, and `LedgerError` if the ledger does not have `old`.
     """
     after = list(new)
     check_replacement(verb, old, after)
@@ -149,7 +149,7 @@ def replace_spans(
 
 
 def insert_spans(tx: sa.Connection, campaign_id: int, spans: Sequence[Span]) -> None:
-    """Write spans of events that the ledger did not hold before."""
+    """Insert spans of events that are new in the ledger."""
     if spans:
         rows = [{name: getattr(s, name) for name in SPAN_FIELDS} | {"campaign_id": campaign_id} for s in spans]
         tx.execute(_INSERT_SPAN, rows)
@@ -161,7 +161,7 @@ def read_spans(tx: sa.Connection, *conditions: Any) -> list[Span]:
 
 
 def read_spans_of_block(tx: sa.Connection, block_id: int) -> list[Span]:
-    """What is still LEASED of one block, in order."""
+    """The LEASED spans of one block, in order."""
     return [_span_from(row) for row in tx.execute(_SPANS_OF_BLOCK, {"b_block": block_id})]
 
 
@@ -183,7 +183,7 @@ def open_engine(url: str, *, exist: bool) -> sa.Engine:
     engine = sa.create_engine(
         parsed.set(database=str(path)),
         connect_args={"timeout": BUSY_SECONDS},
-        max_overflow=-1,  # each thread needs one, and there are only so many: nobody is to wait for a connection
+        max_overflow=-1,  # one connection for each thread, so that no thread waits for another
     )
     event.listen(engine, "connect", _on_connect)
     event.listen(engine, "begin", _on_begin)

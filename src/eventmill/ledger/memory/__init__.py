@@ -1,6 +1,6 @@
-"""The ledger in memory: the same verbs and rules as in a database, for tests, simulations and short trials.
+"""A ledger in memory: the same verbs and rules as in a database, for tests, simulations and short trials.
 
-It lives as long as its process and is known to no other one. What only a drill asks, it does not answer.
+It lives as long as its process, and no other process can use it. It does not support the queries of drills.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ __all__ = ["MemoryLedger", "create_memory_ledger", "open_memory_ledger"]
 
 
 class MemoryLedger(CampaignVerbs, ResultVerbs, MergeVerbs, Queries):
-    """All verbs. One verb is one step under one lock: everything or nothing, seen by all threads at once."""
+    """All verbs. One verb is one atomic step under one lock, visible to all threads at once."""
 
     def __reduce__(self) -> NoReturn:
         """Raise `LedgerError`: a copy in another process would be another ledger."""
         raise LedgerError(f"the ledger {self.url} is in memory: no other process can have it. Give a path.")
 
 
-_OPEN: dict[tuple[int, str], MemoryLedger] = {}  # by process too: a fork has a copy, which is nobody's ledger
+_OPEN: dict[tuple[int, str], MemoryLedger] = {}  # also by process id: a fork has a copy, which is not the ledger
 _OPENING = threading.Lock()
 
 
 def create_memory_ledger(url: str, *, clock: Callable[[], datetime] | None = None) -> MemoryLedger:
-    """The ledger of that url in this process, made first if there is none."""
+    """The ledger with this url in this process; created if there is none."""
     with _OPENING:
         return _OPEN.setdefault((os.getpid(), url), MemoryLedger(url, clock))
 
 
 def open_memory_ledger(url: str) -> MemoryLedger:
-    """The ledger of that url. `LedgerError` if this process has none, as a worker in another process has not."""
+    """The ledger with this url. `LedgerError` if this process has none, such as a worker in another process."""
     found = _OPEN.get((os.getpid(), url))
     if found is None:
         raise LedgerError(

@@ -1,4 +1,4 @@
-"""How blocks are handed out, held, lost and taken back; in memory."""
+"""Verbs on blocks: reserve, claim, renew, release, expire, shorten; in memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from eventmill import text
 from eventmill.core.leases import Block, Claim, LeadershipLease, Lease, LeaseProgress, Outcome, Reply
 from eventmill.core.records import DesiredState, Incident, JournalKind
 from eventmill.core.states import State, Verb
-from eventmill.errors import CampaignLocked
+from eventmill.ledger import words
 from eventmill.ledger.memory.holders import HolderVerbs, live_workers, record_seen
 from eventmill.ledger.memory.tables import BlockRow, CampaignTables
 from eventmill.rules.block_spans import (
@@ -28,12 +28,12 @@ from eventmill.rules.block_spans import (
 
 
 class BlockVerbs(HolderVerbs):
-    """Verbs over blocks."""
+    """Verbs on blocks."""
 
     def reserve(
         self, leadership: LeadershipLease, *, events: int, range_events: int, aligned: bool = False
     ) -> Block | None:
-        """READY -> LEASED for the first contiguous READY piece of at most `events`; no clock runs yet."""
+        """READY -> LEASED for the first contiguous READY piece of at most `events`; no time limit starts."""
         with self._lock:
             campaign = self._led(leadership)
             if campaign.row.desired_state is not DesiredState.RUN or campaign.row.closed_at is not None:
@@ -46,7 +46,7 @@ class BlockVerbs(HolderVerbs):
             suspect = ready.is_suspect
             stop = ready.stop if suspect else min(ready.stop, ready.start + events)
             row = BlockRow(
-                id=next(self._numbers),
+                id=next(self._block_numbers),
                 input_id=ready.input_id,
                 start=ready.start,
                 stop=stop,
@@ -60,7 +60,7 @@ class BlockVerbs(HolderVerbs):
             return _block(campaign, row, avoid=() if ready.failed_on is None else (ready.failed_on,))
 
     def claim(self, block_id: int, *, holder: str, nonce: str | None = None) -> Claim | None:
-        """Start (or start again) a block: a new attempt that fences every earlier one, and the lease clock."""
+        """Start (or start again) a block: draw a new attempt, which fences earlier ones, and start the lease."""
         holder = text.name(holder)
         with self._lock:
             found = self._with_block(block_id)
@@ -102,10 +102,10 @@ class BlockVerbs(HolderVerbs):
             return _claim(campaign, campaign.blocks[block_id])
 
     def _lose_to(self, campaign: CampaignTables, row: BlockRow, holder: str, now: datetime) -> None:
-        """The claim before is lost; what was in flight is charged, and stays with the block unless abandoned."""
+        """Charge the loss of the previous claim to the range in flight, which stays leased unless abandoned."""
         span = campaign.spans.of_block(row.owner)[0]
         first = in_flight(span, campaign.inputs[row.input_id], row, campaign.row)
-        _journal_loss(campaign, now, row, first.start, first.stop, f"block was started again by {holder}")
+        _journal_loss(campaign, now, row, first.start, first.stop, words.started_again("block", holder))
         charged = [
             replace(s, state=State.LEASED, block_id=row.owner) if s.state is State.READY else s
             for s in charge_loss(first, campaign.row, shared=other_claim(campaign, row) is not None)
@@ -133,7 +133,7 @@ class BlockVerbs(HolderVerbs):
             return Reply((Outcome.ACCEPTED,), DIRECTIVES[campaign.row.desired_state], stop=row.stop)
 
     def release(self, lease: Lease, *, drained: str | None = None) -> Outcome:
-        """LEASED -> READY for what this holder did not commit; nobody's fault, no budget is touched."""
+        """LEASED -> READY for what this worker did not commit; no budget is charged."""
         with self._lock:
             campaign = self._tables(lease.campaign_id)
             row = campaign.current(lease)
@@ -149,7 +149,7 @@ class BlockVerbs(HolderVerbs):
             return Outcome.ACCEPTED
 
     def release_unclaimed(self, block_id: int) -> bool:
-        """LEASED -> READY for a block that nobody has claimed; false, and nothing is changed, if somebody has."""
+        """LEASED -> READY for a block that was not claimed; False, without a change, if it was."""
         with self._lock:
             found = self._with_block(block_id)
             if found is None or found[1].attempt is not None:
@@ -158,7 +158,7 @@ class BlockVerbs(HolderVerbs):
             return True
 
     def release_all(self, leadership: LeadershipLease) -> int:
-        """LEASED -> READY for all that this coordinator handed out; returns the number of events."""
+        """LEASED -> READY for all blocks that this coordinator handed out; returns the number of events."""
         with self._lock:
             campaign = self._tables(leadership.campaign_id)
             rows = campaign.blocks.values()
@@ -172,13 +172,13 @@ class BlockVerbs(HolderVerbs):
             if slept:
                 for row in _ended(campaign, now):
                     _extend(campaign, row, now)
-            return self._lose_all(campaign, _ended(campaign, now), "lease expired")
+            return self._lose_all(campaign, _ended(campaign, now), words.LEASE_EXPIRED)
 
     def mark_lost(self, campaign_id: int, *, holders: Collection[str], reason: str) -> tuple[Incident, ...]:
-        """Take back at once what these holders held, because somebody knows that they vanished."""
+        """Take back at once what these workers held, because they are known to have vanished."""
         with self._lock:
-            campaign = self._tables(campaign_id)
-            held = [row for row in campaign.blocks.values() if row.attempt is not None and row.holder in holders]
+            campaign, names = self._tables(campaign_id), {text.name(holder) for holder in holders}
+            held = [row for row in campaign.blocks.values() if row.attempt is not None and row.holder in names]
             return self._lose_all(campaign, held, reason)
 
     def _lose_all(self, campaign: CampaignTables, rows: Sequence[BlockRow], reason: str) -> tuple[Incident, ...]:
@@ -222,7 +222,7 @@ class BlockVerbs(HolderVerbs):
             return sum(map(len, given))
 
     def reserve_duplicate(self, leadership: LeadershipLease, block_id: int) -> Block | None:
-        """Reserve a second claim, at most one, on all that a claimed block still holds."""
+        """Reserve a duplicate claim on everything that a claimed block still holds."""
         with self._lock:
             campaign = self._led(leadership)
             row = _claimed_once(campaign, block_id)
@@ -232,7 +232,7 @@ class BlockVerbs(HolderVerbs):
             if any(span.is_suspect for span in leased):
                 return None
             copy = BlockRow(
-                id=next(self._numbers),
+                id=next(self._block_numbers),
                 input_id=row.input_id,
                 start=leased[0].start,
                 stop=leased[-1].stop,
@@ -245,9 +245,10 @@ class BlockVerbs(HolderVerbs):
             return _block(campaign, copy, avoid=(row.holder,))
 
     def leased(self, campaign_id: int) -> tuple[LeaseProgress, ...]:
-        """Every claimed block, without copies: how far it is, and for how long it has been at it."""
+        """The progress and age of every claimed block, without duplicate claims."""
         with self._lock:
             campaign, now, found = self._tables(campaign_id), self._now(), []
+            copied = {row.copy_of for row in campaign.blocks.values()}
             for row in campaign.blocks.values():
                 spans = campaign.spans.of_block(row.id)
                 if row.claimed_at is None or not spans:
@@ -261,7 +262,7 @@ class BlockVerbs(HolderVerbs):
                         stop=spans[-1].stop,
                         range_events=row.range_events,
                         seconds=(now - row.claimed_at).total_seconds(),
-                        copied=any(other.copy_of == row.id for other in campaign.blocks.values()),
+                        copied=row.id in copied,
                         suspect=any(s.failures or s.losses for s in spans),
                     )
                 )
@@ -270,15 +271,12 @@ class BlockVerbs(HolderVerbs):
     def _led(self, leadership: LeadershipLease) -> CampaignTables:
         campaign = self._tables(leadership.campaign_id)
         if campaign.leader_attempt != leadership.attempt:
-            raise CampaignLocked(
-                f"another coordinator ({campaign.leader or 'since gone'}) has taken over this campaign; "
-                "this one stops. Nothing is lost."
-            )
+            raise words.taken_over_by(campaign.leader)
         return campaign
 
 
 def other_claim(campaign: CampaignTables, row: BlockRow) -> BlockRow | None:
-    """The other claim on the same events, None if there is none that somebody has claimed."""
+    """The other claim on the same events; None if there is none or it was not claimed."""
     if row.copy_of is not None:
         return campaign.blocks.get(row.copy_of)
     copies = (other for other in campaign.blocks.values() if other.copy_of == row.id)
@@ -286,7 +284,7 @@ def other_claim(campaign: CampaignTables, row: BlockRow) -> BlockRow | None:
 
 
 def hand_over(campaign: CampaignTables, row: BlockRow, other: BlockRow) -> None:
-    """End one of two claims; all that is LEASED stays so, for the other one."""
+    """End one of two claims; LEASED events stay leased to the other."""
     if row.copy_of is None:
         held = campaign.spans.of_block(row.id)
         campaign.spans.replace(Verb.RELEASE, old=held, new=[replace(s, block_id=other.id) for s in held])
@@ -295,15 +293,15 @@ def hand_over(campaign: CampaignTables, row: BlockRow, other: BlockRow) -> None:
 
 
 def drop_block(campaign: CampaignTables, owner: int) -> None:
-    """After the last of its events is settled: a block and its copy are over."""
+    """Delete a block and its duplicate claim, after the last of its events has left LEASED."""
     for row in [row for row in campaign.blocks.values() if owner in (row.id, row.copy_of)]:
         del campaign.blocks[row.id]
 
 
 def dissolve_blocks(campaign: CampaignTables, block_ids: Sequence[int]) -> int:
-    """LEASED -> READY for whole blocks, nobody's fault; returns the number of events.
+    """LEASED -> READY for whole blocks, without a charge; returns the number of events.
 
-    What somebody else has claimed too stays LEASED, for that one.
+    Events with a duplicate claim stay LEASED, for the other claim.
     """
     events = 0
     copies_first = sorted(block_ids, key=lambda number: (campaign.blocks[number].copy_of is None, number))
@@ -340,9 +338,8 @@ def _extend(campaign: CampaignTables, row: BlockRow, now: datetime) -> None:
     if (row.attempt, row.expires_at) in extended:
         return
     campaign.blocks[row.id] = replace(row, expires_at=now + lease)
-    reason = "its lease had ended while nobody looked"
     campaign.write_journal(
-        now, kind=JournalKind.EXTENDED, reason=reason, start=row.start, stop=row.stop, **_who(row)
+        now, kind=JournalKind.EXTENDED, reason=words.EXTENDED, start=row.start, stop=row.stop, **_who(row)
     )
 
 

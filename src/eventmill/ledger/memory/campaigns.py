@@ -1,4 +1,4 @@
-"""Campaigns as a whole: opened, changed, led, closed, opened again, forgotten; in memory."""
+"""Verbs on whole campaigns; in memory."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from eventmill.core.records import (
 )
 from eventmill.core.states import State, Verb
 from eventmill.core.work_order import PayloadCode
-from eventmill.errors import CampaignLocked, LedgerError, NameTaken
+from eventmill.ledger import words
 from eventmill.ledger.memory.blocks import dissolve_blocks
 from eventmill.ledger.memory.holders import live_workers
 from eventmill.ledger.memory.tables import CampaignTables, MemoryTables
@@ -34,24 +34,25 @@ from eventmill.rules.sampling import is_time, to_forget
 
 
 class CampaignVerbs(MemoryTables):
-    """What happens to a campaign as a whole."""
+    """Verbs on whole campaigns."""
 
     def open_campaign(
         self, name: str, *, spec: Mapping[str, Any], rules: Rules, code: PayloadCode, store_url: str
     ) -> CampaignRow:
-        """Write a new campaign down; `NameTaken` if the ledger has one of that name."""
+        """Add a new campaign. Raises `NameTaken` if the ledger has a campaign of this name."""
+        name = text.name(name)
         with self._lock:
             if any(campaign.row.name == name for campaign in self._campaigns.values()):
-                raise NameTaken(f"campaign '{name}' is in the ledger already; choose another name.")
+                raise words.name_taken(name)
             self._keep_code(code)
             now = self._now()
             row = CampaignRow(
-                id=next(self._numbers),
+                id=next(self._campaign_numbers),
                 uid=secrets.token_hex(16),
-                name=text.name(name),
+                name=name,
                 spec=_as_json(spec),
                 rules=rules,
-                payload=code.digest,
+                payload=text.name(code.digest),
                 store_url=text.name(store_url),
                 schema=None,
                 desired_state=DesiredState.RUN,
@@ -63,17 +64,15 @@ class CampaignVerbs(MemoryTables):
             return row
 
     def campaign(self, name: str) -> CampaignRow:
-        """The campaign of that name; `LedgerError` lists the names there are."""
+        """The campaign of this name; otherwise `LedgerError` lists the existing names."""
         with self._lock:
             rows = {campaign.row.name: campaign.row for campaign in self._campaigns.values()}
-            if name not in rows:
-                raise LedgerError(
-                    f"the ledger has no campaign '{name}'; it has: {', '.join(sorted(rows)) or 'none yet'}."
-                )
-            return rows[name]
+            if text.name(name) not in rows:
+                raise words.no_campaign(name, sorted(rows))
+            return rows[text.name(name)]
 
     def campaign_numbered(self, campaign_id: int) -> CampaignRow:
-        """The campaign of that number; `LedgerError` if it was restarted or removed."""
+        """The campaign with this number; `LedgerError` if it was restarted or deleted."""
         with self._lock:
             return self._tables(campaign_id).row
 
@@ -92,24 +91,28 @@ class CampaignVerbs(MemoryTables):
         store_url: str,
         reason: str,
     ) -> None:
-        """Go on with another spec, other rules or other code; what is done stays as it is."""
+        """Continue with another spec, other rules or other code; what is done is kept."""
         with self._lock:
             campaign = self._tables(campaign_id)
             self._keep_code(code)
             campaign.write_journal(self._now(), kind=JournalKind.CHANGED, reason=reason)
             campaign.set_row(
-                spec=_as_json(spec), rules=rules, payload=code.digest, store_url=store_url, closed_at=None
+                spec=_as_json(spec),
+                rules=rules,
+                payload=text.name(code.digest),
+                store_url=text.name(store_url),
+                closed_at=None,
             )
 
     def add_inputs(self, campaign_id: int, inputs: Sequence[NewInput]) -> tuple[Input, ...]:
-        """Register inputs behind those that are there, one READY span each. Adding one twice is harmless."""
+        """Register inputs after the existing ones, with one READY span each. Adding an input twice is harmless."""
         with self._lock:
             campaign = self._tables(campaign_id)
             known = {item.url: (item.identity, item.events) for item in campaign.inputs.values()}
             for new in inputs:
                 content = text.name(new.identity), new.events
                 if known.setdefault(text.name(new.url), content) != content:
-                    raise LedgerError(f"input {text.name(new.url)} has changed since it was split.")
+                    raise words.input_changed(text.name(new.url))
             there = {item.url for item in campaign.inputs.values()}
             for new in inputs:
                 if text.name(new.url) not in there:
@@ -120,7 +123,7 @@ class CampaignVerbs(MemoryTables):
     def _add_input(self, campaign: CampaignTables, new: NewInput) -> None:
         last = next(reversed(campaign.inputs.values()), None)
         item = Input(
-            id=next(self._numbers),
+            id=next(self._input_numbers),
             ordinal=last.ordinal + 1 if last else 0,
             url=text.name(new.url),
             events=new.events,
@@ -152,16 +155,17 @@ class CampaignVerbs(MemoryTables):
                     seen[layout] = replace(old, inputs=old.inputs + 1)
             return tuple(seen.values())
 
-    def leave_out(self, campaign_id: int, unreadable: Sequence[str]) -> None:
-        """Write down the inputs that the campaign goes without, one line each, once."""
+    def note_once(self, campaign_id: int, *, kind: JournalKind, lines: Mapping[str, str]) -> None:
+        """Write lines of one kind into the journal, reason -> detail, without those whose reason is there."""
         with self._lock:
             campaign = self._tables(campaign_id)
-            for line in (text.told(line, most_bytes=text.LINE_BYTES) for line in unreadable):
-                if all(known.incident.reason != line for known in campaign.lines(JournalKind.LEFT_OUT)):
-                    campaign.write_journal(self._now(), kind=JournalKind.LEFT_OUT, reason=line)
+            for line, detail in lines.items():
+                reason = text.told(line, most_bytes=text.LINE_BYTES)
+                if all(known.incident.reason != reason for known in campaign.lines(kind)):
+                    campaign.write_journal(self._now(), kind=kind, reason=reason, detail=detail)
 
     def fix_schema(self, campaign_id: int, schema_bytes: bytes) -> bytes:
-        """Fix the Arrow schema of the campaign's outputs; the first wins, and everybody is told which."""
+        """Fix the Arrow schema of the outputs. The first schema wins; returns the one that is fixed."""
         with self._lock:
             campaign = self._tables(campaign_id)
             if campaign.row.schema is None:
@@ -169,7 +173,7 @@ class CampaignVerbs(MemoryTables):
             return campaign.row.schema or schema_bytes
 
     def infer_schema(self, lease: Lease, schema_bytes: bytes) -> bytes | None:
-        """`fix_schema`, to what was found under `lease`. None, and nothing is changed, if that is not current."""
+        """`fix_schema` with the schema found under `lease`. None, unchanged, if the lease is not current."""
         with self._lock:
             campaign = self._campaigns.get(lease.campaign_id)
             if campaign is None or campaign.current(lease) is None:
@@ -179,23 +183,19 @@ class CampaignVerbs(MemoryTables):
     def acquire_leadership(
         self, campaign_id: int, holder: str, *, is_gone: Callable[[str], bool]
     ) -> LeadershipLease:
-        """Become the campaign's one coordinator; what the previous one only reserved goes back to READY."""
+        """Become the only coordinator; blocks that the previous one had only reserved return to READY."""
         with self._lock:
             campaign, now = self._tables(campaign_id), self._now()
             ends = campaign.leader_expires_at
             if campaign.leader and ends is not None and ends > now and not is_gone(campaign.leader):
-                raise CampaignLocked(
-                    f"campaign '{campaign.row.name}' is being driven by {campaign.leader}, which was alive less "
-                    f"than {LEADER_SECONDS:.0f} s ago. Watch it with 'eventmill status', stop it there, or wait "
-                    f"{(ends - now).total_seconds():.0f} s if it is dead."
-                )
-            campaign.leader, campaign.leader_attempt = holder, self._next_attempt()
+                raise words.driven_by(campaign.row.name, campaign.leader, ends - now)
+            campaign.leader, campaign.leader_attempt = text.name(holder), self._next_attempt()
             campaign.leader_expires_at = now + timedelta(seconds=LEADER_SECONDS)
             dissolve_blocks(campaign, [row.id for row in campaign.blocks.values() if row.attempt is None])
             return LeadershipLease(campaign_id, campaign.leader_attempt, holder)
 
     def renew_leadership(self, leadership: LeadershipLease) -> bool:
-        """Renew; false when another coordinator has taken over."""
+        """Renew the leadership; False if another coordinator has taken over."""
         with self._lock:
             campaign = self._if_led(leadership)
             if campaign is not None:
@@ -203,7 +203,7 @@ class CampaignVerbs(MemoryTables):
             return campaign is not None
 
     def release_leadership(self, leadership: LeadershipLease) -> bool:
-        """Give the lead up, so that the next run need not wait."""
+        """Release the leadership, so that the next run need not wait."""
         with self._lock:
             campaign = self._if_led(leadership)
             if campaign is not None:
@@ -217,30 +217,30 @@ class CampaignVerbs(MemoryTables):
         return campaign
 
     def leader(self, campaign_id: int) -> str | None:
-        """The holder of the campaign's lead while that lease runs; None when nobody drives it."""
+        """The process that holds the live leadership of the campaign; None if there is no coordinator."""
         with self._lock:
             campaign = self._tables(campaign_id)
             ends = campaign.leader_expires_at
             return campaign.leader if ends is not None and ends > self._now() else None
 
     def last_lead(self, campaign_id: int) -> int | None:
-        """The number of the newest lead of a campaign, whether or not it lasts; None if it never had one."""
+        """The number of the newest leadership of a campaign, live or not; None if it never had one."""
         with self._lock:
             return self._tables(campaign_id).leader_attempt
 
     def set_desired_state(self, campaign_id: int, wanted: DesiredState) -> None:
-        """Write down what the user wants; workers learn it with their next reply."""
+        """Record what the user wants; workers learn it with their next reply."""
         with self._lock:
             self._tables(campaign_id).set_row(desired_state=wanted)
             self.note(campaign_id, kind=JournalKind.WANTED, reason=str(wanted))
 
     def note(self, campaign_id: int, *, kind: JournalKind, reason: str) -> None:
-        """Write a line into the journal about what befell the campaign as a whole."""
+        """Write a line about the whole campaign into the journal."""
         with self._lock:
             self._tables(campaign_id).write_journal(self._now(), kind=kind, reason=reason)
 
     def note_broken(self, leadership: LeadershipLease, *, reason: str) -> None:
-        """Write down that this coordinator ends because going on is useless, until somebody leads again."""
+        """Record that this coordinator ends because it is useless to continue; valid until the next leadership."""
         told, _, detail = reason.partition("\n")
         with self._lock:
             self._tables(leadership.campaign_id).write_journal(
@@ -253,14 +253,14 @@ class CampaignVerbs(MemoryTables):
             )
 
     def broken(self, campaign_id: int) -> str | None:
-        """Why going on is useless, as the last who led the campaign found; None if that one did not say so."""
+        """Why it is useless to continue, as recorded by the last coordinator; None if it did not record that."""
         with self._lock:
             campaign = self._tables(campaign_id)
             found = (line.incident for line in campaign.lines(JournalKind.BROKEN))
             return next((i.reason for i in found if i.attempt == campaign.leader_attempt), None)
 
     def close(self, campaign_id: int, *, reason: str) -> None:
-        """READY, LEASED -> ABANDONED with `reason`; live leases are fenced. Harmless twice."""
+        """READY, LEASED -> ABANDONED with `reason`; live leases are fenced. Harmless when repeated."""
         with self._lock:
             campaign, now = self._tables(campaign_id), self._now()
             old = [s for s in campaign.spans if s.state in (State.READY, State.LEASED)]
@@ -268,13 +268,14 @@ class CampaignVerbs(MemoryTables):
             campaign.spans.replace(Verb.CLOSE, old=old, new=coalesce(gone))
             campaign.blocks.clear()
             if campaign.row.closed_at is None:
-                campaign.set_row(closed_at=now, close_reason=reason)
+                told = text.told(reason, most_bytes=text.LINE_BYTES)
+                campaign.set_row(closed_at=now, close_reason=told)
             if old:
                 detail = f"{sum(map(len, old))} events"
                 campaign.write_journal(now, kind=JournalKind.CLOSED, reason=reason, detail=detail)
 
     def close_if_done(self, campaign_id: int) -> bool:
-        """`close`, if the target is reached or nothing is READY or LEASED any more; tells whether it is."""
+        """`close` if the target is reached or no event is READY or LEASED; returns whether it is closed."""
         with self._lock:
             counts = self.counts(campaign_id)
             reached = counts.done >= counts.needed(self._tables(campaign_id).row.rules.target)
@@ -291,7 +292,7 @@ class CampaignVerbs(MemoryTables):
             return Counts(**{state.value: number for state, number in events.items()})
 
     def reopen(self, campaign_id: int) -> int:
-        """ABANDONED -> READY with fresh budgets; returns how many events may be tried again."""
+        """ABANDONED -> READY with fresh budgets; returns the number of events."""
         with self._lock:
             campaign = self._tables(campaign_id)
             old = [s for s in campaign.spans if s.state in (State.ABANDONED, State.READY)]
@@ -301,25 +302,25 @@ class CampaignVerbs(MemoryTables):
             return sum(len(s) for s in old if s.state is State.ABANDONED)
 
     def forget_campaign(self, campaign_id: int) -> None:
-        """Strike a campaign out of the ledger (its objects are the caller's business)."""
+        """Delete a campaign from the ledger; the caller deletes its objects."""
         with self._lock:
             self._campaigns.pop(campaign_id, None)
             self._keys = {key: number for key, number in self._keys.items() if number != campaign_id}
 
     def code(self, digest: str) -> PayloadCode:
-        """The payload code of that digest; `LedgerError` if the ledger never saw it."""
+        """The payload code with this digest; `LedgerError` if the ledger does not have it."""
         with self._lock:
-            if digest not in self._codes:
-                raise LedgerError(f"the ledger holds no payload code {digest}.")
-            return self._codes[digest]
+            found = self._codes.get(text.name(digest))
+            if found is None:
+                raise words.no_code(digest)
+            return found
 
     def _keep_code(self, code: PayloadCode) -> None:
+        callable, entry, digest = (text.name(part) for part in (code.callable, code.entry, code.digest))
+        code = PayloadCode(callable, entry, digest, code.bundle)
         known = self._codes.setdefault(code.digest, code)
         if known.entry != code.entry or (known.bundle is None) != (code.bundle is None):
-            raise LedgerError(
-                f"the ledger holds other code than {code.entry} under the digest {code.digest}, namely "
-                f"{known.entry}; give the campaign another ledger."
-            )
+            raise words.other_code(code, known.entry)
 
     def note_sample(
         self,
@@ -356,12 +357,12 @@ class CampaignVerbs(MemoryTables):
             return True
 
     def samples(self, campaign_id: int) -> tuple[Sample, ...]:
-        """All that is left of them, oldest first."""
+        """All samples that were kept, oldest first."""
         with self._lock:
             return tuple(self._look_at(campaign_id).samples)
 
 
 def _as_json(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """As it would come back from a database, and nobody else's to change."""
+    """A private copy, as it would come back from a database."""
     kept: dict[str, Any] = json.loads(json.dumps(dict(spec)))
     return kept

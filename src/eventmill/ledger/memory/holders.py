@@ -1,4 +1,4 @@
-"""Who works for a campaign, who of them lives, and who is sick; in memory."""
+"""The workers of a campaign: which are alive, and which are quarantined; in memory."""
 
 from __future__ import annotations
 
@@ -10,26 +10,27 @@ from eventmill import text
 from eventmill.core.leases import Lease
 from eventmill.core.ranges import EventRange, Span
 from eventmill.core.records import JournalKind
+from eventmill.ledger import words
 from eventmill.ledger.memory.tables import CampaignTables, HolderRow, MemoryTables
 from eventmill.rules.quarantine import SICK_RANGES, Evidence, is_sick
 
 
 class HolderVerbs(MemoryTables):
-    """What is known of holders."""
+    """Queries and verbs on workers."""
 
     def record_heartbeats(self, campaign_id: int, holders: Collection[str]) -> None:
-        """Write down that these live, though they may hold nothing now."""
+        """Record that these workers are alive, even if they hold nothing now."""
         with self._lock:
             for name in holders:
                 record_seen(self._tables(campaign_id), text.name(name), self._now())
 
     def live_workers(self, campaign_id: int) -> frozenset[str]:
-        """Holders that were seen lately, and are not quarantined."""
+        """Workers that were seen within one lease, and are not quarantined."""
         with self._lock:
             return live_workers(self._tables(campaign_id), self._now())
 
     def holding(self, campaign_id: int) -> frozenset[str]:
-        """Holders of a block whose lease lasts: it was renewed lately."""
+        """Workers that hold a block with a live lease."""
         with self._lock:
             return holding(self._tables(campaign_id), self._now())
 
@@ -39,14 +40,14 @@ class HolderVerbs(MemoryTables):
             return self.quarantined(campaign_id) - _not_set_up(self._tables(campaign_id))
 
     def quarantined(self, campaign_id: int) -> frozenset[str]:
-        """Holders that get no more work of this campaign while others live."""
+        """Workers that get no more work of this campaign while others live."""
         with self._lock:
             rows = self._look_at(campaign_id).holders.items()
             return frozenset(name for name, row in rows if row.quarantined_at is not None)
 
 
 def record_seen(campaign: CampaignTables, holder: str, now: datetime | None) -> None:
-    """It lives; or, at no time, it vanished and may come back."""
+    """Record that this worker is alive; with None, that it vanished and may come back."""
     row = campaign.holders.get(holder)
     if row is not None or now is not None:
         campaign.holders[holder] = replace(row or HolderRow(), seen_at=now)
@@ -69,9 +70,9 @@ def live_workers(campaign: CampaignTables, now: datetime) -> frozenset[str]:
 
 
 def note_success(campaign: CampaignTables, lease: Lease, suspect: Span, now: datetime) -> None:
-    """`suspect` failed before and was committed under `lease`: who it failed on may be sick.
+    """`suspect` failed before and was committed under `lease`: the worker on which it failed may be sick.
 
-    Whoever is, is quarantined, unless no other would be left.
+    If it is, it is quarantined, unless no other worker would be left.
     """
     failed_on = {
         line.incident.holder or ""
@@ -83,7 +84,7 @@ def note_success(campaign: CampaignTables, lease: Lease, suspect: Span, now: dat
         campaign.write_journal(
             now,
             kind=JournalKind.SICK,
-            reason=f"a range failed here and succeeded on {lease.holder}",
+            reason=words.failed_only_here(lease.holder),
             input_id=suspect.input_id,
             start=suspect.start,
             stop=suspect.stop,
@@ -93,22 +94,22 @@ def note_success(campaign: CampaignTables, lease: Lease, suspect: Span, now: dat
         alive, evidence = live_workers(campaign, now) - {holder}, _evidence(campaign)
         others = [evidence.get(name, frozenset()) for name in alive]
         if alive and is_sick(evidence[holder], others=others):
-            reason = f"{len(evidence[holder])} ranges failed on it and succeeded elsewhere"
+            reason = words.sick(len(evidence[holder]))
             _quarantine(campaign, holder, now, reason)
 
 
 def note_not_set_up(campaign: CampaignTables, lease: Lease, now: datetime) -> None:
-    """The payload could not be set up under `lease`: its holder may be sick, if others could, or may yet.
+    """The payload could not be set up under `lease`: its worker may be sick if others could set it up, or may yet.
 
-    Whoever is, is quarantined, unless no other would be left: while nothing was ever committed, no other on whom
-    it did not fail as well.
+    If it is, it is quarantined, unless no other worker would be left; while nothing was ever committed, unless no
+    worker would be left on which the set-up did not fail.
     """
     times = sum(line.incident.holder == lease.holder for line in campaign.lines(JournalKind.SETUP))
     others = live_workers(campaign, now) - {lease.holder}
     if campaign.useful_at is None:
         others -= _not_set_up(campaign)
     if times >= SICK_RANGES and others:
-        _quarantine(campaign, lease.holder, now, f"the payload could not be set up on it, {times} times")
+        _quarantine(campaign, lease.holder, now, words.not_set_up(times))
 
 
 def _not_set_up(campaign: CampaignTables) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""How committed ranges become merged files, who is at which, and what a lost object leads to; in memory."""
+"""Verbs on merges and their leases, and on lost objects; in memory."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from eventmill.core.partition import coalesce
 from eventmill.core.ranges import Span
 from eventmill.core.records import JournalKind
 from eventmill.core.states import State, Verb
-from eventmill.errors import LedgerError
+from eventmill.ledger import words
 from eventmill.ledger.memory.tables import CampaignTables, MemoryTables, MergeRow, OutputRow
 from eventmill.rules.merge_groups import Piece, due_by_bytes, due_by_events
 
 
 class MergeVerbs(MemoryTables):
-    """Verbs over merges, and over range outputs once they are merged."""
+    """Verbs on merges, and on range outputs of merged files."""
 
     def due_merges(self, campaign_id: int) -> tuple[MergeGroup, ...]:
         """The groups that could begin now, by the campaign's rules."""
@@ -29,7 +29,7 @@ class MergeVerbs(MemoryTables):
             return _due(self._look_at(campaign_id))
 
     def begin_merges(self, campaign_id: int, *, suffix: str) -> tuple[int, ...]:
-        """Fix the group, order and key of every merge that is due, for good; returns their numbers."""
+        """Fix the group, order and key of every due merge; returns their numbers."""
         with self._lock:
             campaign, begun = self._tables(campaign_id), []
             for group in _due(campaign):
@@ -38,7 +38,7 @@ class MergeVerbs(MemoryTables):
                     key = merged_name(
                         campaign.row.name, group.start, group.stop, f"{self._next_attempt()}.{suffix}"
                     )
-                number = next(self._numbers)
+                number = next(self._merge_numbers)
                 free = [span for o in group.output_ids if (span := campaign.spans.of_output(o)) is not None]
                 campaign.spans.replace(Verb.MERGE, old=free, new=[replace(s, merge_id=number) for s in free])
                 campaign.merges[number] = MergeRow(number, key)
@@ -65,7 +65,7 @@ class MergeVerbs(MemoryTables):
             if row.expires_at is not None and row.attempt is not None:
                 if nonce is not None and (row.holder, row.nonce) == (holder, nonce):
                     return merge, MergeLease(merge_id, row.attempt, holder, row.expires_at)
-                reason = f"merge was started again by {holder}"
+                reason = words.started_again("merge", holder)
                 campaign.write_journal(
                     now,
                     kind=JournalKind.MERGER_LOST,
@@ -81,12 +81,12 @@ class MergeVerbs(MemoryTables):
             return merge, lease
 
     def renew_merge(self, lease: MergeLease, *, length: timedelta) -> Outcome:
-        """Push the end of a merge's lease further away. Fenced by the attempt, then nothing changes."""
+        """Move the deadline of a merge's lease. FENCED, without a change, if the attempt is not current."""
         with self._lock:
             return self._set_end(lease, self._now() + length)
 
     def release_merge(self, lease: MergeLease) -> Outcome:
-        """Its merger is at it no more: whoever begins it next need not wait. Harmless twice."""
+        """Release the lease of a merge, so that the next merger need not wait. Harmless when repeated."""
         with self._lock:
             return self._set_end(lease, None)
 
@@ -99,7 +99,7 @@ class MergeVerbs(MemoryTables):
         return Outcome.ACCEPTED
 
     def mergers(self, campaign_id: int) -> dict[int, MergeHolder]:
-        """Who is at the merges that are begun and not shown, or was when it was heard of last; by merge."""
+        """Merge -> its last merger, for merges that are begun and not published."""
         with self._lock:
             now, rows = self._now(), self._look_at(campaign_id).merges.values()
             return {
@@ -109,7 +109,7 @@ class MergeVerbs(MemoryTables):
             }
 
     def mergers_lost(self, campaign_id: int) -> Counter[str]:
-        """How many mergers were heard of no more while they were at a merge, by the key of its file."""
+        """Key of the merged file -> the number of mergers that vanished during this merge."""
         with self._lock:
             lines = self._look_at(campaign_id).lines(JournalKind.MERGER_LOST)
             return Counter(line.incident.detail for line in lines)
@@ -132,7 +132,7 @@ class MergeVerbs(MemoryTables):
             campaign.merges[row.id] = replace(
                 row,
                 completed_at=now,
-                staged=staged,
+                staged=text.name(staged),
                 bytes=bytes,
                 sha256=sha256,
                 rows=rows,
@@ -142,7 +142,7 @@ class MergeVerbs(MemoryTables):
             return Outcome.ACCEPTED
 
     def abort_merge(self, lease: MergeLease, *, corrupt: Collection[int], reason: str) -> Outcome:
-        """Dissolve a group; its `corrupt` outputs go COMMITTED -> READY, the others wait for a new group."""
+        """Dissolve a group: COMMITTED -> READY for its `corrupt` outputs; the others wait for a new group."""
         with self._lock:
             found = self._with_merge(lease.merge_id)
             row = found[0].current_merge(lease) if found is not None else None
@@ -152,7 +152,7 @@ class MergeVerbs(MemoryTables):
             return Outcome.ACCEPTED
 
     def corrupt(self, campaign_id: int, output_id: int, *, reason: str) -> Outcome:
-        """COMMITTED -> READY for one output that is missing or damaged; a merge that holds it is dissolved."""
+        """COMMITTED -> READY for one output that is missing or damaged; a merge with this output is dissolved."""
         with self._lock:
             campaign = self._tables(campaign_id)
             span = campaign.spans.of_output(output_id)
@@ -169,11 +169,11 @@ class MergeVerbs(MemoryTables):
         with self._lock:
             found = self._with_merge(merge_id)
             if found is None or found[1].published_at is None:
-                raise LedgerError(f"there is no merged file number {merge_id}.")
+                raise words.no_merged_file(merge_id)
             return self._unmerge(*found, reason)
 
     def invalidate_unseen(self, merge_id: int, *, reason: str) -> int:
-        """MERGED -> READY for a merged file that was lost before it was shown; returns its events."""
+        """MERGED -> READY for a merged file that was lost before it was published; returns its events."""
         with self._lock:
             found = self._with_merge(merge_id)
             if found is None or found[1].completed_at is None or found[1].published_at is not None:
@@ -211,13 +211,13 @@ class MergeVerbs(MemoryTables):
             )
 
     def unpublished(self, campaign_id: int) -> tuple[tuple[int, str, str], ...]:
-        """`(merge, staged key, final key)` of completed merges that users cannot see yet."""
+        """`(merge, staged key, final key)` of completed merges that are not published yet."""
         with self._lock:
             rows = self._look_at(campaign_id).merges.values()
             return tuple((row.id, row.staged, row.key) for row in rows if _is_unseen(row))
 
     def published(self, merge_id: int) -> None:
-        """The merged file stands under its final key. Harmless twice."""
+        """Record that the merged file has its final key. Harmless when repeated."""
         with self._lock:
             found = self._with_merge(merge_id)
             if found is not None and _is_unseen(found[1]):
@@ -230,7 +230,7 @@ class MergeVerbs(MemoryTables):
             return _as_files(row for row in rows if row.completed_at is not None)
 
     def published_outputs(self, campaign_id: int) -> tuple[MergedOutput, ...]:
-        """Of `merged_outputs` those that stand under their names, so that users see them."""
+        """Those of `merged_outputs` that are published, so that users see them."""
         with self._lock:
             rows = self._look_at(campaign_id).merges.values()
             return _as_files(row for row in rows if row.published_at is not None)
@@ -260,14 +260,14 @@ class MergeVerbs(MemoryTables):
             )
 
     def forget_outputs(self, output_ids: Sequence[int]) -> None:
-        """Strike dropped outputs whose object is gone."""
+        """Delete the rows of dropped outputs whose object was deleted."""
         with self._lock:
             for campaign in self._campaigns.values():
                 for number in output_ids:
                     row = campaign.outputs.get(number)
                     if row is not None and row.dropped_at is not None:
                         del campaign.outputs[number]
-                        del self._keys[text.name(row.output.key)]
+                        del self._keys[row.output.key]
 
 
 def _is_unseen(row: MergeRow) -> bool:

@@ -1,4 +1,4 @@
-"""What people and programs ask of a ledger in memory. Changes nothing."""
+"""Queries of a ledger in memory. They change nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from eventmill.ledger.memory.tables import MemoryTables
 
 
 class Queries(MemoryTables):
-    """Questions that change nothing."""
+    """Queries that change nothing."""
 
     def newest_attempt(self) -> int:
         """The attempt that was drawn last; 0 before the first."""
@@ -31,7 +31,7 @@ class Queries(MemoryTables):
             return self._attempts
 
     def audit(self, campaign_id: int) -> tuple[str, ...]:
-        """What is wrong with the ledger itself, one line each; empty when every input is partitioned exactly."""
+        """Problems within the ledger, one line each; empty if every input is partitioned exactly."""
         with self._lock:
             campaign = self._look_at(campaign_id)
             by_input: dict[int, list[Span]] = {number: [] for number in campaign.inputs}
@@ -67,22 +67,22 @@ class Queries(MemoryTables):
             )
 
     def rows(self, campaign_id: int) -> int:
-        """How many spans describe the campaign: what its ledger weighs."""
+        """The number of spans of the campaign: the size of its ledger."""
         with self._lock:
             return len(self._look_at(campaign_id).spans)
 
     def journal(self, campaign_id: int, *kinds: JournalKind) -> tuple[Incident, ...]:
-        """The journal's lines, oldest first; of these kinds only, if some are named."""
+        """The lines of the journal, oldest first; only of these kinds, if some are given."""
         with self._lock:
             return tuple(line.incident for line in self._look_at(campaign_id).lines(*kinds))
 
     def count_incidents(self, campaign_id: int) -> dict[JournalKind, int]:
-        """How many lines of each kind the journal holds."""
+        """The number of lines of each kind in the journal."""
         with self._lock:
             return dict(Counter(line.incident.kind for line in self._look_at(campaign_id).journal))
 
     def abandoned_for(self, campaign_id: int) -> dict[str, int]:
-        """Reason -> abandoned events, without those that nobody needed any more when the campaign was closed."""
+        """Reason -> abandoned events, without those that were not needed any more when the campaign was closed."""
         found: Counter[str] = Counter()
         for _, span in self.spans(campaign_id, State.ABANDONED):
             if span.reason is not None and span.reason not in (TARGET_REACHED, NOTHING_LEFT):
@@ -102,11 +102,11 @@ class Queries(MemoryTables):
             return tuple(incident for incident in failures if last is None or incident.at > last)
 
     def desired_at(self, campaign_id: int) -> datetime | None:
-        """When somebody last said what he wants of the campaign; None if nobody did since it was begun."""
+        """When the desired state was last set; None if never since the campaign was begun."""
         return max((line.at for line in self.journal(campaign_id, JournalKind.WANTED)), default=None)
 
     def holders(self, campaign_id: int) -> tuple[Holder, ...]:
-        """Who holds live leases now."""
+        """The workers that hold live leases."""
         with self._lock:
             campaign = self._look_at(campaign_id)
             found: dict[str, Holder] = {}
@@ -135,7 +135,7 @@ class Queries(MemoryTables):
         return {cause: (sums.occurrences, sums.events, sums.cpu_seconds) for cause, sums in found.items()}
 
     def loss_rate(self, campaign_id: int) -> LossRate:
-        """How many workers were lost, in how many seconds of work, and what a range costs besides its work."""
+        """The number of losses, the seconds of work in which they happened, and the overhead of a range."""
         with self._lock:
             used = self.used(campaign_id)
             sums = [used.get(cause, UsageTotals()) for cause in (UsageCause.USEFUL, UsageCause.FENCED)]
@@ -145,7 +145,7 @@ class Queries(MemoryTables):
             return LossRate(losses, slot_seconds, overhead / ranges if ranges else 0.0)
 
     def pace(self, campaign_id: int) -> tuple[int, float]:
-        """`(events, seconds)`: how many events were committed, and how long payloads were at them."""
+        """`(events, seconds)`: committed events, and how long payloads took for them."""
         sums = self.used(campaign_id).get(UsageCause.USEFUL, UsageTotals())
         return sums.events, sums.wall_seconds
 

@@ -1,4 +1,4 @@
-"""What counts: commits, failures, failed set-ups, and reports of many; in memory."""
+"""Verbs that record results: commits, failures, failed set-ups, and reports of many; in memory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from eventmill.rules.retries import after_failure, failed_once_more
 
 
 class ResultVerbs(BlockVerbs):
-    """How results count, or do not."""
+    """Verbs that record results."""
 
     def commit(
         self, lease: Lease, outputs: Sequence[RangeOutput], *, payload: str, begun: int | None = None
@@ -83,11 +83,16 @@ class ResultVerbs(BlockVerbs):
         return Reply(tuple(outcomes), DIRECTIVES[campaign.row.desired_state], stop=row.stop)
 
     def _keep_output(self, campaign: CampaignTables, item: Commit, output: RangeOutput) -> Span:
-        number, place = next(self._numbers), output.range
-        campaign.outputs[number] = OutputRow(number, item.lease.input_id, output)
-        self._keys[text.name(output.key)] = campaign.row.id
+        number, place, key = next(self._output_numbers), output.range, text.name(output.key)
+        campaign.outputs[number] = OutputRow(number, item.lease.input_id, replace(output, key=key))
+        self._keys[key] = campaign.row.id
         return Span(
-            item.lease.input_id, place.start, place.stop, State.COMMITTED, output_id=number, payload=item.payload
+            item.lease.input_id,
+            place.start,
+            place.stop,
+            State.COMMITTED,
+            output_id=number,
+            payload=text.name(item.payload),
         )
 
     def _fail(self, campaign: CampaignTables, item: Failure) -> Reply:
@@ -134,7 +139,7 @@ class ResultVerbs(BlockVerbs):
         return Reply((Outcome.ACCEPTED,), DIRECTIVES[campaign.row.desired_state], stop=row.stop)
 
     def setup_failed(self, lease: Lease, report: FailureReport) -> Reply:
-        """LEASED -> READY: the payload could not be set up, so no event is at fault. The journal says why."""
+        """LEASED -> READY: the payload could not be set up; no event is charged. The journal has the reason."""
         with self._lock:
             campaign, now = self._tables(lease.campaign_id), self._now()
             if campaign.current(lease) is None:
@@ -155,7 +160,7 @@ class ResultVerbs(BlockVerbs):
             return Reply((Outcome.ACCEPTED,), Directive.STOP)
 
     def account_setup(self, campaign_id: int, cpu_seconds: float) -> None:
-        """Write down what setting a payload up has cost."""
+        """Record the CPU time of setting up a payload."""
         with self._lock:
             campaign = self._tables(campaign_id)
             campaign.add_usage(UsageCause.SETUP, at=self._now(), events=0, cpu_seconds=cpu_seconds)

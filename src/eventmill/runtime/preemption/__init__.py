@@ -1,7 +1,7 @@
-"""Who tells that this machine will be taken away: clouds, by name, and what other packages add.
+"""Sources of preemption notices: clouds by name, and those of other packages.
 
-A package adds one with an entry point of the group `eventmill.preemption_notices`: a callable without arguments
-that returns a `Notice`, or None while there is none, and raises `OSError` or `ValueError` when it cannot tell. It
+A package adds one with an entry point in the group `eventmill.preemption_notices`: a callable without arguments
+that returns a `Notice`, or None while there is none, and raises `OSError` or `ValueError` if it does not know. It
 must be installed wherever workers run.
 """
 
@@ -24,28 +24,30 @@ NOTICES = Registry(
 )
 
 LOOK_SECONDS = 5.0
-"""AWS advises this (EC2 user guide, 'Spot Instance interruption notices'); it gives two minutes, others 30 s."""
+"""As AWS recommends (EC2 user guide, 'Spot Instance interruption notices'). AWS gives two minutes, others 30 s."""
 
 Look = Callable[[], Notice | None]
 
 
 def notice_names() -> tuple[str, ...]:
-    """Every known one, the built-in ones first."""
+    """All known names, the built-in ones first."""
     return NOTICES.names()
 
 
 def open_notices(name: str) -> Look:
-    """What looks for a notice; `ClusterError` if there is none of that name."""
+    """The function that asks for a notice; `ClusterError` if the name is unknown."""
     if name not in NOTICES.names():
-        raise ClusterError(f"nobody gives notices by the name of '{name}'; there are {', '.join(notice_names())}.")
+        raise ClusterError(
+            f"unknown source of preemption notices '{name}'; known are {', '.join(notice_names())}."
+        )
     look: Look = NOTICES.load(name)
     return look
 
 
 def watch(look: Look, heard: Callable[[Notice], None], *, seconds: float = LOOK_SECONDS) -> Callable[[], None]:
-    """Look every so many seconds from a thread, call `heard` with the first notice and end; returns what ends it.
+    """Ask regularly from a thread, call `heard` with the first notice, and end; returns a function that ends it.
 
-    Who cannot tell is asked again: a metadata service is away for a moment now and then.
+    Errors are ignored, because metadata services sometimes do not answer.
     """
     enough = threading.Event()
 
@@ -56,7 +58,7 @@ def watch(look: Look, heard: Callable[[Notice], None], *, seconds: float = LOOK_
                 notice = look()
             except (OSError, ValueError) as error:
                 if not silent:
-                    logging.getLogger(__name__).warning("no word on whether this machine is taken away: %s", error)
+                    logging.getLogger(__name__).warning("cannot check for preemption notices: %s", error)
                 silent, notice = True, None
             if notice is not None:
                 heard(notice)

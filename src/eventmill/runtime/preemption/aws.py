@@ -9,7 +9,7 @@ from datetime import datetime
 from eventmill.runtime.preemption.notice import Notice, ask
 
 BASE = "AWS_EC2_METADATA_SERVICE_ENDPOINT"
-"""What AWS's own tools read, too."""
+"""The variable that AWS's own tools also read."""
 
 
 def look() -> Notice | None:
@@ -17,7 +17,7 @@ def look() -> Notice | None:
     base = os.environ.get(BASE, "http://169.254.169.254").rstrip("/")
     token = ask(f"{base}/latest/api/token", {"X-aws-ec2-metadata-token-ttl-seconds": "60"}, method="PUT")
     if token is None:
-        raise OSError(f"{base} gives no token: no EC2 instance metadata service, version 2")
+        raise OSError(f"{base} returned no token: it is not an EC2 instance metadata service, version 2")
     said = ask(f"{base}/latest/meta-data/spot/instance-action", {"X-aws-ec2-metadata-token": token})
     if said is None:
         return None

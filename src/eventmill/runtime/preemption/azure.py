@@ -10,17 +10,17 @@ from email.utils import parsedate_to_datetime
 from eventmill.runtime.preemption.notice import Notice, ask
 
 BASE = "EVENTMILL_AZURE_METADATA"
-"""Another address than the link-local one."""
+"""The variable for another address than the link-local one."""
 
 ASKED = {"Metadata": "true"}
 
 
 def look() -> Notice | None:
-    """Ask for scheduled events. Those of all machines of a scale set are listed: only our own counts."""
+    """Ask for scheduled events. The list has those of a whole scale set; only those of this machine count."""
     base = os.environ.get(BASE, "http://169.254.169.254").rstrip("/")
     said = ask(f"{base}/metadata/scheduledevents?api-version=2020-07-01", ASKED)
     if said is None:
-        raise OSError(f"{base} knows no scheduled events: no Azure")
+        raise OSError(f"{base} has no scheduled events: it is not Azure")
     events = [event for event in json.loads(said).get("Events", []) if event.get("EventType") == "Preempt"]
     if not events:
         return None
@@ -32,5 +32,5 @@ def look() -> Notice | None:
 
 
 def _when(not_before: str) -> datetime:
-    """An event that has started has no time any more: now."""
+    """The time of an event; an event without a time has started: now."""
     return parsedate_to_datetime(not_before) if not_before else datetime.now(UTC)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from eventmill.runtime.preemption.notice import Notice, ask
 
 HOST = "GCE_METADATA_HOST"
-"""What Google's own libraries read, too: a host, with a port if need be."""
+"""The variable that Google's own libraries also read: a host, with an optional port."""
 
 NOTICE = timedelta(seconds=30)
 
@@ -19,7 +19,7 @@ def look() -> Notice | None:
     url = f"http://{host}/computeMetadata/v1/instance/preempted"
     said = ask(url, {"Metadata-Flavor": "Google"})
     if said is None:
-        raise OSError(f"{url} is not there: no Google Compute Engine")
+        raise OSError(f"{url} does not exist: this is not Google Compute Engine")
     if said.strip().upper() != "TRUE":
         return None
     return Notice("Google Cloud preemption notice", datetime.now(UTC) + NOTICE)

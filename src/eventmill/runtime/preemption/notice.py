@@ -1,4 +1,4 @@
-"""A notice, and how metadata services are asked. Knows no cloud."""
+"""A preemption notice, and how to ask metadata services. Knows no cloud."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 
 ANSWER_SECONDS = 2.0
-"""They are on this very machine, or on none."""
+"""Short, because metadata services are on this machine."""
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """This machine will be taken away at a time, and why."""
+    """This machine will be taken away: when, and why."""
 
     reason: str
     at: datetime
 
     @property
     def seconds(self) -> float:
-        """How long it is until then; not below 0."""
+        """The seconds until then; not below 0."""
         return max(0.0, (self.at - datetime.now(UTC)).total_seconds())
 
 
 def ask(url: str, headers: Mapping[str, str], *, method: str = "GET") -> str | None:
-    """The text at an address, past any proxy; None for 404. `OSError` for other refusals, or for no answer."""
+    """The text at an address, without a proxy; None for 404. `OSError` for other errors, or without an answer."""
     request = urllib.request.Request(url, headers=dict(headers), method=method)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:

@@ -32,8 +32,20 @@ def upgrade() -> None:
     op.create_index("journal_by_report", "journal", ["report_id"], unique=True)
     campaign = sa.table("campaign", sa.column("id"), sa.column("spec", sa.JSON))
     tx = op.get_bind()
+    _tell_what_was_left_out(tx)
     for number, spec in tx.execute(sa.select(campaign.c.id, campaign.c.spec)).all():
         tx.execute(sa.update(campaign).where(campaign.c.id == number).values(spec=_renamed(spec)))
+
+
+def _tell_what_was_left_out(tx: sa.Connection) -> None:
+    """Columns have a kind of line of their own; the url of an input, the start of the reason, is in `detail`."""
+    journal = sa.table("journal", sa.column("id"), sa.column("kind"), sa.column("reason"), sa.column("detail"))
+    lines = sa.select(journal.c.id, journal.c.reason).where(journal.c.kind == "left out")
+    for number, reason in tx.execute(lines).all():
+        values = {"detail": reason.partition(": ")[0]}
+        if reason.startswith("columns that no array can hold: "):
+            values = {"kind": "columns left out"}
+        tx.execute(sa.update(journal).where(journal.c.id == number).values(values))
 
 
 def _renamed(spec: dict[str, Any]) -> dict[str, Any]:
