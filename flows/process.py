@@ -20,6 +20,7 @@ from eventmill.campaign.splitting import register
 from eventmill.cluster.background_merges import BackgroundMerges
 from eventmill.cluster.dask_cluster import cluster_runner, let_workers_leave, scheduler_answers, start_cluster
 from eventmill.cluster.dispatcher import Dispatcher, NotFetched, fetch
+from eventmill.cluster.forkserver import without_main_module
 from eventmill.cluster.warm_up import warm_workers
 from eventmill.cluster.workers import Members, Slots
 from eventmill.config.campaign_spec import CampaignSpec, as_campaign_spec
@@ -84,6 +85,7 @@ def process(
     with (
         Coordinator(opened, campaign) as coordinator,
         open_scratch(Path(tempfile.gettempdir())) as folder,
+        without_main_module(),
         cluster_runner(campaign, workers=workers, folder=folder) as runner,
         scheduler_answers(runner),
         Members(coordinator, runner) as members,

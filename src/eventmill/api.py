@@ -233,7 +233,6 @@ def _run_embedded(
     ):
         from prefect.exceptions import CancelledRun, Pause
 
-        from eventmill.cluster.forkserver import without_main_module
         from eventmill.flows.process import process
         from eventmill.prefect_api.availability import NO_ANSWER, is_no_answer
         from eventmill.prefect_api.terminal_run import at_server, handing_over, run_from_terminal
@@ -242,7 +241,7 @@ def _run_embedded(
         keeps = changed in (Changed.KEEP, Changed.RESCUE)
         as_chosen = Changed.RESCUE if keeps else Changed.STOP
         try:
-            with at_server(url), without_main_module(), handing_over(opened, asked_at=asked_at):
+            with at_server(url), handing_over(opened, asked_at=asked_at):
                 result: dict[str, Any] = run_from_terminal(
                     process, campaign=spec, changed=as_chosen, workers=workers
                 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from eventmill.campaign.decision_log import DecisionLog
 from eventmill.core.keys import attempt_of
 from eventmill.core.records import CampaignRow, Incident
 from eventmill.ledger import Ledger
@@ -32,7 +33,10 @@ def take_back(ledger: Ledger, campaign_id: int) -> tuple[Incident, ...]:
     """Expire leases whose deadline has passed or whose process on this host is gone. Harmless when repeated."""
     gone = [holder.holder for holder in ledger.holders(campaign_id) if is_gone(holder.holder)]
     lost = ledger.mark_lost(campaign_id, holders=gone, reason="its process was gone") if gone else ()
-    return lost + ledger.expire(campaign_id)
+    lost += ledger.expire(campaign_id)
+    if lost:
+        DecisionLog(ledger.campaign_numbered(campaign_id).name).lost(lost)
+    return lost
 
 
 def sweep(ledger: Ledger, store: Store, record: CampaignRow) -> int:
