@@ -38,7 +38,7 @@ def test_what_is_due_is_announced_until_somebody_merges_it(
     with AnnouncedMerges(committed, timeout_seconds=0) as merges:
         merges.look()
         merges.look()
-        with pytest.raises(MergeTimeout, match=r"40 events of .*prefect deployment run merge/merge"):
+        with pytest.raises(MergeTimeout, match=r"40 committed events of .*prefect deployment run merge/merge"):
             merges.advance(seconds=0)
 
     events = heard(client, least=2)

@@ -87,7 +87,7 @@ def test_a_campaign_that_lacks_only_its_merges_is_merged(
 ) -> None:
     """All is committed, the target reached, the coordinator gone: rescue merges and writes the manifest."""
     committed.ledger.close_if_done(committed.record.id)
-    assert rescue(ledger=LEDGER) == ["squares is to be merged; merged"]
+    assert rescue(ledger=LEDGER) == ["squares had to be merged; merged"]
     assert events_in_files() == Counter(range(40))
     assert rescue(ledger=LEDGER) == ["squares is finished"]
 

@@ -98,9 +98,9 @@ def test_rubbish_is_collected_and_what_counts_is_left(
         for attempt in (claim.lease.attempt, claim.lease.attempt + 1000):
             store.put(f"_ranges/squares/{attempt}/0-0-5-late.arrow", Path("some.bytes"))
         before = set(store.keys())
-        assert "squares: 1 object removed" in command_line("gc", "squares").out
+        assert "squares: 1 object deleted" in command_line("gc", "squares").out
         assert before - set(store.keys()) == {f"_ranges/squares/{claim.lease.attempt + 1000}/0-0-5-late.arrow"}
-    assert "squares: 1 object removed" in command_line("gc", "squares").out  # its attempt is dead by now
+    assert "squares: 1 object deleted" in command_line("gc", "squares").out  # its attempt is dead by now
     assert "squares: 0 objects deleted" in command_line("gc", "squares").out
     new_campaign().run()
     assert command_line("audit", "squares").code == 0
