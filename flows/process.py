@@ -14,6 +14,7 @@ from prefect_dask.task_runners import DaskTaskRunner, PrefectDaskFuture
 
 from eventmill.campaign.changes import Changed
 from eventmill.campaign.coordinator import Coordinator
+from eventmill.campaign.dispatch import LOOK_SECONDS, process_blocks
 from eventmill.campaign.open import open_campaign
 from eventmill.campaign.splitting import register
 from eventmill.cluster.background_merges import BackgroundMerges
@@ -22,14 +23,14 @@ from eventmill.cluster.dispatcher import Dispatcher, NotFetched, fetch
 from eventmill.cluster.warm_up import warm_workers
 from eventmill.cluster.workers import Members, Slots
 from eventmill.config.campaign_spec import CampaignSpec, as_campaign_spec
-from eventmill.core.ranges import NewInput
+from eventmill.core.ranges import NewInput, UnreadableInput
 from eventmill.errors import CampaignPaused, EventmillError
 from eventmill.flows.merge import merge
 from eventmill.prefect_api.failed_state import fails_in_one_line
 from eventmill.prefect_api.merge_events import AnnouncedMerges
 from eventmill.prefect_api.progress import Progress, show_result
 from eventmill.prefect_api.stale_runs import tag_flow_run
-from eventmill.prefect_api.terminal_run import asked_at
+from eventmill.prefect_api.terminal_run import asked_here
 from eventmill.prefect_api.ui_controls import UiControls
 from eventmill.runtime.interrupts import check_interrupted, take_them_again
 from eventmill.runtime.scratch import open_scratch
@@ -37,9 +38,6 @@ from eventmill.tasks.split import split_inputs
 
 URLS_PER_SPLIT = 50
 """The number of inputs that one task run inspects."""
-
-LOOK_SECONDS = 1.0
-"""The longest time between two checks of the ledger. A block that ends wakes the flow at once."""
 
 
 def name_run() -> str:
@@ -81,7 +79,8 @@ def process(
     """
     take_them_again()
     campaign = as_campaign_spec(campaign)
-    opened = open_campaign(campaign, folder=Path.cwd(), changed=Changed(changed), asked_at=asked_at())
+    asked, changed = asked_here(), Changed(changed)
+    opened = open_campaign(campaign, folder=Path.cwd(), changed=changed, asked_at=asked.at, opened=asked.opened)
     with (
         Coordinator(opened, campaign) as coordinator,
         open_scratch(Path(tempfile.gettempdir())) as folder,
@@ -132,7 +131,7 @@ def split(coordinator: Coordinator, runner: DaskTaskRunner, *, slots: Slots) -> 
         for batch in batches
     ]
     found: list[NewInput] = []
-    unreadable: list[str] = []
+    unreadable: list[UnreadableInput] = []
     for future in futures:
         learned, refused = answer_of(future, coordinator, slots)
         found += learned
@@ -148,7 +147,7 @@ def answer_of(future: PrefectDaskFuture[Any], coordinator: Coordinator, slots: S
     while True:
         look_around(coordinator, slots)
         if not coordinator.is_wanted():
-            name = coordinator.opened.record.name
+            name = coordinator.opened.name
             raise CampaignPaused(f"campaign '{name}' was paused or cancelled; 'eventmill run' continues it.")
         with suppress(NotFetched):
             return fetch(future.wrapped_future).result()
@@ -174,14 +173,9 @@ def dispatch(
     """Keep a bounded number of reserved blocks on the cluster until no event is left to process."""
     let_workers_leave(runner, coordinator.campaign)
     with warm_workers(runner, coordinator.opened.order), Dispatcher(coordinator, runner, members) as flying:
-        while not coordinator.close_if_finished() and coordinator.is_wanted():
-            live = look_around(coordinator, slots)
-            while flying.has_room(live) and (block := coordinator.next_block(slots=live)) is not None:
-                flying.submit(block)
-            for error in flying.wait_for_blocks(seconds=LOOK_SECONDS):
-                coordinator.record_block_end(error)
-            merges.look()
-            progress.show()
-        while coordinator.is_paused() and not flying.is_empty():
-            look_around(coordinator, slots)
-            flying.wait_for_blocks(seconds=LOOK_SECONDS)
+        process_blocks(
+            coordinator,
+            flying,
+            look_around=lambda: look_around(coordinator, slots),
+            between=(merges.look, progress.show),
+        )

@@ -54,7 +54,7 @@ def look_after(ledger: str, name: str) -> str:
     """Do what one campaign needs. Returns what was done, or why nothing could be done."""
     try:
         opened = load_campaign(ledger, name, folder=Path.cwd())
-        lost = take_back(opened.ledger, opened.record.id)
+        lost = take_back(opened.ledger, opened.id)
         need = need_of(opened)
         told = [str(need), *([f"{len(lost)} leases expired"] if lost else [])]
         if need is not Need.LED and (dead := fail_stale_runs(opened.ledger, opened.record)):
@@ -65,7 +65,7 @@ def look_after(ledger: str, name: str) -> str:
             case Need.MERGING:
                 merge(campaign=name, ledger=ledger)
                 told.append("merged")
-            case Need.MENDING if why := opened.ledger.broken(opened.record.id):
+            case Need.MENDING if why := opened.broken():
                 told.append(why)
             case _:
                 pass
@@ -89,7 +89,7 @@ def start_again(opened: CampaignHandle, ledger: str) -> str:
     run: Any = run_deployment(
         DEPLOYMENT,
         parameters=parameters | {"changed": Changed.RESCUE.value, "merging": "triggered"},
-        flow_run_name=opened.record.name,
+        flow_run_name=opened.name,
         timeout=0,
         as_subflow=False,
         idempotency_key=_once_an_hour(opened),
@@ -100,6 +100,6 @@ def start_again(opened: CampaignHandle, ledger: str) -> str:
 
 def _once_an_hour(opened: CampaignHandle) -> str:
     """An idempotency key, so that each leadership that ended is followed by at most one flow run per hour."""
-    ledger, number = opened.ledger, opened.record.id
+    ledger, number = opened.ledger, opened.id
     place = ledger_fingerprint(ledger)
     return f"eventmill-rescue {place} {number} {ledger.last_lead(number)} {datetime.now(UTC):%Y-%m-%dT%H}"

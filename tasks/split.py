@@ -5,14 +5,11 @@ from __future__ import annotations
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from eventmill.campaign.splitting import split
-from eventmill.core.ranges import NewInput
+from eventmill.campaign.splitting import Split, split
 from eventmill.core.work_order import SourceSpec
-
-Learned = tuple[tuple[NewInput, ...], tuple[str, ...]]
 
 
 @task(name="split", task_run_name="split · {label}", cache_policy=NO_CACHE, persist_result=False)
-def split_inputs(urls: tuple[str, ...], spec: SourceSpec, *, folder: str, label: str) -> Learned:
+def split_inputs(urls: tuple[str, ...], spec: SourceSpec, *, folder: str, label: str) -> Split:
     """`campaign.splitting.split` of some inputs: what was learned, and what cannot be read."""
     return split(urls, spec, folder=folder)

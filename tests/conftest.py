@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -30,6 +34,30 @@ for _number, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.S
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
+MEMORY = Path("/dev/shm")
+ROOM_BYTES = 6_000_000_000
+"""What all tests at once may fill; with less they use the disk."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Folders of tests lie in memory where there is room: no power fails here, and a disk takes its time."""
+    if hasattr(config, "workerinput") or config.option.basetemp is not None:
+        return
+    with suppress(OSError):
+        if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM_BYTES:
+            for left in MEMORY.glob(f"eventmill-tests-{os.getuid()}-*"):
+                if not psutil.pid_exists(int(left.name.rpartition("-")[2])):
+                    shutil.rmtree(left, ignore_errors=True)
+            config.option.basetemp = MEMORY / f"eventmill-tests-{os.getuid()}-{os.getpid()}"
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Memory is given back."""
+    folder = config.option.basetemp
+    if not hasattr(config, "workerinput") and folder is not None and Path(folder).parent == MEMORY:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 class SettableClock:
     """A clock that only tests move, in either direction."""
 
@@ -47,6 +75,7 @@ class SettableClock:
 def every_ledger_is_audited(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Whatever a test did, each input of each campaign of each ledger is still partitioned exactly."""
     touched: list[Any] = []
+    monkeypatch.setattr("eventmill.ledger.memory._OPEN", {})  # each test has its own
     for kind in (Ledger, MemoryLedger):
         _remember(monkeypatch, kind, touched)
     yield
@@ -71,13 +100,16 @@ def _is_ledger(ledger: Ledger) -> bool:
     import sqlalchemy as sa
 
     from eventmill.errors import LedgerError
+    from eventmill.ledger.database import schema
 
     database = ledger.engine.url.database
     if not database or not Path(database).is_file():
         return False
     try:
         with ledger.reading() as tx:
-            return sa.inspect(tx).has_table("about")
+            if not sa.inspect(tx).has_table("about"):
+                return False
+            return tx.execute(sa.select(schema.about.c.version)).scalar() == schema.VERSION
     except LedgerError:
         return False
 

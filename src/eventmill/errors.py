@@ -43,7 +43,11 @@ class StoreError(EventmillError):
 
 
 class CorruptOutput(StoreError):
-    """A stored object is missing or differs from what the ledger recorded."""
+    """A stored object is missing or differs from what the ledger recorded. `key` names it, if it is one."""
+
+    def __init__(self, text: str, *, key: str | None = None) -> None:
+        super().__init__(text)
+        self.key = key
 
 
 class LedgerError(EventmillError):

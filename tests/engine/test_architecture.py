@@ -132,7 +132,7 @@ def test_a_name_with_its_module_is_defined_there(page: Path) -> None:
     missing = []
     for place, name in set(re.findall(r"`(?:[a-z_]+/)*([a-z_]+)\.(_?[a-z]\w*|[A-Z]\w+)`", text)):
         files = [path for module, path in modules().items() if place in module.split(".")]
-        if place in {"eventmill", *NOT_OURS} or name in FILE_ENDINGS:
+        if place in {"eventmill", "em", *NOT_OURS} or name in FILE_ENDINGS:
             continue
         sources = "\n".join(path.read_text(encoding="utf-8") for path in files)
         submodules = {module.rpartition(".")[2] for module in modules() if place in module.split(".")}

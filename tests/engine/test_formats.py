@@ -24,10 +24,11 @@ import uproot
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from eventmill import plugins
 from eventmill.config.campaign_spec import Output
 from eventmill.core.work_order import FormatSpec
 from eventmill.errors import CampaignError, CorruptOutput, PayloadError, StoreError
-from eventmill.formats import Contents, Format, Part, Written, _added, format_names, open_format
+from eventmill.formats import Contents, Format, Part, Written, format_names, open_format
 from eventmill.formats.histograms import read_histograms
 from eventmill.formats.range_outputs import fetched
 
@@ -452,7 +453,7 @@ def test_a_format_of_another_package_goes_in_by_its_entry_point(
     (package / "METADATA").write_text("Metadata-Version: 2.1\nName: their\nVersion: 1.0\n")
     (package / "entry_points.txt").write_text(f"[eventmill.formats]\njsonl = {__name__}:JsonLines\n")
     monkeypatch.syspath_prepend(tmp_path)
-    _added.cache_clear()
+    plugins._added.cache_clear()
     try:
         output = Output.model_validate({"store": "o", "format": "jsonl", "options": {"suffix": "ndjson"}})
         format = open_format(output.spec)
@@ -466,4 +467,4 @@ def test_a_format_of_another_package_goes_in_by_its_entry_point(
         assert (tmp_path / "merged").read_text() == '{"n": 0}\n{"n": 1}\n{"n": 2}\n'
     finally:
         monkeypatch.undo()
-        _added.cache_clear()
+        plugins._added.cache_clear()

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from eventmill.campaign.changes import Changed
-from eventmill.campaign.handle import CampaignHandle, reopen
+from eventmill.campaign.handle import CampaignHandle
 from eventmill.campaign.open import open_campaign
 from eventmill.campaign.recovery import Need, need_of
 from eventmill.config.campaign_spec import CampaignSpec
@@ -177,7 +177,7 @@ def test_what_was_given_up_as_broken_is_left_for_people(
     with Crew(like(range(500)), tmp_path):
         pass  # somebody tries again, and is interrupted
     assert need_of(opened) is Need.RUNNING
-    reopen(give_up())
+    give_up().reopen()
     assert need_of(opened) is Need.RUNNING
     give_up()
     open_campaign(like([]), folder=tmp_path, changed=Changed.ACCEPT)

@@ -28,7 +28,7 @@ def test_objects_with_members_of_one_name(campaign: Callable[..., CampaignSpec],
     story = campaign("copy", inputs={"files": [OBJECTS]}, ranges={"events": 7})
     with Crew(story, tmp_path) as crew:
         assert crew.run().merged == 20
-        rows, line = crew.rows(), crew.journal("left out")
+        rows, line = crew.rows(), crew.journal("columns left out")
         assert failures(crew) == 0
     event = rows.slice(3, 1).to_pylist()[0]
     assert [event[f"mu{n}/p{axis}"] for n in (1, 2) for axis in "xy"] == [3, 3.5, -3, -3.5]

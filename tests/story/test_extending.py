@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from eventmill import formats, sources
+from eventmill import plugins
 from eventmill.campaign.audit import audit
 from eventmill.campaign.handle import store_of
 from eventmill.config.campaign_spec import CampaignSpec, read_campaign
@@ -57,8 +57,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 
 def forget_what_is_installed() -> None:
     """Each process looks once for what other packages add."""
-    sources._added.cache_clear()
-    formats._added.cache_clear()
+    plugins._added.cache_clear()
 
 
 @pytest.fixture

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,8 @@ from eventmill.store import Store
 from eventmill.work.block import locate
 from eventmill.work.store_mark import is_marked
 
+logger = logging.getLogger(__name__)
+
 
 class Changed(StrEnum):
     """What to do when the campaign, its payload or an input differs from what was begun."""
@@ -42,12 +46,14 @@ class Changed(StrEnum):
     RESCUE = "rescue"  # the same, but leave it alone if it was paused or cancelled
 
 
+STORE = "output.store"
+
 FIXED = (
     "inputs.tree",
     "inputs.columns",
     "inputs.format",
     "inputs.generated",
-    "output.store",
+    STORE,
     "output.format",
     "output.options",
     "output.root",
@@ -56,6 +62,22 @@ FIXED = (
     "output.merge.events",  # ranges that are done may cross the new windows
 )
 """Keys that cannot change while results made under the old value are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One clause for people, and what decides: which `key` of the campaign file it is about, `input` or `code`.
+
+    `is_fixed` tells that what is done cannot be kept with it.
+    """
+
+    key: str
+    text: str
+    is_fixed: bool
+
+
+INPUT, CODE = "input", "code"
+"""What no key of the campaign file says: the content of an input, the code of the payload."""
 
 
 def compare(
@@ -67,24 +89,28 @@ def compare(
     urls: Sequence[str],
     spec: SourceSpec,
     folder: Path,
-) -> tuple[str, ...]:
-    """How the campaign, its payload and its inputs differ from what was begun, one clause each."""
+) -> tuple[Difference, ...]:
+    """How the campaign, its payload and its inputs differ from what was begun."""
     differences = [
-        f"{key}: {old!r} -> {new!r}"
+        Difference(key, f"{key}: {old!r} -> {new!r}", is_fixed=_is_fixed(key))
         for key, old, new in _changed_keys(record.spec, campaign.model_dump(mode="json"))
         if key != "inputs.files"
     ]
     if code.digest != record.payload:
-        differences.append(f"the code of payload {code.callable}: {record.payload} -> {code.digest}")
+        told = f"the code of payload {code.callable}: {record.payload} -> {code.digest}"
+        differences.append(Difference(CODE, told, is_fixed=False))
     known = {item.url: item for item in ledger.inputs(record.id)}
-    differences += [f"input {url} was removed" for url in known if url not in set(urls)]
-    left_out = {incident.reason for incident in ledger.journal(record.id, JournalKind.LEFT_OUT)}
+    removed = [url for url in known if url not in set(urls)]
+    differences += [Difference(INPUT, f"input {url} was removed", is_fixed=True) for url in removed]
     if known:
-        differences += [f"input {url} was added" for url in urls if url not in known and not _named(url, left_out)]
+        left_out = {line.detail for line in ledger.journal(record.id, JournalKind.LEFT_OUT)}
+        passed_over = known.keys() | left_out
+        added = [url for url in urls if url not in passed_over]
+        differences += [Difference(INPUT, f"input {url} was added", is_fixed=False) for url in added]
     looked = side_by_side(
         lambda url: tuple(_input_changes(known[url], spec, folder)), [url for url in urls if url in known]
     )
-    differences += [text for texts in looked for text in texts]
+    differences += [Difference(INPUT, text, is_fixed=True) for texts in looked for text in texts]
     return tuple(differences)
 
 
@@ -94,7 +120,7 @@ def accept_changes(
     campaign: CampaignSpec,
     code: PayloadCode,
     *,
-    differences: Sequence[str],
+    differences: Sequence[Difference],
     changed: Changed,
     store: Store,
 ) -> None:
@@ -102,20 +128,21 @@ def accept_changes(
 
     Otherwise raises `CampaignChanged`, which names every difference.
     """
-    listed = "; ".join(differences)
+    listed = "; ".join(difference.text for difference in differences)
     if changed is Changed.STOP:
         raise CampaignChanged(
             f"campaign '{record.name}' differs from what was begun: {listed}. Choose: '--changed accept' "
             "continues with the new version and keeps what is done; '--changed restart' deletes what is done and "
             "begins again."
         )
-    fixed = [text for text in differences if _is_fixed(text)]
+    fixed = [difference for difference in differences if difference.is_fixed]
     if is_marked(store, record):  # the store was moved, or its address is spelled differently
-        fixed = [text for text in fixed if not text.startswith("output.store:")]
+        fixed = [difference for difference in fixed if difference.key != STORE]
     if fixed:
         raise CampaignChanged(
-            f"campaign '{record.name}' cannot continue with: {'; '.join(fixed)}. What is done was made with "
-            "the old value: undo the change, give the campaign a new name, or use '--changed restart'."
+            f"campaign '{record.name}' cannot continue with: {'; '.join(each.text for each in fixed)}. What is "
+            "done was made with the old value: undo the change, give the campaign a new name, or use "
+            "'--changed restart'."
         )
     with hold_leadership(ledger, record.id):
         ledger.change_campaign(
@@ -126,12 +153,12 @@ def accept_changes(
             store_url=campaign.store_url,
             reason=listed,
         )
+    keys = ", ".join(difference.key for difference in differences)  # no values: a parameter may be a secret
+    logger.info("campaign '%s' continues with changes: %s", record.name, keys, extra={"campaign": record.name})
 
 
-def _is_fixed(difference: str) -> bool:
-    if difference.startswith("input "):
-        return not difference.endswith("was added")
-    return difference.startswith(FIXED)
+def _is_fixed(key: str) -> bool:
+    return any(key == fixed or key.startswith(f"{fixed}.") for fixed in FIXED)
 
 
 def _changed_keys(
@@ -157,7 +184,3 @@ def _input_changes(item: Input, spec: SourceSpec, folder: Path) -> Iterable[str]
         return
     if (now.identity, now.events) != (item.identity, item.events):
         yield f"input {item.url} changed: it had {item.events} events, now {now.events}"
-
-
-def _named(url: str, lines: Iterable[str]) -> bool:
-    return any(line.startswith(f"{url}:") for line in lines)

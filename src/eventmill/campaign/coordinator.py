@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
+from eventmill.campaign.decision_log import DecisionLog
 from eventmill.campaign.finish import finish, lost_files
-from eventmill.campaign.handle import CampaignHandle, store_of
+from eventmill.campaign.handle import CampaignHandle
 from eventmill.campaign.leadership import hold_leadership
 from eventmill.campaign.merge_queue import is_due
 from eventmill.config.campaign_spec import CampaignSpec
@@ -58,35 +60,46 @@ class Coordinator:
     slots: int = 0
     """Live slots, as last reported for the cluster."""
 
+    monotonic: Callable[[], float] = time.monotonic
+    """Seconds from any moment on, by which it is decided when to look again."""
+
+    is_gone: Callable[[str], bool] = is_gone
+    """Whether the process of that name is known to live no more."""
+
     _failed_before: int = 0
     _losing: int = 0
     _errors_in_a_row: int = 0
     _done_at_error: int = 0
     _largest_range: int = 0
     _watched_at: float = -math.inf
+    _log: DecisionLog = field(init=False)
     _leading: ExitStack = field(init=False)
 
     def __post_init__(self) -> None:
-        ledger, record, patience = self.opened.ledger, self.opened.record, self.campaign.limits.store_timeout
+        opened, patience = self.opened, self.campaign.limits.store_timeout
+        self._log = DecisionLog(opened.name)
         self.store = Outage(
-            lambda: store_of(record).check(),
+            lambda: opened.store.check(),
             timeout_seconds=patience.total_seconds(),
-            on_change=lambda line: ledger.note(
-                record.id, kind=JournalKind.STORE, reason=f"{record.store_url} {line}"
-            ),
+            on_change=self._note_store,
         )
+
+    def _note_store(self, line: str) -> None:
+        url = self.opened.record.store_url
+        self._log.store(url, line)
+        self.opened.note(kind=JournalKind.STORE, reason=f"{url} {line}")
 
     def __enter__(self) -> Self:
         """Acquire the leadership, and take back what dead processes of this host held."""
-        ledger, campaign_id = self.opened.ledger, self.opened.record.id
+        opened = self.opened
         with ExitStack() as stack:
-            self.leadership = stack.enter_context(hold_leadership(ledger, campaign_id))
-            gone = [h.holder for h in ledger.holders(campaign_id) if is_gone(h.holder)]
-            ledger.mark_lost(
-                campaign_id, holders=gone, reason="its process was gone when the campaign was resumed"
-            )
-            self.counts = ledger.counts(campaign_id)
-            self._failed_before = len(ledger.failed_runs(campaign_id))
+            self.leadership = stack.enter_context(hold_leadership(opened.ledger, opened.id))
+            gone = [h.holder for h in opened.holders() if self.is_gone(h.holder)]
+            lost = opened.mark_lost(holders=gone, reason="its process was gone when the campaign was resumed")
+            self._log.lost(lost)
+            self.counts = opened.counts()
+            self._failed_before = len(opened.failed_runs())
+            self._log.driven(self.leadership, self.counts)
             self._leading = stack.pop_all()
         return self
 
@@ -115,23 +128,24 @@ class Coordinator:
         again. Files that are merged and not published yet are left alone: another merger may be publishing them
         right now.
         """
-        ledger, store = self.opened.ledger, store_of(self.opened.record)
+        ledger, store = self.opened.ledger, self.opened.store
         hold_store(ledger, store, self.opened.record)
-        publish_merges(ledger, store, self.opened.record.id)
+        publish_merges(ledger, store, self.opened.id)
         lost = lost_files(ledger, store, self.opened.record)
         for file in lost:
             store.delete([file.key])
             ledger.invalidate(file.merge_id, reason=f"{file.key} was missing or truncated in the store")
+            self._log.vanished(file)
         return tuple(file.key for file in lost)
 
     def unsplit(self) -> tuple[str, ...]:
         """Inputs that the ledger does not know yet."""
-        known = {item.url for item in self.opened.ledger.inputs(self.opened.record.id)}
+        known = {item.url for item in self.opened.inputs()}
         return tuple(url for url in self.opened.urls if url not in known)
 
     def blocks(self) -> frozenset[int]:
         """Blocks that are handed out and have not ended."""
-        return self.opened.ledger.block_ids(self.opened.record.id)
+        return self.opened.block_ids()
 
     def find_work(self) -> bool:
         """Whether there is anything to process or to merge, and the user wants the campaign to run.
@@ -158,7 +172,7 @@ class Coordinator:
 
     def check_target(self) -> None:
         """Raise `CampaignIncomplete` if the target is missed. To be called when no work is left."""
-        counts, name = self.counts, self.opened.record.name
+        counts, name = self.counts, self.opened.name
         if counts.done < self.target_events:
             raise CampaignIncomplete(
                 f"campaign '{name}' is incomplete: {counts.done} of {counts.total} events are done, "
@@ -172,18 +186,21 @@ class Coordinator:
         The first call that finds this closes the campaign and fences live leases. If a committed output turns out
         to be damaged later, the campaign is open again.
         """
-        self.counts = self.opened.ledger.counts(self.opened.record.id)
+        self.counts = self.opened.counts()
         if self.counts.open and self.counts.done < self.target_events:
             return False
-        return self.opened.ledger.close_if_done(self.opened.record.id)
+        is_closed = self.opened.close_if_done()
+        if is_closed:
+            self._log.closed(self.counts, wanted=self.target_events)
+        return is_closed
 
     def is_wanted(self) -> bool:
         """Whether the user still wants this campaign to run."""
-        return self.opened.ledger.campaign(self.opened.record.name).desired_state is DesiredState.RUN
+        return self.opened.desired_state() is DesiredState.RUN
 
     def is_paused(self) -> bool:
         """Whether the user has paused the campaign: workers finish their current ranges and begin no new ones."""
-        return self.opened.ledger.campaign(self.opened.record.name).desired_state is DesiredState.PAUSED
+        return self.opened.desired_state() is DesiredState.PAUSED
 
     def next_block(self, *, slots: int) -> Block | None:
         """Reserve the next block for `slots` live slots, of the size that the rules now give.
@@ -193,15 +210,15 @@ class Coordinator:
         self.store.raise_if_expired()
         if self.store.is_active():
             return None  # results could not be stored now
-        ledger, campaign_id, ranges = self.opened.ledger, self.opened.record.id, self.campaign.ranges
+        opened, ranges = self.opened, self.campaign.ranges
         self.slots = slots
-        events, seconds = ledger.pace(campaign_id)
+        events, seconds = opened.pace()
         wanted = None if ranges.events == "auto" else ranges.events
         largest = max(self._largest_range, sizing.FIRST_RANGE_EVENTS)
         speed = sizing.Speed(events, seconds, largest) if events else None
         seconds_wanted, rate = ranges.seconds.total_seconds(), None
         if wanted is None:
-            rate = ledger.loss_rate(campaign_id)
+            rate = opened.loss_rate()
             seconds_wanted = sizing.range_seconds(rate, longest=seconds_wanted)
         range_events = sizing.range_events(speed, wanted=wanted, seconds=seconds_wanted)
         self.range_size = sizing.RangeSize(
@@ -210,9 +227,10 @@ class Coordinator:
             losses_per_second=rate.losses / rate.slot_seconds if rate and rate.slot_seconds else None,
             overhead_seconds=rate.overhead_seconds if rate and rate.slot_seconds else None,
         )
+        self._log.range_size(self.range_size)
         if speed is not None:
             self._largest_range = max(self._largest_range, range_events)
-        block = ledger.reserve(
+        block = opened.ledger.reserve(
             self.leadership,
             events=sizing.block_events(
                 open_events=self.counts.open,
@@ -224,26 +242,31 @@ class Coordinator:
             range_events=range_events,
             aligned=ranges.events == "auto",
         )
-        if block is None and speed is not None:
+        if block is not None:
+            self._log.reserved(block)
+        elif speed is not None:
             return self._share_tail(slots=slots, range_events=range_events, pace=speed.seconds_per_event)
         return block
 
     def _share_tail(self, *, slots: int, range_events: int, pace: float) -> Block | None:
         """Do what `stragglers.share` says; None if nothing is worth it, or a span is READY after all."""
-        ledger, campaign_id = self.opened.ledger, self.opened.record.id
+        opened, ledger = self.opened, self.opened.ledger
         idle = slots - len(self.blocks())
-        if idle < 1 or not self.is_wanted() or ledger.counts(campaign_id).ready:
+        if idle < 1 or not self.is_wanted() or opened.counts().ready:
             return None
-        match stragglers.share(ledger.leased(campaign_id), idle=idle, seconds_per_event=pace):
+        match stragglers.share(opened.leased(), idle=idle, seconds_per_event=pace):
             case stragglers.Shorten(block_id, at):
                 freed = ledger.shorten(self.leadership, block_id, at=at)
                 share = max(1, freed // idle // range_events) * range_events
                 if not freed:
                     return None
+                self._log.shortened(block_id, at=at, freed=freed, why="slots are idle")
                 aligned = self.campaign.ranges.events == "auto"
                 return ledger.reserve(self.leadership, events=share, range_events=range_events, aligned=aligned)
             case stragglers.Duplicate(block_id):
-                return ledger.reserve_duplicate(self.leadership, block_id)
+                if (copy := ledger.reserve_duplicate(self.leadership, block_id)) is not None:
+                    self._log.duplicated(block_id, copy)
+                return copy
             case None:
                 return None
 
@@ -253,18 +276,21 @@ class Coordinator:
         Call it often; it writes to the ledger about once a second. Raises `CampaignLocked` when another
         coordinator has taken over.
         """
-        ledger, campaign_id = self.opened.ledger, self.opened.record.id
-        gone = [h.holder for h in ledger.holders(campaign_id) if is_gone(h.holder)]
-        lost = ledger.mark_lost(campaign_id, holders=gone, reason="its worker vanished") if gone else ()
-        now = time.monotonic()
+        opened = self.opened
+        gone = [h.holder for h in opened.holders() if self.is_gone(h.holder)]
+        lost = opened.mark_lost(holders=gone, reason="its worker vanished") if gone else ()
+        self._log.lost(lost)
+        now = self.monotonic()
         if now - self._watched_at < WATCH_SECONDS:
             return lost
         self._watched_at = now
-        if not ledger.renew_leadership(self.leadership):
+        if not opened.ledger.renew_leadership(self.leadership):
             raise CampaignLocked("another coordinator has taken over this campaign; this one stops.")
         self._note_sample(SAMPLE_EVERY)
         self._cut_anew()
-        return lost + ledger.expire(campaign_id)
+        expired = opened.expire()
+        self._log.lost(expired)
+        return lost + expired
 
     def _cut_anew(self) -> None:
         """Take back the unbegun part of blocks whose ranges are much longer than the loss rate now allows.
@@ -274,9 +300,10 @@ class Coordinator:
         size = self.range_size
         if size is None or not size.losses_per_second:
             return
-        for lease in self.opened.ledger.leased(self.opened.record.id):
+        for lease in self.opened.leased():
             if lease.range_events > MUCH_LONGER * size.events and lease.begun < lease.stop:
-                self.opened.ledger.shorten(self.leadership, lease.block_id, at=lease.begun)
+                freed = self.opened.ledger.shorten(self.leadership, lease.block_id, at=lease.begun)
+                self._log.cut_anew(lease, freed=freed)
 
     def record_block_end(self, error: BaseException | None) -> None:
         """Record how the task of a block ended. The ledger already knows what became of its events.
@@ -285,11 +312,11 @@ class Coordinator:
         everywhere, or if several blocks in a row failed for reasons outside the payload while nothing got done.
         """
         self.check_failures()
-        ledger, campaign_id = self.opened.ledger, self.opened.record.id
-        setups = ledger.setups_failed_in_a_row(campaign_id)
+        opened = self.opened
+        setups = opened.setups_failed_in_a_row()
         failed_on = [setup.holder or "" for setup in setups]
         failures = self.campaign.limits.failures
-        if setups and cannot_set_up(failed_on, live_workers=ledger.live_workers(campaign_id), failures=failures):
+        if setups and cannot_set_up(failed_on, live_workers=opened.live_workers(), failures=failures):
             last = setups[-1]
             raise PayloadError(
                 f"payload {self.campaign.payload.callable} could not be set up, {len(setups)} times in a row: "
@@ -306,9 +333,9 @@ class Coordinator:
 
     def check_failures(self) -> None:
         """Raise `CampaignAborted` if more is abandoned than the campaign allows, or nothing ever succeeds."""
-        ledger, record, limits = self.opened.ledger, self.opened.record, self.campaign.limits
-        counts = ledger.counts(record.id)
-        reasons = ledger.abandoned_for(record.id)
+        opened, limits = self.opened, self.campaign.limits
+        counts = opened.counts()
+        reasons = opened.abandoned_for()
         found = too_many_abandoned(counts, reasons, limit=limits.abandoned, target=self.campaign.target)
         if found is not None:
             raise self._broken(
@@ -317,14 +344,15 @@ class Coordinator:
                 f"({limits.abandoned:.4g}) allows; {found.times} of them",
             )
         if not counts.done:
-            runs = ledger.failed_runs(record.id, since=self._failed_before)
-            found = nothing_succeeds(counts, runs, live_workers=len(ledger.live_workers(record.id)))
+            runs = opened.failed_runs(since=self._failed_before)
+            found = nothing_succeeds(counts, runs, live_workers=len(opened.live_workers()))
             if found is not None:
                 raise self._broken(found, f"{found.events} runs failed and none succeeded; {found.times} of them")
 
     def _broken(self, found: Broken, what: str) -> CampaignAborted:
+        self._log.stopped_early(what)
         return CampaignAborted(
-            f"campaign '{self.opened.record.name}' stops early: {what} for '{found.reason}'. Everything is kept: "
+            f"campaign '{self.opened.name}' stops early: {what} for '{found.reason}'. Everything is kept: "
             "see 'eventmill abandoned', fix the payload, and continue with 'eventmill run --reopen'."
         )
 
@@ -344,4 +372,6 @@ class Coordinator:
         Returns the key of the manifest.
         """
         self._note_sample(timedelta(0))
-        return finish(self.opened)
+        manifest = finish(self.opened)
+        self._log.finished(manifest)
+        return manifest

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from eventmill.campaign.garbage import sweep
-from eventmill.campaign.handle import CampaignHandle, store_of
+from eventmill.campaign.handle import CampaignHandle
 from eventmill.config.campaign_spec import merged_suffix
 from eventmill.core.outputs import MergedOutput
 from eventmill.core.records import CampaignRow
@@ -24,8 +24,8 @@ def finish(opened: CampaignHandle) -> str:
     Harmless when repeated, also at once from two processes. Raises `StoreTaken` or `StoreError`, and writes
     nothing, unless the store has exactly the files that the ledger knows, each with its size.
     """
-    ledger, store = opened.ledger, store_of(opened.record)
-    publish_merges(ledger, store, opened.record.id)
+    ledger, store = opened.ledger, opened.store
+    publish_merges(ledger, store, opened.id)
     check_store_is_ours(ledger, store, opened.record, suffix=merged_suffix(opened.record.spec))
     if lost := lost_files(ledger, store, opened.record):
         raise StoreError(
@@ -50,8 +50,8 @@ def finish_if_done(opened: CampaignHandle) -> str | None:
 
     For the process that merges last without being the coordinator, which may be gone by then.
     """
-    counts = opened.ledger.counts(opened.record.id)
+    counts = opened.counts()
     if counts.open or counts.committed or not counts.total:
         return None
-    opened.ledger.close_if_done(opened.record.id)
+    opened.close_if_done()
     return finish(opened)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from eventmill.core.keys import attempt_of
 from eventmill.core.records import CampaignRow, Incident
 from eventmill.ledger import Ledger
@@ -9,6 +11,8 @@ from eventmill.runtime.process_id import is_gone
 from eventmill.store import Store
 from eventmill.work.publish import publish_merges
 from eventmill.work.store_mark import hidden_keys, hold_store
+
+logger = logging.getLogger(__name__)
 
 
 def collect(ledger: Ledger, store: Store, record: CampaignRow) -> int:
@@ -36,6 +40,8 @@ def sweep(ledger: Ledger, store: Store, record: CampaignRow) -> int:
     orphans = sweepable(ledger, store, record)
     store.delete(orphans)
     store.sweep_temporaries()
+    if orphans:
+        logger.info("%d objects of dead attempts removed", len(orphans), extra={"campaign": record.name})
     return len(orphans)
 
 

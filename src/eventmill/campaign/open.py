@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -35,13 +36,22 @@ from eventmill.payloads.locate import find_payload
 from eventmill.store import Store, open_store
 from eventmill.work.store_mark import check_store_is_free, check_store_is_ours, clear_store, hold_store, is_marked
 
+logger = logging.getLogger(__name__)
+
 
 def open_campaign(
-    campaign: CampaignSpec, *, folder: Path, changed: Changed = Changed.STOP, asked_at: datetime | None = None
+    campaign: CampaignSpec,
+    *,
+    folder: Path,
+    changed: Changed = Changed.STOP,
+    asked_at: datetime | None = None,
+    opened: CampaignHandle | None = None,
 ) -> CampaignHandle:
     """Write a new campaign into the ledger, or find the one that was begun under this name.
 
     `asked_at` is when the user gave the command, by default now: a pause or cancel after it takes precedence.
+    `opened` is what this process opened a moment ago: unless the campaign was changed since, nothing is looked for
+    or compared again.
 
     Raises `CampaignChanged`, which names every difference, unless `changed` says what to do about them;
     `StoreTaken` if the store belongs to another campaign of this name, or has files unknown to the ledger;
@@ -53,6 +63,8 @@ def open_campaign(
         raise CampaignError(
             f"the name of the working folder {folder.absolute()} is not UTF-8; run in another folder."
         )
+    if opened is not None and _is_unchanged(opened, campaign):
+        return _continue(opened, changed=changed, asked_at=asked_at)
     if changed in (Changed.KEEP, Changed.RESCUE):
         return _as_begun(campaign, folder=folder, changed=changed, asked_at=asked_at)
     code = find_payload(campaign.payload.callable, folder=folder)
@@ -86,6 +98,8 @@ def open_campaign(
                 )  # the user was not told what that store contains
             with hold_leadership(ledger, record.id):
                 forget(ledger, record)
+            told = "campaign '%s' is restarted: earlier results are deleted"
+            logger.info(told, campaign.name, extra=_about(campaign))
             record = None
         elif differences:
             accept_changes(ledger, record, campaign, code, differences=differences, changed=changed, store=store)
@@ -97,7 +111,16 @@ def open_campaign(
     hold_store(ledger, store, record)
     _want_to_run(ledger, record, asked_at=asked_at)
     record = ledger.campaign(campaign.name)
+    logger.info(
+        "campaign '%s' opened: %d inputs, payload code %s, results in %s",
+        *(record.name, len(urls), record.payload, record.store_url),
+        extra=_about(campaign),
+    )
     return CampaignHandle(ledger, record, work_order(campaign, record, spec=spec, folder=folder), urls)
+
+
+def _about(campaign: CampaignSpec) -> dict[str, str]:
+    return {"campaign": campaign.name}
 
 
 def _take_place(store: Store, campaign: CampaignSpec, *, changed: Changed) -> None:
@@ -130,14 +153,32 @@ def _as_begun(
     opened = load_campaign(campaign.ledger, campaign.name, folder=folder)
     if (taken := why_taken(opened.ledger, opened.record)) is not None:
         raise taken
-    hold_store(opened.ledger, store_of(opened.record), opened.record)
-    wanted = opened.record.desired_state
+    hold_store(opened.ledger, opened.store, opened.record)
+    return _continue(opened, changed=changed, asked_at=asked_at)
+
+
+def _is_unchanged(opened: CampaignHandle, campaign: CampaignSpec) -> bool:
+    """Whether this is the campaign that was opened, and the ledger still has it as it was."""
+    if (opened.name, opened.order.ledger_url) != (campaign.name, campaign.ledger_url):
+        return False
+    now, then = find_record(opened.ledger, opened.name), opened.record
+    return now is not None and (now.uid, now.spec, now.payload, now.store_url) == (
+        then.uid,
+        then.spec,
+        then.payload,
+        then.store_url,
+    )
+
+
+def _continue(opened: CampaignHandle, *, changed: Changed, asked_at: datetime | None) -> CampaignHandle:
+    """The same campaign, which is to run from now on."""
+    wanted = opened.desired_state()
     if changed is Changed.RESCUE and wanted is not DesiredState.RUN:
         raise CampaignPaused(
-            f"campaign '{campaign.name}' is {wanted}, so it is left alone. 'eventmill run' continues it."
+            f"campaign '{opened.name}' is {wanted}, so it is left alone. 'eventmill run' continues it."
         )
-    _want_to_run(opened.ledger, opened.record, asked_at=asked_at)
-    return replace(opened, record=opened.ledger.campaign(campaign.name))
+    _want_to_run(opened.ledger, opened.read_row(), asked_at=asked_at)
+    return replace(opened, record=opened.read_row())
 
 
 def _want_to_run(ledger: Ledger, record: CampaignRow, *, asked_at: datetime | None) -> None:

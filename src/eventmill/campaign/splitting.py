@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -17,7 +18,7 @@ from eventmill.config.campaign_spec import (
     Duplicates,
     Unreadable,
 )
-from eventmill.core.ranges import Input, NewInput, SeenLayout
+from eventmill.core.ranges import Input, NewInput, SeenLayout, UnreadableInput
 from eventmill.core.records import JournalKind
 from eventmill.core.work_order import SourceSpec
 from eventmill.errors import (
@@ -30,20 +31,24 @@ from eventmill.sources import (
 from eventmill.sources.layouts import disagreement, layouts_of, unreadable_columns
 from eventmill.work.block import locate
 
+logger = logging.getLogger(__name__)
+
 LOOKS_AT_ONCE = 8
 
 
 Result = TypeVar("Result")
 
+Split = tuple[tuple[NewInput, ...], tuple[UnreadableInput, ...]]
 
-def split(urls: Iterable[str], spec: SourceSpec, *, folder: str) -> tuple[tuple[NewInput, ...], tuple[str, ...]]:
-    """Inspect these inputs. Returns what was learned, and one line for each that cannot be read.
+
+def split(urls: Iterable[str], spec: SourceSpec, *, folder: str) -> Split:
+    """Inspect these inputs. Returns what was learned, and those that cannot be read.
 
     If a process ended while it inspected an input, the input is inspected in a separate process. It counts as
     unreadable only if it ends several of these.
     """
 
-    def learn(url: str) -> NewInput | str:
+    def learn(url: str) -> NewInput | UnreadableInput:
         address = locate(url, folder=folder)
         try:
             suspect = is_suspect(address)
@@ -51,7 +56,7 @@ def split(urls: Iterable[str], spec: SourceSpec, *, folder: str) -> tuple[tuple[
                 learned = _look_apart(address, spec) if suspect else inspect_input(address, spec)
             return replace(learned, url=url)
         except InputError as error:
-            return f"{url}: {error}"
+            return UnreadableInput(url, str(error))
 
     urls = list(urls)
     suspects = [address for url in urls if is_suspect(address := locate(url, folder=folder))]
@@ -59,7 +64,7 @@ def split(urls: Iterable[str], spec: SourceSpec, *, folder: str) -> tuple[tuple[
     for address in suspects:  # only after all: two such inputs would otherwise end processes in turn for ever
         forget_suspect(address)
     found = tuple(item for item in learned if isinstance(item, NewInput))
-    return found, tuple(line for line in learned if isinstance(line, str))
+    return found, tuple(item for item in learned if isinstance(item, UnreadableInput))
 
 
 def _look_with(
@@ -90,28 +95,36 @@ def side_by_side(work: Callable[[str], Result], urls: Sequence[str]) -> list[Res
 
 
 def register(
-    opened: CampaignHandle, campaign: CampaignSpec, found: Iterable[NewInput], unreadable: Sequence[str]
+    opened: CampaignHandle,
+    campaign: CampaignSpec,
+    found: Iterable[NewInput],
+    unreadable: Sequence[UnreadableInput],
 ) -> tuple[Input, ...]:
     """Add split inputs to the ledger, in campaign order; refuse or leave out unreadable ones, as configured."""
     if unreadable:
-        listed = "; ".join(unreadable[:5]) + ("; …" if len(unreadable) > 5 else "")
+        listed = "; ".join(map(str, unreadable[:5])) + ("; …" if len(unreadable) > 5 else "")
         if campaign.inputs.unreadable is Unreadable.STOP:
             raise InputError(
                 f"{len(unreadable)} of {len(opened.urls)} inputs cannot be read: {listed} "
                 "Repair them, or set 'inputs.unreadable: leave_out'."
             )
-        opened.ledger.leave_out(opened.record.id, unreadable)
+        opened.note_once(kind=JournalKind.LEFT_OUT, lines={str(item): item.url for item in unreadable})
     found = list(found)
-    check_alike(campaign, [*opened.ledger.layouts(opened.record.id), *layouts_of(found)])
-    opened.ledger.leave_out(opened.record.id, unreadable_columns(found))
+    check_alike(campaign, [*opened.ledger.layouts(opened.id), *layouts_of(found)])
+    opened.note_once(kind=JournalKind.COLUMNS_LEFT_OUT, lines=dict.fromkeys(unreadable_columns(found), ""))
     place = {url: number for number, url in enumerate(opened.urls)}
     if campaign.inputs.duplicates is Duplicates.REFUSE:
-        known = {incident.reason for incident in opened.ledger.journal(opened.record.id, JournalKind.WARNING)}
-        seen = [(item.url, item.identity) for item in opened.ledger.inputs(opened.record.id)]
-        for line in same_content([*seen, *((item.url, item.identity) for item in found)]):
-            if line not in known:
-                opened.ledger.note(opened.record.id, kind=JournalKind.WARNING, reason=line)
-    return opened.ledger.add_inputs(opened.record.id, sorted(found, key=lambda item: place[item.url]))
+        seen = [(item.url, item.identity) for item in opened.inputs()]
+        twice = same_content([*seen, *((item.url, item.identity) for item in found)])
+        opened.note_once(kind=JournalKind.WARNING, lines=dict.fromkeys(twice, ""))
+    if found or unreadable:
+        events = sum(item.events for item in found)
+        logger.info(
+            "campaign '%s': %d inputs with %d events split, %d cannot be read",
+            *(opened.name, len(found), events, len(unreadable)),
+            extra={"campaign": opened.name, "events": events},
+        )
+    return opened.ledger.add_inputs(opened.id, sorted(found, key=lambda item: place[item.url]))
 
 
 def check_alike(campaign: CampaignSpec, layouts: Sequence[SeenLayout]) -> None:

@@ -11,16 +11,15 @@ from typing import Annotated, NoReturn
 import typer
 
 from eventmill import __version__
-from eventmill.access import look_up_with
 from eventmill.cli.command_time import note_asked
 from eventmill.cli.drill import drill
-from eventmill.cli.manage import cancel, gc, pause, rescue
+from eventmill.cli.manage import cancel, gc, pause, rescue, upgrade
 from eventmill.cli.run import run as run_campaign
 from eventmill.cli.show import abandoned, audit, outputs, report, status
 from eventmill.cli.try_payload import try_payload
 from eventmill.cli.validate import validate
 from eventmill.errors import EventmillError, Interrupted
-from eventmill.prefect_api import load_block
+from eventmill.logs import hide
 from eventmill.runtime.interrupts import END_SECONDS, exit_code, is_interrupted, take_interrupts
 from eventmill.text import told
 
@@ -59,6 +58,7 @@ app.command("pause")(pause)
 app.command("cancel")(cancel)
 app.command("gc")(gc)
 app.command("rescue")(rescue)
+app.command("upgrade")(upgrade)
 app.command("drill")(drill)
 
 
@@ -83,13 +83,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     An `EventmillError`, or a command that is not understood, becomes one line on standard error, followed by the
     traceback of the payload if there is one. Any other exception is raised.
     """
-    look_up_with(load_block)
-    if isinstance(
-        sys.stdout, io.TextIOWrapper
-    ):  # a character that the terminal cannot show must not cause an error
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a character that a terminal cannot show must not be an error
         sys.stdout.reconfigure(errors="backslashreplace")
     note_asked(by_process=arguments is None)
     take_interrupts(end_seconds=END_SECONDS if arguments is None else None)
+    hide()  # the log lines that an earlier command in this process was to show
     try:
         ended = app(args=arguments, prog_name="eventmill", standalone_mode=False)
         sys.stdout.flush()  # here, so that a closed pipe is noticed here

@@ -1,4 +1,4 @@
-"""The arguments that commands share: which campaign, and in which ledger."""
+"""The arguments that commands share: which campaign, in which ledger, and what is shown."""
 
 from __future__ import annotations
 
@@ -7,11 +7,8 @@ from typing import Annotated
 
 import typer
 
-from eventmill.config.campaign_spec import CampaignSpec, read_campaign
-from eventmill.core.records import CampaignRow
-from eventmill.ledger import Ledger, open_ledger
-
-DEFAULT_LEDGER: str = CampaignSpec.model_fields["ledger"].default
+from eventmill import api
+from eventmill.logs import Level
 
 CampaignFile = Annotated[Path, typer.Argument(metavar="CAMPAIGN.yaml", help="The campaign file.")]
 Named = Annotated[
@@ -19,31 +16,21 @@ Named = Annotated[
 ]
 InLedger = Annotated[
     str | None,
-    typer.Option(metavar="PATH", help="The ledger, if CAMPAIGN is a name.", show_default=DEFAULT_LEDGER),
+    typer.Option(metavar="PATH", help="The ledger, if CAMPAIGN is a name.", show_default=api.DEFAULT_LEDGER),
 ]
+LogLevel = Annotated[Level, typer.Option(help="Show log lines of this level and above, on stderr.")]
+LogJson = Annotated[bool, typer.Option("--log-json", help="Show log lines as JSON, one object per line.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def find_campaign(named: str, *, ledger: str | None) -> tuple[Ledger, CampaignRow]:
-    """The ledger and row of the campaign that has this name, or that this file describes. Creates nothing.
+def find_campaign(named: str, *, ledger: str | None) -> api.Campaign:
+    """The campaign that has this name, or that this file describes. Creates nothing.
 
-    Raises `CampaignError` for an invalid file, `LedgerError` if there is no such ledger or campaign, and a
-    usage error if both a file and a ledger are given: a campaign file names its own ledger.
+    Raises what `api.open_campaign` raises, and a usage error if both a file and a ledger are given.
     """
-    if not is_file(named):
-        opened = open_ledger(ledger or DEFAULT_LEDGER)
-        return opened, opened.campaign(named)
-    if ledger is not None:
+    if ledger is not None and api.is_file(named):
         raise typer.BadParameter(
             f"use it only with the name of a campaign; the file {named} names its own ledger",
             param_hint="--ledger",
         )
-    campaign = read_campaign(Path(named))
-    opened = open_ledger(campaign.ledger_url)
-    return opened, opened.campaign(campaign.name)
-
-
-def is_file(named: str) -> bool:
-    """Whether `named` is a campaign file. A folder may have the name of a campaign, since outputs often do."""
-    path = Path(named)
-    return path.suffix in (".yaml", ".yml") or len(path.parts) != 1 or path.is_file()
+    return api.open_campaign(named, ledger=ledger)

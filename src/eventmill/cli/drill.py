@@ -10,13 +10,15 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from eventmill.cli.arguments import AsJson
+from eventmill import logs
+from eventmill.cli.arguments import AsJson, LogJson, LogLevel
 from eventmill.cli.output import facts, print_json, screen, table
 from eventmill.config.campaign_spec import Cluster
 from eventmill.config.cluster_config import read_cluster
 from eventmill.drill.known_campaign import LEASE_SECONDS
 from eventmill.drill.render import fault_rows, figures
 from eventmill.drill.schedule import write_script
+from eventmill.logs import Level
 
 
 def drill(
@@ -31,11 +33,14 @@ def drill(
         int | None, typer.Option(min=1, help="The number of workers; overrides the cluster file.")
     ] = None,
     json: AsJson = False,
+    log_level: LogLevel = Level.WARNING,
+    log_json: LogJson = False,
 ) -> None:
     """Test Eventmill on your cluster: kill, freeze and replace workers, then count the events in the results."""
     read_cluster(Cluster(type=cluster, workers=workers, address=address))
     faults = 0 if calm else faults
-    console = Console(stderr=True, quiet=json)
+    logs.show(log_level, as_json=log_json)
+    console = Console(stderr=True, quiet=json or log_json)
     console.print(
         f"drill {seed}: {events:,} events, {'no faults' if not faults else 'with these faults:'}", highlight=False
     )

@@ -1,121 +1,103 @@
-"""The progress bar. It reads the ledger from its own thread, so it does not depend on what the run is doing."""
+"""The progress bar: an observer of `api.run`. Without a terminal, a line now and then."""
 
 from __future__ import annotations
 
-import threading
 import time
-from contextlib import suppress
-from types import TracebackType
-from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, ProgressColumn, Task, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as RichProgress
 from rich.text import Text
 
-from eventmill.campaign.handle import CampaignHandle
-from eventmill.core.records import JournalKind
+from eventmill.campaign.progress import Progress
 from eventmill.core.units import counted
-from eventmill.errors import LedgerError
-from eventmill.runtime.process_id import is_gone
 
-LOOK_SECONDS = 0.5
 LINE_SECONDS = 10.0
-"""Without a terminal, the seconds between two lines."""
+"""Without a terminal, one line this often."""
 
 SPEED_SECONDS = 30.0
-"""The rate and the time left are computed over the last half minute."""
+"""The rate and what is left are those of the last half minute."""
 
 
 class ProgressBar:
-    """Shows events done, rate, time left, workers and losses while a `with` block runs."""
+    """Shows events done, rate, time left, workers and losses; called with each `Progress`."""
 
-    def __init__(self, opened: CampaignHandle, *, console: Console) -> None:
-        self._opened = opened
+    def __init__(self, console: Console) -> None:
         self._console = console
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._follow, name="progress", daemon=True)
+        self._bar: RichProgress | None = None
         self._seen: list[tuple[float, int]] = []
+        self._printed_at = 0.0
 
-    def __enter__(self) -> Self:
-        if not self._console.quiet:
-            self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._done.set()
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def _follow(self) -> None:
-        with _bar(self._console) as bar:
-            bar.add_task(self._opened.record.name, total=None, rate="", left="", workers=0, losses=0)
-            moves = self._console.is_terminal
-            last = False
-            while not last:
-                last = self._done.wait(LOOK_SECONDS if moves else LINE_SECONDS)
-                with suppress(LedgerError):  # it is read again soon
-                    self._look(bar)
-                if not moves:
-                    self._console.print(self._line(bar.tasks[0]), highlight=False, soft_wrap=True)
-
-    def _look(self, bar: Progress) -> None:
-        ledger, campaign_id = self._opened.ledger, self._opened.record.id
-        counts = ledger.counts(campaign_id)
-        incidents = ledger.count_incidents(campaign_id)
-        workers = [h for h in ledger.holders(campaign_id) if not is_gone(h.holder)]
+    def __call__(self, progress: Progress) -> None:
+        """Bring the bar up to date."""
         now = time.monotonic()
-        self._seen = [(at, done) for at, done in self._seen if now - at <= SPEED_SECONDS]
-        self._seen.append((now, counts.done))
-        first_at, first_done = self._seen[0]
-        rate = (counts.done - first_done) / (now - first_at) if now > first_at else 0.0
+        bar = self._bar or self._start(progress, now)
+        rate = self._rate(progress, now)
         bar.update(
             bar.task_ids[0],
-            total=counts.total or None,
-            completed=counts.done,
+            total=progress.total or None,
+            completed=progress.done,
             rate=f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s",
-            left=_duration(counts.open / rate) if rate and counts.open else "",
-            workers=len(workers),
-            losses=incidents.get(JournalKind.LOSS, 0),
-            merged=counts.merged,
-            abandoned=counts.abandoned,
-            failures=incidents.get(JournalKind.FAILURE, 0),
+            left=_duration(progress.open / rate) if rate and progress.open else "",
+            now=progress,
         )
+        if not self._console.is_terminal and (progress.is_last or now - self._printed_at >= LINE_SECONDS):
+            self._printed_at = now
+            self._console.print(_line(bar.tasks[0]), highlight=False, soft_wrap=True)
+        if progress.is_last:
+            bar.stop()
 
-    def _line(self, task: Task) -> str:
-        told = task.fields
-        parts = [
-            f"{task.description}: {int(task.completed):,} of {int(task.total or 0):,} events",
-            f"{told.get('merged', 0):,} merged",
-            str(told["rate"]),
-            counted(told["workers"], "worker"),
-            counted(told["losses"], "loss", "losses"),
-            *([counted(told["failures"], "failure")] if told.get("failures") else []),
-            *([f"{told['abandoned']:,} abandoned"] if told.get("abandoned") else []),
-            *([str(told["left"])] if told["left"] else []),
-        ]
-        return " · ".join(parts)
+    def _start(self, progress: Progress, now: float) -> RichProgress:
+        if progress.watch_url is not None:
+            told = f"[dim]Watch it in the Prefect UI: {progress.watch_url}[/dim]"
+            self._console.print(told, highlight=False, soft_wrap=True)
+        self._bar = _bar(self._console)
+        self._bar.add_task(progress.campaign, total=None, rate="", left="", now=progress)
+        self._bar.start()
+        self._printed_at = now
+        return self._bar
+
+    def _rate(self, progress: Progress, now: float) -> float:
+        """Events per second."""
+        self._seen = [(at, done) for at, done in self._seen if now - at <= SPEED_SECONDS]
+        self._seen.append((now, progress.done))
+        first_at, first_done = self._seen[0]
+        return (progress.done - first_done) / (now - first_at) if now > first_at else 0.0
+
+
+def _line(task: Task) -> str:
+    now: Progress = task.fields["now"]
+    parts = [
+        f"{now.campaign}: {now.done:,} of {now.total:,} events",
+        f"{now.merged:,} merged",
+        str(task.fields["rate"]),
+        counted(now.workers, "worker"),
+        counted(now.losses, "loss", "losses"),
+        *([counted(now.failures, "failure")] if now.failures else []),
+        *([f"{now.abandoned:,} abandoned"] if now.abandoned else []),
+        *([str(task.fields["left"])] if task.fields["left"] else []),
+    ]
+    return " · ".join(parts)
 
 
 class _Told(ProgressColumn):
-    """Workers, losses, failures and abandoned events."""
+    """Workers and losses, and what else there is to know."""
 
     def render(self, task: Task) -> Text:
-        """One short text; losses are yellow, because they only cost time."""
-        told = task.fields
-        text = Text(counted(told["workers"], "worker"), style="cyan")
-        if told["losses"]:
-            text.append(f"  {counted(told['losses'], 'loss', 'losses')}", style="yellow")
-        if told.get("failures"):
-            text.append(f"  {counted(told['failures'], 'failure')}", style="red")
-        if told.get("abandoned"):
-            text.append(f"  {told['abandoned']} abandoned", style="red")
+        """One short text; losses in yellow, because they cost time and nothing else."""
+        now: Progress = task.fields["now"]
+        text = Text(counted(now.workers, "worker"), style="cyan")
+        if now.losses:
+            text.append(f"  {counted(now.losses, 'loss', 'losses')}", style="yellow")
+        if now.failures:
+            text.append(f"  {counted(now.failures, 'failure')}", style="red")
+        if now.abandoned:
+            text.append(f"  {now.abandoned} abandoned", style="red")
         return text
 
 
-def _bar(console: Console) -> Progress:
-    return Progress(
+def _bar(console: Console) -> RichProgress:
+    return RichProgress(
         TextColumn("[bold]{task.description}"),
         BarColumn(bar_width=None),
         TextColumn("{task.percentage:>3.0f}%"),

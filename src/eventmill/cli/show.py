@@ -9,21 +9,17 @@ from typing import Any
 
 from rich.text import Text
 
-from eventmill.campaign.audit import audit as audit_campaign
-from eventmill.campaign.handle import store_of
+from eventmill.api import Campaign
 from eventmill.cli.arguments import AsJson, InLedger, Named, find_campaign
 from eventmill.cli.output import facts, print_json, screen, table
-from eventmill.core.records import CampaignRow, Counts
+from eventmill.core.records import Counts
 from eventmill.core.units import counted
 from eventmill.errors import AuditFailed
-from eventmill.ledger import Ledger
-from eventmill.reports.abandoned import AbandonedSpan, abandoned_spans
+from eventmill.reports.abandoned import AbandonedSpan
 from eventmill.reports.abandoned import as_data as as_abandoned_data
 from eventmill.reports.render import account_rows, facts_of
 from eventmill.reports.report import as_data
-from eventmill.reports.report import report as make_report
-from eventmill.reports.status import STATES, WHAT_NEXT, Standing, campaign_status, events_by_state
-from eventmill.runtime.process_id import is_gone
+from eventmill.reports.status import STATES, WHAT_NEXT, Standing, events_by_state
 from eventmill.text import told
 
 EXACT = "every event is in exactly one merged file, abandoned with a reason, or still to be processed"
@@ -31,16 +27,16 @@ EXACT = "every event is in exactly one merged file, abandoned with a reason, or 
 
 def status(campaign: Named, ledger: InLedger = None, json: AsJson = False) -> None:
     """Show the progress of a campaign, its workers, and what it has cost."""
-    found, record = find_campaign(campaign, ledger=ledger)
-    answer = campaign_status(found, record)
+    found = find_campaign(campaign, ledger=ledger)
+    answer = found.status()
     if json:
         print_json(answer)
     else:
-        _show_status(record, answer)
+        _show_status(found, answer)
 
 
-def _show_status(record: CampaignRow, answer: dict[str, Any]) -> None:
-    events, state = answer["events"], Standing(answer["state"])
+def _show_status(campaign: Campaign, answer: dict[str, Any]) -> None:
+    record, events, state = campaign.record, answer["events"], Standing(answer["state"])
     wanted = Counts(merged=events["total"]).needed(record.rules.target)
     total = max(1, events["total"])
     lines = [
@@ -81,31 +77,28 @@ def _spent(item: tuple[str, float]) -> float:
 
 def outputs(campaign: Named, ledger: InLedger = None, json: AsJson = False) -> None:
     """List the merged files of a campaign, with their events, rows, bytes and checksums."""
-    found, record = find_campaign(campaign, ledger=ledger)
-    files = found.merged_outputs(record.id)
-    paths = {file.key: f"{record.store_url}/{file.key}" for file in files}
+    found = find_campaign(campaign, ledger=ledger)
+    files = found.outputs()
     if json:
-        without = ("merge_id",)  # internal to the ledger
-        answer = [{k: v for k, v in asdict(file).items() if k not in without} for file in files]
-        print_json([{"path": paths[file["key"]], **file} for file in answer])
+        print_json([asdict(file) for file in files])
         return
-    rows = [(paths[file.key], file.events, file.rows, file.bytes, file.sha256) for file in files]
+    rows = [(file.path, file.events, file.rows, file.bytes, file.sha256) for file in files]
     out = screen()
     if rows:
         out.print(table(["file", "events", "rows", "bytes", "sha256"], rows))
     else:
-        out.print(f"{record.name} has no merged file yet. See its progress with 'eventmill status'.")
+        out.print(f"{found.name} has no merged file yet. See its progress with 'eventmill status'.")
 
 
 def audit(campaign: Named, ledger: InLedger = None, json: AsJson = False) -> None:
     """Check that no event is lost or counted twice: compare the ledger with itself and with every stored file."""
-    found, record = find_campaign(campaign, ledger=ledger)
-    result = audit_campaign(found, store_of(record), record)
+    found = find_campaign(campaign, ledger=ledger)
+    result = found.audit()
     events = events_by_state(result.counts)
     if json:
         print_json(
             {
-                "campaign": record.name,
+                "campaign": found.name,
                 "exact": result.is_exact,
                 "events": events,
                 "merged_files": result.merged_files,
@@ -115,18 +108,18 @@ def audit(campaign: Named, ledger: InLedger = None, json: AsJson = False) -> Non
             }
         )
     elif result.is_exact:
-        _show_exact(record, events, files=result.merged_files, rows=result.rows, orphans=result.orphans)
+        _show_exact(found.name, events, files=result.merged_files, rows=result.rows, orphans=result.orphans)
     else:
         out = screen()
         for problem in result.problems:
             out.print(problem)
     if not result.is_exact:
-        raise AuditFailed(_failed(found, record, len(result.problems)))
+        raise AuditFailed(_failed(found, len(result.problems)))
 
 
-def _show_exact(record: CampaignRow, events: dict[str, int], *, files: int, rows: int, orphans: int) -> None:
+def _show_exact(name: str, events: dict[str, int], *, files: int, rows: int, orphans: int) -> None:
     out = screen()
-    out.print(table(["events", record.name], [(name, number) for name, number in events.items()]))
+    out.print(table(["events", name], list(events.items())))
     out.print(f"{counted(files, 'merged file')} with {counted(rows, 'row')}, read and compared with the ledger.")
     if orphans:
         what = "left by dead attempts, not counted; the next run deletes them"
@@ -134,17 +127,16 @@ def _show_exact(record: CampaignRow, events: dict[str, int], *, files: int, rows
     out.print(Text.assemble(("exact", "bold green"), f": {EXACT}"))
 
 
-def _failed(ledger: Ledger, record: CampaignRow, problems: int) -> str:
-    text = f"campaign '{record.name}' is not exact: the audit found {counted(problems, 'problem')}."
-    leader = ledger.leader(record.id)
-    if leader is not None and not is_gone(leader):
+def _failed(campaign: Campaign, problems: int) -> str:
+    text = f"campaign '{campaign.name}' is not exact: the audit found {counted(problems, 'problem')}."
+    if (leader := campaign.living_leader()) is not None:
         text += f" A coordinator ({leader}) is running, so files may have changed; audit again after the run."
     return text
 
 
 def report(campaign: Named, ledger: InLedger = None, json: AsJson = False) -> None:
     """Show what a campaign cost: CPU time by cause, goodput, losses, idle time, range lengths."""
-    made = make_report(*find_campaign(campaign, ledger=ledger))
+    made = find_campaign(campaign, ledger=ledger).report()
     if json:
         print_json(as_data(made))
         return
@@ -156,23 +148,23 @@ def report(campaign: Named, ledger: InLedger = None, json: AsJson = False) -> No
 
 def abandoned(campaign: Named, ledger: InLedger = None, json: AsJson = False) -> None:
     """List the abandoned events of a campaign with their reasons and tracebacks."""
-    found, record = find_campaign(campaign, ledger=ledger)
-    spans = abandoned_spans(found, record)
+    found = find_campaign(campaign, ledger=ledger)
+    spans = found.abandoned()
     if json:
         print_json([as_abandoned_data(span) for span in spans])
     else:
-        _show(record, spans, total=found.counts(record.id).total)
+        _show(found.name, spans, total=found.counts().total)
 
 
-def _show(record: CampaignRow, spans: Sequence[AbandonedSpan], *, total: int) -> None:
+def _show(name: str, spans: Sequence[AbandonedSpan], *, total: int) -> None:
     out = screen()
     if not spans:
-        out.print(f"No event of {record.name} is abandoned.")
+        out.print(f"No event of {name} is abandoned.")
         return
     reasons: dict[str, list[AbandonedSpan]] = defaultdict(list)
     for span in spans:
         reasons[span.reason].append(span)
-    out.print(f"{sum(map(len, spans)):,} of {counted(total, 'event')} of {record.name} are abandoned.")
+    out.print(f"{sum(map(len, spans)):,} of {counted(total, 'event')} of {name} are abandoned.")
     for reason, alike in sorted(reasons.items(), key=lambda item: -sum(map(len, item[1]))):
         out.print()
         out.print(Text.assemble((counted(sum(map(len, alike)), "event"), "bold"), f": {told(reason)}"))

@@ -16,7 +16,7 @@ from eventmill.cli.arguments import CampaignFile
 from eventmill.cli.output import facts, screen
 from eventmill.config.campaign_spec import CampaignSpec, Duplicates, Unreadable, merged_suffix, read_campaign
 from eventmill.config.cluster_config import read_cluster
-from eventmill.core.ranges import NewInput
+from eventmill.core.ranges import NewInput, UnreadableInput
 from eventmill.core.units import counted
 from eventmill.errors import InputError, LedgerError
 from eventmill.formats.schemas import schema_from_columns
@@ -68,10 +68,10 @@ def _inputs(campaign: CampaignSpec) -> str:
     return f"{counted(len(found), 'input')} ({spec.format}) with {counted(events, 'event')}{left_out}"
 
 
-def _left_out(campaign: CampaignSpec, found: Sequence[NewInput], unreadable: Sequence[str]) -> str:
+def _left_out(campaign: CampaignSpec, found: Sequence[NewInput], unreadable: Sequence[UnreadableInput]) -> str:
     if not unreadable:
         return ""
-    listed = "; ".join(unreadable)
+    listed = "; ".join(map(str, unreadable))
     if campaign.inputs.unreadable is Unreadable.LEAVE_OUT:
         return f"; {len(unreadable)} cannot be read and will be left out: {listed}"
     raise InputError(
@@ -98,13 +98,8 @@ def _ledger(campaign: CampaignSpec) -> str:
     return f"{campaign.ledger}, {'has not begun' if record is None else 'has begun'} this campaign"
 
 
-def check_store(campaign: CampaignSpec) -> str:
-    """The place of the results, in a few words. Raises `StoreError` unless it can be written or created."""
-    return open_store(campaign.store_url, credentials=campaign.credentials).check()
-
-
 def _store(campaign: CampaignSpec) -> str:
-    place = check_store(campaign)
+    place = open_store(campaign.store_url, credentials=campaign.credentials).check()
     _check_mark(campaign)
     merge = campaign.output.merge
     size = f"at multiples of {counted(merge.events, 'event')}" if merge.events else f"after {merge.bytes:,} bytes"

@@ -174,5 +174,5 @@ class BackgroundMerges:
         self._merging = runner
         with annotate(priority=AHEAD_OF_BLOCKS):
             self._merge_flow.with_options(task_runner=runner)(
-                campaign=self._opened.record.name, ledger=self._opened.order.ledger_url
+                campaign=self._opened.name, ledger=self._opened.order.ledger_url
             )

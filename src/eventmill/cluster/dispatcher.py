@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from concurrent.futures import CancelledError
@@ -26,6 +27,8 @@ from eventmill.core.leases import Block
 from eventmill.errors import ClusterError, LedgerError, PrefectUnavailable
 from eventmill.prefect_api.availability import if_it_answers, is_no_answer
 from eventmill.tasks.process import process_block
+
+logger = logging.getLogger(__name__)
 
 QUEUED_PER_SLOT = 2
 """Blocks on the cluster per slot: one in work, one waiting, so that no slot waits for the coordinator."""
@@ -78,6 +81,7 @@ class _Backoff:
                 "Nothing is lost: run again when it is back."
             )
         if now >= self._until:
+            logger.warning("workers cannot reach Prefect's server; no block is submitted for %g s", self._seconds)
             self._until = now + self._seconds
             self._seconds = min(2 * self._seconds, LONGEST_REST_SECONDS)
 
@@ -119,7 +123,7 @@ class Dispatcher:
     def submit(self, block: Block) -> None:
         """Submit one block as one Prefect task run."""
         opened = self._coordinator.opened
-        name = f"{opened.record.name} · file {block.input_ordinal} [{block.start}, {block.stop})"
+        name = f"{opened.name} · file {block.input_ordinal} [{block.start}, {block.stop})"
         named = process_block.with_options(task_run_name=name)
         with self._members.kept_from(block.avoid):
             future = self._runner.submit(named, {"order": opened.order, "block_id": block.id})
@@ -225,6 +229,11 @@ class Dispatcher:
         self._gone_since.pop(key, None)
         flight.future.wrapped_future.cancel()
         self._give_back(flight)
+        logger.info(
+            "the task of block %d is cancelled: %s",
+            *(flight.block.id, reason),
+            extra={"campaign": self._coordinator.opened.name, "block": flight.block.id, "reason": reason},
+        )
         self._crash(flight, reason)
 
     def _crash(self, flight: _Flight, reason: str) -> None:

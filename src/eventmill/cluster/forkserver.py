@@ -10,8 +10,9 @@ import atexit
 import multiprocessing
 import os
 import tempfile
-from contextlib import ExitStack, suppress
-from multiprocessing import forkserver
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from multiprocessing import forkserver, spawn
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,6 @@ LONGEST_PLACE = 107 - len("/eventmill-4294967295-abcdefgh/listener-abcdefgh")
 """The longest path of a folder for sockets: the path of a socket has at most 107 bytes on Linux (unix(7))."""
 
 PRELOAD = [
-    "eventmill.cli",  # what the main module of a run imports, which multiprocessing imports in every child again
     "distributed",
     "prefect_dask.task_runners",
     "prefect.task_engine",
@@ -47,6 +47,25 @@ def start_forkserver() -> None:
     get_mp_context().set_forkserver_preload(PRELOAD)  # Dask's own list of modules is longer; this call sets ours
     with out_of_reach_of_ctrl_c():
         forkserver.ensure_running()
+
+
+@contextmanager
+def without_main_module() -> Iterator[None]:
+    """Processes that are started in this context do not import the main module again.
+
+    Workers do not need it. A script that runs a campaign would otherwise run it again in every worker, unless it
+    has the line `if __name__ == "__main__":`, which short scripts rarely have.
+    """
+    original = spawn.get_preparation_data
+
+    def without_main(name: str) -> dict[str, Any]:
+        return {key: value for key, value in original(name).items() if not key.startswith("init_main_from_")}
+
+    spawn.get_preparation_data = without_main  # the only place where multiprocessing (3.11 to 3.14) asks for it
+    try:
+        yield
+    finally:
+        spawn.get_preparation_data = original
 
 
 def place_for_sockets() -> Path:

@@ -5,6 +5,7 @@ This is the only place that decides it. `cluster/restarts.py` handles silent wor
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 import time
@@ -28,6 +29,8 @@ from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.errors import ClusterError
 from eventmill.rules.silence import Hearing
 from eventmill.runtime.process_id import this_process
+
+logger = logging.getLogger(__name__)
 
 METRIC = "eventmill_holder"
 
@@ -115,9 +118,14 @@ class Members:
             return
         self._told_at = now
         addresses = self._addresses()
-        opened.ledger.record_heartbeats(opened.record.id, list(addresses))
-        sick = (opened.ledger.replaceable(opened.record.id) & addresses.keys()) - self._sent_away
+        opened.ledger.record_heartbeats(opened.id, list(addresses))
+        sick = (opened.replaceable() & addresses.keys()) - self._sent_away
         for holder in sick:
+            logger.warning(
+                "worker %s is quarantined and replaced: ranges failed on it and succeeded elsewhere",
+                holder,
+                extra={"campaign": opened.name, "worker": holder},
+            )
             self._sent_away.add(holder)
             self._runner.client.run(_leave, workers=[addresses[holder]], wait=False, on_error="ignore")
 
@@ -148,7 +156,7 @@ class Members:
         silence = self._hearing.hear({member.address: member.heard_at for member in members}, now=now)
         silent = {member for member in members if silence[member.address] > self._lease_seconds}
         if silent:
-            holding = opened.ledger.holding(opened.record.id)
+            holding = opened.holding()
             silent = {member for member in silent if member.holder not in holding}
         self._living = tuple(member for member in members if member not in silent)
         self._frozen.look(now)
@@ -218,7 +226,7 @@ class SilentMergers:
         if now - self._looked_at < LOOK_SECONDS:
             return
         self._looked_at = now
-        mergers = self._opened.ledger.mergers(self._opened.record.id).values()
+        mergers = self._opened.mergers().values()
         silent = {merger.attempt: merger.holder for merger in mergers if not merger.lasts}
         self._since = {attempt: self._since.get(attempt, now) for attempt in silent}
         holders = [silent[attempt] for attempt, since in self._since.items() if now - since > TIMEOUT_SECONDS]

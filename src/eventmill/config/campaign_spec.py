@@ -25,7 +25,7 @@ from eventmill.core.records import Rules
 from eventmill.core.units import Duration, Fraction, Size, parse_bytes
 from eventmill.core.work_order import FormatSpec
 from eventmill.errors import CampaignError
-from eventmill.formats import BUILT_IN, format_names, open_format
+from eventmill.formats import FORMATS, format_names, open_format
 from eventmill.runtime.preemption import notice_names
 
 
@@ -260,7 +260,7 @@ class Output(Part):
         for key in ("root", "bytes"):
             if getattr(self, key) is not None and key != self.format:
                 raise ValueError(f"'{key}' contains options of format '{key}', but the format is '{self.format}'")
-        if self.options is not None and self.format in BUILT_IN:
+        if self.options is not None and self.format in FORMATS.built_in:
             raise ValueError(f"'options' are for formats of installed packages; '{self.format}' has its own keys")
         if self.columns is not None and self.format in ("hist", "bytes"):
             raise ValueError(f"'columns' are for tables; format '{self.format}' has no columns")
@@ -403,6 +403,11 @@ class CampaignSpec(Part):
             if isinstance(ledger := data.get("ledger"), str) and holds_password(ledger):
                 raise ValueError(PASSWORD_INSIDE)
         return data
+
+    @classmethod
+    def from_file(cls, path: Path | str) -> CampaignSpec:
+        """The campaign that a YAML file describes; `CampaignError` says what is wrong, and what is allowed."""
+        return read_campaign(Path(path))
 
     @property
     def rules(self) -> Rules:

@@ -108,6 +108,17 @@ class NewInput:
 
 
 @dataclass(frozen=True, slots=True)
+class UnreadableInput:
+    """An input that cannot be read, and why."""
+
+    url: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.url}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
 class SeenLayout:
     """A layout, the first input that has it, and the number of inputs that have it."""
 

@@ -78,7 +78,8 @@ class JournalKind(StrEnum):
     CORRUPT = "corrupt"  # a range output was damaged
     INVALIDATED = "invalidated"  # a merged file was missing or truncated
     MERGER_LOST = "merger lost"  # a merger vanished
-    LEFT_OUT = "left out"  # an input, or a column of one, that is not processed
+    LEFT_OUT = "left out"  # an input that is not processed; `detail` is its url
+    COLUMNS_LEFT_OUT = "columns left out"  # columns of inputs that no array can hold
     CHANGED = "changed"  # the user accepted a changed campaign
     WANTED = "wanted"  # the user changed the desired state
     CLOSED = "close"  # the campaign ended, and why

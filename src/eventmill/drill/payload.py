@@ -43,7 +43,8 @@ class Known:
         return pa.Table.from_arrays(arrays, names=list(columns))
 
     def _note(self, events: int) -> None:
-        with contextlib.suppress(OSError), self._diary.open("a") as file:  # not on other machines
+        with contextlib.suppress(OSError), self._diary.open("a") as file:
+            # A worker on another machine cannot write there.
             file.write(f"{events}\n")
 
 

@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from eventmill.campaign.handle import CampaignHandle, store_of
+from eventmill.campaign.handle import CampaignHandle
 from eventmill.core.leases import Outcome
 from eventmill.drill.schedule import HARMS_WORKERS, Fault, FaultKind
 from eventmill.drill.signals import SignalSender
@@ -77,7 +77,7 @@ class Saboteur:
         if len(self.done) == len(self.script):
             return
         fault = self.script[len(self.done)]
-        counts = self.opened.ledger.counts(self.opened.record.id)
+        counts = self.opened.counts()
         if not counts.total or counts.done < fault.at * counts.total:
             return
         if math.isnan(self._due_since):
@@ -108,12 +108,12 @@ class Saboteur:
                 return self._harm(fault)
 
     def _harm(self, fault: Fault) -> Done | None:
-        ledger, campaign_id = self.opened.ledger, self.opened.record.id
-        there = [h.holder for h in ledger.holders(campaign_id) if h.holder not in self._frozen]
+        opened = self.opened
+        there = [h.holder for h in opened.holders() if h.holder not in self._frozen]
         if not there:
             return None
         chosen = there if fault.kind is FaultKind.KILL_ALL else [there[int(fault.choice * len(there))]]
-        held = tuple(place for holder in chosen for place in ledger.in_hand(campaign_id, holder))
+        held = tuple(place for holder in chosen for place in opened.ledger.in_hand(opened.id, holder))
         began = time.monotonic()
         hit = tuple(holder for holder in chosen if self._hit(fault, holder))
         if not hit:
@@ -140,23 +140,23 @@ class Saboteur:
         self.signals.signal(holder, signal.SIGCONT)
 
     def _watch(self, now: float) -> None:
-        ledger, campaign_id = self.opened.ledger, self.opened.record.id
-        holding = {h.holder for h in ledger.holders(campaign_id)} if self._watched else set()
+        opened = self.opened
+        holding = {h.holder for h in opened.holders()} if self._watched else set()
         for watched in list(self._watched):
             done, passed = self.done[watched.index], now - watched.began
             if done.noticed is None and not holding & set(done.victims):
                 done = replace(done, noticed=passed)
-            if done.recovered is None and ledger.are_done(watched.held):
+            if done.recovered is None and opened.ledger.are_done(watched.held):
                 done = replace(done, recovered=passed)
                 self._watched.remove(watched)
             self.done[watched.index] = done
 
     def _truncate(self, fault: Fault) -> Done | None:
         """Truncate a committed output to half its size, like an upload that ended too early."""
-        store = store_of(self.opened.record)
+        store = self.opened.store
         outputs = [
             output
-            for output in self.opened.ledger.committed_outputs(self.opened.record.id)
+            for output in self.opened.ledger.committed_outputs(self.opened.id)
             if output.key not in self._cut
         ]
         if not outputs:
@@ -175,7 +175,7 @@ class Saboteur:
         return Done(fault, f"{output.key} was truncated to {output.bytes // 2} of {output.bytes} bytes")
 
     def _repeat(self, fault: Fault) -> Done | None:
-        commits = self.opened.ledger.repeatable(self.opened.record.id)
+        commits = self.opened.ledger.repeatable(self.opened.id)
         if not commits:
             return None
         lease, output = commits[int(fault.choice * len(commits))]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from eventmill.campaign.handle import CampaignHandle, store_of
+from eventmill.campaign.handle import CampaignHandle
 from eventmill.core.records import JournalKind
 from eventmill.drill.payload import check_values, events_begun
 from eventmill.drill.saboteur import Done, Saboteur, harmed
@@ -55,7 +55,7 @@ def judge(opened: CampaignHandle, saboteur: Saboteur, *, events: int, diary: Pat
     known = (numbers >= 0) & (numbers < events)
     right = known & (checks == check_values(numbers))
     times = np.bincount(numbers[known], minlength=events)
-    corrupt = opened.ledger.journal(opened.record.id, JournalKind.CORRUPT)
+    corrupt = opened.journal(JournalKind.CORRUPT)
     damaged = sum((line.stop or 0) - (line.start or 0) for line in corrupt)
     begun = events_begun(diary)
     return Verdict(
@@ -104,7 +104,7 @@ def middle(times: Sequence[float | None]) -> float | None:
 
 def _rows(opened: CampaignHandle) -> tuple[Any, Any]:
     """Event numbers and check values in all visible files, whatever the ledger says about them."""
-    store = store_of(opened.record)
+    store = opened.store
     numbers, checks = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for key in store.keys(""):
         if key.endswith(".parquet") and not key.startswith("_"):

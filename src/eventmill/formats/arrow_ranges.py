@@ -98,17 +98,18 @@ def _opened(stream: IO[bytes], part: Part) -> pa.RecordBatchFileReader:
 
 def _unreadable(part: Part, error: Exception) -> CorruptOutput:
     reason = str(error).partition("\n")[0].rstrip(".")
-    return CorruptOutput(f"{part.name} is not a readable Arrow file ({reason}): redo its range.")
+    return CorruptOutput(f"{part.name} is not a readable Arrow file ({reason}): redo its range.", key=part.name)
 
 
 def _check_columns(found: pa.Schema, wanted: pa.Schema, *, name: str) -> None:
     if found.names != wanted.names:
-        raise CorruptOutput(f"{name} has the columns {found.names}, not {wanted.names}: redo its range.")
+        raise CorruptOutput(f"{name} has the columns {found.names}, not {wanted.names}: redo its range.", key=name)
     for ours, theirs in zip(wanted, found, strict=True):
         if not _adopts(theirs, ours):
             raise CorruptOutput(
                 f"column '{ours.name}' of {name} is '{_described(theirs)}', not '{_described(ours)}': "
-                "redo its range, and let the payload return the same types for every range."
+                "redo its range, and let the payload return the same types for every range.",
+                key=name,
             )
 
 

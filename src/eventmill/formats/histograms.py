@@ -53,7 +53,7 @@ def added(total: Histograms, more: Histograms, *, name: str) -> Histograms:
         return more
     difference = differs(shape(more), shape(total), others="the files before it")
     if difference:
-        raise CorruptOutput(f"{name}: {difference}: redo its range.")
+        raise CorruptOutput(f"{name}: {difference}: redo its range.", key=name)
     return {key: total[key] + more[key] for key in total}
 
 
@@ -143,7 +143,7 @@ def load(file: IO[bytes], *, name: str) -> Histograms:
             names = json.loads(opened.read(NOTE))["histograms"]
             return {key: hist.Hist(_with_variances(uhi.io.zip.read(opened, key))) for key in names}
     except (zipfile.BadZipFile, KeyError, ValueError) as error:
-        raise CorruptOutput(f"{name} contains no histograms of Eventmill ({error}).") from error
+        raise CorruptOutput(f"{name} contains no histograms of Eventmill ({error}).", key=name) from error
 
 
 def _with_variances(plain: dict[str, Any]) -> dict[str, Any]:
@@ -162,7 +162,7 @@ def read_note(file: IO[bytes], *, name: str) -> dict[str, Any]:
             note: dict[str, Any] = json.loads(opened.read(NOTE))
             return note
     except (zipfile.BadZipFile, KeyError, ValueError) as error:
-        raise CorruptOutput(f"{name} contains no histograms of Eventmill ({error}).") from error
+        raise CorruptOutput(f"{name} contains no histograms of Eventmill ({error}).", key=name) from error
 
 
 def _kind(value: object) -> str:

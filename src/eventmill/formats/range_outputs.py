@@ -92,7 +92,7 @@ def fetch(part: Part) -> IO[bytes]:
                 return io.BytesIO(content)
             return _copied(part, stream)
     except FileNotFoundError:
-        raise CorruptOutput(f"{part.name} is missing: redo its range.") from None
+        raise _damaged(part, "is missing") from None
     except OSError as error:
         raise StoreError(f"{part.name} cannot be read: {error}. Try again.") from error
 
@@ -115,15 +115,19 @@ def _copied(part: Part, stream: BinaryIO) -> IO[bytes]:
 def _check(part: Part, *, size: int, sha256: str) -> None:
     if size != part.bytes:
         told = f"{size} bytes" if size < part.bytes else f"more than {part.bytes} bytes"
-        raise CorruptOutput(f"{part.name} has {told}, but {part.bytes} were recorded: redo its range.")
+        raise _damaged(part, f"has {told}, but {part.bytes} were recorded")
     if sha256 != part.sha256:
-        raise CorruptOutput(f"{part.name} has SHA-256 {sha256}, but {part.sha256} was recorded: redo its range.")
+        raise _damaged(part, f"has SHA-256 {sha256}, but {part.sha256} was recorded")
+
+
+def _damaged(part: Part, how: str) -> CorruptOutput:
+    return CorruptOutput(f"{part.name} {how}: redo its range.", key=part.name)
 
 
 def check_rows(found: int, part: Part) -> None:
     """Raise `CorruptOutput` unless the part has the rows that were recorded."""
     if found != part.rows:
-        raise CorruptOutput(f"{part.name} has {found} rows, but {part.rows} were recorded: redo its range.")
+        raise _damaged(part, f"has {found} rows, but {part.rows} were recorded")
 
 
 def spans_of(parts: Sequence[Part]) -> Spans:

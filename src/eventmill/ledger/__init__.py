@@ -23,7 +23,7 @@ from eventmill.ledger.memory import create_memory_ledger, open_memory_ledger
 from eventmill.ledger.protocol import WorkLedger
 from eventmill.ledger.queries import Readings
 
-__all__ = ["Clock", "Ledger", "create_ledger", "open_ledger", "shared_ledger"]
+__all__ = ["Clock", "Ledger", "create_ledger", "open_ledger", "shared_ledger", "upgrade_ledger"]
 
 
 class Ledger(
@@ -53,11 +53,15 @@ def open_ledger(url: str, *, clock: Clock | None = None) -> Ledger:
             raise LedgerError(f"{url} is a database but not an Eventmill ledger.")
         version = tx.execute(sa.select(schema.about.c.version)).scalar()
     if version != schema.VERSION:
-        raise LedgerError(
-            f"the ledger {url} has version {version}, this Eventmill reads version {schema.VERSION}; "
-            "finish the campaign with the Eventmill that began it."
-        )
+        raise LedgerError(_other_version(url, version or 0))
     return ledger
+
+
+def _other_version(url: str, version: int) -> str:
+    told = f"the ledger {url} has version {version}, this Eventmill reads version {schema.VERSION}."
+    if version > schema.VERSION:
+        return f"{told} A newer Eventmill wrote it: use that one here, too."
+    return f"{told} 'eventmill run' and 'eventmill upgrade' bring it up to date; no result is lost."
 
 
 def create_ledger(url: str, *, clock: Clock | None = None) -> Ledger:
@@ -72,7 +76,10 @@ def create_ledger(url: str, *, clock: Clock | None = None) -> Ledger:
         if not tables:
             schema.metadata.create_all(tx)
             tx.execute(sa.insert(schema.about).values(version=schema.VERSION))
+            tx.execute(sa.insert(schema.alembic_version).values(version_num=str(schema.VERSION)))
             tx.execute(sa.insert(schema.counter).values(name="attempt", value=0))
+        else:
+            _bring_up_to_date(ledger, tx, url)
     ledger.write_ahead()  # each time: the process that created the tables may have died before this line
     ledger.disconnect()
     return open_ledger(url, clock=clock)
@@ -84,6 +91,45 @@ def shared_ledger(url: str) -> WorkLedger:
     An open connection would stay with a deleted file, which is no longer the ledger.
     """
     return open_memory_ledger(url) if scheme_of(url) == "memory" else _opened(url, file_of(url))
+
+
+def upgrade_ledger(url: str) -> int:
+    """Bring an existing ledger to this Eventmill's version; returns the version that it had. Harmless twice.
+
+    Raises `LedgerError` if there is none, if a newer Eventmill wrote it, or while processes are at work on it.
+    """
+    ledger = Ledger(open_engine(url, exist=True), None)
+    with ledger.writing() as tx:
+        if not sa.inspect(tx).has_table("about"):
+            raise LedgerError(f"{url} is a database but not an Eventmill ledger.")
+        version = tx.execute(sa.select(schema.about.c.version)).scalar() or 0
+        _bring_up_to_date(ledger, tx, url)
+    ledger.disconnect()
+    return version
+
+
+def _bring_up_to_date(ledger: Ledger, tx: sa.Connection, url: str) -> None:
+    version = tx.execute(sa.select(schema.about.c.version)).scalar() or 0
+    if version == schema.VERSION:
+        return
+    from eventmill.ledger.migrations import FIRST_VERSION, upgrade  # Alembic takes a while to import
+
+    if not FIRST_VERSION <= version < schema.VERSION:
+        raise LedgerError(_other_version(url, version))
+    if names := _at_work(ledger, tx):
+        raise LedgerError(
+            f"the ledger {url} has version {version} and cannot be upgraded to {schema.VERSION} now: processes of "
+            f"an older Eventmill are at work on {', '.join(names)}. End them, wait for a minute, and try again."
+        )
+    upgrade(tx, version=version)
+
+
+def _at_work(ledger: Ledger, tx: sa.Connection) -> list[str]:
+    """Campaigns that a living coordinator or worker holds something of. Reads what all versions have."""
+    c, b, now = schema.campaign.c, schema.block.c, ledger.now(tx)
+    claimed = sa.select(b.id).where(b.campaign_id == c.id, b.expires_at > now)
+    is_held = (c.leader_expires_at > now) | sa.exists(claimed)
+    return list(tx.execute(sa.select(c.name).where(is_held)).scalars())
 
 
 @lru_cache(maxsize=8)

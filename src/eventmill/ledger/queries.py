@@ -253,7 +253,8 @@ class Readings(Database):
             .join(m, s.c.merge_id == m.c.id)
             .where(m.c.campaign_id == campaign_id, m.c.completed_at.is_not(None), m.c.published_at.is_(None))
         )
-        dropped = sa.select(o).where(o.c.campaign_id == campaign_id, o.c.dropped_at.is_not(None))
+        mine = (o.c.campaign_id == campaign_id) & o.c.dropped_at.is_not(None)
+        dropped = sa.select(o).where(mine).order_by(o.c.id)
         with self.reading() as tx:
             held = tx.execute(unseen).all()
             return tuple(

@@ -10,6 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 from prefect.states import Cancelled, Failed
 
 from eventmill.errors import CampaignPaused, EventmillError
+from eventmill.prefect_api.run_logs import log_to_prefect
 from eventmill.runtime.interrupts import is_interrupted
 
 P = ParamSpec("P")
@@ -23,11 +24,12 @@ def fails_in_one_line(work: Callable[P, R]) -> Callable[P, R]:
     causes.
 
     Use it under `@flow`. A caller of the flow in the same process still gets the exception, because Prefect raises
-    the exception that a failed state contains.
+    the exception that a failed state contains. Log lines of the engine are in the run's logs.
     """
 
     @functools.wraps(work)
     def told(*args: P.args, **kwargs: P.kwargs) -> Any:
+        log_to_prefect()
         try:
             return work(*args, **kwargs)
         except Exception as error:

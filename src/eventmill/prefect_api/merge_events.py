@@ -86,7 +86,7 @@ class AnnouncedMerges:
 
     def _note_progress(self, now: float) -> None:
         """If merges make progress, wait before the next announcement."""
-        merged = self._opened.ledger.counts(self._opened.record.id).merged
+        merged = self._opened.counts().merged
         if merged == self._merged and not is_under_way(self._opened):
             return
         self._merged, self._repeat = merged, REPEAT_SECONDS
@@ -98,7 +98,7 @@ class AnnouncedMerges:
 
 def announce(opened: CampaignHandle, event: str) -> None:
     """Emit one Prefect event about a campaign. It is lost silently if the server does not accept events."""
-    name = opened.record.name
+    name = opened.name
     emit_event(
         event=event,
         resource={"prefect.resource.id": f"eventmill.campaign.{name}", "prefect.resource.name": name},
@@ -107,12 +107,12 @@ def announce(opened: CampaignHandle, event: str) -> None:
 
 
 def _is_target_reached(opened: CampaignHandle) -> bool:
-    counts = opened.ledger.counts(opened.record.id)
+    counts = opened.counts()
     return counts.done >= counts.needed(opened.record.rules.target)
 
 
 def _waiting(opened: CampaignHandle, *, seconds: float) -> str:
-    waiting, name = opened.ledger.counts(opened.record.id).committed, opened.record.name
+    waiting, name = opened.counts().committed, opened.name
     return (
         f"{waiting} committed events of campaign '{name}' have to be merged, but nothing was merged for "
         f"{seconds:.0f} s. Nothing is lost. Check that the deployment 'merge' exists, that its automation is on, "

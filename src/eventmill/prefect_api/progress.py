@@ -16,7 +16,7 @@ from prefect.artifacts import (
 )
 
 from eventmill.campaign.coordinator import Coordinator
-from eventmill.campaign.handle import CampaignHandle, store_of
+from eventmill.campaign.handle import CampaignHandle
 from eventmill.core.records import Counts
 from eventmill.prefect_api.availability import if_it_answers
 from eventmill.reports.histogram_plot import picture_key
@@ -37,7 +37,7 @@ class Progress:
         self._artifact: Any = None
 
     def __enter__(self) -> Self:
-        counts, name = self._coordinator.counts, self._coordinator.opened.record.name
+        counts, name = self._coordinator.counts, self._coordinator.opened.name
         self._artifact = create_progress_artifact(
             self._percent(), key=artifact_key(name, "progress"), description=f"{name}: {counts.total} events"
         )
@@ -67,8 +67,8 @@ class Progress:
 def show_result(coordinator: Coordinator, *, manifest: str | None) -> dict[str, Any]:
     """Create a table artifact of the merged files; returns the result as plain data for the caller of the flow."""
     opened = coordinator.opened
-    counts = opened.ledger.counts(opened.record.id)
-    merged = opened.ledger.merged_outputs(opened.record.id)
+    counts = opened.counts()
+    merged = opened.merged_outputs()
     rows = [
         {
             "file": file.key,
@@ -83,8 +83,8 @@ def show_result(coordinator: Coordinator, *, manifest: str | None) -> dict[str, 
     with if_it_answers():
         create_table_artifact(
             rows or [{"file": "none yet"}],
-            key=artifact_key(opened.record.name, "files"),
-            description=f"Campaign {opened.record.name}: {summary}.",
+            key=artifact_key(opened.name, "files"),
+            description=f"Campaign {opened.name}: {summary}.",
         )
         if manifest is not None:
             _show_picture(opened)
@@ -94,8 +94,8 @@ def show_result(coordinator: Coordinator, *, manifest: str | None) -> dict[str, 
 
 def plain_result(opened: CampaignHandle, *, manifest: str | None) -> dict[str, Any]:
     """The result of a campaign so far, as plain data."""
-    name, counts = opened.record.name, opened.ledger.counts(opened.record.id)
-    files = len(opened.ledger.merged_outputs(opened.record.id))
+    name, counts = opened.name, opened.counts()
+    files = len(opened.merged_outputs())
     return {"campaign": name, "events": _by_state(counts), "files": files, "manifest": manifest}
 
 
@@ -106,26 +106,26 @@ def _by_state(counts: Counts) -> dict[str, int]:
 
 def _show_picture(opened: CampaignHandle) -> None:
     """Show the histograms inside an artifact, because a browser may not be able to read the store."""
-    store, key = store_of(opened.record), picture_key(opened.record.name)
+    store, key = opened.store, picture_key(opened.name)
     if opened.order.format.name != "hist" or store.size(key) is None:
         return
     create_markdown_artifact(
         _drawn("Histograms", store, key),
-        key=artifact_key(opened.record.name, "histograms"),
-        description=f"Histograms of campaign {opened.record.name}",
+        key=artifact_key(opened.name, "histograms"),
+        description=f"Histograms of campaign {opened.name}",
     )
 
 
 def _show_report(opened: CampaignHandle) -> None:
     """Show the report, with its plot if there is one."""
-    store, key = store_of(opened.record), report_key(opened.record.name, "png")
+    store, key = opened.store, report_key(opened.name, "png")
     text = markdown(report(opened.ledger, opened.record))
     if store.size(key) is not None:
         text += "\n" + _drawn("Workers, throughput and losses", store, key)
     create_markdown_artifact(
         text,
-        key=artifact_key(opened.record.name, "report"),
-        description=f"What campaign {opened.record.name} cost",
+        key=artifact_key(opened.name, "report"),
+        description=f"What campaign {opened.name} cost",
     )
 
 

@@ -43,7 +43,7 @@ def tag_flow_run(coordinator: Coordinator) -> None:
     opened, lead = coordinator.opened, coordinator.leadership.attempt
     with if_it_answers(), get_client(sync_client=True) as client:
         if flow_run.id:
-            mine = [*(flow_run.tags or ()), *tags_of(opened.ledger, opened.record.name), f"{LEAD}{lead}"]
+            mine = [*(flow_run.tags or ()), *tags_of(opened.ledger, opened.name), f"{LEAD}{lead}"]
             client.update_flow_run(UUID(flow_run.id), tags=mine)
         for run in _signed(client, opened.ledger, opened.record):
             if _lead(run) < lead:

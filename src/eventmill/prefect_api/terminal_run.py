@@ -7,31 +7,75 @@ pool, which no Prefect worker ever starts.
 from __future__ import annotations
 
 import logging
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from prefect import Flow
 from prefect.client.orchestration import get_client
+from prefect.events.worker import EventsWorker
 from prefect.flow_engine import run_flow
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 from prefect.states import Pending
 
+from eventmill.campaign.handle import CampaignHandle
+
 DEPLOYMENT = "eventmill-run"
+
+SEND_SECONDS = 2.0
+"""How long Prefect's events and logs may take to reach a server that is about to end."""
 
 DESCRIPTION = "Runs of 'eventmill run' in a terminal. Do not start runs here: no worker takes them."
 
 
-_asked_at: ContextVar[datetime | None] = ContextVar("asked_at", default=None)
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a flow run in this process need not find out again: when the command was given, and its campaign."""
+
+    at: datetime | None = None
+    opened: CampaignHandle | None = None
 
 
-def asked_at() -> datetime | None:
-    """When the command for this flow run was given at a terminal; None for other flow runs."""
-    return _asked_at.get()
+_asked: ContextVar[Asked | None] = ContextVar("asked", default=None)
 
 
-def run_from_terminal(flow: Flow[..., Any], *, asked: datetime, **parameters: Any) -> Any:
+def asked_here() -> Asked:
+    """What this process knows of the flow run; nothing for a flow run that a Prefect worker started."""
+    return _asked.get() or Asked()
+
+
+@contextmanager
+def handing_over(opened: CampaignHandle, *, asked_at: datetime | None = None) -> Iterator[None]:
+    """A flow that is called in this context continues with `opened` instead of opening the campaign again."""
+    token = _asked.set(Asked(asked_at, opened))
+    try:
+        yield
+    finally:
+        _asked.reset(token)
+
+
+@contextmanager
+def at_server(url: str) -> Iterator[None]:
+    """Flows in this context use the Prefect server at `url`, even if Prefect was imported before it was started.
+
+    Prefect's events and logs are sent when the context ends: the next run in this process has another server.
+    """
+    settings = {PREFECT_API_URL: url, PREFECT_API_AUTH_STRING: os.environ.get("PREFECT_API_AUTH_STRING")}
+    with temporary_settings(settings):
+        try:
+            yield
+        finally:
+            with ThreadPoolExecutor(1) as pool:  # in a thread with an event loop, this would be a coroutine
+                pool.submit(EventsWorker.drain_all, timeout=SEND_SECONDS, at_exit=False).result()
+
+
+def run_from_terminal(flow: Flow[..., Any], **parameters: Any) -> Any:
     """Run a flow in this process, as a call does, but as a run of the deployment `DEPLOYMENT`."""
-    _asked_at.set(asked)
     logging.getLogger("asyncio").addFilter(_is_news)
     with get_client(sync_client=True) as client:
         deployment = client.create_deployment(client.create_flow(flow), DEPLOYMENT, description=DESCRIPTION)

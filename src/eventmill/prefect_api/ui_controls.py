@@ -90,12 +90,12 @@ class UiControls:
     def _heed(self, state: State[Any] | None) -> None:
         if state is None:
             return
-        ledger, campaign_id = self._coordinator.opened.ledger, self._coordinator.opened.record.id
+        opened = self._coordinator.opened
         # The flow reads both: `_state` must be set before the ledger says that the campaign should not run.
         if state.is_running() and self._is_paused():
-            ledger.set_desired_state(campaign_id, DesiredState.RUN)
+            opened.set_desired_state(DesiredState.RUN)
         was_paused, self._state = self._is_paused(), state
         if state.is_cancelling() or state.is_cancelled():
-            ledger.set_desired_state(campaign_id, DesiredState.CANCELLED)
+            opened.set_desired_state(DesiredState.CANCELLED)
         elif state.is_paused() and not was_paused:
-            ledger.set_desired_state(campaign_id, DesiredState.PAUSED)
+            opened.set_desired_state(DesiredState.PAUSED)

@@ -27,7 +27,7 @@ def manifest(ledger: Ledger, record: CampaignRow) -> dict[str, Any]:
     merged = ledger.merged_outputs(record.id)
     counts = ledger.counts(record.id)
     inputs = ledger.inputs(record.id)
-    taken_up = tuple(f"{item.url}:" for item in inputs)  # some of them were added later, after a repair
+    taken_up = {item.url for item in inputs}  # some of them were added later, after a repair
     codes = sorted({s.payload for _, s in ledger.spans(record.id, State.MERGED) if s.payload})
     return {
         "campaign": record.name,
@@ -44,8 +44,8 @@ def manifest(ledger: Ledger, record: CampaignRow) -> dict[str, Any]:
         "inputs": [{"url": item.url, "events": item.events, "identity": item.identity} for item in inputs],
         "left_out": [
             incident.reason
-            for incident in ledger.journal(record.id, JournalKind.LEFT_OUT)
-            if not incident.reason.startswith(taken_up)
+            for incident in ledger.journal(record.id, JournalKind.LEFT_OUT, JournalKind.COLUMNS_LEFT_OUT)
+            if incident.detail not in taken_up
         ],
         "merged": [
             {

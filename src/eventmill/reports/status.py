@@ -79,7 +79,7 @@ def campaign_status(ledger: Ledger, record: CampaignRow) -> dict[str, Any]:
     )
     return {
         "campaign": record.name,
-        "state": state,
+        "state": str(state),
         "target": record.rules.target,
         "events": events_by_state(counts),
         "inputs": inputs,
@@ -97,10 +97,10 @@ def campaign_status(ledger: Ledger, record: CampaignRow) -> dict[str, Any]:
         ],
         "losses": incidents.get(JournalKind.LOSS, 0),
         "failures": incidents.get(JournalKind.FAILURE, 0) + incidents.get(JournalKind.ABANDONED, 0),
-        "cpu_seconds": {cause: round(cpu, 6) for cause, (_, _, cpu) in ledger.usage(record.id).items()},
+        "cpu_seconds": {str(cause): round(cpu, 6) for cause, (_, _, cpu) in ledger.usage(record.id).items()},
     }
 
 
 def events_by_state(counts: Counts) -> dict[str, int]:
     """`counts` as plain data, with their total."""
-    return {"total": counts.total, **{state: getattr(counts, state) for state in STATES}}
+    return {"total": counts.total, **{str(state): getattr(counts, state) for state in STATES}}

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import dataclass
 
 from eventmill.errors import EventmillError, StoreError
@@ -52,7 +53,11 @@ class Outage:
             if self._asking is not None:
                 return False
             self._asking = _Asking(time.monotonic(), error)
-        threading.Thread(target=self._ask_until_it_answers, name="store", daemon=True).start()
+        context = copy_context()  # the flow run that it is about, for whoever is told
+        asking = threading.Thread(
+            target=context.run, args=(self._ask_until_it_answers,), name="store", daemon=True
+        )
+        asking.start()
         return True
 
     def is_active(self) -> bool:

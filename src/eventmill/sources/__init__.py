@@ -9,21 +9,19 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache, lru_cache
-from importlib.metadata import EntryPoint, entry_points
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 
 from eventmill.core.ranges import Layout, NewInput
 from eventmill.core.work_order import SourceSpec
 from eventmill.errors import InputError
+from eventmill.plugins import Registry
 from eventmill.sources.addresses import is_local, local_path, object_of
 from eventmill.sources.file_source import FileSource, input_identity
-from eventmill.sources.generated import generated_urls, open_generated
-from eventmill.sources.parquet import open_parquet
+from eventmill.sources.generated import generated_urls
 from eventmill.sources.partitions import partition_types
 from eventmill.sources.patterns import Named, find_inputs, suffix_of, told_format
-from eventmill.sources.root import open_root
 
 __all__ = [
     "OPEN_FILES",
@@ -71,37 +69,31 @@ class Source(Protocol):
         """Close the file. Harmless when repeated."""
 
 
-_OPENERS: dict[str, Callable[[str, SourceSpec], Source]] = {
-    "root": open_root,
-    "parquet": open_parquet,
-    "generated": open_generated,
-}
-
-GROUP = "eventmill.sources"
+SOURCES = Registry(
+    "eventmill.sources",
+    {
+        "root": "eventmill.sources.root:open_root",
+        "parquet": "eventmill.sources.parquet:open_parquet",
+        "generated": "eventmill.sources.generated:open_generated",
+    },
+)
 
 
 def input_formats() -> tuple[str, ...]:
     """Every known input format, the built-in ones first."""
-    return (*_OPENERS, *sorted(_added().keys() - _OPENERS.keys()))
+    return SOURCES.names()
 
 
 def _opener(format: str) -> Callable[[str, SourceSpec], Source]:
     if format not in input_formats():
         raise InputError(f"'{format}' is not an input format; known formats are {', '.join(input_formats())}.")
-    if format in _OPENERS:
-        return _OPENERS[format]
-    added: Callable[[str, SourceSpec], Source] = _added()[format].load()
-    return added
-
-
-@cache
-def _added() -> Mapping[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=GROUP)}
+    opener: Callable[[str, SourceSpec], Source] = SOURCES.load(format)
+    return opener
 
 
 def _told(url: str) -> str | None:
     suffix = suffix_of(url).removeprefix(".")
-    return told_format(url) or (suffix if suffix in _added() else None)
+    return told_format(url) or (suffix if suffix in SOURCES.names() else None)
 
 
 class _OpenFiles:

@@ -18,9 +18,6 @@ import pyarrow as pa
 from eventmill.core.ranges import Layout, NewInput, SeenLayout
 from eventmill.formats.schemas import declaration, type_from_words, type_name
 
-UNREADABLE = "columns that no array can hold"
-"""The beginning of the lines of `unreadable_columns`."""
-
 NAMED = 5
 """The maximum number of columns or inputs in one message."""
 
@@ -114,7 +111,8 @@ def unreadable_columns(found: Iterable[NewInput]) -> tuple[str, ...]:
 
 def _left_out(columns: Sequence[str], urls: Sequence[str]) -> str:
     listed = ", ".join(columns[:NAMED]) + (f" and {len(columns) - NAMED} more" if len(columns) > NAMED else "")
-    return f"{UNREADABLE}: {listed}, in {urls[0]}" + (f" and {len(urls) - 1} more inputs" if len(urls) > 1 else "")
+    others = f" and {len(urls) - 1} more inputs" if len(urls) > 1 else ""
+    return f"columns that no array can hold: {listed}, in {urls[0]}{others}"
 
 
 def alike(type: pa.DataType) -> pa.DataType:

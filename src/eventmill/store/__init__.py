@@ -7,17 +7,18 @@ takes a url and `credentials` and returns a `Store`. It must be installed wherev
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
 from pathlib import Path
 
 from eventmill.access import scheme
 from eventmill.errors import AccessError, StoreError
+from eventmill.plugins import Registry
 from eventmill.store.folder import FolderStore
 from eventmill.store.protocol import Store, Stored
 
 __all__ = ["FolderStore", "Store", "Stored", "open_store"]
 
-GROUP = "eventmill.stores"
+STORES = Registry("eventmill.stores", {name: "eventmill.store.s3:open_s3" for name in ("s3", "s3a")})
+"""By protocol, for urls; a path is a folder."""
 
 
 def open_store(url: str, *, credentials: str | None = None) -> Store:
@@ -31,12 +32,7 @@ def open_store(url: str, *, credentials: str | None = None) -> Store:
         raise StoreError(f"the store: {error}") from None
     if protocol is None:
         return FolderStore(Path(url.partition("://")[2] if "://" in url else url))
-    if protocol in ("s3", "s3a"):
-        from eventmill.store.s3 import S3Store
-
-        bucket, _, prefix = url.partition("://")[2].partition("/")
-        return S3Store(bucket, prefix, credentials=credentials)
-    for point in entry_points(group=GROUP, name=protocol):
-        added: Store = point.load()(url, credentials=credentials)
-        return added
+    if protocol in STORES.names():
+        opened: Store = STORES.load(protocol)(url, credentials=credentials)
+        return opened
     raise StoreError(f"{url}: there is no store for '{protocol}://'; use file://, s3://, or a path.")

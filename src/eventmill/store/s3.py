@@ -290,3 +290,9 @@ def _taken() -> FileExistsError:
 def _metadata(head: dict[str, Any]) -> dict[str, str]:
     """User metadata; some servers capitalise its names."""
     return {str(name).lower(): str(value) for name, value in head.get("Metadata", {}).items()}
+
+
+def open_s3(url: str, *, credentials: str | None) -> S3Store:
+    """The store at `s3://bucket/prefix`."""
+    bucket, _, prefix = url.partition("://")[2].partition("/")
+    return S3Store(bucket, prefix, credentials=credentials)

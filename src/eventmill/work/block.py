@@ -6,6 +6,7 @@ most two computed ranges, and three ranges are in memory.
 
 from __future__ import annotations
 
+import logging
 import secrets
 import signal
 import threading
@@ -42,6 +43,9 @@ from eventmill.runtime.heartbeat import renewing
 from eventmill.runtime.scratch import code_folder, open_scratch, stage
 from eventmill.sources import Source, open_source
 from eventmill.store import Store, open_store
+from eventmill.work.block_log import BlockLog
+
+logger = logging.getLogger(__name__)
 
 RENEWALS_PER_LEASE = 3
 
@@ -82,14 +86,18 @@ def _claim_and_run(order: WorkOrder, block_id: int, *, holder: str) -> BlockRepo
     claim = ledger.claim(block_id, holder=holder, nonce=random_id())
     if claim is None:
         if holder in ledger.quarantined(order.campaign_id):
+            logger.info("block %d is not begun: this worker is quarantined", block_id, extra={"worker": holder})
             time.sleep(QUARANTINE_SECONDS)
             return BlockReport(note="this worker is quarantined")
         return BlockReport(note="nothing of this block was left for this worker")
+    log = BlockLog(order.campaign, claim)
+    log.claimed()
     with ExitStack() as stack:
         try:
             work = stack.enter_context(_prepared(order, claim, ledger))
         except (ScratchError, CampaignError, PayloadError) as error:  # a fault of this machine, not of an event
             ledger.setup_failed(claim.lease, FailureReport(FailureKind.SETUP, str(error)))
+            log.cannot_work(error)
             time.sleep(QUARANTINE_SECONDS)
             return BlockReport(note=f"this worker cannot work: {error}")
         except BaseException:
@@ -100,6 +108,7 @@ def _claim_and_run(order: WorkOrder, block_id: int, *, holder: str) -> BlockRepo
                 return work.run()
         finally:
             ledger.release(claim.lease, drained=work.drained)  # what was not committed
+            log.ended(work.report, drained=work.drained)
 
 
 @contextmanager
@@ -190,6 +199,7 @@ class _BlockWork:
         self.schema = claim.schema
         self.suffix = open_format(order.format).range_suffix
         self.report = BlockReport()
+        self.log = BlockLog(order.campaign, claim)
         self.directive = Directive.CONTINUE
         self.begun: int | None = None  # the end of the last range that was given to the payload
         self.stop = claim.block.stop  # the ledger may give the last part to others
@@ -256,6 +266,7 @@ class _BlockWork:
         if failure is not None:
             if not self._is_stopped() and not self._ends_with_us(failure):
                 self.obey(self.ledger.setup_failed(self.claim.lease, failure))
+                self.log.setup_failed(failure)
             return False
         if seconds := self.payload.take_setup_seconds():
             self.ledger.account_setup(self.claim.lease.campaign_id, seconds)
@@ -336,6 +347,7 @@ class _BlockWork:
                 )
                 # Not with `_fail`, which checks the input again and would hang, too.
                 self.obey(self.ledger.fail(self.claim.lease, reading.range, failure, report_id=random_id()))
+                self.log.failed(reading.range, failure)
                 self._add(BlockReport(failed=len(reading.range)))
                 return None
         return reading.staged.result()
@@ -405,10 +417,12 @@ class _BlockWork:
         """Report a failure as what it is: of the range, of the set-up, or of the whole input."""
         if failure.kind is FailureKind.SETUP:
             self.obey(self.ledger.setup_failed(self.claim.lease, failure))
+            self.log.setup_failed(failure)
             return
         if failure.kind is FailureKind.INPUT:
             self._open_source()  # raises if the file is gone or another one: then no event is at fault
         self.obey(self.ledger.fail(self.claim.lease, piece, failure, report_id=random_id()))
+        self.log.failed(piece, failure)
         self._add(BlockReport(failed=len(piece)))
 
     def _add(self, part: BlockReport) -> None:
@@ -440,6 +454,7 @@ class _BlockWork:
         reply = self.ledger.commit(lease, [output], payload=self.order.payload.digest, begun=self.begun)
         self.obey(reply)
         drain.here().took(self.order.payload.digest, len(piece), seconds=time.monotonic() - computed.begun)
+        self.log.handed_in(output, reply.outcomes)
         if reply.outcomes == (Outcome.FENCED,):
             with suppress(EventmillError):  # otherwise it is an orphan, which the sweep at the end deletes
                 self.store.delete([stored.key])

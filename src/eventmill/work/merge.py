@@ -8,6 +8,7 @@ the work, and at no moment does a glob over the folder find an event twice.
 from __future__ import annotations
 
 import functools
+import logging
 import secrets
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -28,6 +29,8 @@ from eventmill.runtime.scratch import open_scratch
 from eventmill.store import Store, open_store
 from eventmill.work.publish import publish_merges
 
+logger = logging.getLogger(__name__)
+
 MERGE_LEASE = timedelta(seconds=60)
 """How long a merger may be silent before it counts as dead. The lease is renewed while the merge runs."""
 
@@ -47,12 +50,24 @@ def run_merge(order: WorkOrder, merge_id: int, *, holder: str) -> str:
         publish_merges(ledger, store, order.campaign_id)
         return "was already done"
     merge, lease = claimed
+    about = {
+        **{"campaign": order.campaign, "merge": merge_id, "key": merge.key},
+        **{"attempt": lease.attempt, "worker": holder},
+    }
+    logger.debug("merge %d claimed: %d range outputs", merge_id, len(merge.outputs), extra=about)
     with _holding(ledger, lease):
         with open_scratch(Path(tempfile.gettempdir())) as scratch:  # on disk, because a merged file may be large
             try:
                 outcome = _merge(ledger, store, order, merge=merge, lease=lease, scratch=scratch)
             except CorruptOutput as error:
-                return _dissolve(ledger, store, merge, lease, error)
+                told = _dissolve(ledger, store, merge, lease, error)
+                logger.warning("merge %d of %s: %s", merge_id, merge.key, told, extra=about)
+                return told
+        logger.info(
+            "merge %d of %d range outputs into %s, %d rows: %s",
+            *(merge_id, len(merge.outputs), merge.key, merge.rows, outcome),
+            extra=about | {"rows": merge.rows},
+        )
         publish_merges(ledger, store, order.campaign_id)
     return f"{merge.key}: {merge.rows} rows, {outcome}"
 
@@ -114,7 +129,7 @@ def _dissolve(ledger: WorkLedger, store: Store, merge: Merge, lease: MergeLease,
         ledger.abort_merge(lease, corrupt=list(damaged), reason="; ".join(damaged.values()))
         return f"{len(damaged)} of {len(merge.outputs)} range outputs were damaged and are computed again"
     # Its checksum is correct, but the merge cannot use it: report it and compute it again.
-    guilty = [output.output_id for output in merge.outputs if output.key in str(error)]
+    guilty = [output.output_id for output in merge.outputs if output.key == error.key]
     everyone = [output.output_id for output in merge.outputs]
     ledger.abort_merge(lease, corrupt=guilty or everyone, reason=str(error))
     return f"dissolved: {error}"

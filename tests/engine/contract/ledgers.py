@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+from eventmill.core.records import CampaignRow
+from eventmill.errors import LedgerError
 from eventmill.ledger import Ledger, create_ledger
 from tests.conftest import SettableClock
 
@@ -18,6 +22,42 @@ def new_ledger(kind: str, folder: Path, clock: SettableClock) -> Ledger:
     """An empty ledger."""
     url = f"memory://{next(_numbers)}" if kind == "memory" else str(folder / "ledger.sqlite")
     return create_ledger(url, clock=clock)
+
+
+class Both:
+    """Two ledgers in one: each verb is done by both, and has to be answered the same."""
+
+    def __init__(self, one: Ledger, other: Ledger) -> None:
+        self._ledgers = one, other
+
+    def __getattr__(self, verb: str) -> Any:
+        def asked(*args: Any, **kwargs: Any) -> Any:
+            answers = [_answer(getattr(ledger, verb), args, kwargs) for ledger in self._ledgers]
+            assert _comparable(answers[0]) == _comparable(answers[1]), verb
+            if isinstance(answers[0], LedgerError):
+                raise answers[0]
+            return answers[0]
+
+        return asked
+
+
+def _answer(verb: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    try:
+        return verb(*args, **kwargs)
+    except LedgerError as error:
+        return error
+
+
+def _comparable(answer: Any) -> Any:
+    """Without what is random in each ledger: a campaign's id in all ledgers."""
+    match answer:
+        case CampaignRow():
+            return replace(answer, uid="")
+        case LedgerError():
+            return type(answer), str(answer)
+        case tuple() | list():
+            return [_comparable(part) for part in answer]
+    return answer
 
 
 def all_it_says(ledger: Ledger, campaign_id: int) -> dict[str, Any]:

@@ -25,9 +25,8 @@ from eventmill.core.ranges import EventRange
 from eventmill.core.records import DesiredState
 from eventmill.core.states import State
 from eventmill.errors import LedgerError
-from eventmill.ledger import Ledger
 from tests.conftest import SettableClock, new_campaign
-from tests.engine.contract.ledgers import all_it_says, new_ledger
+from tests.engine.contract.ledgers import Both, all_it_says, new_ledger
 from tests.engine.deeds import DIGEST, NOT_SET_UP, SAID_NO, output, ranges_of
 from tests.engine.ledger_belief import Belief
 
@@ -60,12 +59,9 @@ class AnyHistory(RuleBasedStateMachine):
         self.copies: dict[int, int] = {}  # the block that each one is a copy of
         self.commits: list[tuple[Claim, RangeOutput]] = []
 
-    def new_ledger(self) -> Ledger:
-        """An empty one, in a file."""
-        ledger = new_ledger("sqlite", self.folder, self.clock)
-        ledger.disconnect()  # no power fails in these histories, so the disk need not be waited for
-        event.listen(ledger.engine, "connect", lambda c, _: c.execute("PRAGMA synchronous=OFF") and None)
-        return ledger
+    def new_ledger(self) -> Any:
+        """An empty one."""
+        return new_ledger("memory", self.folder, self.clock)
 
     @initialize(
         target=claims,
@@ -393,22 +389,28 @@ class AnyHistory(RuleBasedStateMachine):
         shutil.rmtree(self.folder)
 
 
-class AnyHistoryInMemory(AnyHistory):
-    """The same with a ledger that is not in a file."""
+class AnyHistoryOnBoth(AnyHistory):
+    """One history in a file and in memory at once: whatever is asked or done, both answer the same."""
 
-    def new_ledger(self) -> Ledger:
-        return new_ledger("memory", self.folder, self.clock)
+    def new_ledger(self) -> Any:
+        in_a_file = new_ledger("sqlite", self.folder, self.clock)
+        in_a_file.disconnect()  # no power fails in these histories, so the disk need not be waited for
+        event.listen(in_a_file.engine, "connect", lambda c, _: c.execute("PRAGMA synchronous=OFF") and None)
+        return Both(in_a_file, super().new_ledger())
 
 
-SETTINGS = settings(
-    max_examples=30,
-    stateful_step_count=50,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
-)
+def histories(number: int) -> settings:
+    """So many, each of up to fifty steps."""
+    return settings(
+        max_examples=number,
+        stateful_step_count=50,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
+    )
+
 
 TestAnyHistory = AnyHistory.TestCase
-TestAnyHistory.settings = SETTINGS
+TestAnyHistory.settings = histories(100)
 
-TestAnyHistoryInMemory = AnyHistoryInMemory.TestCase
-TestAnyHistoryInMemory.settings = SETTINGS
+TestAnyHistoryOnBoth = AnyHistoryOnBoth.TestCase
+TestAnyHistoryOnBoth.settings = histories(30)

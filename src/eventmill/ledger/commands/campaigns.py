@@ -25,7 +25,7 @@ from eventmill.core.records import (
 )
 from eventmill.core.states import State, Verb
 from eventmill.core.work_order import PayloadCode
-from eventmill.errors import CampaignLocked, LedgerError, NameTaken
+from eventmill.ledger import words
 from eventmill.ledger.database import schema
 from eventmill.ledger.database.blocks import duplicate_claim_of, hand_over, read_block
 from eventmill.ledger.database.journal import write_journal
@@ -47,7 +47,7 @@ class CampaignVerbs(Database):
         """Add a new campaign. Raises `NameTaken` if the ledger has a campaign of this name."""
         with self.writing() as tx:
             if tx.execute(sa.select(schema.campaign.c.id).where(schema.campaign.c.name == name)).first():
-                raise NameTaken(f"campaign '{name}' is already in the ledger; choose another name.")
+                raise words.name_taken(name)
             keep_code(tx, code)
             now = self.now(tx)
             tx.execute(
@@ -71,9 +71,7 @@ class CampaignVerbs(Database):
             found = tx.execute(sa.select(schema.campaign.c.id).where(schema.campaign.c.name == name)).first()
             if found is None:
                 names = tx.execute(sa.select(schema.campaign.c.name).order_by(schema.campaign.c.name)).scalars()
-                raise LedgerError(
-                    f"the ledger has no campaign '{name}'; it has: {', '.join(names) or 'none yet'}."
-                )
+                raise words.no_campaign(name, names)
             return campaign_by(tx, schema.campaign.c.id == found.id)
 
     def campaign_numbered(self, campaign_id: int) -> CampaignRow:
@@ -132,7 +130,7 @@ class CampaignVerbs(Database):
                 url, identity = text.name(new.url), text.name(new.identity)  # as they come back from the ledger
                 if url in known:
                     if (known[url].identity, known[url].events) != (identity, new.events):
-                        raise LedgerError(f"input {url} has changed since it was split.")
+                        raise words.input_changed(url)
                     continue
                 last = max(known.values(), key=lambda item: item.ordinal, default=None)
                 values = {
@@ -169,20 +167,20 @@ class CampaignVerbs(Database):
             rows = tx.execute(statement).all()
         return tuple(SeenLayout(row[3], row[2], tuple((str(a), str(b)) for a, b in row[0])) for row in rows)
 
-    def leave_out(self, campaign_id: int, unreadable: Sequence[str]) -> None:
-        """Record the inputs that the campaign leaves out, one line each, once."""
+    def note_once(self, campaign_id: int, *, kind: JournalKind, lines: Mapping[str, str]) -> None:
+        """Write lines of one kind into the journal, reason -> detail, without those whose reason is there."""
         with self.writing() as tx:
             journal = schema.journal
             known = set(
                 tx.execute(
-                    sa.select(journal.c.reason).where(
-                        journal.c.campaign_id == campaign_id, journal.c.kind == JournalKind.LEFT_OUT
-                    )
+                    sa.select(journal.c.reason).where(journal.c.campaign_id == campaign_id, journal.c.kind == kind)
                 ).scalars()
             )
-            for line in dict.fromkeys(text.told(line, most_bytes=text.LINE_BYTES) for line in unreadable):
-                if line not in known:
-                    write_journal(tx, campaign_id, self.now(tx), kind=JournalKind.LEFT_OUT, reason=line)
+            for line, detail in lines.items():
+                reason = text.told(line, most_bytes=text.LINE_BYTES)
+                if reason not in known:
+                    known.add(reason)
+                    write_journal(tx, campaign_id, self.now(tx), kind=kind, reason=reason, detail=detail)
 
     def inputs(self, campaign_id: int) -> tuple[Input, ...]:
         """All inputs in campaign order."""
@@ -222,12 +220,7 @@ class CampaignVerbs(Database):
             row = tx.execute(sa.select(schema.campaign).where(schema.campaign.c.id == campaign_id)).one()
             now = self.now(tx)
             if row.leader and row.leader_expires_at > now and not is_gone(row.leader):
-                seconds = (row.leader_expires_at - now).total_seconds()
-                raise CampaignLocked(
-                    f"campaign '{row.name}' is driven by {row.leader}, which was alive less than "
-                    f"{LEADER_SECONDS:.0f} s ago. Watch it with 'eventmill status', stop it there, or wait "
-                    f"{seconds:.0f} s if it is dead."
-                )
+                raise words.driven_by(row.name, row.leader, row.leader_expires_at - now)
             attempt = self.next_attempt(tx)
             tx.execute(
                 sa.update(schema.campaign)
@@ -367,7 +360,7 @@ class CampaignVerbs(Database):
         with self.reading() as tx:
             row = tx.execute(sa.select(schema.code).where(schema.code.c.digest == digest)).first()
             if row is None:
-                raise LedgerError(f"the ledger holds no payload code {digest}.")
+                raise words.no_code(digest)
             return PayloadCode(row.callable, row.entry, row.digest, row.bundle)
 
 
@@ -383,7 +376,7 @@ def locked(tx: sa.Connection, campaign_id: int) -> CampaignRow:
 
 def _known(campaign_id: int, row: sa.Row[Any] | None) -> CampaignRow:
     if row is None:
-        raise LedgerError(f"the ledger has no campaign number {campaign_id}; it was restarted or removed.")
+        raise words.no_campaign_numbered(campaign_id)
     return _record(row)
 
 
@@ -488,10 +481,7 @@ def keep_code(tx: sa.Connection, code: PayloadCode) -> None:
     if known is None:
         tx.execute(sa.insert(schema.code).values(asdict(code)))
     elif known.entry != text.name(code.entry) or (known.bundle is None) != (code.bundle is None):
-        raise LedgerError(
-            f"the ledger holds other code than {code.entry} under the digest {code.digest}, namely {known.entry}; "
-            "give the campaign another ledger."
-        )
+        raise words.other_code(code, known.entry)
 
 
 def _rules_to_json(rules: Rules) -> dict[str, Any]:

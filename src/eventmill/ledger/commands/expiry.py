@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from eventmill.core.ranges import Span
 from eventmill.core.records import CampaignRow, Incident, JournalKind
 from eventmill.core.states import Verb
+from eventmill.ledger import words
 from eventmill.ledger.commands.campaigns import input_from, locked, replace_and_coalesce
 from eventmill.ledger.commands.workers import record_gone
 from eventmill.ledger.database import schema
@@ -40,7 +41,7 @@ class LossVerbs(Database):
             ended = sa.and_(blocks.c.campaign_id == campaign_id, blocks.c.expires_at < now)
             if now - looked_at > campaign.rules.lease:
                 self._extend(tx, campaign, ended, now)
-            return self._lose_all(tx, campaign, ended, "lease expired")
+            return self._lose_all(tx, campaign, ended, words.LEASE_EXPIRED)
 
     def _extend(
         self, tx: sa.Connection, campaign: CampaignRow, which: sa.ColumnElement[bool], now: datetime
@@ -58,7 +59,7 @@ class LossVerbs(Database):
                 campaign.id,
                 now,
                 kind=JournalKind.EXTENDED,
-                reason="its lease ended while no coordinator was checking",
+                reason=words.EXTENDED,
                 input_id=row.input_id,
                 start=row.start,
                 stop=row.stop,

@@ -14,7 +14,7 @@ from eventmill.core.ranges import Input, Span
 from eventmill.core.records import CampaignRow, DesiredState, JournalKind
 from eventmill.core.states import State, Verb
 from eventmill.core.worker_report import Renewal
-from eventmill.errors import CampaignLocked
+from eventmill.ledger import words
 from eventmill.ledger.commands.campaigns import (
     campaign_by,
     dissolve_blocks,
@@ -125,7 +125,7 @@ class LeaseVerbs(LossVerbs):
             twin = duplicate_claim_of(tx, row)
             if row.attempt is not None:
                 first = in_flight(missing[0], item, row, campaign)
-                journal_loss(tx, campaign.id, now, row, first, f"block was started again by {holder}")
+                journal_loss(tx, campaign.id, now, row, first, words.started_again("block", holder))
                 charged = tuple(
                     replace(s, state=State.LEASED, block_id=span_owner_id(row)) if s.state is State.READY else s
                     for s in charge_loss(first, campaign, shared=twin is not None)
@@ -233,10 +233,7 @@ class LeaseVerbs(LossVerbs):
             sa.select(table.c.leader_attempt, table.c.leader).where(table.c.id == leadership.campaign_id)
         ).one()
         if current.leader_attempt != leadership.attempt:
-            raise CampaignLocked(
-                f"another coordinator ({current.leader or 'since gone'}) has taken over this campaign; "
-                "this one stops. Nothing is lost."
-            )
+            raise words.taken_over_by(current.leader)
 
 
 def renew_lease(tx: sa.Connection, campaign: CampaignRow, item: Renewal, *, now: datetime) -> Reply:

@@ -12,6 +12,7 @@ from eventmill.core.leases import Outcome
 from eventmill.core.outputs import CommittedOutput, Merge, MergeHolder, MergeLease
 from eventmill.core.ranges import EventRange
 from eventmill.core.records import JournalKind
+from eventmill.ledger import words
 from eventmill.ledger.commands.campaigns import input_from, locked
 from eventmill.ledger.commands.merges import read_merge
 from eventmill.ledger.database import schema
@@ -44,7 +45,7 @@ class MergerVerbs(Database):
             if row.expires_at is not None and nonce is not None and (row.holder, row.nonce) == (holder, nonce):
                 return merge, MergeLease(merge_id, row.attempt, row.holder, row.expires_at)
             if row.expires_at is not None:
-                reason = f"merge was started again by {holder}"
+                reason = words.started_again("merge", holder)
                 who = {"attempt": row.attempt, "holder": row.holder}
                 write_journal(
                     tx, campaign.id, now, kind=JournalKind.MERGER_LOST, reason=reason, detail=row.key, **who

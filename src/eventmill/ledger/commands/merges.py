@@ -15,7 +15,7 @@ from eventmill.core.partition import coalesce
 from eventmill.core.ranges import Span
 from eventmill.core.records import JournalKind
 from eventmill.core.states import State, Verb
-from eventmill.errors import LedgerError
+from eventmill.ledger import words
 from eventmill.ledger.commands.campaigns import locked, open_again, replace_and_coalesce
 from eventmill.ledger.database import schema
 from eventmill.ledger.database.journal import write_journal
@@ -110,7 +110,7 @@ class MergeVerbs(Database):
                 table.c.completed_at.is_not(None),
                 table.c.published_at.is_(None),
             )
-            return tuple((row.id, row.staged, row.key) for row in tx.execute(statement))
+            return tuple((row.id, row.staged, row.key) for row in tx.execute(statement.order_by(table.c.id)))
 
     def published(self, merge_id: int) -> None:
         """Record that the merged file has its final key. Harmless when repeated."""
@@ -156,7 +156,7 @@ class MergeVerbs(Database):
         with self.writing() as tx:
             row = _held(tx, merge_id)
             if row is None or row.published_at is None:
-                raise LedgerError(f"there is no merged file number {merge_id}.")
+                raise words.no_merged_file(merge_id)
             return self._unmerge(tx, row, reason)
 
     def invalidate_unseen(self, merge_id: int, *, reason: str) -> int:

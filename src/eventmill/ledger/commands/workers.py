@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from eventmill.core.leases import Lease
 from eventmill.core.ranges import EventRange, Span
 from eventmill.core.records import JournalKind, UsageCause
+from eventmill.ledger import words
 from eventmill.ledger.commands.campaigns import campaign_by
 from eventmill.ledger.database import schema
 from eventmill.ledger.database.journal import write_journal
@@ -119,7 +120,7 @@ def note_success(
             lease.campaign_id,
             now,
             kind=JournalKind.SICK,
-            reason=f"a range failed here and succeeded on {lease.holder}",
+            reason=words.failed_only_here(lease.holder),
             input_id=suspect.input_id,
             start=suspect.start,
             stop=suspect.stop,
@@ -131,7 +132,7 @@ def note_success(
         others = {name: evidence.get(name, frozenset()) for name in alive}
         if not alive or not is_sick(evidence[holder], others=list(others.values())):
             continue
-        reason = f"{len(evidence[holder])} ranges failed on it and succeeded elsewhere"
+        reason = words.sick(len(evidence[holder]))
         _quarantine(tx, lease.campaign_id, holder, now, reason)
 
 
@@ -151,7 +152,7 @@ def note_not_set_up(tx: sa.Connection, lease: Lease, *, now: datetime, lease_len
     if tx.execute(useful).first() is None:
         others -= _not_set_up(tx, lease.campaign_id)
     if times >= SICK_RANGES and others:
-        reason = f"the payload could not be set up on it, {times} times"
+        reason = words.not_set_up(times)
         _quarantine(tx, lease.campaign_id, lease.holder, now, reason)
 
 

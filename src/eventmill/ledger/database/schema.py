@@ -13,7 +13,7 @@ from eventmill.core.records import DesiredState
 from eventmill.core.states import State
 
 VERSION = 4
-"""Increased with every incompatible change of the tables; a ledger of another version is refused."""
+"""Increased with every incompatible change of the tables; older ledgers are upgraded (`ledger/migrations`)."""
 
 metadata = sa.MetaData()
 
@@ -88,6 +88,13 @@ about = sa.Table(
     sa.Column("version", sa.Integer, primary_key=True),
 )
 
+alembic_version = sa.Table(  # the same for Alembic, which upgrades a ledger (`ledger/migrations`)
+    "alembic_version",
+    metadata,
+    sa.Column("version_num", sa.String(32), nullable=False),
+    sa.PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
+
 counter = sa.Table(  # one ledger-wide increasing sequence of attempts
     "counter",
     metadata,
@@ -109,7 +116,8 @@ campaign = sa.Table(
     metadata,
     sa.Column("id", BigId, primary_key=True),
     sa.Column("name", Name, nullable=False, unique=True),
-    sa.Column("uid", sa.String(32), nullable=False, unique=True),  # in all ledgers: its store bears it, too
+    # In all ledgers: its store bears it, too. (A column that is added to rows needs a default.)
+    sa.Column("uid", sa.String(32), nullable=False, server_default=""),
     sa.Column("spec", sa.JSON, nullable=False),
     sa.Column("rules", sa.JSON, nullable=False),
     sa.Column("payload", sa.ForeignKey("code.digest"), nullable=False),
@@ -124,6 +132,7 @@ campaign = sa.Table(
     sa.Column("leader_attempt", sa.BigInteger),
     sa.Column("leader_expires_at", UtcTime),
     _one_of("wanted", DesiredState),
+    sa.Index("campaign_by_uid", "uid", unique=True),
     sqlite_autoincrement=True,  # a number never comes back: who works for a forgotten campaign works for no other
 )
 
@@ -309,6 +318,7 @@ journal = sa.Table(  # append-only
     sa.Column("reason", Reason, nullable=False),
     sa.Column("detail", Words, nullable=False),
     sa.Column("cpu_seconds", sa.Float, nullable=False),
-    sa.Column("report_id", Name, unique=True),  # of a failure, so that it is charged once however often it is told
+    sa.Column("report_id", Name),  # of a failure, so that it is charged once however often it is told
     sa.Index("journal_by_kind", "campaign_id", "kind", "id"),
+    sa.Index("journal_by_report", "report_id", unique=True),
 )

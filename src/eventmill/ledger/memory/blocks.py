@@ -11,7 +11,7 @@ from eventmill import text
 from eventmill.core.leases import Block, Claim, LeadershipLease, Lease, LeaseProgress, Outcome, Reply
 from eventmill.core.records import DesiredState, Incident, JournalKind
 from eventmill.core.states import State, Verb
-from eventmill.errors import CampaignLocked
+from eventmill.ledger import words
 from eventmill.ledger.memory.holders import HolderVerbs, live_workers, record_seen
 from eventmill.ledger.memory.tables import BlockRow, CampaignTables
 from eventmill.rules.block_spans import (
@@ -46,7 +46,7 @@ class BlockVerbs(HolderVerbs):
             suspect = ready.is_suspect
             stop = ready.stop if suspect else min(ready.stop, ready.start + events)
             row = BlockRow(
-                id=next(self._numbers),
+                id=next(self._block_numbers),
                 input_id=ready.input_id,
                 start=ready.start,
                 stop=stop,
@@ -105,7 +105,7 @@ class BlockVerbs(HolderVerbs):
         """Charge the loss of the previous claim to the range in flight, which stays leased unless abandoned."""
         span = campaign.spans.of_block(row.owner)[0]
         first = in_flight(span, campaign.inputs[row.input_id], row, campaign.row)
-        _journal_loss(campaign, now, row, first.start, first.stop, f"block was started again by {holder}")
+        _journal_loss(campaign, now, row, first.start, first.stop, words.started_again("block", holder))
         charged = [
             replace(s, state=State.LEASED, block_id=row.owner) if s.state is State.READY else s
             for s in charge_loss(first, campaign.row, shared=other_claim(campaign, row) is not None)
@@ -172,13 +172,13 @@ class BlockVerbs(HolderVerbs):
             if slept:
                 for row in _ended(campaign, now):
                     _extend(campaign, row, now)
-            return self._lose_all(campaign, _ended(campaign, now), "lease expired")
+            return self._lose_all(campaign, _ended(campaign, now), words.LEASE_EXPIRED)
 
     def mark_lost(self, campaign_id: int, *, holders: Collection[str], reason: str) -> tuple[Incident, ...]:
         """Take back at once what these workers held, because they are known to have vanished."""
         with self._lock:
-            campaign = self._tables(campaign_id)
-            held = [row for row in campaign.blocks.values() if row.attempt is not None and row.holder in holders]
+            campaign, names = self._tables(campaign_id), {text.name(holder) for holder in holders}
+            held = [row for row in campaign.blocks.values() if row.attempt is not None and row.holder in names]
             return self._lose_all(campaign, held, reason)
 
     def _lose_all(self, campaign: CampaignTables, rows: Sequence[BlockRow], reason: str) -> tuple[Incident, ...]:
@@ -232,7 +232,7 @@ class BlockVerbs(HolderVerbs):
             if any(span.is_suspect for span in leased):
                 return None
             copy = BlockRow(
-                id=next(self._numbers),
+                id=next(self._block_numbers),
                 input_id=row.input_id,
                 start=leased[0].start,
                 stop=leased[-1].stop,
@@ -248,6 +248,7 @@ class BlockVerbs(HolderVerbs):
         """The progress and age of every claimed block, without duplicate claims."""
         with self._lock:
             campaign, now, found = self._tables(campaign_id), self._now(), []
+            copied = {row.copy_of for row in campaign.blocks.values()}
             for row in campaign.blocks.values():
                 spans = campaign.spans.of_block(row.id)
                 if row.claimed_at is None or not spans:
@@ -261,7 +262,7 @@ class BlockVerbs(HolderVerbs):
                         stop=spans[-1].stop,
                         range_events=row.range_events,
                         seconds=(now - row.claimed_at).total_seconds(),
-                        copied=any(other.copy_of == row.id for other in campaign.blocks.values()),
+                        copied=row.id in copied,
                         suspect=any(s.failures or s.losses for s in spans),
                     )
                 )
@@ -270,10 +271,7 @@ class BlockVerbs(HolderVerbs):
     def _led(self, leadership: LeadershipLease) -> CampaignTables:
         campaign = self._tables(leadership.campaign_id)
         if campaign.leader_attempt != leadership.attempt:
-            raise CampaignLocked(
-                f"another coordinator ({campaign.leader or 'since gone'}) has taken over this campaign; "
-                "this one stops. Nothing is lost."
-            )
+            raise words.taken_over_by(campaign.leader)
         return campaign
 
 
@@ -340,9 +338,8 @@ def _extend(campaign: CampaignTables, row: BlockRow, now: datetime) -> None:
     if (row.attempt, row.expires_at) in extended:
         return
     campaign.blocks[row.id] = replace(row, expires_at=now + lease)
-    reason = "its lease had ended while nobody looked"
     campaign.write_journal(
-        now, kind=JournalKind.EXTENDED, reason=reason, start=row.start, stop=row.stop, **_who(row)
+        now, kind=JournalKind.EXTENDED, reason=words.EXTENDED, start=row.start, stop=row.stop, **_who(row)
     )
 
 

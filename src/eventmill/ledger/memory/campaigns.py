@@ -25,7 +25,7 @@ from eventmill.core.records import (
 )
 from eventmill.core.states import State, Verb
 from eventmill.core.work_order import PayloadCode
-from eventmill.errors import CampaignLocked, LedgerError, NameTaken
+from eventmill.ledger import words
 from eventmill.ledger.memory.blocks import dissolve_blocks
 from eventmill.ledger.memory.holders import live_workers
 from eventmill.ledger.memory.tables import CampaignTables, MemoryTables
@@ -40,18 +40,19 @@ class CampaignVerbs(MemoryTables):
         self, name: str, *, spec: Mapping[str, Any], rules: Rules, code: PayloadCode, store_url: str
     ) -> CampaignRow:
         """Add a new campaign. Raises `NameTaken` if the ledger has a campaign of this name."""
+        name = text.name(name)
         with self._lock:
             if any(campaign.row.name == name for campaign in self._campaigns.values()):
-                raise NameTaken(f"campaign '{name}' is in the ledger already; choose another name.")
+                raise words.name_taken(name)
             self._keep_code(code)
             now = self._now()
             row = CampaignRow(
-                id=next(self._numbers),
+                id=next(self._campaign_numbers),
                 uid=secrets.token_hex(16),
-                name=text.name(name),
+                name=name,
                 spec=_as_json(spec),
                 rules=rules,
-                payload=code.digest,
+                payload=text.name(code.digest),
                 store_url=text.name(store_url),
                 schema=None,
                 desired_state=DesiredState.RUN,
@@ -66,11 +67,9 @@ class CampaignVerbs(MemoryTables):
         """The campaign of this name; otherwise `LedgerError` lists the existing names."""
         with self._lock:
             rows = {campaign.row.name: campaign.row for campaign in self._campaigns.values()}
-            if name not in rows:
-                raise LedgerError(
-                    f"the ledger has no campaign '{name}'; it has: {', '.join(sorted(rows)) or 'none yet'}."
-                )
-            return rows[name]
+            if text.name(name) not in rows:
+                raise words.no_campaign(name, sorted(rows))
+            return rows[text.name(name)]
 
     def campaign_numbered(self, campaign_id: int) -> CampaignRow:
         """The campaign with this number; `LedgerError` if it was restarted or deleted."""
@@ -98,7 +97,11 @@ class CampaignVerbs(MemoryTables):
             self._keep_code(code)
             campaign.write_journal(self._now(), kind=JournalKind.CHANGED, reason=reason)
             campaign.set_row(
-                spec=_as_json(spec), rules=rules, payload=code.digest, store_url=store_url, closed_at=None
+                spec=_as_json(spec),
+                rules=rules,
+                payload=text.name(code.digest),
+                store_url=text.name(store_url),
+                closed_at=None,
             )
 
     def add_inputs(self, campaign_id: int, inputs: Sequence[NewInput]) -> tuple[Input, ...]:
@@ -109,7 +112,7 @@ class CampaignVerbs(MemoryTables):
             for new in inputs:
                 content = text.name(new.identity), new.events
                 if known.setdefault(text.name(new.url), content) != content:
-                    raise LedgerError(f"input {text.name(new.url)} has changed since it was split.")
+                    raise words.input_changed(text.name(new.url))
             there = {item.url for item in campaign.inputs.values()}
             for new in inputs:
                 if text.name(new.url) not in there:
@@ -120,7 +123,7 @@ class CampaignVerbs(MemoryTables):
     def _add_input(self, campaign: CampaignTables, new: NewInput) -> None:
         last = next(reversed(campaign.inputs.values()), None)
         item = Input(
-            id=next(self._numbers),
+            id=next(self._input_numbers),
             ordinal=last.ordinal + 1 if last else 0,
             url=text.name(new.url),
             events=new.events,
@@ -152,13 +155,14 @@ class CampaignVerbs(MemoryTables):
                     seen[layout] = replace(old, inputs=old.inputs + 1)
             return tuple(seen.values())
 
-    def leave_out(self, campaign_id: int, unreadable: Sequence[str]) -> None:
-        """Record the inputs that the campaign leaves out, one line each, once."""
+    def note_once(self, campaign_id: int, *, kind: JournalKind, lines: Mapping[str, str]) -> None:
+        """Write lines of one kind into the journal, reason -> detail, without those whose reason is there."""
         with self._lock:
             campaign = self._tables(campaign_id)
-            for line in (text.told(line, most_bytes=text.LINE_BYTES) for line in unreadable):
-                if all(known.incident.reason != line for known in campaign.lines(JournalKind.LEFT_OUT)):
-                    campaign.write_journal(self._now(), kind=JournalKind.LEFT_OUT, reason=line)
+            for line, detail in lines.items():
+                reason = text.told(line, most_bytes=text.LINE_BYTES)
+                if all(known.incident.reason != reason for known in campaign.lines(kind)):
+                    campaign.write_journal(self._now(), kind=kind, reason=reason, detail=detail)
 
     def fix_schema(self, campaign_id: int, schema_bytes: bytes) -> bytes:
         """Fix the Arrow schema of the outputs. The first schema wins; returns the one that is fixed."""
@@ -184,12 +188,8 @@ class CampaignVerbs(MemoryTables):
             campaign, now = self._tables(campaign_id), self._now()
             ends = campaign.leader_expires_at
             if campaign.leader and ends is not None and ends > now and not is_gone(campaign.leader):
-                raise CampaignLocked(
-                    f"campaign '{campaign.row.name}' is being driven by {campaign.leader}, which was alive less "
-                    f"than {LEADER_SECONDS:.0f} s ago. Watch it with 'eventmill status', stop it there, or wait "
-                    f"{(ends - now).total_seconds():.0f} s if it is dead."
-                )
-            campaign.leader, campaign.leader_attempt = holder, self._next_attempt()
+                raise words.driven_by(campaign.row.name, campaign.leader, ends - now)
+            campaign.leader, campaign.leader_attempt = text.name(holder), self._next_attempt()
             campaign.leader_expires_at = now + timedelta(seconds=LEADER_SECONDS)
             dissolve_blocks(campaign, [row.id for row in campaign.blocks.values() if row.attempt is None])
             return LeadershipLease(campaign_id, campaign.leader_attempt, holder)
@@ -268,7 +268,8 @@ class CampaignVerbs(MemoryTables):
             campaign.spans.replace(Verb.CLOSE, old=old, new=coalesce(gone))
             campaign.blocks.clear()
             if campaign.row.closed_at is None:
-                campaign.set_row(closed_at=now, close_reason=reason)
+                told = text.told(reason, most_bytes=text.LINE_BYTES)
+                campaign.set_row(closed_at=now, close_reason=told)
             if old:
                 detail = f"{sum(map(len, old))} events"
                 campaign.write_journal(now, kind=JournalKind.CLOSED, reason=reason, detail=detail)
@@ -309,17 +310,17 @@ class CampaignVerbs(MemoryTables):
     def code(self, digest: str) -> PayloadCode:
         """The payload code with this digest; `LedgerError` if the ledger does not have it."""
         with self._lock:
-            if digest not in self._codes:
-                raise LedgerError(f"the ledger holds no payload code {digest}.")
-            return self._codes[digest]
+            found = self._codes.get(text.name(digest))
+            if found is None:
+                raise words.no_code(digest)
+            return found
 
     def _keep_code(self, code: PayloadCode) -> None:
+        callable, entry, digest = (text.name(part) for part in (code.callable, code.entry, code.digest))
+        code = PayloadCode(callable, entry, digest, code.bundle)
         known = self._codes.setdefault(code.digest, code)
         if known.entry != code.entry or (known.bundle is None) != (code.bundle is None):
-            raise LedgerError(
-                f"the ledger holds other code than {code.entry} under the digest {code.digest}, namely "
-                f"{known.entry}; give the campaign another ledger."
-            )
+            raise words.other_code(code, known.entry)
 
     def note_sample(
         self,

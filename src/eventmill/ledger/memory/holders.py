@@ -10,6 +10,7 @@ from eventmill import text
 from eventmill.core.leases import Lease
 from eventmill.core.ranges import EventRange, Span
 from eventmill.core.records import JournalKind
+from eventmill.ledger import words
 from eventmill.ledger.memory.tables import CampaignTables, HolderRow, MemoryTables
 from eventmill.rules.quarantine import SICK_RANGES, Evidence, is_sick
 
@@ -83,7 +84,7 @@ def note_success(campaign: CampaignTables, lease: Lease, suspect: Span, now: dat
         campaign.write_journal(
             now,
             kind=JournalKind.SICK,
-            reason=f"a range failed here and succeeded on {lease.holder}",
+            reason=words.failed_only_here(lease.holder),
             input_id=suspect.input_id,
             start=suspect.start,
             stop=suspect.stop,
@@ -93,7 +94,7 @@ def note_success(campaign: CampaignTables, lease: Lease, suspect: Span, now: dat
         alive, evidence = live_workers(campaign, now) - {holder}, _evidence(campaign)
         others = [evidence.get(name, frozenset()) for name in alive]
         if alive and is_sick(evidence[holder], others=others):
-            reason = f"{len(evidence[holder])} ranges failed on it and succeeded elsewhere"
+            reason = words.sick(len(evidence[holder]))
             _quarantine(campaign, holder, now, reason)
 
 
@@ -108,7 +109,7 @@ def note_not_set_up(campaign: CampaignTables, lease: Lease, now: datetime) -> No
     if campaign.useful_at is None:
         others -= _not_set_up(campaign)
     if times >= SICK_RANGES and others:
-        _quarantine(campaign, lease.holder, now, f"the payload could not be set up on it, {times} times")
+        _quarantine(campaign, lease.holder, now, words.not_set_up(times))
 
 
 def _not_set_up(campaign: CampaignTables) -> frozenset[str]:

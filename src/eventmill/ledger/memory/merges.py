@@ -15,7 +15,7 @@ from eventmill.core.partition import coalesce
 from eventmill.core.ranges import Span
 from eventmill.core.records import JournalKind
 from eventmill.core.states import State, Verb
-from eventmill.errors import LedgerError
+from eventmill.ledger import words
 from eventmill.ledger.memory.tables import CampaignTables, MemoryTables, MergeRow, OutputRow
 from eventmill.rules.merge_groups import Piece, due_by_bytes, due_by_events
 
@@ -38,7 +38,7 @@ class MergeVerbs(MemoryTables):
                     key = merged_name(
                         campaign.row.name, group.start, group.stop, f"{self._next_attempt()}.{suffix}"
                     )
-                number = next(self._numbers)
+                number = next(self._merge_numbers)
                 free = [span for o in group.output_ids if (span := campaign.spans.of_output(o)) is not None]
                 campaign.spans.replace(Verb.MERGE, old=free, new=[replace(s, merge_id=number) for s in free])
                 campaign.merges[number] = MergeRow(number, key)
@@ -65,7 +65,7 @@ class MergeVerbs(MemoryTables):
             if row.expires_at is not None and row.attempt is not None:
                 if nonce is not None and (row.holder, row.nonce) == (holder, nonce):
                     return merge, MergeLease(merge_id, row.attempt, holder, row.expires_at)
-                reason = f"merge was started again by {holder}"
+                reason = words.started_again("merge", holder)
                 campaign.write_journal(
                     now,
                     kind=JournalKind.MERGER_LOST,
@@ -132,7 +132,7 @@ class MergeVerbs(MemoryTables):
             campaign.merges[row.id] = replace(
                 row,
                 completed_at=now,
-                staged=staged,
+                staged=text.name(staged),
                 bytes=bytes,
                 sha256=sha256,
                 rows=rows,
@@ -169,7 +169,7 @@ class MergeVerbs(MemoryTables):
         with self._lock:
             found = self._with_merge(merge_id)
             if found is None or found[1].published_at is None:
-                raise LedgerError(f"there is no merged file number {merge_id}.")
+                raise words.no_merged_file(merge_id)
             return self._unmerge(*found, reason)
 
     def invalidate_unseen(self, merge_id: int, *, reason: str) -> int:
@@ -267,7 +267,7 @@ class MergeVerbs(MemoryTables):
                     row = campaign.outputs.get(number)
                     if row is not None and row.dropped_at is not None:
                         del campaign.outputs[number]
-                        del self._keys[text.name(row.output.key)]
+                        del self._keys[row.output.key]
 
 
 def _is_unseen(row: MergeRow) -> bool:

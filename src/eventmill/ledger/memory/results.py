@@ -83,11 +83,16 @@ class ResultVerbs(BlockVerbs):
         return Reply(tuple(outcomes), DIRECTIVES[campaign.row.desired_state], stop=row.stop)
 
     def _keep_output(self, campaign: CampaignTables, item: Commit, output: RangeOutput) -> Span:
-        number, place = next(self._numbers), output.range
-        campaign.outputs[number] = OutputRow(number, item.lease.input_id, output)
-        self._keys[text.name(output.key)] = campaign.row.id
+        number, place, key = next(self._output_numbers), output.range, text.name(output.key)
+        campaign.outputs[number] = OutputRow(number, item.lease.input_id, replace(output, key=key))
+        self._keys[key] = campaign.row.id
         return Span(
-            item.lease.input_id, place.start, place.stop, State.COMMITTED, output_id=number, payload=item.payload
+            item.lease.input_id,
+            place.start,
+            place.stop,
+            State.COMMITTED,
+            output_id=number,
+            payload=text.name(item.payload),
         )
 
     def _fail(self, campaign: CampaignTables, item: Failure) -> Reply:

@@ -31,6 +31,7 @@ from eventmill.core.records import (
 from eventmill.core.states import State, Verb
 from eventmill.core.work_order import PayloadCode
 from eventmill.errors import LedgerError
+from eventmill.ledger import words
 
 Place = tuple[int, int]
 """An input's number, and where in it a span begins."""
@@ -160,6 +161,8 @@ class SpanTable:
 
     def add(self, span: Span) -> None:
         """A span of events that the ledger did not hold before."""
+        if span.reason is not None:
+            span = replace(span, reason=text.told(span.reason, most_bytes=text.LINE_BYTES))
         place = span.input_id, span.start
         self._at[place] = span
         insort(self._places, place)
@@ -243,6 +246,7 @@ class CampaignTables:
     outputs: dict[int, OutputRow] = field(default_factory=dict)
     merges: dict[int, MergeRow] = field(default_factory=dict)
     journal: list[JournalLine] = field(default_factory=list)
+    of_kind: defaultdict[JournalKind, list[JournalLine]] = field(default_factory=lambda: defaultdict(list))
     reports: dict[str, int] = field(default_factory=dict)  # attempt by the id of a failure's report
     usage: dict[UsageCause, UsageTotals] = field(default_factory=dict)
     useful_at: datetime | None = None
@@ -251,6 +255,8 @@ class CampaignTables:
 
     def lines(self, *kinds: JournalKind) -> Iterator[JournalLine]:
         """Lines of the journal, oldest first; of these kinds only, if some are named."""
+        if len(kinds) == 1:
+            return iter(self.of_kind[JournalKind(kinds[0])])
         return (line for line in self.journal if not kinds or line.incident.kind in kinds)
 
     def set_row(self, **changes: object) -> None:
@@ -278,9 +284,11 @@ class CampaignTables:
         """Append one line."""
         url = None if input_id is None else self.inputs[input_id].url
         reason, detail = text.told(reason, most_bytes=text.LINE_BYTES), text.told(detail)
-        line = Incident(at, kind, url, start, stop, attempt, holder, reason, detail, cpu_seconds)
-        self.journal.append(JournalLine(line, input_id))
-        return line
+        incident = Incident(at, kind, url, start, stop, attempt, holder, reason, detail, cpu_seconds)
+        line = JournalLine(incident, input_id)
+        self.journal.append(line)
+        self.of_kind[kind].append(line)
+        return incident
 
     def add_usage(
         self,
@@ -327,7 +335,9 @@ class MemoryTables:
         self._campaigns: dict[int, CampaignTables] = {}
         self._codes: dict[str, PayloadCode] = {}
         self._keys: dict[str, int] = {}  # the campaign of every output that is not forgotten
-        self._numbers = count(1)  # of campaigns, inputs, blocks, outputs, merges: none ever comes back
+        # Of each kind, none of which ever comes back.
+        self._campaign_numbers, self._input_numbers, self._block_numbers = count(1), count(1), count(1)
+        self._output_numbers, self._merge_numbers = count(1), count(1)
         self._attempts = 0
 
     @property
@@ -348,7 +358,7 @@ class MemoryTables:
     def _tables(self, campaign_id: int) -> CampaignTables:
         found = self._campaigns.get(campaign_id)
         if found is None:
-            raise LedgerError(f"the ledger has no campaign number {campaign_id}; it was restarted or removed.")
+            raise words.no_campaign_numbered(campaign_id)
         return found
 
     def _look_at(self, campaign_id: int) -> CampaignTables:

@@ -7,22 +7,21 @@ must be installed wherever workers run.
 
 from __future__ import annotations
 
-import importlib
 import logging
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
-from importlib.metadata import EntryPoint, entry_points
 
 from eventmill.errors import ClusterError
+from eventmill.plugins import Registry
 from eventmill.runtime.preemption.notice import Notice
 
 __all__ = ["Notice", "notice_names", "open_notices", "watch"]
 
-GROUP = "eventmill.preemption_notices"
-
-BUILT_IN = {name: f"eventmill.runtime.preemption.{name}:look" for name in ("aws", "azure", "gcp")}
+NOTICES = Registry(
+    "eventmill.preemption_notices",
+    {name: f"eventmill.runtime.preemption.{name}:look" for name in ("aws", "azure", "gcp")},
+)
 
 LOOK_SECONDS = 5.0
 """As AWS recommends (EC2 user guide, 'Spot Instance interruption notices'). AWS gives two minutes, others 30 s."""
@@ -32,21 +31,17 @@ Look = Callable[[], Notice | None]
 
 def notice_names() -> tuple[str, ...]:
     """All known names, the built-in ones first."""
-    return (*BUILT_IN, *sorted(_added().keys() - BUILT_IN.keys()))
+    return NOTICES.names()
 
 
 def open_notices(name: str) -> Look:
     """The function that asks for a notice; `ClusterError` if the name is unknown."""
-    if name in BUILT_IN:
-        module, _, function = BUILT_IN[name].partition(":")
-        built_in: Look = getattr(importlib.import_module(module), function)
-        return built_in
-    if name not in _added():
+    if name not in NOTICES.names():
         raise ClusterError(
             f"unknown source of preemption notices '{name}'; known are {', '.join(notice_names())}."
         )
-    added: Look = _added()[name].load()
-    return added
+    look: Look = NOTICES.load(name)
+    return look
 
 
 def watch(look: Look, heard: Callable[[Notice], None], *, seconds: float = LOOK_SECONDS) -> Callable[[], None]:
@@ -73,8 +68,3 @@ def watch(look: Look, heard: Callable[[Notice], None], *, seconds: float = LOOK_
 
     threading.Thread(target=looking, name="notices", daemon=True).start()
     return enough.set
-
-
-@cache
-def _added() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=GROUP)}

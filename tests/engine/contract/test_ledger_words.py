@@ -6,6 +6,7 @@ import tempfile
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 
 from eventmill.core.leases import FailureKind, FailureReport, Outcome
@@ -13,23 +14,25 @@ from eventmill.core.ranges import NewInput
 from eventmill.core.records import JournalKind, Rules
 from eventmill.core.states import State
 from eventmill.core.work_order import PayloadCode
-from eventmill.ledger import create_ledger
+from tests.conftest import SettableClock
+from tests.engine.contract.ledgers import LEDGERS, new_ledger
 from tests.engine.deeds import begin, claims_until_nothing_is_left, commit, layout, lead, output
 from tests.engine.test_text import HUGE
 
 RULES = Rules(failures=1, losses=1, lease=timedelta(seconds=60), target=1.0, merge_bytes=1)
 
 
+@pytest.mark.parametrize("kind", LEDGERS)
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(words=HUGE)
 @example(words="caf\udce9 \x00 \x1b]0;title\x07")
 @example(words="\ud800" * 3_000_000)
 @example(words="")
-def test_every_verb_is_done_whatever_the_text(words: str) -> None:
+def test_every_verb_is_done_whatever_the_text(kind: str, words: str) -> None:
     """Each verb that takes text gets it everywhere; each of its events comes to its end, and is found again."""
     report = FailureReport(FailureKind.PAYLOAD, words, words, words)
     with tempfile.TemporaryDirectory() as folder:
-        ledger = create_ledger(str(Path(folder) / "ledger.sqlite"))
+        ledger = new_ledger(kind, Path(folder), SettableClock())
         code = PayloadCode(words, words, words, None)
         record = ledger.open_campaign(words, spec={"name": words}, rules=RULES, code=code, store_url=words)
         assert ledger.campaign(words).id == record.id
@@ -37,7 +40,7 @@ def test_every_verb_is_done_whatever_the_text(words: str) -> None:
         new = NewInput(words, 40, words)
         assert ledger.add_inputs(record.id, [new]) == ledger.add_inputs(record.id, [new])
         for _ in range(2):
-            ledger.leave_out(record.id, [words, words])
+            ledger.note_once(record.id, kind=JournalKind.LEFT_OUT, lines={words: words})
         assert len(ledger.journal(record.id, "left out")) == 1
         ledger.note(record.id, kind=JournalKind.STORE, reason=words)
         ledger.change_campaign(record.id, spec={}, rules=RULES, code=code, store_url=words, reason=words)
@@ -69,11 +72,12 @@ def test_every_verb_is_done_whatever_the_text(words: str) -> None:
         ledger.disconnect()
 
 
-def test_a_failure_with_half_a_character_gives_its_event_up() -> None:
+@pytest.mark.parametrize("kind", LEDGERS)
+def test_a_failure_with_half_a_character_gives_its_event_up(kind: str) -> None:
     """Which was READY for ever: what the payload said could not be written down."""
     report = FailureReport(FailureKind.PAYLOAD, "ValueError: \udce9\x00")
     with tempfile.TemporaryDirectory() as folder:
-        ledger = create_ledger(str(Path(folder) / "ledger.sqlite"))
+        ledger = new_ledger(kind, Path(folder), SettableClock())
         code = PayloadCode("p.py:p", "p:p", "d", None)
         record = ledger.open_campaign("c", spec={}, rules=RULES, code=code, store_url="s")
         ledger.add_inputs(record.id, [NewInput("f", 1, "i")])

@@ -1,0 +1,87 @@
+"""What every ledger says in the same words: refusals, with the next step, and reasons that the journal keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+
+from eventmill.core.work_order import PayloadCode
+from eventmill.errors import CampaignLocked, LedgerError, NameTaken
+from eventmill.rules.block_spans import LEADER_SECONDS
+
+LEASE_EXPIRED = "lease expired"
+EXTENDED = "its lease ended while no coordinator was checking"
+
+
+def started_again(what: str, holder: str) -> str:
+    """Why the claim before is over."""
+    return f"{what} was started again by {holder}"
+
+
+def failed_only_here(other: str) -> str:
+    """What speaks against a worker."""
+    return f"a range failed here and succeeded on {other}"
+
+
+def sick(ranges: int) -> str:
+    """Why a worker gets no more work."""
+    return f"{ranges} ranges failed on it and succeeded elsewhere"
+
+
+def not_set_up(times: int) -> str:
+    """The same, of one on which the payload cannot be set up."""
+    return f"the payload could not be set up on it, {times} times"
+
+
+def name_taken(name: str) -> NameTaken:
+    """A campaign of that name is there."""
+    return NameTaken(f"campaign '{name}' is already in the ledger; choose another name.")
+
+
+def no_campaign(name: str, names: Iterable[str]) -> LedgerError:
+    """There is none of that name."""
+    return LedgerError(f"the ledger has no campaign '{name}'; it has: {', '.join(names) or 'none yet'}.")
+
+
+def no_campaign_numbered(number: int) -> LedgerError:
+    """There is none of that number any more."""
+    return LedgerError(f"the ledger has no campaign number {number}; it was restarted or removed.")
+
+
+def input_changed(url: str) -> LedgerError:
+    """An input is known with another content."""
+    return LedgerError(f"input {url} has changed since it was split.")
+
+
+def no_code(digest: str) -> LedgerError:
+    """The ledger never saw this payload."""
+    return LedgerError(f"the ledger holds no payload code {digest}.")
+
+
+def other_code(code: PayloadCode, known: str) -> LedgerError:
+    """Other code has its digest."""
+    return LedgerError(
+        f"the ledger holds other code than {code.entry} under the digest {code.digest}, namely {known}; "
+        "give the campaign another ledger."
+    )
+
+
+def no_merged_file(number: int) -> LedgerError:
+    """There is no merge of that number, or its file was never shown."""
+    return LedgerError(f"there is no merged file number {number}.")
+
+
+def driven_by(name: str, leader: str, lasts: timedelta) -> CampaignLocked:
+    """Another coordinator lives."""
+    return CampaignLocked(
+        f"campaign '{name}' is driven by {leader}, which was alive less than {LEADER_SECONDS:.0f} s ago. Watch it "
+        f"with 'eventmill status', stop it there, or wait {lasts.total_seconds():.0f} s if it is dead."
+    )
+
+
+def taken_over_by(leader: str | None) -> CampaignLocked:
+    """Another coordinator took this one's place."""
+    return CampaignLocked(
+        f"another coordinator ({leader or 'since gone'}) has taken over this campaign; this one stops. "
+        "Nothing is lost."
+    )

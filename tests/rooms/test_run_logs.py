@@ -1,0 +1,45 @@
+"""What the engine says in a flow run is in that run's logs."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from prefect import flow
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.events.worker import EventsWorker
+from prefect.runtime import flow_run
+from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
+
+from eventmill.prefect_api.failed_state import fails_in_one_line
+
+DEADLINE_SECONDS = 60.0
+
+logger = logging.getLogger("eventmill.somewhere")
+
+
+runs: list[str] = []
+
+
+@flow(name="says")
+@fails_in_one_line
+def says() -> None:
+    runs.append(str(flow_run.id))
+    logger.debug("a range")
+    logger.info("a block", extra={"campaign": "c", "worker": "host:1:2"})
+    logger.warning("the store is away")
+
+
+def test_lines_from_info_on_are_in_the_log_of_their_run(client: SyncPrefectClient) -> None:
+    """Sent in batches; what is said in no run, or with logging to Prefect turned off, is left out."""
+    says()
+    with temporary_settings({PREFECT_LOGGING_TO_API_ENABLED: True}):
+        says()
+        logger.info("in no run")
+        EventsWorker.drain_all(timeout=DEADLINE_SECONDS, at_exit=False)
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not (lines := [log for log in client.read_logs() if log.name == logger.name]):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert [line.message for line in lines] == ["a block", "the store is away"]
+    assert {str(line.flow_run_id) for line in lines} == {runs[1]}
