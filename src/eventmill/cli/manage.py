@@ -40,10 +40,10 @@ def _tell(campaign: Campaign, consequence: str) -> None:
 
 
 def upgrade(ledger: InLedger = None) -> None:
-    """Bring a ledger of an older Eventmill up to date. 'eventmill run' does so, too."""
+    """Upgrade a ledger that an older Eventmill wrote. 'eventmill run' does this, too."""
     path = ledger or DEFAULT_LEDGER
     before = upgrade_ledger(path)
-    told = f"{path} had version {before} and is up to date now." if before < VERSION else f"{path} is up to date."
+    told = f"{path} had version {before} and is now up to date." if before < VERSION else f"{path} is up to date."
     screen().print(told, highlight=False, soft_wrap=True)
 
 

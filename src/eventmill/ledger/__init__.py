@@ -94,9 +94,9 @@ def shared_ledger(url: str) -> WorkLedger:
 
 
 def upgrade_ledger(url: str) -> int:
-    """Bring an existing ledger to this Eventmill's version; returns the version that it had. Harmless twice.
+    """Upgrade an existing ledger to the version of this Eventmill; returns its previous version. Harmless twice.
 
-    Raises `LedgerError` if there is none, if a newer Eventmill wrote it, or while processes are at work on it.
+    Raises `LedgerError` if there is none, if a newer Eventmill wrote it, or while processes are using it.
     """
     ledger = Ledger(open_engine(url, exist=True), None)
     with ledger.writing() as tx:
@@ -125,7 +125,7 @@ def _bring_up_to_date(ledger: Ledger, tx: sa.Connection, url: str) -> None:
 
 
 def _at_work(ledger: Ledger, tx: sa.Connection) -> list[str]:
-    """Campaigns that a living coordinator or worker holds something of. Reads what all versions have."""
+    """Campaigns with a live coordinator or worker. Reads only columns that all versions have."""
     c, b, now = schema.campaign.c, schema.block.c, ledger.now(tx)
     claimed = sa.select(b.id).where(b.campaign_id == c.id, b.expires_at > now)
     is_held = (c.leader_expires_at > now) | sa.exists(claimed)

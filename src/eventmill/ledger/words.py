@@ -14,12 +14,12 @@ EXTENDED = "its lease ended while no coordinator was checking"
 
 
 def started_again(what: str, holder: str) -> str:
-    """Why the claim before is over."""
+    """Why the previous claim has ended."""
     return f"{what} was started again by {holder}"
 
 
 def failed_only_here(other: str) -> str:
-    """What speaks against a worker."""
+    """The evidence against a worker."""
     return f"a range failed here and succeeded on {other}"
 
 
@@ -29,22 +29,22 @@ def sick(ranges: int) -> str:
 
 
 def not_set_up(times: int) -> str:
-    """The same, of one on which the payload cannot be set up."""
+    """The same for a worker on which the payload cannot be set up."""
     return f"the payload could not be set up on it, {times} times"
 
 
 def name_taken(name: str) -> NameTaken:
-    """A campaign of that name is there."""
+    """There is already a campaign of this name."""
     return NameTaken(f"campaign '{name}' is already in the ledger; choose another name.")
 
 
 def no_campaign(name: str, names: Iterable[str]) -> LedgerError:
-    """There is none of that name."""
+    """There is no campaign of this name."""
     return LedgerError(f"the ledger has no campaign '{name}'; it has: {', '.join(names) or 'none yet'}.")
 
 
 def no_campaign_numbered(number: int) -> LedgerError:
-    """There is none of that number any more."""
+    """There is no campaign with this number any more."""
     return LedgerError(f"the ledger has no campaign number {number}; it was restarted or removed.")
 
 
@@ -54,7 +54,7 @@ def input_changed(url: str) -> LedgerError:
 
 
 def no_code(digest: str) -> LedgerError:
-    """The ledger never saw this payload."""
+    """The ledger does not have this payload."""
     return LedgerError(f"the ledger holds no payload code {digest}.")
 
 
@@ -67,7 +67,7 @@ def other_code(code: PayloadCode, known: str) -> LedgerError:
 
 
 def no_merged_file(number: int) -> LedgerError:
-    """There is no merge of that number, or its file was never shown."""
+    """There is no merge with this number, or its file was not published."""
     return LedgerError(f"there is no merged file number {number}.")
 
 
@@ -80,7 +80,7 @@ def driven_by(name: str, leader: str, lasts: timedelta) -> CampaignLocked:
 
 
 def taken_over_by(leader: str | None) -> CampaignLocked:
-    """Another coordinator took this one's place."""
+    """Another coordinator has taken over."""
     return CampaignLocked(
         f"another coordinator ({leader or 'since gone'}) has taken over this campaign; this one stops. "
         "Nothing is lost."

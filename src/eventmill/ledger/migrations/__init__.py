@@ -1,7 +1,7 @@
-"""From the tables of an older Eventmill to those of this one, step by step, in one transaction of the caller.
+"""Upgrades the tables of an older ledger, step by step, in one transaction of the caller.
 
-Each step is an Alembic revision in `versions/`, named for the version that it leads to. It repeats what it needs
-of code that may change later.
+Each step is an Alembic revision in `versions/`, named by its new version. It has copies of code that may change
+later.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FIRST_VERSION = 2
 
 
 def upgrade(tx: sa.Connection, *, version: int) -> None:
-    """Bring the tables from `version` to this Eventmill's, and say so in the ledger."""
+    """Upgrade the tables from `version` to that of this Eventmill, and record the new version in the ledger."""
     scripts, config = _scripts()
     MigrationContext.configure(tx).stamp(scripts, str(version))
 
@@ -30,12 +30,12 @@ def upgrade(tx: sa.Connection, *, version: int) -> None:
     with EnvironmentContext(config, scripts, fn=steps, as_sql=False) as environment:
         environment.configure(connection=tx, transactional_ddl=False)  # the transaction is the caller's
         environment.run_migrations()
-    # An older Eventmill reads this table alone, and must see that the ledger is none of its own any more.
+    # An older Eventmill reads only this table, and must see that it cannot use the ledger any more.
     tx.execute(sa.text("UPDATE about SET version = :version"), {"version": newest()})
 
 
 def newest() -> int:
-    """The version that the steps lead to."""
+    """The version after the last step."""
     return int(_scripts()[0].get_current_head() or FIRST_VERSION)
 
 
