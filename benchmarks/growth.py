@@ -11,7 +11,7 @@ from pathlib import Path
 
 from eventmill.campaign.coordinator import Coordinator
 from eventmill.campaign.open import open_campaign
-from eventmill.campaign.splitting import register, split
+from eventmill.campaign.split_inputs import register, split
 from eventmill.config.campaign_spec import parse_campaign
 from tests.story.billion import peak_bytes
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from eventmill.campaign.coordinator import Coordinator
 from eventmill.campaign.open import open_campaign
-from eventmill.campaign.splitting import register, split
+from eventmill.campaign.split_inputs import register, split
 from eventmill.config.campaign_spec import parse_campaign
 from eventmill.payloads.pool import stop_all
 from eventmill.runtime.process_id import this_process

@@ -16,13 +16,13 @@ from eventmill.campaign.changes import Changed
 from eventmill.campaign.coordinator import Coordinator
 from eventmill.campaign.dispatch import LOOK_SECONDS, process_blocks
 from eventmill.campaign.open import open_campaign
-from eventmill.campaign.splitting import register
+from eventmill.campaign.split_inputs import register
 from eventmill.cluster.background_merges import BackgroundMerges
 from eventmill.cluster.dask_cluster import cluster_runner, let_workers_leave, scheduler_answers, start_cluster
 from eventmill.cluster.dispatcher import Dispatcher, NotFetched, fetch
 from eventmill.cluster.forkserver import without_main_module
+from eventmill.cluster.liveness import Members, Slots
 from eventmill.cluster.warm_up import warm_workers
-from eventmill.cluster.workers import Members, Slots
 from eventmill.config.campaign_spec import CampaignSpec, as_campaign_spec
 from eventmill.core.ranges import NewInput, UnreadableInput
 from eventmill.errors import CampaignPaused, EventmillError

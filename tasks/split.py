@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from eventmill.campaign.splitting import Split, split
+from eventmill.campaign.split_inputs import Split, split
 from eventmill.core.work_order import SourceSpec
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import distributed
 import pytest
 
-from eventmill.cluster.workers import METRIC
+from eventmill.cluster.liveness import METRIC
 from eventmill.drill.saboteur import can_be_written
 from tests.chaos.conftest import Run
 from tests.chaos.elsewhere import Elsewhere

@@ -15,7 +15,7 @@ from eventmill.core.records import Counts, FailedRun
 from eventmill.core.states import State
 from eventmill.errors import IllegalMove
 from eventmill.rules.early_stop import Broken, cannot_set_up, nothing_succeeds, too_many_abandoned
-from eventmill.rules.retries import FailureLimits, after_failure, after_loss
+from eventmill.rules.failed_ranges import FailureLimits, after_failure, after_loss
 
 REPORT = FailureReport(FailureKind.PAYLOAD, "ZeroDivisionError: division by zero", "Traceback ...")
 

@@ -10,7 +10,7 @@ from eventmill.campaign.coordinator import Coordinator
 from eventmill.campaign.dispatch import process_blocks
 from eventmill.campaign.merge_queue import is_due
 from eventmill.campaign.open import open_campaign
-from eventmill.campaign.splitting import register, split
+from eventmill.campaign.split_inputs import register, split
 from eventmill.config.campaign_spec import parse_campaign
 from eventmill.core.records import JournalKind
 from eventmill.core.states import State

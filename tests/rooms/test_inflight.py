@@ -23,10 +23,10 @@ from prefect_dask.task_runners import DaskTaskRunner
 
 from eventmill.campaign.coordinator import Coordinator
 from eventmill.campaign.open import open_campaign
-from eventmill.campaign.splitting import register, split
+from eventmill.campaign.split_inputs import register, split
 from eventmill.cluster import dispatcher
 from eventmill.cluster.dispatcher import Dispatcher
-from eventmill.cluster.workers import Members, Slots
+from eventmill.cluster.liveness import Members, Slots
 from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.errors import ClusterError, EventmillError, LedgerError, PrefectUnavailable
 from eventmill.flows.process import look_around

@@ -20,8 +20,8 @@ from prefect_dask.task_runners import DaskTaskRunner
 from eventmill.campaign.coordinator import Coordinator
 from eventmill.campaign.open import open_campaign
 from eventmill.cluster.dask_cluster import cluster_runner, let_workers_leave, start_cluster
+from eventmill.cluster.liveness import Members
 from eventmill.cluster.warm_up import warm_workers
-from eventmill.cluster.workers import Members
 from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.runtime.process_id import parse_holder
 

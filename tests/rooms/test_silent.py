@@ -15,8 +15,8 @@ from prefect_dask.task_runners import DaskTaskRunner
 
 from eventmill.campaign.handle import CampaignHandle
 from eventmill.campaign.merge_queue import begin_due
-from eventmill.cluster import workers
-from eventmill.cluster.workers import METRIC, NamesHolder, SilentMergers
+from eventmill.cluster import liveness
+from eventmill.cluster.liveness import METRIC, NamesHolder, SilentMergers
 from eventmill.runtime.process_id import parse_holder
 
 DEADLINE_SECONDS = 60.0
@@ -41,8 +41,8 @@ def test_what_a_worker_held_that_is_silent_about_its_merge_goes_to_others(
     committed: CampaignHandle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One is frozen and its lease on a merge has ended, the other lives: Dask runs its tasks again elsewhere."""
-    monkeypatch.setattr(workers, "LOOK_SECONDS", 0.0)
-    monkeypatch.setattr(workers, "TIMEOUT_SECONDS", 0.0)
+    monkeypatch.setattr(liveness, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(liveness, "TIMEOUT_SECONDS", 0.0)
     first, second = begin_due(committed)
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
         runner = DaskTaskRunner(address=cluster.scheduler_address)

@@ -12,7 +12,7 @@ import pytest
 from eventmill.campaign.coordinator import Coordinator
 from eventmill.campaign.handle import CampaignHandle
 from eventmill.campaign.open import open_campaign
-from eventmill.campaign.splitting import register, split
+from eventmill.campaign.split_inputs import register, split
 from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.core.leases import Block, BlockReport
 from eventmill.core.records import DesiredState

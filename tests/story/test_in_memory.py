@@ -11,7 +11,7 @@ from eventmill.campaign.audit import audit
 from eventmill.campaign.coordinator import Coordinator
 from eventmill.campaign.merge_queue import begin_due
 from eventmill.campaign.open import open_campaign
-from eventmill.campaign.splitting import register, split
+from eventmill.campaign.split_inputs import register, split
 from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.core.records import Counts
 from eventmill.ledger import open_ledger

@@ -20,7 +20,7 @@ from eventmill.campaign.coordinator import Coordinator
 from eventmill.campaign.decision_log import DecisionLog
 from eventmill.campaign.merge_queue import begin_due
 from eventmill.campaign.open import open_campaign
-from eventmill.campaign.splitting import register, split
+from eventmill.campaign.split_inputs import register, split
 from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.core.leases import Block, FailureKind, FailureReport
 from eventmill.payloads.pool import stop_all

@@ -19,7 +19,7 @@ from eventmill.campaign.coordinator import Coordinator
 from eventmill.campaign.handle import CampaignHandle, store_of
 from eventmill.campaign.merge_queue import begin_due, is_due, is_under_way, waits_for_a_merger
 from eventmill.campaign.open import open_campaign
-from eventmill.campaign.splitting import register, split
+from eventmill.campaign.split_inputs import register, split
 from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.core.leases import Outcome
 from eventmill.core.outputs import MergeLease

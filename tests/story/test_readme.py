@@ -18,7 +18,7 @@ from eventmill.campaign.coordinator import Coordinator
 from eventmill.campaign.handle import CampaignHandle
 from eventmill.campaign.merge_queue import begin_due
 from eventmill.campaign.open import open_campaign
-from eventmill.campaign.splitting import register, split
+from eventmill.campaign.split_inputs import register, split
 from eventmill.cli import EXIT_CODES, app
 from eventmill.config.campaign_spec import CampaignSpec, read_campaign
 from eventmill.config.reference import describe_keys

@@ -11,10 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from eventmill.campaign.leadership import hold_leadership
-from eventmill.campaign.splitting import (
-    side_by_side,
-    split,
-)
+from eventmill.campaign.split_inputs import side_by_side, split
 from eventmill.config.campaign_spec import (
     CampaignSpec,
 )

@@ -11,7 +11,7 @@ from rich.text import Text
 from eventmill.access.retries import few_retries
 from eventmill.campaign.handle import find_record
 from eventmill.campaign.inputs import list_inputs, source_spec
-from eventmill.campaign.splitting import check_alike, same_content, split
+from eventmill.campaign.split_inputs import check_alike, same_content, split
 from eventmill.cli.arguments import CampaignFile
 from eventmill.cli.output import facts, screen
 from eventmill.config.campaign_spec import CampaignSpec, Duplicates, Unreadable, merged_suffix, read_campaign

@@ -20,7 +20,7 @@ from eventmill.campaign.coordinator import Coordinator
 from eventmill.campaign.merge_queue import LOOK_SECONDS, Losses, is_due, waits_for_a_merger
 from eventmill.cluster.dask_cluster import start_cluster
 from eventmill.cluster.encryption import same_cluster
-from eventmill.cluster.workers import SilentMergers
+from eventmill.cluster.liveness import SilentMergers
 from eventmill.errors import CorruptOutput, PrefectUnavailable, StoreError
 from eventmill.prefect_api.availability import NO_ANSWER, is_no_answer
 

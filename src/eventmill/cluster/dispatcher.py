@@ -21,8 +21,8 @@ from prefect_dask.task_runners import DaskTaskRunner, PrefectDaskFuture
 from eventmill.campaign.coordinator import Coordinator
 from eventmill.cluster.background_merges import PREFECT_TIMEOUT_SECONDS
 from eventmill.cluster.dask_cluster import set_scheduler_up
+from eventmill.cluster.liveness import METRIC, Members
 from eventmill.cluster.restarts import replace_silent
-from eventmill.cluster.workers import METRIC, Members
 from eventmill.core.leases import Block
 from eventmill.errors import ClusterError, LedgerError, PrefectUnavailable
 from eventmill.prefect_api.availability import if_it_answers, is_no_answer

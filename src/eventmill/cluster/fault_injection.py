@@ -10,7 +10,7 @@ from typing import Any
 import distributed
 
 from eventmill.cluster.dask_cluster import running_cluster
-from eventmill.cluster.workers import METRIC
+from eventmill.cluster.liveness import METRIC
 from eventmill.drill.signals import HostSignals
 from eventmill.runtime.process_id import parse_holder
 

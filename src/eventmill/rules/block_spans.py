@@ -15,7 +15,7 @@ from eventmill.core.records import CampaignRow, DesiredState
 from eventmill.core.states import State
 from eventmill.errors import PartitionBroken
 from eventmill.rules import cutting
-from eventmill.rules.retries import FailureLimits, after_loss
+from eventmill.rules.failed_ranges import FailureLimits, after_loss
 
 DIRECTIVES = {
     DesiredState.RUN: Directive.CONTINUE,

@@ -24,7 +24,7 @@ from eventmill.ledger.database.blocks import drop_block, duplicate_claim_of, han
 from eventmill.ledger.database.journal import add_usage, write_journal
 from eventmill.ledger.database.transactions import Database, read_spans_of_block, replace_spans
 from eventmill.rules.block_spans import DIRECTIVES, FENCED, check_keys, cleared, judge, limits_of
-from eventmill.rules.retries import after_failure, failed_once_more
+from eventmill.rules.failed_ranges import after_failure, failed_once_more
 
 _INSERT_OUTPUTS = sa.insert(schema.output).returning(schema.output.c.id, sort_by_parameter_order=True)
 _KNOWN_KEYS = sa.select(schema.output.c.key).where(schema.output.c.key.in_(sa.bindparam("b_keys", expanding=True)))
@@ -59,7 +59,7 @@ class CommitVerbs(Database):
     def fail(
         self, lease: Lease, failed: EventRange, report: FailureReport, *, report_id: str | None = None
     ) -> Reply:
-        """LEASED -> READY, or halved, or ABANDONED, as `retries.after_failure` decides.
+        """LEASED -> READY, or halved, or ABANDONED, as `failed_ranges.after_failure` decides.
 
         The rest of the block stays with its worker. If there is a duplicate claim on the events, it keeps them,
         and this claim ends. A late report is `fenced` and changes nothing. The same report again, by its

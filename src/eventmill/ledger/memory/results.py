@@ -18,7 +18,7 @@ from eventmill.ledger.memory.blocks import BlockVerbs, dissolve_blocks, drop_blo
 from eventmill.ledger.memory.holders import note_not_set_up, note_success
 from eventmill.ledger.memory.tables import CampaignTables, OutputRow
 from eventmill.rules.block_spans import DIRECTIVES, FENCED, check_keys, cleared, judge, limits_of
-from eventmill.rules.retries import after_failure, failed_once_more
+from eventmill.rules.failed_ranges import after_failure, failed_once_more
 
 
 class ResultVerbs(BlockVerbs):

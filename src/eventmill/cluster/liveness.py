@@ -22,8 +22,8 @@ from prefect_dask.task_runners import DaskTaskRunner
 from eventmill.campaign.coordinator import Coordinator
 from eventmill.campaign.handle import CampaignHandle
 from eventmill.campaign.merge_queue import LOOK_SECONDS
-from eventmill.cluster.frozen import FrozenProcesses
 from eventmill.cluster.restarts import replace_silent, restart
+from eventmill.cluster.stopped_processes import FrozenProcesses
 from eventmill.cluster.worker_plugins import add_plugin
 from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.errors import ClusterError
