@@ -31,10 +31,10 @@ LOOK = """
 SPLIT = """
     import sys
     import lookers
-    from eventmill.campaign import splitting
+    from eventmill.campaign import split_inputs
 
-    splitting.inspect_input = lookers.look
-    found, unreadable = splitting.split(sys.argv[1:], None, folder=".")
+    split_inputs.inspect_input = lookers.look
+    found, unreadable = split_inputs.split(sys.argv[1:], None, folder=".")
     print(*(item.url.rsplit("/")[-1] for item in found))
     print(*unreadable, sep=chr(10))
 """
