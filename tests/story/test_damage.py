@@ -54,7 +54,8 @@ def test_a_merged_file_that_was_lost_is_made_again(campaign: Callable[..., Campa
         assert crew.ledger.counts(crew.record.id).ready == 500
         crew.run()
 
-        assert sorted(diary.read_text().splitlines()) == [f"{n} {n + 100}" for n in range(500, 1000, 100)]
+        # A range that seems slow at the end may be given to another worker, too.
+        assert set(diary.read_text().splitlines()) == {f"{n} {n + 100}" for n in range(500, 1000, 100)}
         assert hashlib.sha256((tmp_path / "merged" / lost.key).read_bytes()).hexdigest() == lost.sha256
         assert crew.audit().is_exact
 

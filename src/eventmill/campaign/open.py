@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -37,6 +38,9 @@ from eventmill.store import Store, open_store
 from eventmill.work.store_mark import check_store_is_free, check_store_is_ours, clear_store, hold_store, is_marked
 
 logger = logging.getLogger(__name__)
+
+TIMES_CLEARED = 5
+"""A campaign that is driven from another ledger may mark its store anew so often before a restart gives way."""
 
 
 def open_campaign(
@@ -108,6 +112,8 @@ def open_campaign(
             record = _begin(ledger, campaign, code, declared=declared)
         except NameTaken:  # another process just began it: continue as if it had existed before
             return open_campaign(campaign, folder=folder, changed=changed, asked_at=asked_at)
+        if changed is Changed.RESTART:
+            _insist(ledger, store, record)
     hold_store(ledger, store, record)
     _want_to_run(ledger, record, asked_at=asked_at)
     record = ledger.campaign(campaign.name)
@@ -130,6 +136,14 @@ def _take_place(store: Store, campaign: CampaignSpec, *, changed: Changed) -> No
         clear_store(store, campaign.name, suffix=suffix)
     else:
         check_store_is_free(store, campaign.name, suffix=suffix)
+
+
+def _insist(ledger: Ledger, store: Store, record: CampaignRow) -> None:
+    """Delete again what a campaign that was restarted elsewhere puts back while its last workers are at it."""
+    for _ in range(TIMES_CLEARED):
+        with suppress(StoreTaken):
+            return hold_store(ledger, store, record)
+        clear_store(store, record.name, suffix=merged_suffix(record.spec))
 
 
 def _begin(
