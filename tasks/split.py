@@ -11,5 +11,5 @@ from eventmill.core.work_order import SourceSpec
 
 @task(name="split", task_run_name="split · {label}", cache_policy=NO_CACHE, persist_result=False)
 def split_inputs(urls: tuple[str, ...], spec: SourceSpec, *, folder: str, label: str) -> Split:
-    """`campaign.splitting.split` of some inputs: what was learned, and what cannot be read."""
+    """`campaign.split_inputs.split` of some inputs: what was learned, and what cannot be read."""
     return split(urls, spec, folder=folder)

@@ -76,7 +76,7 @@ class _ToStderr(logging.StreamHandler[Any]):
 
     def emit(self, record: logging.LogRecord) -> None:
         """One line."""
-        self.setStream(sys.stderr)
+        self.stream = sys.stderr  # not by setStream, which flushes the old one: it may be closed
         super().emit(record)
 
 

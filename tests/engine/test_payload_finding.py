@@ -135,7 +135,7 @@ def test_a_payload_may_be_imported_made_or_conditional(tmp_path: Path) -> None:
         ("work/payload.txt:Dimuon", "neither a .py file nor a module"),
         ("work/paylod.py:Dimuon", "does not exist; there is payload.py"),
         ("nowhere/payload.py:Dimuon", "does not exist."),
-        ("work/payload.py:Dimoun", "has not a top-level class or function 'Dimoun'; there is Dimuon"),
+        ("work/payload.py:Dimoun", "has no top-level class or function 'Dimoun'; there is Dimuon"),
         ("work/payload.py:cuts", "is a module"),
         ("work/cuts.py:CUT", "is the value 1"),
         ("broken.py:Dimuon", "broken.py, line 2: "),

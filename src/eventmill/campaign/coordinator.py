@@ -353,7 +353,7 @@ class Coordinator:
         self._log.stopped_early(what)
         return CampaignAborted(
             f"campaign '{self.opened.name}' stops early: {what} for '{found.reason}'. Everything is kept: "
-            "see 'eventmill abandoned', fix the payload, and continue with 'eventmill run --reopen'."
+            "see 'eventmill abandoned', fix the payload, and run again with '--changed accept --reopen'."
         )
 
     def _note_sample(self, every: timedelta) -> None:

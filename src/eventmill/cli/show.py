@@ -22,7 +22,9 @@ from eventmill.reports.report import as_data
 from eventmill.reports.status import STATES, WHAT_NEXT, Standing, events_by_state
 from eventmill.text import told
 
-EXACT = "every event is in exactly one merged file, abandoned with a reason, or still to be processed"
+EXACT = (
+    "every event is counted once: merged, waiting for its merge, abandoned with a reason, or still to be processed"
+)
 
 
 def status(campaign: Named, ledger: InLedger = None, json: AsJson = False) -> None:

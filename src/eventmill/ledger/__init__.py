@@ -60,7 +60,7 @@ def open_ledger(url: str, *, clock: Clock | None = None) -> Ledger:
 def _other_version(url: str, version: int) -> str:
     told = f"the ledger {url} has version {version}, this Eventmill reads version {schema.VERSION}."
     if version > schema.VERSION:
-        return f"{told} A newer Eventmill wrote it: use that one here, too."
+        return f"{told} A newer Eventmill wrote it: use that version here, too."
     return f"{told} 'eventmill run' and 'eventmill upgrade' bring it up to date; no result is lost."
 
 

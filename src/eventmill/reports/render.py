@@ -45,7 +45,7 @@ def facts_of(made: Report) -> list[tuple[str, str]]:
         ("wall", f"{made.wall_seconds:,.1f} s with a coordinator"),
         ("slots", f"{made.slot_seconds:,.1f} s alive, {made.idle_seconds:,.1f} s of them idle"),
         ("idle tail", f"{made.idle_tail_seconds:,.1f} s of slot time while no work was left to hand out"),
-        ("goodput", f"{_percent(made.goodput_of_cpu)} of the CPU spent was useful{_or_more(made)}"),
+        ("goodput", f"{_at_least(made)}{_percent(made.goodput_of_cpu)} of the CPU spent was useful"),
         ("", f"{_percent(made.goodput_of_slots)} of the slot time was useful CPU"),
         ("set-up", f"{_percent(made.setup_share)} of the CPU spent"),
         ("failures", f"{made.failures:,}"),
@@ -102,8 +102,8 @@ def draw(made: Report, path: Path) -> None:
     figure.savefig(path, format="png", dpi=90)
 
 
-def _or_more(made: Report) -> str:
-    return " or more" if made.losses else ""
+def _at_least(made: Report) -> str:
+    return "at least " if made.losses else ""
 
 
 def _recomputed(made: Report) -> str:

@@ -198,7 +198,7 @@ def source_format(urls: Sequence[str], declared: str | None) -> str:
         told = "generated" if url.startswith("generated:") else _told(url)
         if told is None:
             raise InputError(
-                f"the format of {url} cannot be inferred from its name; set 'format: root' or 'format: parquet'."
+                f"the format of {url} cannot be inferred from its name; set 'inputs.format' to root or parquet."
             )
         examples.setdefault(told, url)
     if not examples:

@@ -173,7 +173,7 @@ BAD_INPUTS = [
         "no format",
         reading("data.dat", parquet_file),
         BEGINS,
-        ("the format of data.dat cannot be inferred", "'format: root'"),
+        ("the format of data.dat cannot be inferred", "'inputs.format'"),
     ),
     Bad("no protocol", with_keys(inputs={"files": ["gopher://b/a.root"]}), ("validate", "try"), ("gopher://",)),
     Bad("glob on HTTP", with_keys(inputs={"files": ["http://h/*.root"]}), BEGINS, ("no listing", "@files.txt")),
