@@ -176,7 +176,10 @@ def read(campaign: Campaign | Spec, *, as_: Literal["awkward"], ledger: str | Pa
 @overload
 def read(campaign: Campaign | Spec, *, as_: Literal["hist"], ledger: str | Path | None = None) -> Histograms: ...
 def read(campaign: Campaign | Spec, *, as_: str = "arrow", ledger: str | Path | None = None) -> Any:
-    """The merged results of a campaign, from wherever its store is: all that is merged by now, in event order.
+    """The merged results of a campaign, from wherever its store is: all that is merged by now.
+
+    Files come by their first events. With `merge.bytes` a late file may hold events on both sides of an earlier
+    one.
 
     'arrow' gives a `pyarrow.Table`, 'pandas' a `DataFrame`, 'awkward' an awkward array of records; 'hist' gives
     histograms by name, added over all files. All of it is held in memory: for more than fits, open the files of

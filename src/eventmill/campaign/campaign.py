@@ -69,8 +69,8 @@ class Campaign:
         return campaign_status(self.ledger, self.read_row())
 
     def outputs(self) -> tuple[MergedFile, ...]:
-        """Its merged files in the order of their events: the data of `eventmill outputs --json`."""
-        return tuple(_as_file(self.record.store_url, file) for file in self.merged_outputs())
+        """Its merged files that are shown, by their first events: the data of `eventmill outputs --json`."""
+        return tuple(_as_file(self.record.store_url, file) for file in self.ledger.published_outputs(self.id))
 
     def abandoned(self) -> tuple[AbandonedSpan, ...]:
         """The events that were given up, each with its reason and its newest traceback, in campaign order."""

@@ -16,7 +16,7 @@ from eventmill.config.campaign_spec import (
     CampaignSpec,
 )
 from eventmill.core.ranges import Input
-from eventmill.core.records import CampaignRow, JournalKind
+from eventmill.core.records import CampaignRow, JournalKind, is_about
 from eventmill.core.work_order import PayloadCode, SourceSpec
 from eventmill.errors import (
     CampaignChanged,
@@ -100,9 +100,8 @@ def compare(
     removed = [url for url in known if url not in set(urls)]
     differences += [Difference(INPUT, f"input {url} was removed", is_fixed=True) for url in removed]
     if known:
-        left_out = {line.detail for line in ledger.journal(record.id, JournalKind.LEFT_OUT)}
-        passed_over = known.keys() | left_out
-        added = [url for url in urls if url not in passed_over]
+        lines = ledger.journal(record.id, JournalKind.LEFT_OUT)
+        added = [url for url in urls if url not in known and not any(is_about(line, url) for line in lines)]
         differences += [Difference(INPUT, f"input {url} was added", is_fixed=False) for url in added]
     looked = side_by_side(
         lambda url: tuple(_input_changes(known[url], spec, folder)), [url for url in urls if url in known]

@@ -35,9 +35,9 @@ class Losses:
         for key, times in lost.items():
             if times >= MERGERS_LOST:
                 raise CampaignAborted(
-                    f"campaign '{self._opened.name}' stops: merging {key} was begun {times} times, and "
-                    "worker vanished. It may need more memory than a worker has. Everything is kept: give "
-                    "workers more memory, or let them live longer, and run again."
+                    f"campaign '{self._opened.name}' stops: merging {key} was begun {times} times, and each "
+                    "time its worker vanished. It may need more memory than a worker has. Everything is kept: "
+                    "give workers more memory, or let them live longer, and run again."
                 )
 
 

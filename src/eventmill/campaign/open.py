@@ -31,7 +31,7 @@ from eventmill.errors import (
     StoreTaken,
 )
 from eventmill.formats.schemas import schema_from_columns, schema_to_bytes
-from eventmill.ledger import Ledger, create_ledger
+from eventmill.ledger import Ledger, create_ledger, upgrade_ledger
 from eventmill.payloads.bundles import in_utf8
 from eventmill.payloads.locate import find_payload
 from eventmill.store import Store, open_store
@@ -164,6 +164,7 @@ def _begin(
 def _as_begun(
     campaign: CampaignSpec, *, folder: Path, changed: Changed, asked_at: datetime | None
 ) -> CampaignHandle:
+    upgrade_ledger(campaign.ledger_url)
     opened = load_campaign(campaign.ledger, campaign.name, folder=folder)
     if (taken := why_taken(opened.ledger, opened.record)) is not None:
         raise taken

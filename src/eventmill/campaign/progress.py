@@ -95,5 +95,5 @@ class Observation:
             abandoned=counts.abandoned,
             workers=sum(not is_gone(holder.holder) for holder in self._opened.holders()),
             losses=incidents.get(JournalKind.LOSS, 0),
-            failures=incidents.get(JournalKind.FAILURE, 0),
+            failures=incidents.get(JournalKind.FAILURE, 0) + incidents.get(JournalKind.ABANDONED, 0),
         )

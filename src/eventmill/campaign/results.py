@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from eventmill.campaign.campaign import Campaign
 from eventmill.config.campaign_spec import format_of
 from eventmill.core.records import CampaignRow
-from eventmill.errors import AccessError, CampaignError, LedgerError
+from eventmill.errors import AccessError, CampaignError, CorruptOutput, EventmillError, LedgerError
 from eventmill.formats import histograms
 from eventmill.formats.arrow_ranges import plain_schema
 from eventmill.formats.root import RootFormat
@@ -29,7 +29,7 @@ READABLE = {
 
 
 def read_results(campaign: Campaign, *, as_: str) -> Any:
-    """All that is merged and shown by now, in campaign order, as one value; histograms are added.
+    """All that is merged and shown by now, file after file by their first events; histograms are added.
 
     Raises `CampaignError` if the format cannot give that, `LedgerError` if nothing is merged yet, `CorruptOutput`
     or `StoreError` if a file cannot be read, `AccessError` if a package is missing.
@@ -77,7 +77,15 @@ def _each(campaign: Campaign, keys: list[str], read: Callable[[IO[bytes], str], 
     store, found = campaign.store, []
     for key in keys:
         with store.open(key) as file:
-            found.append(read(file, key))
+            try:
+                found.append(read(file, key))
+            except (EventmillError, ImportError, MemoryError):
+                raise
+            except Exception as error:  # whatever a library says of bytes that it cannot read
+                raise CorruptOutput(
+                    f"{key} cannot be read ({type(error).__name__}: {error}). Check it with 'eventmill audit'.",
+                    key=key,
+                ) from error
     return found
 
 
@@ -91,7 +99,14 @@ def _histograms(campaign: Campaign, keys: list[str]) -> histograms.Histograms:
 
 def _parquet_table(campaign: Campaign, keys: list[str]) -> pa.Table:
     tables = _each(campaign, keys, lambda file, _: pq.ParquetFile(file).read())
-    return pa.concat_tables(tables).replace_schema_metadata(None)  # the spans are those of one file
+    try:
+        table = pa.concat_tables(tables, promote_options="default")
+    except pa.ArrowException as error:
+        raise CampaignError(
+            f"the merged files of campaign '{campaign.name}' have different columns ({error}). Read the files of "
+            "'eventmill outputs' one by one; declare 'output.columns' for the next campaign."
+        ) from error
+    return table.replace_schema_metadata(None)  # the spans are those of one file
 
 
 def _awkward(campaign: Campaign, keys: list[str], row: CampaignRow) -> Any:
@@ -119,11 +134,20 @@ def _root_table(array: Any, row: CampaignRow) -> pa.Table:
 
 
 def _cast(column: Any, field: pa.Field) -> Any:
-    return column if pa.types.is_null(field.type) else column.cast(field.type)
+    try:
+        return column if pa.types.is_null(field.type) else column.cast(field.type)
+    except pa.ArrowException:  # a type with an unknown part, such as a list of nulls: as it was read
+        return column
 
 
 def _schema(row: CampaignRow) -> pa.Schema:
-    return plain_schema(schema_from_bytes(row.schema or b""))
+    if row.schema is None:
+        raise CampaignError(
+            f"campaign '{row.name}' never had a row that told the types of all its columns, so its ROOT files "
+            "cannot be read as one table. Open the files of 'eventmill outputs' with uproot; declare "
+            "'output.columns' for the next campaign."
+        )
+    return plain_schema(schema_from_bytes(row.schema))
 
 
 def _converted(table: pa.Table, as_: str) -> Any:

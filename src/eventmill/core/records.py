@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from eventmill.text import told
+
 TARGET_REACHED = "target reached"
 NOTHING_LEFT = "all events settled"
 """Why a campaign was closed."""
@@ -133,6 +135,15 @@ class Incident:
     reason: str
     detail: str
     cpu_seconds: float
+
+
+def is_about(line: Incident, url: str) -> bool:
+    """Whether a line of kind LEFT_OUT is about the input at `url`.
+
+    Its `detail` is the url as the journal can hold it; a line of before version 4 begins its reason with it.
+    """
+    shown = told(url)
+    return line.detail == shown if line.detail else line.reason.startswith(f"{shown}: ")
 
 
 @dataclass(frozen=True, slots=True)

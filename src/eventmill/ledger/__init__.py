@@ -22,6 +22,7 @@ from eventmill.ledger.drilling import DrillReadings
 from eventmill.ledger.memory import create_memory_ledger, open_memory_ledger
 from eventmill.ledger.protocol import WorkLedger
 from eventmill.ledger.queries import Readings
+from eventmill.runtime.process_id import is_gone
 
 __all__ = ["Clock", "Ledger", "create_ledger", "open_ledger", "shared_ledger", "upgrade_ledger"]
 
@@ -61,6 +62,8 @@ def _other_version(url: str, version: int) -> str:
     told = f"the ledger {url} has version {version}, this Eventmill reads version {schema.VERSION}."
     if version > schema.VERSION:
         return f"{told} A newer Eventmill wrote it: use that version here, too."
+    if version < _oldest():
+        return f"{told} It is too old to be upgraded: finish its campaigns with the Eventmill that began them."
     return f"{told} 'eventmill run' and 'eventmill upgrade' bring it up to date; no result is lost."
 
 
@@ -98,6 +101,8 @@ def upgrade_ledger(url: str) -> int:
 
     Raises `LedgerError` if there is none, if a newer Eventmill wrote it, or while processes are using it.
     """
+    if scheme_of(url) == "memory":
+        return schema.VERSION
     ledger = Ledger(open_engine(url, exist=True), None)
     with ledger.writing() as tx:
         if not sa.inspect(tx).has_table("about"):
@@ -106,6 +111,12 @@ def upgrade_ledger(url: str) -> int:
         _bring_up_to_date(ledger, tx, url)
     ledger.disconnect()
     return version
+
+
+def _oldest() -> int:
+    from eventmill.ledger.migrations import FIRST_VERSION
+
+    return FIRST_VERSION
 
 
 def _bring_up_to_date(ledger: Ledger, tx: sa.Connection, url: str) -> None:
@@ -125,11 +136,18 @@ def _bring_up_to_date(ledger: Ledger, tx: sa.Connection, url: str) -> None:
 
 
 def _at_work(ledger: Ledger, tx: sa.Connection) -> list[str]:
-    """Campaigns with a live coordinator or worker. Reads only columns that all versions have."""
-    c, b, now = schema.campaign.c, schema.block.c, ledger.now(tx)
-    claimed = sa.select(b.id).where(b.campaign_id == c.id, b.expires_at > now)
-    is_held = (c.leader_expires_at > now) | sa.exists(claimed)
-    return list(tx.execute(sa.select(c.name).where(is_held)).scalars())
+    """Campaigns that a coordinator, worker or merger holds something of, and is not known to be gone.
+
+    Reads what all versions have.
+    """
+    c, b, m, now = schema.campaign.c, schema.block.c, schema.merge.c, ledger.now(tx)
+    held = (
+        sa.select(c.name, c.leader).where(c.leader_expires_at > now),
+        sa.select(c.name, b.holder).where(b.campaign_id == c.id, b.expires_at > now),
+        sa.select(c.name, m.holder).where(m.campaign_id == c.id, m.expires_at > now, m.published_at.is_(None)),
+    )
+    found = [tuple(row) for statement in held for row in tx.execute(statement)]
+    return list(dict.fromkeys(name for name, holder in found if not is_gone(holder or "")))
 
 
 @lru_cache(maxsize=8)

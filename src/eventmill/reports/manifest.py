@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from eventmill.core.keys import companion_key
-from eventmill.core.records import CampaignRow, JournalKind
+from eventmill.core.records import CampaignRow, JournalKind, is_about
 from eventmill.core.states import State
 from eventmill.ledger import Ledger
 from eventmill.store import Store
@@ -45,7 +45,7 @@ def manifest(ledger: Ledger, record: CampaignRow) -> dict[str, Any]:
         "left_out": [
             incident.reason
             for incident in ledger.journal(record.id, JournalKind.LEFT_OUT, JournalKind.COLUMNS_LEFT_OUT)
-            if incident.detail not in taken_up
+            if not any(is_about(incident, url) for url in taken_up)
         ],
         "merged": [
             {

@@ -18,7 +18,6 @@ MEASURED = "measured in the payload's process"
 BY_THE_MEAN = "these events at the mean CPU of an event"
 AT_MOST = "not known, since the worker vanished: at most two ranges for each loss, at the mean CPU of an event"
 NOT_KNOWN = "not known: nothing was committed from which to estimate it"
-FROM_SAMPLES = "from the coordinator's samples"
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ __all__ = [
     "generated_urls",
     "identity_of",
     "input_formats",
-    "look",
+    "inspect_input",
     "object_of",
     "open_source",
     "partition_types",

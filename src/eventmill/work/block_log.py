@@ -1,25 +1,20 @@
 """The log lines of a worker about one block: one at INFO when it has ended, and each range at DEBUG.
 
-Of a payload's exception only the type is logged: its message may contain a parameter.
+Of a failure only the kind is logged: what the payload or a library said may contain a parameter. The journal
+has it.
 """
 
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from eventmill.core.leases import BlockReport, Claim, FailureKind, FailureReport, Outcome
+from eventmill.core.leases import BlockReport, Claim, FailureReport, Outcome
 from eventmill.core.outputs import RangeOutput
 from eventmill.core.ranges import EventRange
 
 logger = logging.getLogger(__name__)
-
-OURS = frozenset({FailureKind.CRASH, FailureKind.TIMEOUT, FailureKind.MEMORY, FailureKind.INPUT})
-"""Failures whose summary is written by Eventmill."""
-
-_EXCEPTION = re.compile(r"[A-Za-z_][\w.]*(?=:|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +56,7 @@ class BlockLog:
 
     def failed(self, piece: EventRange, failure: FailureReport) -> None:
         """A range failed."""
-        reason = in_few_words(failure)
+        reason = str(failure.kind)
         logger.debug(
             "range [%d, %d) of block %d failed: %s",
             *(piece.start, piece.stop, self.claim.block.id, reason),
@@ -70,7 +65,7 @@ class BlockLog:
 
     def setup_failed(self, failure: FailureReport) -> None:
         """The payload could not be set up here."""
-        reason = in_few_words(failure)
+        reason = str(failure.kind)
         logger.info(
             "the payload could not be set up for block %d: %s",
             *(self.claim.block.id, reason),
@@ -100,11 +95,3 @@ class BlockLog:
 
     def _about_range(self, piece: EventRange) -> dict[str, object]:
         return self._about() | {"start": piece.start, "stop": piece.stop}
-
-
-def in_few_words(failure: FailureReport) -> str:
-    """The kind of failure, and as much of its summary as cannot contain a parameter."""
-    if failure.kind in OURS:
-        return f"{failure.kind}, {failure.summary}"
-    named = _EXCEPTION.match(failure.summary)
-    return f"{failure.kind}, {named.group()}" if named else str(failure.kind)

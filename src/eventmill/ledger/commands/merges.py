@@ -171,7 +171,7 @@ class MergeVerbs(Database):
             return self._unmerge(tx, row, reason)
 
     def merged_outputs(self, campaign_id: int) -> tuple[MergedOutput, ...]:
-        """Every completed merged file, sorted by key, which is the order of their events."""
+        """Every completed merged file, sorted by key, which begins with the position of its first event."""
         with self.reading() as tx:
             return _merged(tx, campaign_id, schema.merge.c.completed_at.is_not(None))
 

@@ -18,8 +18,6 @@ from eventmill.ledger.database.journal import write_journal
 from eventmill.ledger.database.transactions import Database
 from eventmill.rules.quarantine import SICK_RANGES, Evidence, is_sick
 
-"""Kinds of journal lines: a range failed on this worker and succeeded on another; a worker is quarantined."""
-
 _HOLDER = schema.holder.c
 _SEEN = (
     sa.update(schema.holder)

@@ -16,7 +16,7 @@ from eventmill.core.ranges import Span
 from eventmill.core.records import JournalKind
 from eventmill.core.states import State, Verb
 from eventmill.ledger import words
-from eventmill.ledger.memory.tables import CampaignTables, MemoryTables, MergeRow, OutputRow
+from eventmill.ledger.memory.tables import CampaignTables, MemoryTables, MergeRow
 from eventmill.rules.merge_groups import Piece, due_by_bytes, due_by_events
 
 
@@ -272,11 +272,6 @@ class MergeVerbs(MemoryTables):
 
 def _is_unseen(row: MergeRow) -> bool:
     return row.completed_at is not None and row.published_at is None
-
-
-def _overlap(row: OutputRow, span: Span) -> bool:
-    place = row.output.range
-    return row.input_id == span.input_id and span.start < place.stop and place.start < span.stop
 
 
 def _due(campaign: CampaignTables) -> tuple[MergeGroup, ...]:

@@ -41,6 +41,6 @@ def newest() -> int:
 
 def _scripts() -> tuple[ScriptDirectory, Config]:
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent))
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     return ScriptDirectory.from_config(config), config
