@@ -18,7 +18,13 @@ from eventmill.campaign.dispatch import LOOK_SECONDS, process_blocks
 from eventmill.campaign.open import open_campaign
 from eventmill.campaign.split_inputs import register
 from eventmill.cluster.background_merges import BackgroundMerges
-from eventmill.cluster.dask_cluster import cluster_runner, let_workers_leave, scheduler_answers, start_cluster
+from eventmill.cluster.dask_cluster import (
+    cluster_runner,
+    let_workers_leave,
+    own_dask_folder,
+    scheduler_answers,
+    start_cluster,
+)
 from eventmill.cluster.dispatcher import Dispatcher, NotFetched, fetch
 from eventmill.cluster.forkserver import without_main_module
 from eventmill.cluster.liveness import Members, Slots
@@ -85,6 +91,7 @@ def process(
     with (
         Coordinator(opened, campaign) as coordinator,
         open_scratch(Path(tempfile.gettempdir())) as folder,
+        own_dask_folder(),
         without_main_module(),
         cluster_runner(campaign, workers=workers, folder=folder) as runner,
         scheduler_answers(runner),

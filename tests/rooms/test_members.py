@@ -12,6 +12,7 @@ from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
+import dask
 import distributed
 import psutil
 import pytest
@@ -19,7 +20,7 @@ from prefect_dask.task_runners import DaskTaskRunner
 
 from eventmill.campaign.coordinator import Coordinator
 from eventmill.campaign.open import open_campaign
-from eventmill.cluster.dask_cluster import cluster_runner, let_workers_leave, start_cluster
+from eventmill.cluster.dask_cluster import cluster_runner, let_workers_leave, own_dask_folder, start_cluster
 from eventmill.cluster.liveness import Members
 from eventmill.cluster.warm_up import warm_workers
 from eventmill.config.campaign_spec import CampaignSpec
@@ -171,3 +172,12 @@ def test_on_a_cluster_of_others_a_silent_worker_is_set_aside_until_it_is_heard(h
             assert two_of(members) == sorted([frozen, lives])
             back = runner.client.submit(os.getpid, workers=[address], pure=False)
             assert back.result() == frozen
+
+
+def test_what_dask_was_told_of_folders_ends_with_the_run(hasty: CampaignSpec, tmp_path: Path) -> None:
+    """A later cluster in this process, somebody else's, would make a folder again that is gone, and lose it."""
+    before = dask.config.get("temporary-directory")
+    with own_dask_folder():
+        cluster_runner(hasty, workers=1, folder=tmp_path)
+        assert dask.config.get("temporary-directory") == str(tmp_path)
+    assert dask.config.get("temporary-directory") == before

@@ -99,6 +99,13 @@ def cluster_runner(campaign: CampaignSpec, *, workers: int | None, folder: Path)
     )
 
 
+@contextlib.contextmanager
+def own_dask_folder() -> Iterator[None]:
+    """Where Dask keeps its files is this run's to say until its end; clusters of others in this process go on."""
+    with dask.config.set(temporary_directory=dask.config.get("temporary-directory")):
+        yield
+
+
 def start_cluster(runner: DaskTaskRunner) -> None:
     """Start the cluster now if it is not running, out of reach of Ctrl-C. Harmless twice."""
     is_new = runner._client is None
