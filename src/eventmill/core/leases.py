@@ -112,6 +112,11 @@ class FailureReport:
     cpu_seconds: float = 0.0
     signal: int | None = None
 
+    @property
+    def detail(self) -> str:
+        """The traceback and the printed text, as far as there are any."""
+        return "\n".join(part for part in (self.traceback, self.printed) if part)
+
 
 class Outcome(StrEnum):
     """The outcome of one output or renewal."""

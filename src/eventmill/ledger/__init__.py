@@ -50,19 +50,23 @@ def open_ledger(url: str, *, clock: Clock | None = None) -> Ledger:
         return cast(Ledger, open_memory_ledger(url))  # the same verbs: tests/engine/contract
     ledger = Ledger(open_engine(url, exist=True), clock)
     with ledger.reading() as tx:
-        if not sa.inspect(tx).has_table("about"):
-            raise LedgerError(f"{url} is a database but not an Eventmill ledger.")
-        version = tx.execute(sa.select(schema.about.c.version)).scalar()
+        version = _version_of(tx, url)
     if version != schema.VERSION:
-        raise LedgerError(_other_version(url, version or 0))
+        raise LedgerError(_other_version(url, version))
     return ledger
+
+
+def _version_of(tx: sa.Connection, url: str) -> int:
+    if not sa.inspect(tx).has_table("about"):
+        raise LedgerError(f"{url} is a database but not an Eventmill ledger.")
+    return tx.execute(sa.select(schema.about.c.version)).scalar() or 0
 
 
 def _other_version(url: str, version: int) -> str:
     told = f"the ledger {url} has version {version}, this Eventmill reads version {schema.VERSION}."
     if version > schema.VERSION:
         return f"{told} A newer Eventmill wrote it: use that version here, too."
-    if version < _oldest():
+    if version < schema.FIRST_VERSION:
         return f"{told} It is too old to be upgraded: finish its campaigns with the Eventmill that began them."
     return f"{told} 'eventmill run' and 'eventmill upgrade' bring it up to date; no result is lost."
 
@@ -105,34 +109,27 @@ def upgrade_ledger(url: str) -> int:
         return schema.VERSION
     ledger = Ledger(open_engine(url, exist=True), None)
     with ledger.writing() as tx:
-        if not sa.inspect(tx).has_table("about"):
-            raise LedgerError(f"{url} is a database but not an Eventmill ledger.")
-        version = tx.execute(sa.select(schema.about.c.version)).scalar() or 0
-        _bring_up_to_date(ledger, tx, url)
+        version = _bring_up_to_date(ledger, tx, url)
     ledger.disconnect()
     return version
 
 
-def _oldest() -> int:
-    from eventmill.ledger.migrations import FIRST_VERSION
-
-    return FIRST_VERSION
-
-
-def _bring_up_to_date(ledger: Ledger, tx: sa.Connection, url: str) -> None:
-    version = tx.execute(sa.select(schema.about.c.version)).scalar() or 0
+def _bring_up_to_date(ledger: Ledger, tx: sa.Connection, url: str) -> int:
+    """Upgrade the tables if they are older; returns the version that they had."""
+    version = _version_of(tx, url)
     if version == schema.VERSION:
-        return
-    from eventmill.ledger.migrations import FIRST_VERSION, upgrade  # Alembic takes a while to import
-
-    if not FIRST_VERSION <= version < schema.VERSION:
+        return version
+    if not schema.FIRST_VERSION <= version < schema.VERSION:
         raise LedgerError(_other_version(url, version))
     if names := _at_work(ledger, tx):
         raise LedgerError(
             f"the ledger {url} has version {version} and cannot be upgraded to {schema.VERSION} now: processes of "
             f"an older Eventmill are at work on {', '.join(names)}. End them, wait for a minute, and try again."
         )
+    from eventmill.ledger.migrations import upgrade  # Alembic takes a while to import
+
     upgrade(tx, version=version)
+    return version
 
 
 def _at_work(ledger: Ledger, tx: sa.Connection) -> list[str]:

@@ -15,6 +15,9 @@ from eventmill.core.states import State
 VERSION = 4
 """Increased with every incompatible change of the tables; older ledgers are upgraded (`ledger/migrations`)."""
 
+FIRST_VERSION = 2
+"""The oldest ledger that can be upgraded."""
+
 metadata = sa.MetaData()
 
 

@@ -15,8 +15,7 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-FIRST_VERSION = 2
-"""The oldest ledger that can be upgraded."""
+from eventmill.ledger.database import schema
 
 
 def upgrade(tx: sa.Connection, *, version: int) -> None:
@@ -36,7 +35,7 @@ def upgrade(tx: sa.Connection, *, version: int) -> None:
 
 def newest() -> int:
     """The version after the last step."""
-    return int(_scripts()[0].get_current_head() or FIRST_VERSION)
+    return int(_scripts()[0].get_current_head() or schema.FIRST_VERSION)
 
 
 def _scripts() -> tuple[ScriptDirectory, Config]:
