@@ -1,4 +1,9 @@
-"""The five states of a span and every move between them, as one table. No I/O."""
+"""The five states of a span and every move between them, as one table. No I/O.
+
+An input's events are cut into spans, and each event is in exactly one span, so it is in exactly one state. All that
+changes a state is a verb of this table: `core.partition` checks each move before spans are replaced, so no other
+module can add one. What a verb decides (how long a lease lasts, when a range is halved) stands in `eventmill.rules`.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +16,15 @@ class State(StrEnum):
     """The state of a span of events."""
 
     READY = "ready"
+    """Nobody has these events, and somebody should."""
     LEASED = "leased"
+    """One block has them, and perhaps a duplicate claim too, until the lease ends."""
     COMMITTED = "committed"
+    """Their output is stored and waits for its merge."""
     MERGED = "merged"
+    """They are in one merged file. Only its loss takes them out."""
     ABANDONED = "abandoned"
+    """They are given up; the journal has the reason. Only `reopen` brings them back."""
 
 
 class Verb(StrEnum):
