@@ -18,6 +18,7 @@ import stamina
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from eventmill.access.retries import few_retries
 from eventmill.access.s3 import Bucket
 from eventmill.core.work_order import SourceSpec
 from eventmill.errors import InputError
@@ -276,6 +277,17 @@ def test_a_server_that_is_busy_is_asked_again(web: Web) -> None:
     write_parquet(web.folder / "a.parquet")
     web.refusals = [503, 500]
     assert inspect_input(f"{web.url}/a.parquet", spec_of("parquet")).events == EVENTS
+
+
+def test_who_waits_is_told_of_the_second_failure(web: Web) -> None:
+    """Also by what runs in the event loop of fsspec; all others wait for half a minute."""
+    url = f"{web.url}/{Path(write_parquet(web.folder / 'a.parquet')).name}"
+    with stamina.set_testing(True, attempts=8, cap=True):
+        web.refusals = [503, 503]
+        assert inspect_input(url, spec_of("parquet")).events == EVENTS
+        web.refusals = [503, 503]
+        with few_retries(), pytest.raises(InputError, match="cannot be opened: the server answered 503"):
+            inspect_input(url, spec_of("parquet"))
 
 
 def test_what_s3_refuses_is_said(rclone_server: S3Server) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from eventmill import access
-from eventmill.access.retries import attempts_now, retrying, status_of
+from eventmill.access.retries import retry, retry_async, status_of
 from eventmill.access.s3 import AT_ONCE, Bucket, S3Error
 from eventmill.errors import AccessError, InputError
 
@@ -87,7 +87,7 @@ class HttpPlace:
 
     def look(self) -> Seen:
         """One HEAD; or a request for the first byte if the server does not support HEAD."""
-        return self._wait(self._look, "opened")
+        return self._wait(lambda: retry_async(self._look), "opened")
 
     def fetch(self, spans: Sequence[Span], seen: Seen) -> list[bytes]:
         """One GET for each span."""
@@ -97,15 +97,11 @@ class HttpPlace:
 
             async def one(span: Span) -> bytes:
                 async with gate:
-                    async for attempt in retrying(attempts):
-                        with attempt:
-                            return await self._range(span, seen)
-                raise AssertionError("one attempt at least was made")
+                    return await retry_async(lambda: self._range(span, seen))
 
             return list(await asyncio.gather(*map(one, spans)))
 
-        attempts = attempts_now()
-        return self._wait(everything, "read", attempts=1)
+        return self._wait(everything, "read")
 
     async def _look(self) -> Seen:
         session = await self._filesystem.set_session()
@@ -150,19 +146,16 @@ class HttpPlace:
             "Copy the file to a local disk or to S3."
         )
 
-    def _wait(self, work: Callable[[], Awaitable[Result]], what: str, *, attempts: int | None = None) -> Result:
+    def _wait(self, work: Callable[[], Awaitable[Result]], what: str) -> Result:
         from fsspec.asyn import sync
 
         try:
-            for attempt in retrying(attempts):
-                with attempt:
-                    result: Result = sync(self._filesystem.loop, work)
-                    return result
+            result: Result = sync(self._filesystem.loop, work)
+            return result
         except InputError:
             raise
         except Exception as error:  # aiohttp has many errors; each gets our message
             raise _cannot(self.url, what, _why_not(error)) from error
-        raise AssertionError("one attempt at least was made")
 
 
 class OtherPlace:
@@ -198,12 +191,9 @@ class OtherPlace:
 
     def _tried(self, work: Callable[[], Result], what: str) -> Result:
         try:
-            for attempt in retrying():
-                with attempt:
-                    return work()
+            return retry(work)
         except Exception as error:  # any package's own
             raise _cannot(self.url, what, _why_not(error)) from error
-        raise AssertionError("one attempt at least was made")
 
 
 def _timeout() -> Any:
