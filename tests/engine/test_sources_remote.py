@@ -18,6 +18,7 @@ import stamina
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from eventmill import access
 from eventmill.access.retries import few_retries
 from eventmill.access.s3 import Bucket
 from eventmill.core.work_order import SourceSpec
@@ -114,7 +115,7 @@ def test_threads_share_a_source(remote: Remote) -> None:
 
 
 def test_a_forked_child_reads_too(remote: Remote) -> None:
-    """It has neither the connections of its parent nor the thread that serves them."""
+    """It has neither the connections of its parent nor the thread that serves them; and it leaves them intact."""
     open_source(remote.url, remote.spec).read(0, 5)
     child = os.fork()
     if child == 0:
@@ -124,6 +125,18 @@ def test_a_forked_child_reads_too(remote: Remote) -> None:
         finally:
             os._exit(2)  # an error must not go on as a second run of all tests
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert plain(open_source(remote.url, remote.spec).read(60, 70)) == expected()[60:70]
+
+
+def test_threads_that_begin_together_share_a_filesystem() -> None:
+    """With its connections; another host, or another environment, has another one."""
+    with ThreadPoolExecutor(8) as pool:
+        for url in ("http://a/b", "memory://a/b", "s3://a/b"):
+            assert len({id(made) for made in pool.map(access.filesystem, [url] * 8)}) == 1
+    first = access.filesystem("s3://a/b")
+    with environment({"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}):
+        assert access.filesystem("s3://a/b") is not first
+    assert access.filesystem("s3://c/d") is first
 
 
 def test_another_filesystem_of_fsspec_is_read_as_well(tmp_path: Path) -> None:

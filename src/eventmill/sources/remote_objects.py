@@ -105,8 +105,8 @@ class HttpPlace:
 
     async def _look(self) -> Seen:
         session = await self._filesystem.set_session()
-        address, plain = self._filesystem.encode_url(self.url), {"Accept-Encoding": "identity"}
-        async with session.head(address, allow_redirects=True, headers=plain, timeout=_timeout()) as answer:
+        address = self._filesystem.encode_url(self.url)
+        async with session.head(address, allow_redirects=True) as answer:
             if answer.status not in (403, 405, 501):
                 answer.raise_for_status()
                 size = answer.headers.get("Content-Length")
@@ -114,7 +114,7 @@ class HttpPlace:
                     raise self._no_ranges()
                 if size is not None:
                     return Seen(int(size), _identity(int(size), *_tags(answer.headers)))
-        async with session.get(address, headers=plain | {"Range": "bytes=0-0"}, timeout=_timeout()) as answer:
+        async with session.get(address, headers={"Range": "bytes=0-0"}) as answer:
             answer.raise_for_status()
             if answer.status != 206:
                 raise self._no_ranges()
@@ -123,9 +123,8 @@ class HttpPlace:
 
     async def _range(self, span: Span, seen: Seen) -> bytes:
         session = await self._filesystem.set_session()
-        headers = {"Accept-Encoding": "identity", "Range": f"bytes={span[0]}-{span[1] - 1}"}
-        address = self._filesystem.encode_url(self.url)
-        async with session.get(address, headers=headers, timeout=_timeout()) as answer:
+        address, headers = self._filesystem.encode_url(self.url), {"Range": f"bytes={span[0]}-{span[1] - 1}"}
+        async with session.get(address, headers=headers) as answer:
             if answer.status == 416:
                 _check_same(self.url, seen, "shorter")
             answer.raise_for_status()
@@ -194,12 +193,6 @@ class OtherPlace:
             return retry(work)
         except Exception as error:  # any package's own
             raise _cannot(self.url, what, _why_not(error)) from error
-
-
-def _timeout() -> Any:
-    import aiohttp
-
-    return aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=60)
 
 
 def _tags(headers: Any) -> tuple[str | None, str | None]:
