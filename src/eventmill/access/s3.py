@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -46,7 +48,13 @@ class Bucket:
     credentials: str | None = None
 
     def call(self, method: str, *, attempts: int | None = None, **values: Any) -> dict[str, Any]:
-        """`method` of botocore's S3 client on this bucket; S3Error if it is refused, or after all retries."""
+        """`method` of botocore's S3 client on this bucket; S3Error if it is refused, or after all retries.
+
+        A `Body` is sent with its MD5, the only checksum that all servers check.
+        """
+        if "Body" in values:
+            md5 = hashlib.md5(values["Body"], usedforsecurity=False).digest()
+            values["ContentMD5"] = base64.b64encode(md5).decode()
         filesystem = self._filesystem()
         try:
             return retry(lambda: dict(filesystem.call_s3(method, Bucket=self.name, **values)), attempts=attempts)
