@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import os
+import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -289,6 +291,25 @@ def test_a_server_that_is_busy_is_asked_again(web: Web) -> None:
     write_parquet(web.folder / "a.parquet")
     web.refusals = [503, 500]
     assert inspect_input(f"{web.url}/a.parquet", spec_of("parquet")).events == EVENTS
+
+
+def test_a_name_server_that_is_busy_is_asked_again(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that does not exist is final."""
+    write_parquet(web.folder / "a.parquet")
+    url, real = f"{web.url.replace('127.0.0.1', 'localhost')}/a.parquet", socket.getaddrinfo
+    answers = [socket.EAI_AGAIN, socket.EAI_NONAME]
+
+    def look_up(host: str, *args: Any, **values: Any) -> Any:
+        if host == "localhost" and answers:
+            raise socket.gaierror(answers.pop(0), "refused")
+        return real(host, *args, **values)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    with pytest.raises(InputError, match=r"the server cannot be reached .*\[refused\]"):
+        inspect_input(url, spec_of("parquet"))
+    assert not answers
+    answers.append(socket.EAI_AGAIN)
+    assert inspect_input(url, spec_of("parquet")).events == EVENTS
 
 
 def test_who_waits_is_told_of_the_second_failure(web: Web) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -60,6 +61,8 @@ def is_transient(error: Exception) -> bool:
         return any(base.__name__ == "HTTPClientError" for base in type(cause).__mro__)
     if origin.startswith("aiohttp."):
         return "InvalidURL" not in origin
+    if isinstance(cause, socket.gaierror):
+        return cause.errno == socket.EAI_AGAIN  # no answer from the name server; a wrong name has another number
     return isinstance(cause, ConnectionError | TimeoutError)
 
 
