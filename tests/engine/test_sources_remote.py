@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import os
+import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +20,8 @@ import stamina
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from eventmill import access
+from eventmill.access.retries import few_retries
 from eventmill.access.s3 import Bucket
 from eventmill.core.work_order import SourceSpec
 from eventmill.errors import InputError
@@ -113,7 +117,7 @@ def test_threads_share_a_source(remote: Remote) -> None:
 
 
 def test_a_forked_child_reads_too(remote: Remote) -> None:
-    """It has neither the connections of its parent nor the thread that serves them."""
+    """It has neither the connections of its parent nor the thread that serves them; and it leaves them intact."""
     open_source(remote.url, remote.spec).read(0, 5)
     child = os.fork()
     if child == 0:
@@ -123,6 +127,18 @@ def test_a_forked_child_reads_too(remote: Remote) -> None:
         finally:
             os._exit(2)  # an error must not go on as a second run of all tests
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert plain(open_source(remote.url, remote.spec).read(60, 70)) == expected()[60:70]
+
+
+def test_threads_that_begin_together_share_a_filesystem() -> None:
+    """With its connections; another host, or another environment, has another one."""
+    with ThreadPoolExecutor(8) as pool:
+        for url in ("http://a/b", "memory://a/b", "s3://a/b"):
+            assert len({id(made) for made in pool.map(access.filesystem, [url] * 8)}) == 1
+    first = access.filesystem("s3://a/b")
+    with environment({"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}):
+        assert access.filesystem("s3://a/b") is not first
+    assert access.filesystem("s3://c/d") is first
 
 
 def test_another_filesystem_of_fsspec_is_read_as_well(tmp_path: Path) -> None:
@@ -214,9 +230,8 @@ def test_a_remote_input_that_is_replaced_is_an_error(web: Web, kind: str) -> Non
     source = open_source(url, spec_of(kind))
     source.read(0, 10)
     change_one_bit(path)
-    with pytest.raises(
-        InputError, match=r"changed while it was being read: from size=\d+ etag=.* to size=\d+ etag="
-    ):
+    said = rf"^{url} changed while it was being read: from size=\d+ etag=.* to size=\d+ etag=.*\.$"
+    with pytest.raises(InputError, match=said):
         source.read(100_000, 100_010)
     assert open_source(url, spec_of(kind)).identity != source.identity
 
@@ -276,6 +291,36 @@ def test_a_server_that_is_busy_is_asked_again(web: Web) -> None:
     write_parquet(web.folder / "a.parquet")
     web.refusals = [503, 500]
     assert inspect_input(f"{web.url}/a.parquet", spec_of("parquet")).events == EVENTS
+
+
+def test_a_name_server_that_is_busy_is_asked_again(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that does not exist is final."""
+    write_parquet(web.folder / "a.parquet")
+    url, real = f"{web.url.replace('127.0.0.1', 'localhost')}/a.parquet", socket.getaddrinfo
+    answers = [socket.EAI_AGAIN, socket.EAI_NONAME]
+
+    def look_up(host: str, *args: Any, **values: Any) -> Any:
+        if host == "localhost" and answers:
+            raise socket.gaierror(answers.pop(0), "refused")
+        return real(host, *args, **values)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    with pytest.raises(InputError, match=r"the server cannot be reached .*\[refused\]"):
+        inspect_input(url, spec_of("parquet"))
+    assert not answers
+    answers.append(socket.EAI_AGAIN)
+    assert inspect_input(url, spec_of("parquet")).events == EVENTS
+
+
+def test_who_waits_is_told_of_the_second_failure(web: Web) -> None:
+    """Also by what runs in the event loop of fsspec; all others wait for half a minute."""
+    url = f"{web.url}/{Path(write_parquet(web.folder / 'a.parquet')).name}"
+    with stamina.set_testing(True, attempts=8, cap=True):
+        web.refusals = [503, 503]
+        assert inspect_input(url, spec_of("parquet")).events == EVENTS
+        web.refusals = [503, 503]
+        with few_retries(), pytest.raises(InputError, match="cannot be opened: the server answered 503"):
+            inspect_input(url, spec_of("parquet"))
 
 
 def test_what_s3_refuses_is_said(rclone_server: S3Server) -> None:

@@ -60,6 +60,26 @@ def test_a_large_file_goes_in_parts_and_is_read_by_ranges(store: Store, source: 
 
 
 @pytest.mark.usefixtures("small_parts")
+def test_what_is_damaged_on_the_way_is_refused(
+    rclone_server: S3Server, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the server, which compares the MD5 of each body, of a part as well."""
+    from s3fs import S3FileSystem
+
+    real = S3FileSystem._call_s3
+
+    async def call(self: Any, name: str, *args: Any, **kwargs: Any) -> Any:
+        return await real(self, name, *args, **kwargs | ({"Body": b"other"} if "Body" in kwargs else {}))
+
+    monkeypatch.setattr(S3FileSystem, "call_s3", _waiting(call))
+    (tmp_path / "small").write_bytes(b"x")
+    with environment(rclone_server.environment):
+        for path in (source, tmp_path / "small"):
+            with pytest.raises(StoreError, match="400 BadDigest"):
+                open_store(f"s3://out/{tmp_path.name}").put("a", path)
+
+
+@pytest.mark.usefixtures("small_parts")
 def test_a_large_object_is_published_in_parts(moto_server: S3Server, source: Path, tmp_path: Path) -> None:
     """With its metadata, and harmless twice."""
     with environment(moto_server.environment):

@@ -10,9 +10,9 @@ import os
 import re
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from typing import Any, NoReturn
 
 from eventmill.errors import AccessError
@@ -153,52 +153,48 @@ def scheme(url: str) -> str | None:
     return None if name == "file" else name
 
 
-class _Filesystems:
-    """The filesystems of this process, each shared by all its threads, with listing caches off."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._made: OrderedDict[tuple[object, ...], Any] = OrderedDict()
-
-    def get(self, key: tuple[object, ...], make: Callable[[], Any]) -> Any:
-        with self._lock:
-            if key not in self._made:
-                self._made[key] = make()
-            self._made.move_to_end(key)
-            while len(self._made) > KEPT_FILESYSTEMS:
-                self._made.popitem(last=False)
-            return self._made[key]
+def filesystem(url: str, name: str | None = None) -> Any:
+    """The fsspec filesystem for `url`, created once in this process; AccessError names a missing package."""
+    protocol = scheme(url) or "file"
+    if protocol in ("s3", "s3a"):
+        # Missing values come from the environment, which may change (it does in tests).
+        chain = tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_")))
+        return _kept(_s3, credentials(name), chain)
+    if protocol in ("http", "https"):
+        return _kept(_http)
+    return _kept(_other, protocol, url.partition("://")[2].partition("/")[0])
 
 
-_filesystems = _Filesystems()
-_inherited: list[_Filesystems] = []
+def _memory() -> Callable[..., Any]:
+    """Calls `make(*values)`, and returns the same filesystem again for the same values."""
+    lock = threading.Lock()
+    made = lru_cache(KEPT_FILESYSTEMS)(lambda make, *values: make(*values))
+
+    def kept(make: Callable[..., Any], *values: object) -> Any:
+        with lock:  # threads that begin together share one
+            return made(make, *values)
+
+    return kept
+
+
+_kept = _memory()
+_inherited: list[object] = []
 
 
 def _forget_filesystems() -> None:
-    """A forked child has no thread for its parent's connections, and must not close them."""
-    global _filesystems
-    _inherited.append(_filesystems)
-    _filesystems = _Filesystems()
+    """A forked child has no thread for its parent's connections, and must not close them.
+
+    fsspec's own cache of instances closes them in the child; then the parent's next request waits forever.
+    """
+    global _kept
+    _inherited.append(_kept)
+    _kept = _memory()
 
 
 os.register_at_fork(after_in_child=_forget_filesystems)
 
 
-def filesystem(url: str, name: str | None = None) -> Any:
-    """The fsspec filesystem for `url`, created once in this process; AccessError names a missing package."""
-    protocol = scheme(url) or "file"
-    if protocol in ("s3", "s3a"):
-        who = credentials(name)
-        # Missing values come from the environment, which may change (it does in tests).
-        chain = tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_")))
-        return _filesystems.get(("s3", who, chain), lambda: _s3(who))
-    if protocol in ("http", "https"):
-        return _filesystems.get(("http",), lambda: _class("http")(skip_instance_cache=True))
-    host = url.partition("://")[2].partition("/")[0]
-    return _filesystems.get((protocol, host), lambda: _other(protocol, url))
-
-
-def _s3(who: Credentials) -> Any:
+def _s3(who: Credentials, _environment: object) -> Any:
     made = _class("s3")(
         anon=who.anonymous,
         key=who.key,
@@ -221,11 +217,22 @@ def _s3(who: Credentials) -> Any:
     return made
 
 
-def _other(protocol: str, url: str) -> Any:
+def _http() -> Any:
+    made = _class("http")
+    import aiohttp
+
+    options = {
+        "headers": {"Accept-Encoding": "identity"},
+        "timeout": aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=60),
+    }
+    return made(client_kwargs=options, skip_instance_cache=True)
+
+
+def _other(protocol: str, host: str) -> Any:
     import fsspec
 
     _class(protocol)
-    return fsspec.core.url_to_fs(url, skip_instance_cache=True)[0]
+    return fsspec.core.url_to_fs(f"{protocol}://{host}", skip_instance_cache=True)[0]
 
 
 def _class(protocol: str) -> Any:

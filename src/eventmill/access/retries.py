@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import socket
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import TypeVar
 
 import stamina
+
+Result = TypeVar("Result")
 
 ATTEMPTS = 8
 """With pauses that double from 0.2 s this is about half a minute; then the error is reported."""
@@ -18,6 +21,7 @@ HASTY_ATTEMPTS = 2
 
 _attempts = ContextVar("attempts", default=ATTEMPTS)
 
+_WAITING = {"timeout": 90.0, "wait_initial": 0.2, "wait_max": 15.0, "wait_jitter": 0.5}
 _PASSING_CODES = {"SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "ThrottlingException"}
 _NOT_PASSING = {501, 505}
 
@@ -27,7 +31,7 @@ logging.getLogger("stamina").addHandler(logging.NullHandler())
 
 @contextmanager
 def few_retries() -> Iterator[None]:
-    """In this context and thread, a second failure is final."""
+    """In this context, a second failure is final: in this thread, and in what it has fsspec's event loop do."""
     before = _attempts.set(HASTY_ATTEMPTS)
     try:
         yield
@@ -35,26 +39,19 @@ def few_retries() -> Iterator[None]:
         _attempts.reset(before)
 
 
-def attempts_now() -> int:
-    """The number of attempts in this thread, to be passed to helper threads."""
-    return _attempts.get()
+def retry(work: Callable[[], Result], *, attempts: int | None = None) -> Result:
+    """What `work` returns. It is called again after a transient error."""
+    return stamina.RetryingCaller(attempts or _attempts.get(), **_WAITING)(is_transient, work)
 
 
-def retrying(attempts: int | None = None) -> Any:
-    """Attempts of one action, for `for` or `async for`: each is a context manager around it."""
-    return stamina.retry_context(
-        on=is_transient,
-        attempts=attempts or attempts_now(),
-        timeout=90.0,
-        wait_initial=0.2,
-        wait_max=15.0,
-        wait_jitter=0.5,
-    )
+async def retry_async(work: Callable[[], Awaitable[Result]]) -> Result:
+    """The same, in an event loop."""
+    return await stamina.AsyncRetryingCaller(_attempts.get(), **_WAITING)(is_transient, work)
 
 
 def is_transient(error: Exception) -> bool:
     """Whether a retry may help: errors of the server, too many requests, connection errors, timeouts."""
-    cause = error.__cause__ if error.__cause__ is not None else error
+    cause = error.__cause__ or error
     status, code = status_of(cause)
     if status is not None:
         return code in _PASSING_CODES or status == 429 or (status >= 500 and status not in _NOT_PASSING)
@@ -64,6 +61,8 @@ def is_transient(error: Exception) -> bool:
         return any(base.__name__ == "HTTPClientError" for base in type(cause).__mro__)
     if origin.startswith("aiohttp."):
         return "InvalidURL" not in origin
+    if isinstance(cause, socket.gaierror):
+        return cause.errno == socket.EAI_AGAIN  # no answer from the name server; a wrong name has another number
     return isinstance(cause, ConnectionError | TimeoutError)
 
 

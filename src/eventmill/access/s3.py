@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from eventmill import access
-from eventmill.access.retries import attempts_now, retrying, status_of
+from eventmill.access.retries import retry, retry_async, status_of
 from eventmill.errors import AccessError
 
 AT_ONCE = 16
@@ -46,15 +48,18 @@ class Bucket:
     credentials: str | None = None
 
     def call(self, method: str, *, attempts: int | None = None, **values: Any) -> dict[str, Any]:
-        """`method` of botocore's S3 client on this bucket; S3Error if it is refused, or after all retries."""
+        """`method` of botocore's S3 client on this bucket; S3Error if it is refused, or after all retries.
+
+        A `Body` is sent with its MD5, the only checksum that all servers check.
+        """
+        if "Body" in values:
+            md5 = hashlib.md5(values["Body"], usedforsecurity=False).digest()
+            values["ContentMD5"] = base64.b64encode(md5).decode()
         filesystem = self._filesystem()
         try:
-            for attempt in retrying(attempts):
-                with attempt:
-                    return dict(filesystem.call_s3(method, Bucket=self.name, **values))
+            return retry(lambda: dict(filesystem.call_s3(method, Bucket=self.name, **values)), attempts=attempts)
         except Exception as error:  # errors of all lower layers get our messages
             raise self._told(error, method=method) from error
-        raise AssertionError("one attempt at least was made")
 
     def get(self, key: str, first: int, last: int) -> Piece:
         """The bytes `[first, last)` of an object, or as many as exist; S3Error if it is missing."""
@@ -66,7 +71,7 @@ class Bucket:
 
         filesystem = self._filesystem()
         try:
-            return list(sync(filesystem.loop, self._get_all, filesystem, key, ranges, attempts_now()))
+            return list(sync(filesystem.loop, self._get_all, filesystem, key, ranges))
         except Exception as error:  # as in `call`
             raise self._told(error, method="get_object") from error
 
@@ -109,17 +114,12 @@ class Bucket:
         except AccessError as error:
             raise S3Error(str(error), status=None, code="") from error
 
-    async def _get_all(
-        self, filesystem: Any, key: str, ranges: Sequence[tuple[int, int]], attempts: int
-    ) -> list[Piece]:
+    async def _get_all(self, filesystem: Any, key: str, ranges: Sequence[tuple[int, int]]) -> list[Piece]:
         gate = asyncio.Semaphore(AT_ONCE)
 
         async def one(first: int, last: int) -> Piece:
             async with gate:
-                async for attempt in retrying(attempts):
-                    with attempt:
-                        return await self._get(filesystem, key, first, last)
-            raise AssertionError("one attempt at least was made")
+                return await retry_async(lambda: self._get(filesystem, key, first, last))
 
         return list(await asyncio.gather(*(one(first, last) for first, last in ranges)))
 
@@ -144,7 +144,7 @@ class Bucket:
         return Piece(data, int(said), str(answer.get("ETag", "")))
 
     def _told(self, error: Exception, *, method: str) -> S3Error:
-        cause = error.__cause__ if error.__cause__ is not None else error
+        cause = error.__cause__ or error
         status, code = status_of(cause)
         if method.startswith("head_") and status in (301, 400, 403):
             # The answer to HEAD has no body with the reason; the answer to this request has one.

@@ -5,10 +5,10 @@ Knows no protocol and no format.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from eventmill.access.seekable import SeekableFile
 from eventmill.sources.remote_objects import Place, Seen, Span
 
 WHOLE_BYTES = 1 << 20
@@ -40,15 +40,16 @@ class _Part:
         return self.start + len(self.data)
 
 
-class RemoteFile(io.RawIOBase):
-    """A seekable file, for one thread at a time. After `hold`, reads of the given spans need no request."""
+class RemoteFile(SeekableFile):
+    """A file, for one thread at a time. After `hold`, reads of the given spans need no request.
+
+    A read never gives less than there is.
+    """
 
     def __init__(self, place: Place, seen: Seen) -> None:
-        self.name = place.url
-        self.size = seen.size
+        super().__init__(seen.size)
         self._place = place
         self._seen = seen
-        self._position = 0
         self._held: list[_Part] = []
         self._last: list[_Part] = []
         ends = [(0, min(HEAD_BYTES, self.size)), (max(0, self.size - TAIL_BYTES), self.size)]
@@ -71,40 +72,12 @@ class RemoteFile(io.RawIOBase):
             self.drop()
 
     def piece(self, start: int, stop: int) -> bytes:
-        """The bytes `[start, stop)`, fewer at the end of the file."""
-        stop = min(stop, self.size)
-        if start >= stop:
-            return b""
+        """All bytes `[start, stop)`."""
         found = self._found(start, stop)
         if found is None:
             self._last = self._fetch([(start, min(self.size, max(stop, start + AHEAD_BYTES)))])
             found = self._last[0]
         return found.data[start - found.start : stop - found.start]
-
-    def readable(self) -> bool:
-        """It is."""
-        return True
-
-    def seekable(self) -> bool:
-        """It is."""
-        return True
-
-    def tell(self) -> int:
-        """The position of the next byte to be read."""
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """As with any file."""
-        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size}[whence]
-        self._position = max(0, origin + offset)
-        return self._position
-
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        """As with any file; never less than there is."""
-        data = self.piece(self._position, self._position + len(buffer))
-        buffer[: len(data)] = data
-        self._position += len(data)
-        return len(data)
 
     def _found(self, start: int, stop: int) -> _Part | None:
         for parts in (self._held, self._ends, self._last):

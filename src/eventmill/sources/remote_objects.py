@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from eventmill import access
-from eventmill.access.retries import attempts_now, retrying, status_of
+from eventmill.access.retries import retry, retry_async, status_of
 from eventmill.access.s3 import AT_ONCE, Bucket, S3Error
 from eventmill.errors import AccessError, InputError
 
@@ -87,7 +87,7 @@ class HttpPlace:
 
     def look(self) -> Seen:
         """One HEAD; or a request for the first byte if the server does not support HEAD."""
-        return self._wait(self._look, "opened")
+        return self._wait(lambda: retry_async(self._look), "opened")
 
     def fetch(self, spans: Sequence[Span], seen: Seen) -> list[bytes]:
         """One GET for each span."""
@@ -97,20 +97,16 @@ class HttpPlace:
 
             async def one(span: Span) -> bytes:
                 async with gate:
-                    async for attempt in retrying(attempts):
-                        with attempt:
-                            return await self._range(span, seen)
-                raise AssertionError("one attempt at least was made")
+                    return await retry_async(lambda: self._range(span, seen))
 
             return list(await asyncio.gather(*map(one, spans)))
 
-        attempts = attempts_now()
-        return self._wait(everything, "read", attempts=1)
+        return self._wait(everything, "read")
 
     async def _look(self) -> Seen:
         session = await self._filesystem.set_session()
-        address, plain = self._filesystem.encode_url(self.url), {"Accept-Encoding": "identity"}
-        async with session.head(address, allow_redirects=True, headers=plain, timeout=_timeout()) as answer:
+        address = self._filesystem.encode_url(self.url)
+        async with session.head(address, allow_redirects=True) as answer:
             if answer.status not in (403, 405, 501):
                 answer.raise_for_status()
                 size = answer.headers.get("Content-Length")
@@ -118,7 +114,7 @@ class HttpPlace:
                     raise self._no_ranges()
                 if size is not None:
                     return Seen(int(size), _identity(int(size), *_tags(answer.headers)))
-        async with session.get(address, headers=plain | {"Range": "bytes=0-0"}, timeout=_timeout()) as answer:
+        async with session.get(address, headers={"Range": "bytes=0-0"}) as answer:
             answer.raise_for_status()
             if answer.status != 206:
                 raise self._no_ranges()
@@ -127,9 +123,8 @@ class HttpPlace:
 
     async def _range(self, span: Span, seen: Seen) -> bytes:
         session = await self._filesystem.set_session()
-        headers = {"Accept-Encoding": "identity", "Range": f"bytes={span[0]}-{span[1] - 1}"}
-        address = self._filesystem.encode_url(self.url)
-        async with session.get(address, headers=headers, timeout=_timeout()) as answer:
+        address, headers = self._filesystem.encode_url(self.url), {"Range": f"bytes={span[0]}-{span[1] - 1}"}
+        async with session.get(address, headers=headers) as answer:
             if answer.status == 416:
                 _check_same(self.url, seen, "shorter")
             answer.raise_for_status()
@@ -150,19 +145,16 @@ class HttpPlace:
             "Copy the file to a local disk or to S3."
         )
 
-    def _wait(self, work: Callable[[], Awaitable[Result]], what: str, *, attempts: int | None = None) -> Result:
+    def _wait(self, work: Callable[[], Awaitable[Result]], what: str) -> Result:
         from fsspec.asyn import sync
 
         try:
-            for attempt in retrying(attempts):
-                with attempt:
-                    result: Result = sync(self._filesystem.loop, work)
-                    return result
+            result: Result = sync(self._filesystem.loop, work)
+            return result
         except InputError:
             raise
         except Exception as error:  # aiohttp has many errors; each gets our message
             raise _cannot(self.url, what, _why_not(error)) from error
-        raise AssertionError("one attempt at least was made")
 
 
 class OtherPlace:
@@ -198,18 +190,9 @@ class OtherPlace:
 
     def _tried(self, work: Callable[[], Result], what: str) -> Result:
         try:
-            for attempt in retrying():
-                with attempt:
-                    return work()
+            return retry(work)
         except Exception as error:  # any package's own
             raise _cannot(self.url, what, _why_not(error)) from error
-        raise AssertionError("one attempt at least was made")
-
-
-def _timeout() -> Any:
-    import aiohttp
-
-    return aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=60)
 
 
 def _tags(headers: Any) -> tuple[str | None, str | None]:

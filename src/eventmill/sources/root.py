@@ -46,7 +46,11 @@ def _content(uproot: ModuleType, url: str, handle: BinaryIO | RemoteFile, spec: 
     # everything is caught around it, here and in load; what we raise ourselves passes.
     try:
         # No caches: ours keeps one cluster, uproot's would keep 100 MB that are never asked for again.
-        file = _uproot_file(uproot, url, handle)
+        # A remote file is read in this thread: what is needed has been fetched, and `few_retries` is known here.
+        threads = not isinstance(handle, RemoteFile)
+        file = uproot.open(handle, object_cache=None, array_cache=None, use_threads=threads)
+    except InputError:
+        raise
     except Exception as error:
         raise InputError(f"{url} is not a readable ROOT file ({size} bytes): {one_line(error)}") from error
 
@@ -67,14 +71,6 @@ def _content(uproot: ModuleType, url: str, handle: BinaryIO | RemoteFile, spec: 
     except Exception as error:
         close()
         raise InputError(f"{url} is not a readable ROOT file ({size} bytes): {one_line(error)}") from error
-
-
-def _uproot_file(uproot: ModuleType, url: str, handle: BinaryIO | RemoteFile) -> Any:
-    if isinstance(handle, RemoteFile):
-        from eventmill.sources.uproot_remote import RemoteSource
-
-        return uproot.open({url: None}, handler=RemoteSource, remote=handle, object_cache=None, array_cache=None)
-    return uproot.open(handle, object_cache=None, array_cache=None)
 
 
 def _check_whole(url: str, handle: BinaryIO | RemoteFile, size: int) -> None:
@@ -138,6 +134,8 @@ def _tree_content(uproot: ModuleType, url: str, tree: Any, handle: Any, spec: So
             if isinstance(handle, RemoteFile):
                 handle.drop_if_large()
             return events_read
+        except InputError:
+            raise
         except Exception as error:
             raise InputError(f"{url} is damaged at events [{start}, {stop}): {one_line(error)}") from error
 

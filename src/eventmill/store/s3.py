@@ -6,7 +6,6 @@ here depends on it, because the keys that campaigns use are written once by cons
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import errno
 import hashlib
@@ -22,7 +21,7 @@ from typing import Any, BinaryIO
 from eventmill.access.retries import HASTY_ATTEMPTS
 from eventmill.access.s3 import Bucket, S3Error
 from eventmill.errors import CorruptOutput, StoreError
-from eventmill.store.protocol import COPY_BYTES, Stored, check_key, is_key
+from eventmill.store.protocol import Stored, check_key, is_key
 from eventmill.store.s3_multipart import copy_in_parts, uploaded_in_parts
 from eventmill.store.s3_stream import open_object
 
@@ -56,6 +55,7 @@ class S3Store:
         self.url = f"s3://{bucket}/{self.prefix}".rstrip("/")
         if not bucket or not (not self.prefix or is_key(self.prefix)):
             raise StoreError(f"'{self.url}' is not a valid store: write it as s3://bucket/folder.")
+        self._below = f"{self.prefix}/" if self.prefix else ""
         self._bucket = Bucket(bucket, credentials)
 
     def check(self) -> str:
@@ -72,24 +72,16 @@ class S3Store:
         with self._told(f"{key} cannot be stored in {self.url}"):
             if self._head(key) is not None:  # saves the upload, and is the only check if conditions are ignored
                 raise _taken()
-            digest, size = hashlib.sha256(), 0
             with source.open("rb") as reader:
-                while piece := reader.read(COPY_BYTES):
-                    digest.update(piece)
-                    size += len(piece)
+                sha256, size = hashlib.file_digest(reader, "sha256").hexdigest(), reader.tell()
             nonce = secrets.token_hex(8)
-            values: dict[str, Any] = {
-                "Key": self._full(key),
-                "Metadata": {SHA256: digest.hexdigest(), NONCE: nonce},
-            }
+            values: dict[str, Any] = {"Key": self._full(key), "Metadata": {SHA256: sha256, NONCE: nonce}}
             if size > ONE_PUT_BYTES:
                 with uploaded_in_parts(self._bucket, values, source, size) as complete:
                     self._once(key, "complete_multipart_upload", complete, nonce=nonce)
             else:
-                data = source.read_bytes()
-                md5 = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
-                self._once(key, "put_object", {**values, "Body": data, "ContentMD5": md5}, nonce=nonce)
-        return Stored(key, size, digest.hexdigest())
+                self._once(key, "put_object", {**values, "Body": source.read_bytes()}, nonce=nonce)
+        return Stored(key, size, sha256)
 
     def open(self, key: str) -> BinaryIO:
         """The object: a small one is read at once, a large one by ranges; one request before the first read."""
@@ -109,7 +101,7 @@ class S3Store:
             size = reader.seek(0, io.SEEK_END)
             if size != bytes:
                 raise CorruptOutput(f"{key} in {self.url} has {size} bytes, but {bytes} were recorded.")
-            found = self._hash(reader)
+            found = _hash(reader)
         if found != sha256:
             raise CorruptOutput(f"{key} in {self.url} has SHA-256 {found}, but {sha256} was recorded.")
 
@@ -155,19 +147,19 @@ class S3Store:
         below = prefix.strip("/")
         if below:
             check_key(below)
-        whole = "/".join(part for part in (self.prefix, below) if part)
-        cut = len(self.prefix) + 1 if self.prefix else 0
         with self._told(f"{self.url} cannot be listed"):
-            found = [key[cut:] for key, _ in self._bucket.keys(f"{whole}/" if whole else "")]
+            found = self._listed(f"{below}/" if below else "")
         yield from sorted(key for key in found if is_key(key))
 
     def sizes(self, beginning: str) -> dict[str, int]:
         """Page by page; the server omits deeper keys."""
-        whole = f"{self.prefix}/{beginning}" if self.prefix else beginning
-        cut = len(whole) - len(beginning)
         with self._told(f"{self.url} cannot be listed"):
-            found = {key[cut:]: size for key, size in self._bucket.keys(whole, delimiter="/")}
+            found = self._listed(beginning, delimiter="/")
         return {key: size for key, size in found.items() if is_key(key) and "/" not in key}
+
+    def _listed(self, beginning: str, *, delimiter: str = "") -> dict[str, int]:
+        found = self._bucket.keys(self._below + beginning, delimiter=delimiter)
+        return {key.removeprefix(self._below): size for key, size in found}
 
     def sweep_temporaries(self) -> int:
         """Abort uploads below this store that began two days ago, by the server's own clock."""
@@ -180,7 +172,7 @@ class S3Store:
 
     def _uploads(self) -> Iterator[dict[str, Any]]:
         try:
-            answer = self._bucket.call("list_multipart_uploads", Prefix=f"{self.prefix}/" if self.prefix else "")
+            answer = self._bucket.call("list_multipart_uploads", Prefix=self._below)
         except S3Error as error:
             if error.is_missing or error.status == 501:  # none there (rclone), or none possible
                 return
@@ -234,14 +226,7 @@ class S3Store:
         if None not in said:
             return said[0] == said[1]
         with self.open(one) as a, self.open(other) as b:
-            return self._hash(a) == self._hash(b)
-
-    def _hash(self, reader: BinaryIO) -> str:
-        digest = hashlib.sha256()
-        reader.seek(0)
-        while piece := reader.read(COPY_BYTES):
-            digest.update(piece)
-        return digest.hexdigest()
+            return _hash(a) == _hash(b)
 
     def _delete(self, keys: list[str]) -> None:
         if len(keys) > 2:
@@ -252,8 +237,8 @@ class S3Store:
                 if error.status not in _NO_BATCHES:
                     raise
             else:
-                cut = len(self.prefix) + 1 if self.prefix else 0
-                failed = [item["Key"][cut:] for item in answer.get("Errors", ()) if item.get("Key")]
+                errors = answer.get("Errors", ())
+                failed = [item["Key"].removeprefix(self._below) for item in errors if item.get("Key")]
                 if not failed:
                     return
                 keys = failed  # again, one by one: this shows the reason
@@ -269,7 +254,7 @@ class S3Store:
 
     def _full(self, key: str) -> str:
         check_key(key)
-        return f"{self.prefix}/{key}" if self.prefix else key
+        return self._below + key
 
     @contextlib.contextmanager
     def _told(self, what: str) -> Iterator[None]:
@@ -285,6 +270,11 @@ class S3Store:
 
 def _taken() -> FileExistsError:
     return FileExistsError(errno.EEXIST, "it already exists, and objects are never overwritten")
+
+
+def _hash(reader: BinaryIO) -> str:
+    reader.seek(0)
+    return hashlib.file_digest(reader, "sha256").hexdigest()  # type: ignore[arg-type]  # it needs `readinto`, too
 
 
 def _metadata(head: dict[str, Any]) -> dict[str, str]:

@@ -6,6 +6,7 @@ import io
 from typing import BinaryIO
 
 from eventmill.access.s3 import Bucket, Piece, S3Error
+from eventmill.access.seekable import SeekableFile
 from eventmill.errors import CorruptOutput, StoreError
 
 FIRST_BYTES = 8 << 20
@@ -23,39 +24,19 @@ def open_object(bucket: Bucket, key: str, *, name: str) -> BinaryIO:
     return io.BufferedReader(_Object(bucket, key, first, name), BUFFER_BYTES)
 
 
-class _Object(io.RawIOBase):
+class _Object(SeekableFile):
     """Reads without read-ahead; a change of the object is an error."""
 
     def __init__(self, bucket: Bucket, key: str, first: Piece, name: str) -> None:
+        super().__init__(first.size)
         self._bucket = bucket
         self._key = key
         self._first = first
         self._name = name
-        self._position = 0
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._first.size}[whence]
-        self._position = max(0, origin + offset)
-        return self._position
-
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        start = self._position
-        stop = min(start + len(buffer), self._first.size)
-        if start >= stop:
-            return 0
-        held = self._first.data[start:stop]
-        data = held or self._read(start, stop)
-        buffer[: len(data)] = data
-        self._position += len(data)
-        return len(data)
-
-    def _read(self, start: int, stop: int) -> bytes:
+    def piece(self, start: int, stop: int) -> bytes:
+        if held := self._first.data[start:stop]:
+            return held
         piece = _fetch(self._bucket, self._key, (start, stop), name=self._name)
         if (piece.size, piece.etag) != (self._first.size, self._first.etag):
             raise StoreError(f"{self._name} was replaced while it was being read. Eventmill never does that.")
