@@ -24,7 +24,15 @@ from eventmill.runtime.process_id import parse_holder
 from eventmill.store import open_store
 from tests.crew_worker import Task, Worker, run_block, run_merge
 
-LOOK_SECONDS = 0.02
+LOOK_SECONDS = 0.05
+"""How long the coordinator waits for an answer before it looks at the ledger again, which takes some 10 ms."""
+LOOK_CLOSELY_SECONDS = 0.02
+"""The same, while somebody has to be caught in the middle of something."""
+
+
+def never(counts: Counts) -> bool:
+    """No reason to stop before the end."""
+    return False
 
 
 class Crew:
@@ -55,7 +63,7 @@ class Crew:
     def __exit__(self, *error: Any) -> None:
         self._stack.__exit__(*error)
 
-    def run(self, *, kills: int = 0, until: Callable[[Counts], bool] = lambda counts: False) -> Counts:
+    def run(self, *, kills: int = 0, until: Callable[[Counts], bool] = never) -> Counts:
         """Work until all is processed, merged and shown, or until `until`; kill `kills` busy workers on the way.
 
         The kills are spread over the campaign; there are fewer if it is at its end before.
@@ -67,7 +75,7 @@ class Crew:
                 return counts
             if killed < kills and counts.done >= killed * counts.total // kills:
                 killed += self.kill_one()
-            self.collect()
+            self.collect(LOOK_CLOSELY_SECONDS if killed < kills or until is not never else LOOK_SECONDS)
             self.coordinator.watch()
         if self.coordinator.is_wanted():
             self.coordinator.finish()
@@ -100,10 +108,10 @@ class Crew:
         names = [parse_holder(holder.holder) for holder in self.ledger.holders(self.record.id)]
         return worker.pid in {name.pid for name in names if name}
 
-    def collect(self) -> None:
-        """Take what workers have to say, and replace those that said their last."""
+    def collect(self, seconds: float = LOOK_CLOSELY_SECONDS) -> None:
+        """Wait so long for what workers have to say, take it, and replace those that said their last."""
         lines = {worker.line: worker for worker in self.workers}
-        for line in wait(lines, LOOK_SECONDS):
+        for line in wait(lines, seconds):
             worker = lines[line]  # type: ignore[index]
             try:
                 answer = worker.line.recv()

@@ -17,6 +17,7 @@ from eventmill.payloads.pool import stop_all
 from eventmill.runtime.process_id import this_process
 from eventmill.work.block import run_block
 from eventmill.work.merge import run_merge
+from tests.forked_payloads import fork_ahead, path_of_a_payload
 
 __all__ = ["Task", "Worker", "run_block", "run_merge"]
 
@@ -25,7 +26,7 @@ Task = tuple[Callable[..., Any], int]
 
 NURSERY = multiprocessing.get_context("forkserver")
 # Workers are forked from a process that has imported all this, so one that was killed is replaced at once.
-NURSERY.set_forkserver_preload(["pytest", "uproot", "pandas", "tests.crew_worker"])
+NURSERY.set_forkserver_preload(["pytest", "uproot", "pandas", "eventmill.formats.parquet", "tests.crew_worker"])
 
 
 class Worker:
@@ -34,7 +35,8 @@ class Worker:
     def __init__(self) -> None:
         self.task: Task | None = None
         self.line, theirs = NURSERY.Pipe()
-        self._process = NURSERY.Process(target=serve, args=(theirs, dict(os.environ)), daemon=True)
+        given = theirs, dict(os.environ), path_of_a_payload()
+        self._process = NURSERY.Process(target=serve, args=given, daemon=True)
         self._process.start()
         self.pid = int(self._process.pid or 0)
         theirs.close()
@@ -60,9 +62,10 @@ class Worker:
         os.kill(self.pid, signal.SIGCONT)
 
 
-def serve(line: Connection[Any, Any], environment: dict[str, str]) -> None:
+def serve(line: Connection[Any, Any], environment: dict[str, str], path: list[str]) -> None:
     """Carry out what comes down the line; answer with what it returned, or with what it raised."""
     os.environ.update(environment)  # the process that we are forked from knows that of long ago
+    fork_ahead(path)
     with suppress(EOFError, ConnectionError):
         while True:
             order, (work, number) = line.recv()
