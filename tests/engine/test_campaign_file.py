@@ -96,7 +96,7 @@ def test_addresses_are_absolute_unless_they_are_urls(tmp_path: Path, monkeypatch
         ({"output": {"store": "o", "merge": {"event": 1}}}, "'output.merge.event'; allowed are: events, bytes"),
         ({"inputs": {"generated": {"events": 9, "file": 1}}}, "'inputs.generated.file'; allowed are: events"),
         ({"name": None}, "'name': input should be a valid string"),
-        ({"name": "a b"}, "'name': string should match pattern"),
+        ({"name": "a b"}, "'name': use 1 to 64 letters"),
         ({"name": "../up"}, "(given: '../up')"),
         ({"output": {"store": "o\0"}}, "'output.store': it contains a zero byte"),
         ({"ledger": "l\0"}, "'ledger': it contains a zero byte"),

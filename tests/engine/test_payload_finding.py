@@ -133,9 +133,9 @@ def test_a_payload_may_be_imported_made_or_conditional(tmp_path: Path) -> None:
         ("payload.py:", "write 'path/to/file.py:Name'"),
         ("payload.py:Dimuon.inner", "not a top-level class or function"),
         ("work/payload.txt:Dimuon", "neither a .py file nor a module"),
-        ("work/paylod.py:Dimuon", "does not exist; there is payload.py"),
+        ("work/paylod.py:Dimuon", "does not exist; did you mean payload.py"),
         ("nowhere/payload.py:Dimuon", "does not exist."),
-        ("work/payload.py:Dimoun", "has no top-level class or function 'Dimoun'; there is Dimuon"),
+        ("work/payload.py:Dimoun", "has no top-level class or function 'Dimoun'; did you mean Dimuon?"),
         ("work/payload.py:cuts", "is a module"),
         ("work/cuts.py:CUT", "is the value 1"),
         ("broken.py:Dimuon", "broken.py, line 2: "),
@@ -148,7 +148,7 @@ def test_a_payload_may_be_imported_made_or_conditional(tmp_path: Path) -> None:
         ("top:Dimuon", "did you mean 'top.py:Dimuon'?"),
         ("no.such.module:Dimuon", "there is no module 'no.such.module'"),
         ("itertools:count", "has no Python source"),
-        ("json.decoder:Decoder", "there is JSONDecoder"),
+        ("json.decoder:Decoder", "did you mean JSONDecoder"),
     ],
 )
 def test_what_cannot_be_a_payload_is_refused_in_one_line(home: Path, callable: str, said: str) -> None:

@@ -39,7 +39,7 @@ def test_any_events_of_any_input_can_be_tried(folder: Path, command_line: Comman
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--input", "2"], "there is no input 2: the campaign has 2 inputs, counted from 0"),
+        (["--input", "2"], "the campaign has no input 2: it has 2 inputs, counted from 0"),
         (["--start", "30"], "generated:0-30 has 30 events; position 30 is beyond the last one"),
     ],
 )
