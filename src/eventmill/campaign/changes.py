@@ -161,11 +161,11 @@ def _choices(differences: Sequence[Difference], fixed: Sequence[Difference], *, 
     if not lost and not unlike:  # else what was begun is no longer there
         ways.insert(0, "'--changed keep' continues with what was begun")
     if fixed:
-        undo = "Put the input back" if lost else f"Undo the change of {', '.join(each.key for each in fixed)}"
+        undo = "Restore the old input" if lost else f"Undo the change of {', '.join(each.key for each in fixed)}"
         if lost and len(fixed) > 1:
             undo = "Undo these changes"
         return (
-            f"Results that exist would be mixed with different ones. {undo}, give the campaign another name, or "
+            f"'--changed accept' would mix results of both versions. {undo}, give the campaign another name, or "
             f"choose: {'; '.join(ways)}."
         )
     ways.insert(0, "'--changed accept' continues with the new version and keeps what is done")

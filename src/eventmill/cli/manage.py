@@ -33,14 +33,14 @@ def cancel(campaign: Named, ledger: InLedger = None) -> None:
 
 def _tell(campaign: Campaign, consequence: str, *, file: str) -> None:
     wanted, counts = campaign.desired_state(), campaign.counts()
-    if campaign.living_leader() is None:
-        consequence = "no process runs it now"
-    screen().print(
-        f"{campaign.name} is {wanted}: {consequence}. {counts.done:,} of {counts.total:,} events are done. "
-        f"'eventmill run {file}' continues it.",
-        highlight=False,
-        soft_wrap=True,
-    )
+    is_run = campaign.living_leader() is not None
+    if counts.total and not (is_run or counts.open or counts.committed):
+        begins, next_step = "has no work left, and no process runs it", "Nothing has to be ended."
+    else:
+        begins = f"is {wanted}: {consequence if is_run else 'no process runs it now'}"
+        next_step = f"'eventmill run {file}' continues it."
+    told = f"{campaign.name} {begins}. {counts.done:,} of {counts.total:,} events are done. {next_step}"
+    screen().print(told, highlight=False, soft_wrap=True)
 
 
 def upgrade(ledger: InLedger = None) -> None:

@@ -180,6 +180,7 @@ def _show(name: str, spans: Sequence[AbandonedSpan], *, total: int, file: str) -
         out.print(table(["  input", "events"], rows))
         newest = max((span.last for span in alike if span.last), key=lambda line: line.at, default=None)
         if newest and newest.detail:
-            out.print(f"  the newest traceback, at {newest.at:%Y-%m-%d %H:%M:%S} UTC on {newest.holder}:")
+            process = describe(newest.holder or "an unknown process")
+            out.print(f"  the newest traceback, at {newest.at:%Y-%m-%d %H:%M:%S} UTC in {process}:")
             out.print(Text("\n".join(f"    {line}" for line in told(newest.detail).split("\n"))))
     out.print(f"\nFix the cause, then try them again with 'eventmill run {file} --reopen'.")

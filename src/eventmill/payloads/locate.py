@@ -71,7 +71,7 @@ def _in_module(callable: str, module: str, name: str, folder: Path) -> PayloadCo
         hint = "install it, or name a .py file."
         if (folder / file).is_file():
             hint = f"did you mean '{file}:{name}'?"
-        raise PayloadError(f"there is no module '{module}' for the payload '{callable}'; {hint}")
+        raise PayloadError(f"module '{module}' of the payload '{callable}' is not installed here; {hint}")
     if origin.suffix != ".py":
         raise PayloadError(f"module '{module}' of the payload '{callable}' has no Python source code.")
     _check_name(_parse(origin), origin, name)
@@ -84,7 +84,9 @@ def check_installed(code: PayloadCode) -> None:
     module = code.entry.partition(":")[0]
     origin, package = _locate(module)
     if origin is None:
-        raise PayloadError(f"there is no module '{module}' on {socket.gethostname()} for the payload; install it.")
+        raise PayloadError(
+            f"module '{module}' of the payload is not installed on {socket.gethostname()}; install it."
+        )
     found = _installed_digest(code.entry, origin, package)
     if found != code.digest:
         raise PayloadError(

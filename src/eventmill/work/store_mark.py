@@ -78,7 +78,12 @@ def put_mark(ledger: WorkLedger, store: Store, record: CampaignRow) -> Mark | No
     If several do this at once, the first wins on stores that cannot overwrite; on others the last, as the losers
     find out later.
     """
-    mark = Mark(record.name, record.uid, f"{socket.gethostname()}:{ledger.address}", str(record.created_at))
+    mark = Mark(
+        record.name,
+        record.uid,
+        f"{socket.gethostname()}:{ledger.address}",
+        f"{record.created_at:%Y-%m-%d %H:%M:%S} UTC",
+    )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / MARK
         path.write_text(json.dumps(asdict(mark), indent=2) + "\n", encoding="utf-8")

@@ -214,7 +214,7 @@ BAD_PAYLOADS = [
         BEGINS,
         ("'sqare'", "did you mean square?"),
     ),
-    Bad("no such module", with_keys(payload__callable="no.such:Name"), BEGINS, ("no module 'no.such'",)),
+    Bad("no such module", with_keys(payload__callable="no.such:Name"), BEGINS, ("module 'no.such'",)),
     Bad("no name at all", with_keys(payload__callable="payload.py"), BEGINS, ("path/to/file.py:Name",)),
     Bad("syntax error", payload("def square(:\n"), BEGINS, ("payload.py, line 1", "invalid syntax")),
     Bad(
