@@ -515,15 +515,20 @@ def parse_campaign(data: dict[str, Any], *, source: str) -> CampaignSpec:
     try:
         return CampaignSpec.model_validate(data)
     except ValidationError as error:
-        clauses = [_clause(item) for item in error.errors()]
-        raise CampaignError(f"{source}: {'; '.join(dict.fromkeys(clauses))}.") from None
+        raise CampaignError(f"{source}: {what_is_wrong(error, CampaignSpec)}.") from None
 
 
-def _clause(item: Any) -> str:
-    place = ".".join(str(part) for part in item["loc"] if part not in ("int", "literal['auto']"))
+def what_is_wrong(error: ValidationError, model: type[BaseModel]) -> str:
+    """One clause for each error in a file that `model` describes: the key, what is allowed, and what was given."""
+    return "; ".join(dict.fromkeys(_clause(item, model) for item in error.errors()))
+
+
+def _clause(item: Any, model: type[BaseModel]) -> str:
+    """Pydantic's error without the kind that it tried, which is a part of the place (`int`, `literal[...]`)."""
+    place = ".".join(str(part) for part in item["loc"] if part not in ("int", "Tls") and "[" not in str(part))
     message = item["msg"].removeprefix("Value error, ")
     if item["type"] == "extra_forbidden":
-        return f"unknown key '{place}'{_allowed(item['loc'])}"
+        return f"unknown key '{place}'{_allowed(item['loc'], model)}"
     if item["type"] == "missing":
         return f"'{place}' is missing"
     given = item.get("input")
@@ -534,8 +539,7 @@ def _clause(item: Any) -> str:
     return f"'{place or 'campaign'}': {message[0].lower()}{message[1:]}{shown}"
 
 
-def _allowed(location: tuple[Any, ...]) -> str:
-    model: Any = CampaignSpec
+def _allowed(location: tuple[Any, ...], model: Any) -> str:
     for part in location[:-1]:
         field = getattr(model, "model_fields", {}).get(part)
         kinds = [field.annotation, *getattr(field.annotation, "__args__", ())] if field else []
