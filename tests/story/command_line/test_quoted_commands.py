@@ -1,4 +1,4 @@
-"""Every command that a message quotes can be copied: it exists, with these arguments and options."""
+"""A command that a message quotes can be copied; one that a page or a docstring mentions exists."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 FILES = [
     path for folder in ("src", "flows", "tasks", "deployments") for path in sorted((ROOT / folder).rglob("*.py"))
 ]
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 
 COMPLETE = re.compile(r"'eventmill ([a-z][^']*)'")
 """In single quotes: a command to copy."""
@@ -61,7 +62,18 @@ def test_a_quoted_command_is_understood_as_it_stands(place: str, words: list[str
     COMMANDS[name].make_context(name, arguments)  # raises what the user would see
 
 
-@pytest.mark.parametrize(("place", "words"), [pytest.param(*each, id=each[0]) for each in quoted(MENTIONED)])
+def on_pages() -> list[tuple[str, list[str]]]:
+    """The commands that the pages mention, and the page."""
+    return [
+        (str(path.relative_to(ROOT)), shlex.split(command))
+        for path in PAGES
+        for command in MENTIONED.findall(path.read_text(encoding="utf-8"))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("place", "words"), [pytest.param(*each, id=each[0]) for each in [*quoted(MENTIONED), *on_pages()]]
+)
 def test_a_command_that_is_mentioned_exists_with_its_options(place: str, words: list[str]) -> None:
     """The argument may be left out."""
     name, *arguments = words
