@@ -157,7 +157,9 @@ def answer_of(future: PrefectDaskFuture[Any], coordinator: Coordinator, slots: S
         look_around(coordinator, slots)
         if not coordinator.is_wanted():
             name = coordinator.opened.name
-            raise CampaignPaused(f"campaign '{name}' was paused or cancelled; 'eventmill run' continues it.")
+            raise CampaignPaused(
+                f"campaign '{name}' was paused or cancelled; 'eventmill run CAMPAIGN.yaml' continues it."
+            )
         with suppress(NotFetched):
             return fetch(future.wrapped_future).result()
 

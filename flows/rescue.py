@@ -19,6 +19,7 @@ from eventmill.campaign.changes import Changed
 from eventmill.campaign.garbage import take_back
 from eventmill.campaign.handle import CampaignHandle, load_campaign
 from eventmill.campaign.recovery import Need, need_of
+from eventmill.core.units import counted
 from eventmill.errors import EventmillError
 from eventmill.flows.merge import merge
 from eventmill.flows.process import process
@@ -56,9 +57,9 @@ def look_after(ledger: str, name: str) -> str:
         opened = load_campaign(ledger, name, folder=Path.cwd())
         lost = take_back(opened.ledger, opened.id)
         need = need_of(opened)
-        told = [str(need), *([f"{len(lost)} leases expired"] if lost else [])]
+        told = [str(need), *([f"{counted(len(lost), 'lease')} expired"] if lost else [])]
         if need is not Need.LED and (dead := fail_stale_runs(opened.ledger, opened.record)):
-            told.append(f"{dead} dead flow runs put into a final state")
+            told.append(f"{counted(dead, 'dead flow run')} put into a final state")
         match need:
             case Need.RUNNING:
                 told.append(start_again(opened, ledger))
@@ -83,9 +84,11 @@ def start_again(opened: CampaignHandle, ledger: str) -> str:
             client.read_deployment_by_name(DEPLOYMENT)
     except ObjectNotFound:
         try:
-            return f"processed here: {process(**parameters)['events']}"
+            events = process(**parameters)["events"]
+            told = f"restarted here: {events['merged']:,} of {events['total']:,} events are merged"
+            return told + (f", {events['abandoned']:,} are abandoned" if events["abandoned"] else "")
         except CancelledRun:
-            return "was paused or cancelled during the run"
+            return "restarted here, and paused or cancelled during the run"
     run: Any = run_deployment(
         DEPLOYMENT,
         parameters=parameters | {"changed": Changed.RESCUE.value, "merging": "triggered"},
@@ -95,7 +98,9 @@ def start_again(opened: CampaignHandle, ledger: str) -> str:
         idempotency_key=_once_an_hour(opened),
     )
     waits = run.state is not None and run.state.type in WAITING
-    return f"flow run {run.name} of deployment {DEPLOYMENT} {'is scheduled' if waits else 'ended at once'}"
+    return (
+        f"restarted: flow run {run.name} of deployment {DEPLOYMENT} {'is scheduled' if waits else 'ended at once'}"
+    )
 
 
 def _once_an_hour(opened: CampaignHandle) -> str:

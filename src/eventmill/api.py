@@ -26,6 +26,7 @@ from eventmill.campaign.progress import Observation, Observer, Progress
 from eventmill.campaign.try_payload import Trial
 from eventmill.config.campaign_spec import CampaignSpec, as_campaign_spec
 from eventmill.config.cluster_config import read_cluster
+from eventmill.core.ledger_url import DEFAULT_LEDGER
 from eventmill.errors import CampaignError, EventmillError, Interrupted, PrefectUnavailable
 from eventmill.ledger import open_ledger
 from eventmill.prefect_api import load_block
@@ -53,8 +54,6 @@ __all__ = [
     "run",
     "try_payload",
 ]
-
-DEFAULT_LEDGER: str = CampaignSpec.model_fields["ledger"].default
 
 Spec = CampaignSpec | Path | str | dict[str, Any]
 """A campaign as itself, as the path of its file, or as plain data."""
@@ -108,7 +107,7 @@ def run(
         reopen: Try abandoned events again.
         observer: Is told of progress about twice a second, from a thread of its own.
         asked_at: When the user asked for it, now if it is left out: what was said of the campaign since then, such
-            as 'eventmill pause', is the last word.
+            as `eventmill pause`, is the last word.
     """
     asked_at, changed, spec = asked_at or datetime.now(UTC), _changed(changed), as_campaign_spec(campaign)
     read_cluster(spec.cluster)
@@ -142,7 +141,9 @@ def open_campaign(campaign: Spec, *, ledger: str | Path | None = None) -> Campai
         found = open_ledger(str(ledger or DEFAULT_LEDGER))
         return Campaign(found, found.campaign(campaign))
     if ledger is not None:
-        raise CampaignError(f"a ledger goes with a campaign's name; {_brief(campaign)} names its ledger itself.")
+        raise CampaignError(
+            f"'ledger' can only be given with the name of a campaign; {_brief(campaign)} names its own ledger."
+        )
     spec = as_campaign_spec(campaign)
     found = open_ledger(spec.ledger_url)
     return Campaign(found, found.campaign(spec.name))
@@ -291,7 +292,7 @@ def _changed(given: Changed | str) -> Changed:
     try:
         return Changed(given)
     except ValueError:
-        raise CampaignError(f"changed='{given}' is not known; there is {', '.join(Changed)}.") from None
+        raise CampaignError(f"changed='{given}' is not known; choose one of: {', '.join(Changed)}.") from None
 
 
 def _brief(campaign: Spec) -> str:

@@ -29,7 +29,7 @@ def test_a_cluster_without_workers_is_waited_for_and_outlives_them(
     run.write(events=80, merge=40, cluster=cluster, limits={"lease": "20s", "no_worker_timeout": "2s"})
     assert run.run() == 1
     *_, last = run.said.splitlines()
-    assert last.startswith("eventmill: no worker for 2 s on cluster 'address'.")
+    assert last.startswith("eventmill: no worker for 2 s (limits.no_worker_timeout) on cluster 'address'.")
     assert "Traceback" not in run.said
     run.write(events=80, merge=40, cluster=cluster, limits={"lease": "20s", "no_worker_timeout": "5m"})
     elsewhere.start_worker()

@@ -11,10 +11,18 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventmill.config.campaign_spec import CampaignSpec, InputFormat, Unreadable, parse_campaign, read_campaign
+from eventmill.config.campaign_spec import (
+    CampaignSpec,
+    Cluster,
+    InputFormat,
+    Unreadable,
+    parse_campaign,
+    read_campaign,
+)
+from eventmill.config.cluster_config import read_cluster
 from eventmill.core.records import Rules
 from eventmill.core.units import parse_bytes, parse_duration, parse_fraction, write_duration
-from eventmill.errors import CampaignError
+from eventmill.errors import CampaignError, ClusterError
 
 SMALLEST: dict[str, Any] = {
     "name": "dimuon-2026",
@@ -96,7 +104,7 @@ def test_addresses_are_absolute_unless_they_are_urls(tmp_path: Path, monkeypatch
         ({"output": {"store": "o", "merge": {"event": 1}}}, "'output.merge.event'; allowed are: events, bytes"),
         ({"inputs": {"generated": {"events": 9, "file": 1}}}, "'inputs.generated.file'; allowed are: events"),
         ({"name": None}, "'name': input should be a valid string"),
-        ({"name": "a b"}, "'name': string should match pattern"),
+        ({"name": "a b"}, "'name': use 1 to 64 letters"),
         ({"name": "../up"}, "(given: '../up')"),
         ({"output": {"store": "o\0"}}, "'output.store': it contains a zero byte"),
         ({"ledger": "l\0"}, "'ledger': it contains a zero byte"),
@@ -260,3 +268,16 @@ def test_limits_that_end_a_range_or_a_campaign() -> None:
     given = {"event_seconds": 1.5, "memory": "2GB", "abandoned": "0.1%"}
     limits = parse_campaign(SMALLEST | {"limits": given}, source="c.yaml").limits
     assert (limits.event_seconds, limits.memory, limits.abandoned) == (1.5, 2 * 10**9, pytest.approx(0.001))
+
+
+def test_what_is_wrong_in_a_cluster_file_is_named_as_in_a_campaign(tmp_path: Path) -> None:
+    """The key and what is allowed, without the words and links of the library that checks it."""
+    path = tmp_path / "mine.yaml"
+    path.write_text("cluster_class: distributed.LocalCluster\nworkers: 0\nworkerz: 3\n")
+    with pytest.raises(ClusterError) as refusal:
+        read_cluster(Cluster(type=str(path)))
+    told = str(refusal.value)
+    assert (
+        "'workers': input should be greater than or equal to 1 (given: 0); unknown key 'workerz'; allowed" in told
+    )
+    assert "pydantic" not in told and "ClusterConfig" not in told

@@ -48,7 +48,7 @@ def test_whoever_opens_it_by_its_url_has_the_same_one() -> None:
 def test_no_other_process_has_it() -> None:
     """Not even a fork, which has a copy of all that is in memory: what is written there would be lost."""
     ledger = create_ledger("memory://mine")
-    with pytest.raises(LedgerError, match="no other process can have it"):
+    with pytest.raises(LedgerError, match="no other process can open it"):
         pickle.dumps(ledger)
     fork = multiprocessing.get_context("fork")
     answers = fork.SimpleQueue()

@@ -49,7 +49,7 @@ def test_a_pipe_or_a_device_is_not_waited_for(tmp_path: Path) -> None:
     assert not remove_unlocked(str(pipe))
     with pytest.raises(InputError, match="it is no regular file"):
         inspect_input(str(pipe), SourceSpec("parquet"))
-    with pytest.raises(LedgerError, match="is no file, so it cannot be a ledger"):
+    with pytest.raises(LedgerError, match="is not a regular file, so it cannot be a ledger"):
         create_ledger(str(pipe))
 
 
@@ -91,9 +91,9 @@ def test_a_private_folder_that_somebody_else_could_write_is_refused(tmp_path: Pa
     assert rights(folder) == 0o700
     assert private_folder("dask", parent=tmp_path) == folder
     folder.chmod(0o777)
-    with pytest.raises(EventmillError, match="is not a private folder of this user"):
+    with pytest.raises(EventmillError, match="belongs to another user, or others can write to it"):
         private_folder("dask", parent=tmp_path)
     folder.rmdir()
     folder.symlink_to(tmp_path)
-    with pytest.raises(EventmillError, match="is not a private folder of this user"):
+    with pytest.raises(EventmillError, match="belongs to another user, or others can write to it"):
         private_folder("dask", parent=tmp_path)

@@ -53,10 +53,11 @@ def test_the_first_campaign_has_the_store_and_another_of_its_name_is_refused(sto
     hold_store(mine, store, stars)
     for refused in (hold_store, lambda *of: check_store_is_ours(*of, suffix="parquet")):
         with pytest.raises(
-            StoreTaken, match=r"belongs to another campaign 'stars', begun .*mine\.sqlite.*restart"
+            StoreTaken,
+            match=r"has the results of a campaign 'stars' that .* begun .*mine\.sqlite.*restart",
         ):
             refused(other, store, same_name)
-    with pytest.raises(StoreTaken, match="another campaign"):
+    with pytest.raises(StoreTaken, match="results of a campaign"):
         check_store_is_free(store, "stars", suffix="parquet")
     check_store_is_free(store, "starsky", suffix="parquet")
 
@@ -92,7 +93,7 @@ def test_a_mark_that_nobody_can_read_is_nobodys(store: Store, tmp_path: Path) ->
     ):
         store.delete([mark_key("stars")])
         put(store, mark_key("stars"), text, tmp_path / "scratch")
-        with pytest.raises(StoreTaken, match="another campaign 'stars'"):
+        with pytest.raises(StoreTaken, match="results of a campaign 'stars'"):
             hold_store(ledger, store, stars)
 
 
@@ -113,7 +114,7 @@ def test_merged_files_that_the_ledger_does_not_know_are_named(store: Store, tmp_
     assert merged_sizes(store, "stars", suffix="parquet") == dict.fromkeys(strangers, 7)
     with pytest.raises(StoreTaken, match=r"2 merged files of campaign 'stars' that this ledger does not know"):
         check_store_is_ours(ledger, store, stars, suffix="parquet")
-    with pytest.raises(StoreTaken, match=r"2 merged files of another campaign 'stars'"):
+    with pytest.raises(StoreTaken, match=r"2 merged files of a campaign 'stars'"):
         check_store_is_free(store, "stars", suffix="parquet")
 
     clear_store(store, "stars", suffix="parquet")

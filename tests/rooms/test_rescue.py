@@ -87,7 +87,7 @@ def test_a_campaign_that_lacks_only_its_merges_is_merged(
 ) -> None:
     """All is committed, the target reached, the coordinator gone: rescue merges and writes the manifest."""
     committed.ledger.close_if_done(committed.record.id)
-    assert rescue(ledger=LEDGER) == ["squares had to be merged; merged"]
+    assert rescue(ledger=LEDGER) == ["squares lacked only merges; merged"]
     assert events_in_files() == Counter(range(40))
     assert rescue(ledger=LEDGER) == ["squares is finished"]
 
@@ -96,7 +96,7 @@ def test_a_campaign_is_started_again_as_it_was_begun(begun: CampaignHandle, clie
     """Without a deployment it is done here, with the code that was begun with, whatever the file says now."""
     Path("payload.py").write_text("def square(events, where): raise ValueError('edited meanwhile')")
     (line,) = rescue(ledger=LEDGER)
-    assert line.startswith("squares had to be restarted; processed here: ")
+    assert line.startswith("squares was not being run; restarted here: 40 of 40 events")
     assert events_in_files() == Counter(range(40))
 
 
@@ -111,7 +111,7 @@ def test_where_process_is_deployed_a_campaign_is_started_there_and_once(
     number = client.create_deployment(client.create_flow(process), name="process", enforce_parameter_schema=False)
     for _ in range(2):
         assert rescue(ledger=LEDGER) == [
-            "squares had to be restarted; flow run squares of deployment process/process is scheduled"
+            "squares was not being run; restarted: flow run squares of deployment process/process is scheduled"
         ]
     wanted = DeploymentFilter(id=DeploymentFilterId(any_=[number]))
     (run,) = client.read_flow_runs(deployment_filter=wanted)
@@ -129,7 +129,9 @@ def test_a_run_that_was_ordered_before_its_campaign_was_to_rest_leaves_it_alone(
     before = begun.ledger.last_lead(begun.record.id)
     state = process(campaign=begun.record.spec, changed=Changed.RESCUE, return_state=True)  # type: ignore[arg-type]
     assert state.is_cancelled()
-    assert state.message == (f"campaign 'squares' is {wanted}, so it is left alone. 'eventmill run' continues it.")
+    assert state.message == (
+        f"campaign 'squares' is {wanted}, so it is left alone. 'eventmill run CAMPAIGN.yaml' continues it."
+    )
     assert begun.ledger.campaign("squares").desired_state is wanted
     assert begun.ledger.last_lead(begun.record.id) == before
     assert open_campaign(as_campaign_spec(begun.record.spec), folder=Path.cwd(), changed=Changed.KEEP)

@@ -209,7 +209,7 @@ def test_a_campaign_that_is_begun_keeps_its_format(
     with Crew(campaign("number", events=200, output=KINDS[0]), tmp_path) as crew:
         crew.run()
     changed = campaign("number", events=200, output=output)
-    with pytest.raises(CampaignChanged, match=re.escape(f"cannot continue with: {said}")):
+    with pytest.raises(CampaignChanged, match=re.escape(f"cannot continue with these changes: {said}")):
         Crew(changed, tmp_path, changed=Changed.ACCEPT)
     with Crew(changed, tmp_path, changed=Changed.RESTART) as crew:
         crew.run()

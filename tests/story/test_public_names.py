@@ -168,7 +168,9 @@ def test_histograms_are_read_added(campaign: Callable[..., CampaignSpec], tmp_pa
     assert found["parity"].sum() == 900 and set(found) == {"numbers", "parity"}
     with pytest.raises(em.CampaignError, match="hist', which cannot be read as 'arrow'; use as_='h"):
         em.read(spec)
-    with pytest.raises(em.CampaignError, match="cannot be read as 'numpy'; there is arrow, pandas, awkward, hist"):
+    with pytest.raises(
+        em.CampaignError, match="cannot be read as 'numpy'; choose one of: arrow, pandas, awkward, hist"
+    ):
         em.read(spec, as_="numpy")  # type: ignore[call-overload]
 
 
@@ -184,7 +186,7 @@ def test_what_is_not_there_is_said(campaign: Callable[..., CampaignSpec], tmp_pa
     assert begun.name == "story" and begun.outputs() == ()
     with pytest.raises(em.LedgerError, match="no merged file yet"):
         em.read(begun)
-    with pytest.raises(em.CampaignError, match="this campaign names its ledger itself"):
+    with pytest.raises(em.CampaignError, match="this campaign names its own ledger"):
         em.open_campaign(spec, ledger="elsewhere")
 
 
@@ -269,7 +271,7 @@ def test_a_scientist_uses_them_as_the_page_says(tmp_path: Path) -> None:
     told = run_script(tmp_path, "story.py")
     assert "10 rows," in told
     assert "300 of 300 events, 0 losses\n300 events in 3 files; _squares-manifest.json\n" in told
-    assert "differs from what was begun: payload.parameters.offset: None -> 1" in told
+    assert "differs from what was begun: payload.parameters.offset: not set -> 1" in told
     assert "\ndone\n" in told
     assert "\nTrue ()\n300 89401\n" in told
     assert "which cannot be read as 'hist'; use as_='arrow' or as_='pandas'" in told

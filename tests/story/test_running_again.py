@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -55,7 +56,7 @@ def replace_input(folder: Path) -> None:
     ("change", "named"),
     [
         (change_code, r"the code of payload mine\.py:copy: \w+ -> \w+\. Choose: '--changed accept'"),
-        (change_input, r"input \S+a\.parquet changed: it had 1000 events, now 1200"),
+        (change_input, r"input \S+a\.parquet changed: it had 1,000 events, now 1,200"),
         (replace_input, r"input \S+a\.parquet was removed; input \S+b\.parquet was added"),
     ],
 )
@@ -71,9 +72,12 @@ def test_what_changed_around_a_campaign_is_named(
 @pytest.mark.parametrize(
     ("keys", "named"),
     [
-        ({"parameters": {"min_pt": 20}}, r"payload\.parameters\.min_pt: None -> 20"),
+        ({"parameters": {"min_pt": 20}}, r"payload\.parameters\.min_pt: not set -> 20"),
         ({"target": 0.5}, r"target: 1\.0 -> 0\.5"),
-        ({"merge": {"bytes": "1MB"}}, r"output\.merge\.events: 500 -> None; output\.merge\.bytes: None -> 1"),
+        (
+            {"merge": {"bytes": "1MB"}},
+            r"output\.merge\.events: 500 -> not set; output\.merge\.bytes: not set -> 1",
+        ),
     ],
 )
 def test_what_changed_in_a_campaign_is_named(
@@ -102,7 +106,7 @@ def test_a_changed_input_cannot_be_accepted(
 ) -> None:
     """Half of its results would be those of another file."""
     change(tmp_path)
-    with pytest.raises(CampaignChanged, match=r"cannot continue with: input .*'--changed restart'"):
+    with pytest.raises(CampaignChanged, match=r"cannot continue with these changes: input .*'--changed restart'"):
         Crew(begun(), tmp_path, changed=Changed.ACCEPT)
 
 
@@ -130,7 +134,7 @@ def test_what_somebody_else_drives_is_left_to_them(
     other = ledger.acquire_leadership(record.id, "elsewhere:1:1", is_gone=lambda holder: False)
     counts, files = ledger.counts(record.id), set((tmp_path / "merged").rglob("*"))
     change_code(tmp_path)
-    with pytest.raises(CampaignLocked, match=r"driven by elsewhere:1:1"):
+    with pytest.raises(CampaignLocked, match=r"is being run by process 1 on elsewhere"):
         Crew(begun(), tmp_path, changed=changed)
     assert (ledger.campaign("story"), ledger.counts(record.id)) == (record, counts)
     assert set((tmp_path / "merged").rglob("*")) == files
@@ -171,3 +175,22 @@ def test_a_target_is_reached_and_raised(campaign: Callable[..., CampaignSpec], t
         assert crew.run().merged == 2000
         assert sorted(crew.rows()["event"].to_pylist()) == list(range(2000))
         assert crew.audit().is_exact
+
+
+def test_an_input_with_as_many_events_is_told_apart_by_what_changed(
+    begun: Callable[..., CampaignSpec], tmp_path: Path
+) -> None:
+    """Touched, it still has its events; accepting is not among the choices."""
+    os.utime(tmp_path / "a.parquet", (1, 1))
+    with pytest.raises(CampaignChanged, match=r"still has 1,000 events, but another modification time") as refusal:
+        Crew(begun(), tmp_path)
+    assert "--changed restart" in str(refusal.value) and "accept' would mix" in str(refusal.value)
+
+
+def test_a_way_that_would_be_refused_is_not_offered(begun: Callable[..., CampaignSpec], tmp_path: Path) -> None:
+    """Other columns cannot be accepted, but what was begun can go on; other parameters can be accepted, too."""
+    with pytest.raises(CampaignChanged) as refusal:
+        Crew(begun(output={"columns": {"event": "int64"}}), tmp_path)
+    assert "--changed keep" in str(refusal.value) and "accept' would mix" in str(refusal.value)
+    with pytest.raises(CampaignChanged, match=r"'--changed accept' .*'--changed keep' .*'--changed restart' "):
+        Crew(begun(parameters={"min_pt": 20}), tmp_path)

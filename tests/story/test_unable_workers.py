@@ -66,7 +66,7 @@ def test_a_worker_without_scratch_is_as_one_without_its_payload(
         mill.assert_all_is_back()
     setups = mill.ledger.journal(mill.id, "setup")
     assert {(setup.holder, "TMPDIR" in setup.reason) for setup in setups} == {("elsewhere:1:1", True)}
-    with pytest.raises(PayloadError, match=r"could not be set up, 3 times in a row: scratch .*nowhere"):
+    with pytest.raises(PayloadError, match=r"could not be set up, 3 times in a row: the scratch folder .*nowhere"):
         mill.coordinator.record_block_end(None)
 
 

@@ -137,7 +137,7 @@ def test_an_installed_package_that_changed_since_is_not_run(
     with pytest.raises(PayloadError, match="could not be set up"):
         for _ in range(4):
             (report,) = work(begun, blocks=1)
-            assert "as when the campaign was begun: put that version back" in report.note
+            assert "Install the earlier version again" in report.note
             with Coordinator(*begun) as coordinator:
                 coordinator.record_block_end(None)
     assert not begun[0].ledger.journal(begun[0].record.id, "failure", "loss")

@@ -58,7 +58,7 @@ def test_a_campaign_whose_ledger_was_deleted_is_not_begun_beside_its_files(
     for path in tmp_path.glob("ledger.sqlite*"):
         path.unlink()
     with pytest.raises(
-        StoreTaken, match=r"belongs to another campaign 'story'.* another name or store, .*restart"
+        StoreTaken, match=r"has the results of a campaign 'story' .*'--changed restart'.* another name or store"
     ):
         Crew(numbers(), tmp_path)
     assert {path.name for path in (tmp_path / "merged").glob("*.parquet")} == before
@@ -148,7 +148,7 @@ def test_the_audit_looks_both_ways(numbers: Callable[..., CampaignSpec], tmp_pat
         (merged / "story-000000009000-000000009500.parquet").unlink()
         mark.write_text(ours.replace(crew.record.uid, "0" * 32))
         (problem,) = crew.audit().problems
-        assert "belongs to another campaign 'story'" in problem
+        assert "has the results of a campaign 'story'" in problem
         mark.write_text(ours)
         assert crew.audit().is_exact
 
@@ -216,7 +216,7 @@ def test_a_store_that_was_moved_is_still_the_campaigns(
     def at(folder: str) -> CampaignSpec:
         return numbers(output={"store": str(tmp_path / folder)})
 
-    with pytest.raises(CampaignChanged, match=r"cannot continue with: output\.store"):
+    with pytest.raises(CampaignChanged, match=r"cannot continue with these changes: output\.store"):
         open_campaign(at("new"), folder=tmp_path, changed=Changed.ACCEPT)
     with Crew(at("moved"), tmp_path, changed=Changed.ACCEPT) as crew:
         crew.run()

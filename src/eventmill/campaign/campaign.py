@@ -8,6 +8,7 @@ from typing import Any
 from eventmill.campaign.audit import Audit
 from eventmill.campaign.audit import audit as audit_campaign
 from eventmill.campaign.leadership import hold_leadership
+from eventmill.core.ledger_url import as_option
 from eventmill.core.outputs import MergedOutput
 from eventmill.core.ranges import Input
 from eventmill.core.records import CampaignRow, Counts, DesiredState, Incident, JournalKind
@@ -126,6 +127,11 @@ class Campaign:
     def merged_outputs(self) -> tuple[MergedOutput, ...]:
         """Its merged files as the ledger knows them."""
         return self.ledger.merged_outputs(self.id)
+
+    @property
+    def as_argument(self) -> str:
+        """What a command such as `eventmill status` is given to find it: its name, and its ledger if need be."""
+        return f"{self.name}{as_option(self.ledger.address)}"
 
     def living_leader(self) -> str | None:
         """The process that drives it, unless that is known to be gone."""

@@ -24,6 +24,7 @@ from eventmill.errors import (
 )
 from eventmill.ledger import Ledger
 from eventmill.sources import (
+    how_changed,
     identity_of,
 )
 from eventmill.store import Store
@@ -89,7 +90,7 @@ def compare(
 ) -> tuple[Difference, ...]:
     """How the campaign, its payload and its inputs differ from what was begun."""
     differences = [
-        Difference(key, f"{key}: {old!r} -> {new!r}", is_fixed=_is_fixed(key))
+        Difference(key, f"{key}: {_shown(old)} -> {_shown(new)}", is_fixed=_is_fixed(key))
         for key, old, new in _changed_keys(record.spec, campaign.model_dump(mode="json"))
         if key != "inputs.files"
     ]
@@ -124,21 +125,16 @@ def accept_changes(
 
     Otherwise raises `CampaignChanged`, which names every difference.
     """
-    listed = "; ".join(difference.text for difference in differences)
-    if changed is Changed.STOP:
-        raise CampaignChanged(
-            f"campaign '{record.name}' differs from what was begun: {listed}. Choose: '--changed accept' "
-            "continues with the new version and keeps what is done; '--changed restart' deletes what is done and "
-            "begins again."
-        )
+    listed = _listed(differences)
     fixed = [difference for difference in differences if difference.is_fixed]
     if is_marked(store, record):  # the store was moved, or its address is spelled differently
         fixed = [difference for difference in fixed if difference.key != STORE]
+    choices = _choices(differences, fixed, is_shipped=code.bundle is not None)
+    if changed is Changed.STOP:
+        raise CampaignChanged(f"campaign '{record.name}' differs from what was begun: {listed}. {choices}")
     if fixed:
         raise CampaignChanged(
-            f"campaign '{record.name}' cannot continue with: {'; '.join(each.text for each in fixed)}. What is "
-            "done was made with the old value: undo the change, give the campaign a new name, or use "
-            "'--changed restart'."
+            f"campaign '{record.name}' cannot continue with these changes: {_listed(fixed)}. {choices}"
         )
     with hold_leadership(ledger, record.id):
         ledger.change_campaign(
@@ -151,6 +147,36 @@ def accept_changes(
         )
     keys = ", ".join(difference.key for difference in differences)  # no values: a parameter may be a secret
     logger.info("campaign '%s' continues with changes: %s", record.name, keys, extra={"campaign": record.name})
+
+
+def _listed(differences: Sequence[Difference]) -> str:
+    return "; ".join(difference.text for difference in differences)
+
+
+def _choices(differences: Sequence[Difference], fixed: Sequence[Difference], *, is_shipped: bool) -> str:
+    """The ways to continue that will not be refused."""
+    ways = ["'--changed restart' deletes what is done and begins again"]
+    lost = any(difference.key == INPUT for difference in fixed)
+    unlike = not is_shipped and any(difference.key == CODE for difference in differences)
+    if not lost and not unlike:  # else what was begun is no longer there
+        ways.insert(0, "'--changed keep' continues with what was begun")
+    if fixed:
+        undo = "Restore the old input" if lost else f"Undo the change of {', '.join(each.key for each in fixed)}"
+        if lost and len(fixed) > 1:
+            undo = "Undo these changes"
+        return (
+            f"'--changed accept' would mix results of both versions. {undo}, give the campaign another name, or "
+            f"choose: {'; '.join(ways)}."
+        )
+    ways.insert(0, "'--changed accept' continues with the new version and keeps what is done")
+    return f"Choose: {'; '.join(ways)}."
+
+
+def _shown(value: Any) -> str:
+    """A value of a campaign file, as YAML has it; None is what a file does not set."""
+    if value is None:
+        return "not set"
+    return repr(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _is_fixed(key: str) -> bool:
@@ -179,4 +205,4 @@ def _input_changes(item: Input, spec: SourceSpec, folder: Path) -> Iterable[str]
         yield f"input {item.url} can no longer be read"
         return
     if (now.identity, now.events) != (item.identity, item.events):
-        yield f"input {item.url} changed: it had {item.events} events, now {now.events}"
+        yield f"input {item.url} changed: {how_changed(item.events, item.identity, now.events, now.identity)}"

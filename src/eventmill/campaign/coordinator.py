@@ -177,7 +177,8 @@ class Coordinator:
             raise CampaignIncomplete(
                 f"campaign '{name}' is incomplete: {counts.done} of {counts.total} events are done, "
                 f"{self.target_events} are needed, {counts.abandoned} are abandoned. See why with "
-                "'eventmill abandoned', fix the cause, and try them again with 'eventmill run --reopen'."
+                f"'eventmill abandoned {self.opened.as_argument}', fix the cause, and try them again with "
+                "'eventmill run CAMPAIGN.yaml --reopen'."
             )
 
     def close_if_finished(self) -> bool:
@@ -285,7 +286,9 @@ class Coordinator:
             return lost
         self._watched_at = now
         if not opened.ledger.renew_leadership(self.leadership):
-            raise CampaignLocked("another coordinator has taken over this campaign; this one stops.")
+            raise CampaignLocked(
+                "another coordinator has taken over this campaign; this one stops. Nothing is lost."
+            )
         self._note_sample(SAMPLE_EVERY)
         self._cut_anew()
         expired = opened.expire()
@@ -320,7 +323,7 @@ class Coordinator:
             last = setups[-1]
             raise PayloadError(
                 f"payload {self.campaign.payload.callable} could not be set up, {len(setups)} times in a row: "
-                f"{last.reason}. Debug it with 'eventmill try'.\n{last.detail}".rstrip()
+                f"{last.reason}. Debug it with 'eventmill try CAMPAIGN.yaml'.\n{last.detail}".rstrip()
             )
         if error is None or (isinstance(error, StoreError) and not self.store.report_error(error)):
             return
@@ -353,7 +356,8 @@ class Coordinator:
         self._log.stopped_early(what)
         return CampaignAborted(
             f"campaign '{self.opened.name}' stops early: {what} for '{found.reason}'. Everything is kept: "
-            "see 'eventmill abandoned', fix the payload, and run again with '--changed accept --reopen'."
+            f"see 'eventmill abandoned {self.opened.as_argument}', fix the payload, and continue with "
+            "'eventmill run CAMPAIGN.yaml --changed accept --reopen'."
         )
 
     def _note_sample(self, every: timedelta) -> None:

@@ -190,7 +190,8 @@ def _continue(opened: CampaignHandle, *, changed: Changed, asked_at: datetime | 
     wanted = opened.desired_state()
     if changed is Changed.RESCUE and wanted is not DesiredState.RUN:
         raise CampaignPaused(
-            f"campaign '{opened.name}' is {wanted}, so it is left alone. 'eventmill run' continues it."
+            f"campaign '{opened.name}' is {wanted}, so it is left alone. "
+            "'eventmill run CAMPAIGN.yaml' continues it."
         )
     _want_to_run(opened.ledger, opened.read_row(), asked_at=asked_at)
     return replace(opened, record=opened.read_row())
@@ -203,7 +204,7 @@ def _want_to_run(ledger: Ledger, record: CampaignRow, *, asked_at: datetime | No
         if asked_at is not None and said_at is not None and said_at > asked_at:
             raise CampaignPaused(
                 f"campaign '{record.name}' was {record.desired_state} while it was being started, so it is left "
-                "alone. 'eventmill run' continues it."
+                "alone. 'eventmill run CAMPAIGN.yaml' continues it."
             )
         with hold_leadership(ledger, record.id):
             ledger.set_desired_state(record.id, DesiredState.RUN)

@@ -17,10 +17,10 @@ class Need(StrEnum):
 
     NOTHING = "is finished"
     RESTS = "is paused or cancelled"
-    LED = "has a live coordinator"
-    MENDING = "needs somebody to fix it"
-    MERGING = "had to be merged"
-    RUNNING = "had to be restarted"
+    LED = "is being run"
+    MENDING = "needs your attention"
+    MERGING = "lacked only merges"
+    RUNNING = "was not being run"
 
 
 def need_of(opened: CampaignHandle) -> Need:

@@ -36,12 +36,12 @@ def read_results(campaign: Campaign, *, as_: str) -> Any:
     """
     row = campaign.read_row()
     format = format_of(row.spec)
-    _check(campaign.name, format.name, as_)
+    _check(campaign, format.name, as_)
     keys = [file.key for file in campaign.ledger.published_outputs(campaign.id)]
     if not keys:
         raise LedgerError(
             f"campaign '{campaign.name}' has no merged file yet, so there is nothing to read. See how far it is "
-            "with 'eventmill status'."
+            f"with 'eventmill status {campaign.as_argument}'."
         )
     try:
         match format.name, as_:
@@ -59,17 +59,18 @@ def read_results(campaign: Campaign, *, as_: str) -> Any:
         ) from None
 
 
-def _check(name: str, format: str, as_: str) -> None:
+def _check(campaign: Campaign, format: str, as_: str) -> None:
     known = tuple(dict.fromkeys(kind for kinds in READABLE.values() for kind in kinds))
     if as_ not in known:
-        raise CampaignError(f"results cannot be read as '{as_}'; there is {', '.join(known)}.")
+        raise CampaignError(f"results cannot be read as '{as_}'; choose one of: {', '.join(known)}.")
     if as_ not in READABLE.get(format, ()):
         way = (
             " or ".join(f"as_='{kind}'" for kind in READABLE.get(format, ()))
-            or "its files, see 'eventmill outputs'"
+            or f"its files: 'eventmill outputs {campaign.as_argument}' lists them"
         )
         raise CampaignError(
-            f"campaign '{name}' has 'output.format: {format}', which cannot be read as '{as_}'; use {way}."
+            f"campaign '{campaign.name}' has 'output.format: {format}', which cannot be read as '{as_}'; "
+            f"use {way}."
         )
 
 
@@ -83,7 +84,8 @@ def _each(campaign: Campaign, keys: list[str], read: Callable[[IO[bytes], str], 
                 raise
             except Exception as error:  # whatever a library says of bytes that it cannot read
                 raise CorruptOutput(
-                    f"{key} cannot be read ({type(error).__name__}: {error}). Check it with 'eventmill audit'.",
+                    f"{key} cannot be read ({type(error).__name__}: {error}). Check it with "
+                    f"'eventmill audit {campaign.as_argument}'.",
                     key=key,
                 ) from error
     return found
@@ -103,8 +105,9 @@ def _parquet_table(campaign: Campaign, keys: list[str]) -> pa.Table:
         table = pa.concat_tables(tables, promote_options="default")
     except pa.ArrowException as error:
         raise CampaignError(
-            f"the merged files of campaign '{campaign.name}' have different columns ({error}). Read the files of "
-            "'eventmill outputs' one by one; declare 'output.columns' for the next campaign."
+            f"the merged files of campaign '{campaign.name}' have different columns ({error}). Read the files "
+            f"that 'eventmill outputs {campaign.as_argument}' lists one by one; declare 'output.columns' for the "
+            "next campaign."
         ) from error
     return table.replace_schema_metadata(None)  # the spans are those of one file
 
@@ -144,8 +147,8 @@ def _schema(row: CampaignRow) -> pa.Schema:
     if row.schema is None:
         raise CampaignError(
             f"campaign '{row.name}' never had a row that told the types of all its columns, so its ROOT files "
-            "cannot be read as one table. Open the files of 'eventmill outputs' with uproot; declare "
-            "'output.columns' for the next campaign."
+            "cannot be read as one table. Open each file with uproot; declare 'output.columns' for the next "
+            "campaign."
         )
     return plain_schema(schema_from_bytes(row.schema))
 

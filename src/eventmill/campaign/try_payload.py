@@ -48,7 +48,7 @@ class Trial:
 
     `result` is what it returned; `table` is that as a range output would hold it, None for a format that holds
     none; `bytes` is the size of the range output. `auto_events` is how many events a range would have with
-    `ranges: {events: auto}` at this speed.
+    `ranges: {events: auto}` at this speed, `input_events` how many the input has.
     """
 
     callable: str
@@ -60,6 +60,7 @@ class Trial:
     setup: Spent
     call: Spent
     auto_events: int
+    input_events: int
 
 
 def try_payload(campaign: CampaignSpec, *, events: int = 10, start: int = 0, input_number: int = 0) -> Trial:
@@ -95,6 +96,7 @@ def try_payload(campaign: CampaignSpec, *, events: int = 10, start: int = 0, inp
         setup=setup,
         call=call,
         auto_events=min(source.events, wise),
+        input_events=source.events,
     )
 
 
@@ -102,7 +104,7 @@ def _open_input(campaign: CampaignSpec, number: int) -> Source:
     named = list_inputs(campaign)
     if number >= len(named.urls):
         has = counted(len(named.urls), "input")
-        raise InputError(f"there is no input {number}: the campaign has {has}, counted from 0.")
+        raise InputError(f"the campaign has no input {number}: it has {has}, counted from 0.")
     return open_source(named.urls[number], source_spec(campaign, named))
 
 

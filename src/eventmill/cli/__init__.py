@@ -30,7 +30,7 @@ EXIT_CODES = {
     3: "campaign incomplete: no work is left and the target is missed",
     4: "audit or drill found problems",
     5: "campaign, payload or inputs differ from what was begun, or the store belongs to another campaign",
-    6: "another live coordinator drives the campaign",
+    6: "another process is running the campaign",
     129: "interrupted by SIGHUP: the terminal was closed",
     130: "interrupted by Ctrl-C",
     143: "interrupted by SIGTERM",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from eventmill import api
+from eventmill.core.ledger_url import DEFAULT_LEDGER
 from eventmill.logs import Level
 
 CampaignFile = Annotated[Path, typer.Argument(metavar="CAMPAIGN.yaml", help="The campaign file.")]
@@ -16,11 +18,16 @@ Named = Annotated[
 ]
 InLedger = Annotated[
     str | None,
-    typer.Option(metavar="PATH", help="The ledger, if CAMPAIGN is a name.", show_default=api.DEFAULT_LEDGER),
+    typer.Option(metavar="PATH", help="The ledger, if CAMPAIGN is a name.", show_default=DEFAULT_LEDGER),
 ]
 LogLevel = Annotated[Level, typer.Option(help="Show log lines of this level and above, on stderr.")]
 LogJson = Annotated[bool, typer.Option("--log-json", help="Show log lines as JSON, one object per line.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def file_of(named: str) -> str:
+    """The campaign file as an argument of a command: as the user gave it, else a placeholder."""
+    return shlex.quote(named) if api.is_file(named) else "CAMPAIGN.yaml"
 
 
 def find_campaign(named: str, *, ledger: str | None) -> api.Campaign:

@@ -6,10 +6,11 @@ import os
 from pathlib import Path
 
 from eventmill import logs
-from eventmill.api import DEFAULT_LEDGER, Campaign
+from eventmill.api import Campaign
 from eventmill.campaign.garbage import collect
-from eventmill.cli.arguments import InLedger, LogJson, LogLevel, Named, find_campaign
+from eventmill.cli.arguments import InLedger, LogJson, LogLevel, Named, file_of, find_campaign
 from eventmill.cli.output import screen
+from eventmill.core.ledger_url import DEFAULT_LEDGER
 from eventmill.core.units import counted
 from eventmill.ledger import open_ledger, upgrade_ledger
 from eventmill.ledger.database.schema import VERSION
@@ -17,30 +18,33 @@ from eventmill.logs import Level
 
 
 def pause(campaign: Named, ledger: InLedger = None) -> None:
-    """Let workers finish their current ranges, and end the run; 'eventmill run' continues the campaign."""
+    """Let workers finish their current ranges, and end the run. 'eventmill run CAMPAIGN.yaml' continues it."""
     found = find_campaign(campaign, ledger=ledger)
     found.pause()
-    _tell(found, "workers finish their current ranges, which are kept")
+    _tell(found, "workers finish and keep their current ranges, then the run ends", file=file_of(campaign))
 
 
 def cancel(campaign: Named, ledger: InLedger = None) -> None:
-    """Stop at once. Committed work is kept, and 'eventmill run' still continues the campaign."""
+    """End the run at once. Committed work is kept, and 'eventmill run CAMPAIGN.yaml' still continues it."""
     found = find_campaign(campaign, ledger=ledger)
     found.cancel()
-    _tell(found, "workers drop their current ranges")
+    _tell(found, "workers drop their current ranges and the run ends", file=file_of(campaign))
 
 
-def _tell(campaign: Campaign, consequence: str) -> None:
-    wanted, done = campaign.desired_state(), campaign.counts().done
-    screen().print(
-        f"{campaign.name} is {wanted}; {consequence}. {done:,} events are done. 'eventmill run' continues it.",
-        highlight=False,
-        soft_wrap=True,
-    )
+def _tell(campaign: Campaign, consequence: str, *, file: str) -> None:
+    wanted, counts = campaign.desired_state(), campaign.counts()
+    is_run = campaign.living_leader() is not None
+    if counts.total and not (is_run or counts.open or counts.committed):
+        begins, next_step = "has no work left, and no process runs it", "Nothing has to be ended."
+    else:
+        begins = f"is {wanted}: {consequence if is_run else 'no process runs it now'}"
+        next_step = f"'eventmill run {file}' continues it."
+    told = f"{campaign.name} {begins}. {counts.done:,} of {counts.total:,} events are done. {next_step}"
+    screen().print(told, highlight=False, soft_wrap=True)
 
 
 def upgrade(ledger: InLedger = None) -> None:
-    """Upgrade a ledger that an older Eventmill wrote. 'eventmill run' does this, too."""
+    """Upgrade a ledger that an older Eventmill wrote. 'eventmill run CAMPAIGN.yaml' does this, too."""
     path = ledger or DEFAULT_LEDGER
     before = upgrade_ledger(path)
     told = f"{path} had version {before} and is now up to date." if before < VERSION else f"{path} is up to date."

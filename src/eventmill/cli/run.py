@@ -11,7 +11,7 @@ from rich.text import Text
 
 from eventmill import api, logs
 from eventmill.campaign.changes import Changed
-from eventmill.cli.arguments import LogJson, LogLevel
+from eventmill.cli.arguments import LogJson, LogLevel, file_of
 from eventmill.cli.command_time import asked_at
 from eventmill.cli.output import print_json
 from eventmill.cli.progress_bar import ProgressBar
@@ -55,10 +55,10 @@ def run(
     if json:
         print_json(result.as_data())
     else:
-        tell(console, result)
+        tell(console, result, file=file_of(str(campaign_file)))
 
 
-def tell(console: Console, result: api.RunResult) -> None:
+def tell(console: Console, result: api.RunResult, *, file: str) -> None:
     """Print the result in a few lines: what was done, where it is, and what to do next."""
     campaign, events = result.campaign, result.events
     for warning in campaign.journal(JournalKind.WARNING):
@@ -67,7 +67,7 @@ def tell(console: Console, result: api.RunResult) -> None:
         console.print(Text.assemble(("left out", "bold yellow"), f": {left_out.reason}"), soft_wrap=True)
     wanted, store = campaign.desired_state(), campaign.record.store_url
     if wanted is not DesiredState.RUN:
-        console.print(f"Campaign {wanted}; 'eventmill run' continues it.")
+        console.print(f"Campaign {wanted}; 'eventmill run {file}' continues it.", highlight=False, soft_wrap=True)
         return
     console.print(
         f"[bold]{events['merged']:,}[/bold] of {events['total']:,} events are in [bold]{result.files}[/bold] "

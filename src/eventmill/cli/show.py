@@ -10,7 +10,7 @@ from typing import Any
 from rich.text import Text
 
 from eventmill.api import Campaign
-from eventmill.cli.arguments import AsJson, InLedger, Named, find_campaign
+from eventmill.cli.arguments import AsJson, InLedger, Named, file_of, find_campaign
 from eventmill.cli.output import facts, print_json, screen, table
 from eventmill.core.records import Counts
 from eventmill.core.units import counted
@@ -19,7 +19,8 @@ from eventmill.reports.abandoned import AbandonedSpan
 from eventmill.reports.abandoned import as_data as as_abandoned_data
 from eventmill.reports.render import account_rows, facts_of
 from eventmill.reports.report import as_data
-from eventmill.reports.status import STATES, WHAT_NEXT, Standing, events_by_state
+from eventmill.reports.status import STATES, Standing, events_by_state, what_next
+from eventmill.runtime.process_id import describe
 from eventmill.text import told
 
 EXACT = (
@@ -34,10 +35,10 @@ def status(campaign: Named, ledger: InLedger = None, json: AsJson = False) -> No
     if json:
         print_json(answer)
     else:
-        _show_status(found, answer)
+        _show_status(found, answer, file=file_of(campaign))
 
 
-def _show_status(campaign: Campaign, answer: dict[str, Any]) -> None:
+def _show_status(campaign: Campaign, answer: dict[str, Any], *, file: str) -> None:
     record, events, state = campaign.record, answer["events"], Standing(answer["state"])
     wanted = Counts(merged=events["total"]).needed(record.rules.target)
     total = max(1, events["total"])
@@ -64,8 +65,8 @@ def _show_status(campaign: Campaign, answer: dict[str, Any]) -> None:
             for worker in workers
         ]
         out.print(table(["worker on", "process", "blocks", "events"], rows))
-    if WHAT_NEXT[state]:
-        out.print(WHAT_NEXT[state])
+    if told := what_next(state, campaign=campaign.as_argument, file=file):
+        out.print(told)
 
 
 def _cpu(seconds_by_cause: dict[str, float]) -> str:
@@ -89,7 +90,9 @@ def outputs(campaign: Named, ledger: InLedger = None, json: AsJson = False) -> N
     if rows:
         out.print(table(["file", "events", "rows", "bytes", "sha256"], rows))
     else:
-        out.print(f"{found.name} has no merged file yet. See its progress with 'eventmill status'.")
+        out.print(
+            f"{found.name} has no merged file yet. See its progress with 'eventmill status {found.as_argument}'."
+        )
 
 
 def audit(campaign: Named, ledger: InLedger = None, json: AsJson = False) -> None:
@@ -116,7 +119,7 @@ def audit(campaign: Named, ledger: InLedger = None, json: AsJson = False) -> Non
         for problem in result.problems:
             out.print(problem)
     if not result.is_exact:
-        raise AuditFailed(_failed(found, len(result.problems)))
+        raise AuditFailed(_failed(found, len(result.problems), file=file_of(campaign)))
 
 
 def _show_exact(name: str, events: dict[str, int], *, files: int, rows: int, orphans: int) -> None:
@@ -129,11 +132,14 @@ def _show_exact(name: str, events: dict[str, int], *, files: int, rows: int, orp
     out.print(Text.assemble(("exact", "bold green"), f": {EXACT}"))
 
 
-def _failed(campaign: Campaign, problems: int) -> str:
+def _failed(campaign: Campaign, problems: int, *, file: str) -> str:
     text = f"campaign '{campaign.name}' is not exact: the audit found {counted(problems, 'problem')}."
     if (leader := campaign.living_leader()) is not None:
-        text += f" A coordinator ({leader}) is running, so files may have changed; audit again after the run."
-    return text
+        return f"{text} It is being run by {describe(leader)}, so files may change: audit again after the run."
+    return (
+        f"{text} Delete the merged files that are damaged; 'eventmill run {file}' then computes the events of all "
+        "missing files again."
+    )
 
 
 def report(campaign: Named, ledger: InLedger = None, json: AsJson = False) -> None:
@@ -155,10 +161,10 @@ def abandoned(campaign: Named, ledger: InLedger = None, json: AsJson = False) ->
     if json:
         print_json([as_abandoned_data(span) for span in spans])
     else:
-        _show(found.name, spans, total=found.counts().total)
+        _show(found.name, spans, total=found.counts().total, file=file_of(campaign))
 
 
-def _show(name: str, spans: Sequence[AbandonedSpan], *, total: int) -> None:
+def _show(name: str, spans: Sequence[AbandonedSpan], *, total: int, file: str) -> None:
     out = screen()
     if not spans:
         out.print(f"No event of {name} is abandoned.")
@@ -174,6 +180,7 @@ def _show(name: str, spans: Sequence[AbandonedSpan], *, total: int) -> None:
         out.print(table(["  input", "events"], rows))
         newest = max((span.last for span in alike if span.last), key=lambda line: line.at, default=None)
         if newest and newest.detail:
-            out.print(f"  the newest traceback, at {newest.at:%Y-%m-%d %H:%M:%S} UTC on {newest.holder}:")
+            process = describe(newest.holder or "an unknown process")
+            out.print(f"  the newest traceback, at {newest.at:%Y-%m-%d %H:%M:%S} UTC in {process}:")
             out.print(Text("\n".join(f"    {line}" for line in told(newest.detail).split("\n"))))
-    out.print("\nFix the cause, then try them again with 'eventmill run --reopen'.")
+    out.print(f"\nFix the cause, then try them again with 'eventmill run {file} --reopen'.")

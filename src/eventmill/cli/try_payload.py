@@ -15,6 +15,7 @@ from eventmill.cli.output import screen, table
 from eventmill.config.campaign_spec import CampaignSpec, Ranges
 from eventmill.core.units import counted, write_duration
 from eventmill.formats.schemas import type_name
+from eventmill.rules import sizing
 
 SHOWN_ROWS = 20
 SHOWN_COLUMNS = 8
@@ -72,8 +73,20 @@ def _show_speed(out: Console, trial: Trial, ranges: Ranges) -> None:
         f"({call.cpu_seconds:.3g} s of CPU), including what the first call loads, after a set-up of "
         f"{trial.setup.seconds:.3g} s."
     )
-    aim, yours = write_duration(ranges.seconds), ""
+    lasts, yours = trial.auto_events * per_event, ""
     if ranges.events != "auto":
-        yours = f"; your ranges of {ranges.events} take {ranges.events * per_event:.3g} s"
-    auto = counted(trial.auto_events, "event")
-    out.print(f"'ranges: {{events: auto}}' would choose ranges of {auto}, for {aim} each{yours}.")
+        yours = f" Your ranges of {ranges.events:,} would take about {ranges.events * per_event:.3g} s."
+    auto, aim = counted(trial.auto_events, "event"), write_duration(ranges.seconds)
+    out.print(
+        f"'ranges: {{events: auto}}' would choose ranges of {auto}, about {lasts:.3g} s each "
+        f"({_why(trial, aim=aim)}).{yours}"
+    )
+
+
+def _why(trial: Trial, *, aim: str) -> str:
+    """What decides the length of automatic ranges."""
+    if trial.auto_events == trial.input_events:
+        return f"the whole input; ranges.seconds is {aim}"
+    if trial.auto_events == sizing.LARGEST_RANGE_EVENTS:
+        return f"the largest allowed; ranges.seconds is {aim}"
+    return f"ranges.seconds is {aim}"

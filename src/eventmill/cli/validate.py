@@ -12,7 +12,7 @@ from eventmill.access.retries import few_retries
 from eventmill.campaign.handle import find_record
 from eventmill.campaign.inputs import list_inputs, source_spec
 from eventmill.campaign.split_inputs import check_alike, same_content, split
-from eventmill.cli.arguments import CampaignFile
+from eventmill.cli.arguments import CampaignFile, file_of
 from eventmill.cli.output import facts, screen
 from eventmill.config.campaign_spec import CampaignSpec, Duplicates, Unreadable, merged_suffix, read_campaign
 from eventmill.config.cluster_config import read_cluster
@@ -39,10 +39,13 @@ def validate(campaign_file: CampaignFile) -> None:
             ("store", _store(campaign)),
             ("cluster", _cluster(campaign)),
         ]
-    out = screen()
+    out, file = screen(), file_of(str(campaign_file))
     out.print(facts([("campaign", f"{campaign.name}, from {campaign_file}"), *lines]))
     out.print(
-        Text.assemble(("valid", "bold green"), "; nothing was changed. Next: 'eventmill try' or 'eventmill run'.")
+        Text.assemble(
+            ("valid", "bold green"),
+            f"; nothing was changed. Next: 'eventmill try {file}' or 'eventmill run {file}'.",
+        )
     )
 
 
@@ -95,7 +98,7 @@ def _ledger(campaign: CampaignSpec) -> str:
         if path.is_dir():
             raise LedgerError(f"the ledger {path} is a folder; give the path of a file.")
     record = find_record(open_ledger(campaign.ledger_url), campaign.name)
-    return f"{campaign.ledger}, {'has not begun' if record is None else 'has begun'} this campaign"
+    return f"{campaign.ledger}, {'does not have' if record is None else 'has'} a campaign '{campaign.name}'"
 
 
 def _store(campaign: CampaignSpec) -> str:

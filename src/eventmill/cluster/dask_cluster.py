@@ -136,9 +136,11 @@ def scheduler_answers(runner: DaskTaskRunner) -> Iterator[None]:
         client = runner._client
         if client is None or client.status == "running":
             raise
+        # A scheduler of our own is started by the next run.
+        what_next = "" if runner.cluster_class is not None else "start the cluster again, then "
         raise ClusterError(
             f"the Dask scheduler at {runner.address} does not answer any more: it died, or the network failed. "
-            "Committed work is kept: start a cluster and run again."
+            f"Committed work is kept: {what_next}run again."
         ) from error
 
 

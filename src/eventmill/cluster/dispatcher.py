@@ -180,7 +180,7 @@ class Dispatcher:
             return None
         return ClusterError(
             f"a worker could not run a block's task: {type(error).__name__}: {error}. Nothing is lost: install "
-            "the Python packages of this command there, and run again."
+            "the same versions of Eventmill, Prefect and Dask for the workers as for this command, and run again."
         )
 
     def _give_back(self, flight: _Flight) -> bool:

@@ -194,17 +194,20 @@ class Slots:
         patience = self._campaign.limits.no_worker_timeout.total_seconds()
         if now - self._seen_at > patience:
             raise ClusterError(
-                f"no worker for {patience:.0f} s on cluster '{self._campaign.cluster.type}'. Its last messages: "
-                f"{self._last_words()}. Nothing is lost: repair the cluster and run again."
+                f"no worker for {patience:.0f} s (limits.no_worker_timeout) on cluster "
+                f"'{self._campaign.cluster.type}'. {self._last_words()}"
             )
         return 0
 
     def _last_words(self) -> str:
+        """The last messages of the cluster, if it wrote any, and what to do."""
         cluster = self._runner._cluster
         if cluster is None:
-            return "not known, because it was started elsewhere"
+            return f"Nothing is lost: start workers for the scheduler at {self._runner.address}, and run again."
         logs = "\n".join(str(log) for log in cluster.get_logs().values())
-        return " | ".join(logs.strip().splitlines()[-5:]) or "none"
+        last = " | ".join(logs.strip().splitlines()[-5:])
+        told = f"Its last messages: {last.rstrip('.')}. " if last else "It wrote no messages. "
+        return f"{told}Nothing is lost: find out why its workers do not start, and run again."
 
 
 TIMEOUT_SECONDS = 30.0

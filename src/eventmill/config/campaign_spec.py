@@ -20,7 +20,7 @@ from pydantic import (
 
 from eventmill.access import holds_secret
 from eventmill.config.yaml_file import YamlError, read_yaml
-from eventmill.core.ledger_url import PASSWORD_INSIDE, holds_password
+from eventmill.core.ledger_url import DEFAULT_LEDGER, PASSWORD_INSIDE, holds_password
 from eventmill.core.records import Rules
 from eventmill.core.units import Duration, Fraction, Size, parse_bytes
 from eventmill.core.work_order import FormatSpec
@@ -37,6 +37,19 @@ def _no_zero_byte(place: str) -> str:
 
 Place = Annotated[str, AfterValidator(_no_zero_byte)]
 """A path or an address."""
+
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+IDENTIFIER = r"^[A-Za-z_][A-Za-z0-9_]*$"
+SUFFIX = r"^[A-Za-z0-9]+(\.[A-Za-z0-9]+)*$"
+CREDENTIALS = r"^(anonymous|[a-z0-9-]+/[a-z0-9-]+)$"
+PATTERNS = {
+    NAME: "use 1 to 64 letters (A-Z, a-z), digits, '.', '_' and '-'; the first must be a letter or a digit",
+    IDENTIFIER: "use letters (A-Z, a-z), digits and '_'; the first must not be a digit",
+    SUFFIX: "use letters (A-Z, a-z) and digits, with single dots between them, such as jsonl.gz",
+    CREDENTIALS: "write 'anonymous', or the type and name of a Prefect block in lower case, such as secret/my-s3",
+}
+"""What a text must match, and how a message says that."""
 
 
 class Part(BaseModel):
@@ -149,10 +162,14 @@ class Ranges(Part):
         "auto", description="Events per range; with auto, chosen from the measured speed."
     )
     seconds: Duration = Field(
-        "5s", validate_default=True, description="The duration of one range that auto aims at."
+        "5s",
+        validate_default=True,
+        description="With auto: how long one range should take; shorter if workers vanish often.",
     )
     block: Duration = Field(
-        "30s", validate_default=True, description="The duration of one block, which is one Prefect task run."
+        "30s",
+        validate_default=True,
+        description="How long one block should take. A block has one or more ranges; it is one Prefect task run.",
     )
 
     @field_validator("events")
@@ -195,7 +212,7 @@ class RootOptions(Part):
 
     tree: str = Field(
         "Events",
-        pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
+        pattern=IDENTIFIER,
         description="The name of the TTree or RNTuple in merged files.",
     )
     kind: RootKind = Field(RootKind.TTREE, description="TTree, which all ROOT tools read, or RNTuple.")
@@ -217,7 +234,7 @@ class BytesOptions(Part):
     )
     suffix: str = Field(
         "bin",
-        pattern=r"^[A-Za-z0-9]+(\.[A-Za-z0-9]+)*$",
+        pattern=SUFFIX,
         description="The suffix of the files that the payload makes, such as hepmc or jsonl.gz.",
     )
 
@@ -295,7 +312,9 @@ class Limits(Part):
         description="Losses (vanished workers) of a range before it is halved, or its single event abandoned.",
     )
     lease: Duration = Field(
-        "60s", validate_default=True, description="How long a worker may be silent before it counts as lost."
+        "60s",
+        validate_default=True,
+        description="How long a worker may be silent; then it counts as lost, and its ranges are given to others.",
     )
     event_seconds: float | None = Field(
         None,
@@ -308,10 +327,15 @@ class Limits(Part):
     abandoned: Fraction = Field(
         "1%",
         validate_default=True,
-        description="Stop if more events than this fraction, and more than the target allows, are abandoned.",
+        description=(
+            "The run stops (exit code 1) when more than this fraction of all events is abandoned; 10 events, and "
+            "what the target leaves out, are always allowed. What is done is kept."
+        ),
     )
     no_worker_timeout: Duration = Field(
-        "5m", validate_default=True, description="How long to wait while there is no worker."
+        "5m",
+        validate_default=True,
+        description="How long to wait while there is no worker; then the run ends (exit code 1).",
     )
     input_timeout: Duration = Field(
         "10m", validate_default=True, description="How long reading a range may take before the range fails."
@@ -322,7 +346,9 @@ class Limits(Part):
         description="How long setting up the payload may take before the set-up fails.",
     )
     store_timeout: Duration = Field(
-        "10m", validate_default=True, description="How long to wait for a store that does not answer."
+        "10m",
+        validate_default=True,
+        description="How long to wait for a store that does not answer; then the run ends (exit code 1).",
     )
 
 
@@ -339,12 +365,15 @@ class Cluster(Part):
     address: str | None = Field(None, description="The scheduler of a running Dask cluster, for type 'address'.")
     walltime: Duration | None = Field(
         None,
-        description="How long each worker lives, if something ends it then; on Slurm it is known.",
+        description=(
+            "The time from the start of a worker until something else ends it, such as 2h; the worker then begins "
+            "only ranges that end before. Not needed on Slurm, which tells the end."
+        ),
     )
     grace: Duration = Field(
         "20s",
         validate_default=True,
-        description="How long a worker may take to finish its current range after SIGTERM.",
+        description="How long a worker may take to finish its current range after SIGTERM; then it drops it.",
     )
     preemption_notices: list[str] = Field(
         default_factory=list, description="Clouds that announce when they take a machine away: aws, azure, gcp."
@@ -365,7 +394,7 @@ class CampaignSpec(Part):
     """A campaign: process every event of these inputs with this payload, and merge the results."""
 
     name: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="At most 64 letters, digits, '.', '_' and '-'."
+        pattern=NAME, description="1 to 64 letters, digits, '.', '_' and '-'; the first is a letter or a digit."
     )
     inputs: Inputs
     payload: Payload
@@ -379,12 +408,10 @@ class CampaignSpec(Part):
     )
     limits: Limits = Field(default_factory=Limits)
     cluster: Cluster = Field(default_factory=Cluster)
-    ledger: Place = Field(
-        ".eventmill/ledger.sqlite", description="The file that records the campaign, on a local disk."
-    )
+    ledger: Place = Field(DEFAULT_LEDGER, description="The file that records the campaign, on a local disk.")
     credentials: str | None = Field(
         None,
-        pattern=r"^(anonymous|[a-z0-9-]+/[a-z0-9-]+)$",
+        pattern=CREDENTIALS,
         description="A Prefect block for S3, such as secret/my-s3; by default the AWS environment or ~/.aws.",
     )
 
@@ -488,24 +515,31 @@ def parse_campaign(data: dict[str, Any], *, source: str) -> CampaignSpec:
     try:
         return CampaignSpec.model_validate(data)
     except ValidationError as error:
-        clauses = [_clause(item) for item in error.errors()]
-        raise CampaignError(f"{source}: {'; '.join(dict.fromkeys(clauses))}.") from None
+        raise CampaignError(f"{source}: {what_is_wrong(error, CampaignSpec)}.") from None
 
 
-def _clause(item: Any) -> str:
-    place = ".".join(str(part) for part in item["loc"] if part not in ("int", "literal['auto']"))
+def what_is_wrong(error: ValidationError, model: type[BaseModel]) -> str:
+    """One clause for each error in a file that `model` describes: the key, what is allowed, and what was given."""
+    return "; ".join(dict.fromkeys(_clause(item, model) for item in error.errors()))
+
+
+def _clause(item: Any, model: type[BaseModel]) -> str:
+    """Pydantic's error without the kind that it tried, which is a part of the place (`int`, `literal[...]`)."""
+    place = ".".join(str(part) for part in item["loc"] if part not in ("int", "Tls") and "[" not in str(part))
     message = item["msg"].removeprefix("Value error, ")
     if item["type"] == "extra_forbidden":
-        return f"unknown key '{place}'{_allowed(item['loc'])}"
+        return f"unknown key '{place}'{_allowed(item['loc'], model)}"
     if item["type"] == "missing":
         return f"'{place}' is missing"
     given = item.get("input")
-    shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool) else ""
+    if item["type"] == "string_pattern_mismatch":
+        message = PATTERNS[item["ctx"]["pattern"]]
+    is_shown = isinstance(given, str | int | float | bool) and f"'{given}'" not in message
+    shown = f" (given: {given!r})" if is_shown else ""
     return f"'{place or 'campaign'}': {message[0].lower()}{message[1:]}{shown}"
 
 
-def _allowed(location: tuple[Any, ...]) -> str:
-    model: Any = CampaignSpec
+def _allowed(location: tuple[Any, ...], model: Any) -> str:
     for part in location[:-1]:
         field = getattr(model, "model_fields", {}).get(part)
         kinds = [field.annotation, *getattr(field.annotation, "__args__", ())] if field else []

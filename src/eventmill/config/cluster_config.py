@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from eventmill.config.campaign_spec import Cluster
+from eventmill.config.campaign_spec import Cluster, what_is_wrong
 from eventmill.config.yaml_file import YamlError, read_yaml
 from eventmill.errors import ClusterError
 
@@ -63,8 +63,10 @@ def read_cluster(cluster: Cluster) -> ClusterConfig:
     try:
         config = ClusterConfig.model_validate(read_yaml(found) or {})
     except (YamlError, ValidationError, OSError, UnicodeDecodeError) as error:
-        first = " ".join(str(error).split())
-        raise ClusterError(f"the cluster file {found} cannot be used: {first}.") from None
+        told = " ".join(str(error).split())
+        if isinstance(error, ValidationError):
+            told = what_is_wrong(error, ClusterConfig)
+        raise ClusterError(f"the cluster file {found} cannot be used: {told}.") from None
     changes = {
         key: value
         for key, value in (("workers", cluster.workers), ("address", cluster.address))

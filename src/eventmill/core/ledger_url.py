@@ -1,10 +1,16 @@
-"""The url of a ledger: its kind of ledger, and that it contains no password. Opens nothing."""
+"""The url of a ledger: its kind, that it has no password, and how a command names it. Opens nothing."""
 
 from __future__ import annotations
 
 import re
+import shlex
+from contextlib import suppress
+from pathlib import Path
 
 from eventmill.errors import LedgerError
+
+DEFAULT_LEDGER = ".eventmill/ledger.sqlite"
+"""The ledger of a campaign that names no other, below the folder in which a command is run."""
 
 SUPPORTED = (
     "a path or sqlite:///path on a local disk, postgresql+psycopg://host/database, or memory://name "
@@ -39,3 +45,15 @@ def scheme_of(url: str) -> str:
     if scheme in ("http", "https"):
         raise LedgerError(f"a ledger cannot be reached at a web address ({scheme}://) yet; give {SUPPORTED}.")
     return scheme
+
+
+def as_option(url: str) -> str:
+    """`--ledger PATH`, as a command that is run in this folder needs it, with a space before it.
+
+    Empty for the default ledger, which a command finds by itself.
+    """
+    place = url.removeprefix("sqlite:///")
+    if "://" not in place:
+        with suppress(OSError, ValueError):  # the folder was deleted; the ledger is elsewhere
+            place = str(Path(place).absolute().relative_to(Path.cwd()))
+    return "" if place == DEFAULT_LEDGER else f" --ledger {shlex.quote(place)}"

@@ -7,7 +7,7 @@ from typing import cast
 
 import sqlalchemy as sa
 
-from eventmill.core.ledger_url import scheme_of
+from eventmill.core.ledger_url import as_option, scheme_of
 from eventmill.errors import LedgerError
 from eventmill.ledger.commands.campaigns import CampaignVerbs
 from eventmill.ledger.commands.commits import CommitVerbs
@@ -68,7 +68,7 @@ def _other_version(url: str, version: int) -> str:
         return f"{told} A newer Eventmill wrote it: use that version here, too."
     if version < schema.FIRST_VERSION:
         return f"{told} It is too old to be upgraded: finish its campaigns with the Eventmill that began them."
-    return f"{told} 'eventmill run' and 'eventmill upgrade' bring it up to date; no result is lost."
+    return f"{told} 'eventmill upgrade{as_option(url)}' upgrades it, as the next run would; no result is lost."
 
 
 def create_ledger(url: str, *, clock: Clock | None = None) -> Ledger:

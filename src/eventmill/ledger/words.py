@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import timedelta
 
+from eventmill.core.ledger_url import as_option
 from eventmill.core.work_order import PayloadCode
 from eventmill.errors import CampaignLocked, LedgerError, NameTaken
-from eventmill.rules.block_spans import LEADER_SECONDS
+from eventmill.runtime.process_id import describe
 
 LEASE_EXPIRED = "lease expired"
 EXTENDED = "its lease ended while no coordinator was checking"
@@ -71,17 +72,17 @@ def no_merged_file(number: int) -> LedgerError:
     return LedgerError(f"there is no merged file number {number}.")
 
 
-def driven_by(name: str, leader: str, lasts: timedelta) -> CampaignLocked:
+def driven_by(name: str, leader: str, lasts: timedelta, *, ledger: str) -> CampaignLocked:
     """Another coordinator lives."""
     return CampaignLocked(
-        f"campaign '{name}' is driven by {leader}, which was alive less than {LEADER_SECONDS:.0f} s ago. Watch it "
-        f"with 'eventmill status', stop it there, or wait {lasts.total_seconds():.0f} s if it is dead."
+        f"campaign '{name}' is being run by {describe(leader)}. Stop it there, or wait: if it is dead, run again "
+        f"in {lasts.total_seconds():.0f} s. 'eventmill status {name}{as_option(ledger)}' shows its progress."
     )
 
 
 def taken_over_by(leader: str | None) -> CampaignLocked:
     """Another coordinator has taken over."""
     return CampaignLocked(
-        f"another coordinator ({leader or 'since gone'}) has taken over this campaign; this one stops. "
-        "Nothing is lost."
+        f"{describe(leader) if leader else 'another coordinator, since gone,'} has taken over this campaign; this "
+        "one stops. Nothing is lost."
     )

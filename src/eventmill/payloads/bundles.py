@@ -115,7 +115,7 @@ def unpack(bundle: bytes, *, entry: str, digest: str) -> dict[str, bytes]:
     if found != digest:
         raise PayloadError(
             f"the payload's bundle and its entry '{entry}' have the digest {found} and not {digest}; "
-            "start over with 'eventmill run --changed restart'."
+            "start over with 'eventmill run CAMPAIGN.yaml --changed restart'."
         )
     if outside := [name for name in files if name.startswith("/") or ".." in name.split("/")]:
         raise PayloadError(f"the payload's bundle would write outside its folder: {outside[0]}.")

@@ -43,7 +43,7 @@ def _in_file(callable: str, path: Path, name: str) -> PayloadCode:
     module = path.stem
     if not path.is_file():
         others = sorted(p.name for p in path.parent.glob("*.py")) if path.parent.is_dir() else []
-        raise PayloadError(f"payload file {path} does not exist{_close(path.name, others)}.")
+        raise PayloadError(f"payload file {path} does not exist{_close(path.name, others, within='the folder')}")
     if "." in module:
         raise PayloadError(f"payload file {path} cannot be imported; rename it without the dot.")
     if module in sys.stdlib_module_names:
@@ -53,8 +53,9 @@ def _in_file(callable: str, path: Path, name: str) -> PayloadCode:
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.level:
             raise PayloadError(
-                f"{path}, line {node.lineno}: a payload file cannot use relative imports; import it "
-                "by its plain name, or install the package and name 'package.module:Name'."
+                f"{path}, line {node.lineno}: a payload file cannot use relative imports ('from . import x'). "
+                "Write 'import x' for a module beside it; or install the package and set 'payload.callable' to "
+                "'package.module:Name'."
             )
     files = bundles.neighbours(path.parent)
     files.setdefault(path.name, path.read_bytes())  # also a payload whose name looks like that of a test
@@ -70,7 +71,7 @@ def _in_module(callable: str, module: str, name: str, folder: Path) -> PayloadCo
         hint = "install it, or name a .py file."
         if (folder / file).is_file():
             hint = f"did you mean '{file}:{name}'?"
-        raise PayloadError(f"there is no module '{module}' for the payload '{callable}'; {hint}")
+        raise PayloadError(f"module '{module}' of the payload '{callable}' is not installed here; {hint}")
     if origin.suffix != ".py":
         raise PayloadError(f"module '{module}' of the payload '{callable}' has no Python source code.")
     _check_name(_parse(origin), origin, name)
@@ -83,13 +84,15 @@ def check_installed(code: PayloadCode) -> None:
     module = code.entry.partition(":")[0]
     origin, package = _locate(module)
     if origin is None:
-        raise PayloadError(f"there is no module '{module}' on {socket.gethostname()} for the payload; install it.")
+        raise PayloadError(
+            f"module '{module}' of the payload is not installed on {socket.gethostname()}; install it."
+        )
     found = _installed_digest(code.entry, origin, package)
     if found != code.digest:
         raise PayloadError(
-            f"the installed code of payload {code.callable} in {package or origin} is {found}, and not "
-            f"{code.digest} as when the campaign was begun: put that version back, or choose with "
-            "'eventmill run --changed'."
+            f"the installed code of payload {code.callable} in {package or origin} has the digest {found}; it "
+            f"had {code.digest} when the campaign was begun. Install the earlier version again, or continue with "
+            "this one: 'eventmill run CAMPAIGN.yaml --changed accept'."
         )
 
 
@@ -172,7 +175,7 @@ def _check_name(tree: ast.Module, path: Path, name: str) -> None:
     if "*" in known:  # it may come from there; the child will report it
         return
     useful = [other for other, complaint in known.items() if not complaint]
-    raise PayloadError(f"{path} has no top-level class or function '{name}'{_close(name, useful)}.")
+    raise PayloadError(f"{path} has no top-level class or function '{name}'{_close(name, useful, within='it')}")
 
 
 def _definitions(body: list[ast.stmt]) -> Iterator[tuple[str, str]]:
@@ -211,6 +214,10 @@ def _constant(value: ast.expr) -> str:
     return f"a {type(value).__name__.lower()}" if isinstance(value, literals) else ""
 
 
-def _close(name: str, others: list[str]) -> str:
-    close = difflib.get_close_matches(name, others, n=3, cutoff=0.5) or others[:5]
-    return f"; there is {', '.join(close)}" if close else ""
+def _close(name: str, others: list[str], *, within: str) -> str:
+    """The end of a sentence: similar names, else the first that there are."""
+    others = [other for other in others if name.startswith("_") or not other.startswith("_")]
+    close = difflib.get_close_matches(name, others, n=2)
+    if close:
+        return f"; did you mean {' or '.join(close)}?"
+    return f"; {within} has: {', '.join(others[:5])}." if others else "."

@@ -30,7 +30,9 @@ DEPLOYMENT = "eventmill-run"
 SEND_SECONDS = 2.0
 """How long Prefect's events and logs may take to reach a server that is about to end."""
 
-DESCRIPTION = "Runs of 'eventmill run' in a terminal. Do not start runs here: no worker takes them."
+DESCRIPTION = (
+    "Runs that 'eventmill run CAMPAIGN.yaml' started in a terminal. Do not start runs here: no worker takes them."
+)
 
 
 @dataclass(frozen=True, slots=True)

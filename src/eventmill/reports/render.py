@@ -49,7 +49,7 @@ def facts_of(made: Report) -> list[tuple[str, str]]:
         ("", f"{_percent(made.goodput_of_slots)} of the slot time was useful CPU"),
         ("set-up", f"{_percent(made.setup_share)} of the CPU spent"),
         ("failures", f"{made.failures:,}"),
-        ("losses", f"{made.losses:,}, {_number(made.losses_per_worker_hour)} per worker-hour"),
+        ("losses", _losses(made)),
         ("recomputed", _recomputed(made)),
         ("ranges", _lengths(made)),
     ]
@@ -107,7 +107,15 @@ def _at_least(made: Report) -> str:
 
 
 def _recomputed(made: Report) -> str:
-    return f"at most {_number(made.recomputed_per_loss)} events per loss" if made.losses else "nothing"
+    if not made.losses:
+        return "nothing"
+    each = made.recomputed_per_loss
+    return "unknown" if each is None else f"at most {each:,.1f} events per loss"
+
+
+def _losses(made: Report) -> str:
+    each = made.losses_per_worker_hour
+    return f"{made.losses:,}" if each is None else f"{made.losses:,}, {each:,.1f} per worker-hour"
 
 
 def _lengths(made: Report) -> str:
@@ -121,7 +129,3 @@ def _lengths(made: Report) -> str:
 
 def _percent(share: float | None) -> str:
     return "an unknown part" if share is None else f"{share:.1%}"
-
-
-def _number(value: float | None) -> str:
-    return "an unknown number of" if value is None else f"{value:,.1f}"

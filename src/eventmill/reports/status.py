@@ -22,15 +22,22 @@ class Standing(StrEnum):
     INTERRUPTED = "interrupted"  # work is left and there is no coordinator
 
 
-WHAT_NEXT = {
-    Standing.RUNNING: "",
-    Standing.PAUSED: "'eventmill run' continues it.",
-    Standing.CANCELLED: "'eventmill run' still continues it.",
-    Standing.DONE: "See its files with 'eventmill outputs'.",
-    Standing.INCOMPLETE: "See why with 'eventmill abandoned'; 'eventmill run --reopen' tries those events again.",
-    Standing.INTERRUPTED: "It has no coordinator: 'eventmill run' continues where it stopped.",
-}
-"""What the user can do next."""
+def what_next(state: Standing, *, campaign: str, file: str) -> str:
+    """What the user can do next. `campaign` and `file` are the arguments that name it in commands."""
+    match state:
+        case Standing.RUNNING:
+            return ""
+        case Standing.PAUSED | Standing.CANCELLED:
+            return f"'eventmill run {file}' continues it."
+        case Standing.DONE:
+            return f"See its files with 'eventmill outputs {campaign}'."
+        case Standing.INCOMPLETE:
+            return (
+                f"See why with 'eventmill abandoned {campaign}'; 'eventmill run {file} --reopen' tries those "
+                "events again."
+            )
+        case Standing.INTERRUPTED:
+            return f"No process runs it: 'eventmill run {file}' continues where it stopped."
 
 
 def standing(

@@ -6,10 +6,12 @@ deadline of the lease decides.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import socket
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
@@ -59,6 +61,20 @@ def parse_holder(holder: str) -> ProcessName | None:
     if len(parts) != 3 or not (parts[1].isdigit() and parts[2].isdigit()):
         return None
     return ProcessName(parts[0], int(parts[1]), int(parts[2]))
+
+
+def describe(holder: str) -> str:
+    """The process of a worker id for people; since when it runs is known only on its own host."""
+    process = parse_holder(holder)
+    if process is None:
+        return holder
+    found = f"process {process.pid} on {process.host}"
+    if process.host != socket.gethostname() or is_gone(holder):
+        return found
+    with contextlib.suppress(psutil.Error, OSError):
+        started = datetime.fromtimestamp(psutil.Process(process.pid).create_time(), UTC)
+        found += f", started at {started:%Y-%m-%d %H:%M:%S} UTC"
+    return found
 
 
 def is_gone(holder: str) -> bool:

@@ -54,7 +54,9 @@ def private_folder(name: str, *, parent: Path) -> Path:
         folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
-        raise PayloadError(f"{folder} is not a private folder of this user; ask for its removal and run again.")
+        raise PayloadError(
+            f"{folder} belongs to another user, or others can write to it. Have it removed, and run again."
+        )
     return folder
 
 
@@ -66,8 +68,8 @@ def told_clearly() -> Iterator[None]:
     except OSError as error:
         place = "" if error.filename is None else f" {error.filename}"
         raise ScratchError(
-            f"scratch{place} cannot be written: {error.strerror or error}. Free some space there, or start the "
-            "workers with another TMPDIR."
+            f"the scratch folder{place} cannot be written: {error.strerror or error}. Free some space "
+            "there, or start the workers with another TMPDIR."
         ) from error
 
 
@@ -133,7 +135,9 @@ def stage(events: object, path: Path) -> FailureReport | None:
         with path.open("wb") as file:
             _Pickler(file, protocol=5).dump(events)
     except OSError as error:
-        return FailureReport(FailureKind.SETUP, f"scratch {path.parent} cannot be written: {error.strerror}.")
+        return FailureReport(
+            FailureKind.SETUP, f"the scratch folder {path.parent} cannot be written: {error.strerror}."
+        )
     except Exception as error:  # __reduce__ of events from other packages may raise anything
         kind = f"{type(events).__module__}.{type(events).__qualname__}"
         return FailureReport(FailureKind.INPUT, f"events of type {kind} cannot be pickled: {words_of(error)}")

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 
 from eventmill.core.ranges import Layout, NewInput
+from eventmill.core.units import counted
 from eventmill.core.work_order import SourceSpec
 from eventmill.errors import InputError
 from eventmill.plugins import Registry
@@ -29,6 +30,7 @@ __all__ = [
     "Source",
     "find_inputs",
     "generated_urls",
+    "how_changed",
     "identity_of",
     "input_formats",
     "inspect_input",
@@ -153,6 +155,16 @@ def open_source(url: str, spec: SourceSpec, *, expected: str | None = None) -> S
 def identity_of(url: str, spec: SourceSpec) -> str:
     """The identity of the current content of `url`; InputError if it cannot be accessed."""
     return url if spec.format == "generated" else input_identity(url, spec.credentials)
+
+
+def how_changed(events: int, identity: str, new_events: int, new_identity: str) -> str:
+    """What differs between two versions of one input, for people: events, or else the parts of the identity."""
+    if events != new_events:
+        return f"it had {events:,} events, now {new_events:,}"
+    before, after = (dict(part.partition("=")[::2] for part in text.split()) for text in (identity, new_identity))
+    names = {"size": "size", "mtime_ns": "modification time", "changed": "modification time", "etag": "ETag"}
+    found = dict.fromkeys(name for key, name in names.items() if before.get(key) != after.get(key))
+    return f"it still has {counted(events, 'event')}, but another {' and '.join(found) or 'content'}"
 
 
 def inspect_input(url: str, spec: SourceSpec) -> NewInput:

@@ -41,7 +41,7 @@ from eventmill.runtime import drain
 from eventmill.runtime.daemon_executor import Reader
 from eventmill.runtime.heartbeat import renewing
 from eventmill.runtime.scratch import code_folder, open_scratch, stage
-from eventmill.sources import Source, open_source
+from eventmill.sources import Source, how_changed, open_source
 from eventmill.store import Store, open_store
 from eventmill.work.block_log import BlockLog
 
@@ -291,8 +291,9 @@ class _BlockWork:
         source = open_source(url, self.order.source, expected=expected)
         if (source.identity, source.events) != (item.identity, item.events):
             raise InputError(
-                f"{item.url} has changed since it was split: it had {item.events} events, now {source.events}. "
-                "Restore the old file, or start over with 'eventmill run --changed restart'."
+                f"{item.url} has changed since it was split: "
+                f"{how_changed(item.events, item.identity, source.events, source.identity)}. "
+                "Restore the old file, or start over with 'eventmill run CAMPAIGN.yaml --changed restart'."
             )
         return source
 

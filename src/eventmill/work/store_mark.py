@@ -36,7 +36,9 @@ LISTED = 3
 """The number of files that a message lists."""
 
 WHAT_TO_DO = (
-    "Give this campaign another name or store, or delete the results of the other one with '--changed restart'."
+    "If they are results of your own earlier campaign whose ledger was deleted or moved: restore that ledger, or "
+    "delete them and begin again with '--changed restart'. If they belong to somebody else: give this campaign "
+    "another name or store."
 )
 
 
@@ -76,7 +78,12 @@ def put_mark(ledger: WorkLedger, store: Store, record: CampaignRow) -> Mark | No
     If several do this at once, the first wins on stores that cannot overwrite; on others the last, as the losers
     find out later.
     """
-    mark = Mark(record.name, record.uid, f"{socket.gethostname()}:{ledger.address}", str(record.created_at))
+    mark = Mark(
+        record.name,
+        record.uid,
+        f"{socket.gethostname()}:{ledger.address}",
+        f"{record.created_at:%Y-%m-%d %H:%M:%S} UTC",
+    )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / MARK
         path.write_text(json.dumps(asdict(mark), indent=2) + "\n", encoding="utf-8")
@@ -143,8 +150,8 @@ def check_store_is_free(store: Store, campaign: str, *, suffix: str) -> None:
         raise StoreTaken(_taken(store, mark))
     if files := list(merged_sizes(store, campaign, suffix=suffix)):
         raise StoreTaken(
-            f"the store {store.url} holds {counted(len(files), 'merged file')} of another campaign '{campaign}' "
-            f"({_listed(files)}), which this ledger does not know. {WHAT_TO_DO}"
+            f"the store {store.url} has {counted(len(files), 'merged file')} of a campaign '{campaign}' that this "
+            f"ledger does not know ({_listed(files)}). {WHAT_TO_DO}"
         )
 
 
@@ -176,8 +183,8 @@ def hidden_keys(store: Store, campaign: str) -> list[str]:
 
 def _taken(store: Store, mark: Mark) -> str:
     return (
-        f"the store {store.url} belongs to another campaign '{mark.campaign}', begun {mark.begun_at} with the "
-        f"ledger {mark.ledger}. {WHAT_TO_DO}"
+        f"the store {store.url} has the results of a campaign '{mark.campaign}' that this ledger does not know; "
+        f"it was begun {mark.begun_at} with the ledger {mark.ledger}. {WHAT_TO_DO}"
     )
 
 

@@ -100,7 +100,7 @@ def test_two_coordinators_never_drive_one_campaign(
     clock.move(14)
     assert ledger.renew_leadership(first)
     clock.move(14)
-    with pytest.raises(CampaignLocked, match="driven by first"):
+    with pytest.raises(CampaignLocked, match="is being run by first"):
         ledger.acquire_leadership(campaign.id, "second", is_gone=alive)
     clock.move(1)
     second = ledger.acquire_leadership(campaign.id, "second", is_gone=alive)

@@ -203,10 +203,18 @@ BAD_INPUTS = [
 ]
 BAD_PAYLOADS = [
     Bad(
-        "no such payload", with_keys(payload__callable="pay.py:square"), BEGINS, ("pay.py", "there is payload.py")
+        "no such payload",
+        with_keys(payload__callable="pay.py:square"),
+        BEGINS,
+        ("pay.py", "did you mean payload.py?"),
     ),
-    Bad("no such name", with_keys(payload__callable="payload.py:sqare"), BEGINS, ("'sqare'", "there is square")),
-    Bad("no such module", with_keys(payload__callable="no.such:Name"), BEGINS, ("no module 'no.such'",)),
+    Bad(
+        "no such name",
+        with_keys(payload__callable="payload.py:sqare"),
+        BEGINS,
+        ("'sqare'", "did you mean square?"),
+    ),
+    Bad("no such module", with_keys(payload__callable="no.such:Name"), BEGINS, ("module 'no.such'",)),
     Bad("no name at all", with_keys(payload__callable="payload.py"), BEGINS, ("path/to/file.py:Name",)),
     Bad("syntax error", payload("def square(:\n"), BEGINS, ("payload.py, line 1", "invalid syntax")),
     Bad(

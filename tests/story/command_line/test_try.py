@@ -25,7 +25,11 @@ def test_ten_events_are_shown_with_their_types_and_their_cost(folder: Path, comm
     assert "made 10 rows from 10 events: generated:0-30 [0, 10)" in ended.out
     assert "event: int64  square: int64" in ended.out
     assert ["9", "81"] in [line.split() for line in ended.out.splitlines()]
-    assert "per event" in ended.out and "'ranges: {events: auto}' would choose ranges of 30 events" in ended.out
+    assert (
+        "per event" in ended.out
+        and "'ranges: {events: auto}' would choose ranges of 30 events, about" in ended.out
+    )
+    assert "(the whole input; ranges.seconds is 5s)" in ended.out
 
 
 def test_any_events_of_any_input_can_be_tried(folder: Path, command_line: CommandLine) -> None:
@@ -39,7 +43,7 @@ def test_any_events_of_any_input_can_be_tried(folder: Path, command_line: Comman
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--input", "2"], "there is no input 2: the campaign has 2 inputs, counted from 0"),
+        (["--input", "2"], "the campaign has no input 2: it has 2 inputs, counted from 0"),
         (["--start", "30"], "generated:0-30 has 30 events; position 30 is beyond the last one"),
     ],
 )

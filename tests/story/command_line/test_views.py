@@ -98,7 +98,7 @@ def test_a_campaign_that_misses_its_target_is_short(
     new_campaign(payload={"callable": "payload.py:square", "parameters": {"poison": [7]}}).run()
     ended = command_line("status", "squares")
     assert ended.code == 0
-    assert "squares is incomplete" in ended.out and "run --reopen" in ended.out
+    assert "squares is incomplete" in ended.out and "--reopen" in ended.out
 
 
 def test_outputs_are_the_files_themselves(processed_campaign: Path, command_line: CommandLine) -> None:
@@ -209,7 +209,11 @@ def test_a_merged_file_that_was_touched_fails_the_audit(
     ended = command_line("audit", "squares")
     assert ended.code == 4
     assert victim.name in ended.out and "exact:" not in ended.out
-    assert ended.err == "eventmill: campaign 'squares' is not exact: the audit found 1 problem.\n"
+    assert ended.err == (
+        "eventmill: campaign 'squares' is not exact: the audit found 1 problem. Delete the "
+        "merged files that are damaged; 'eventmill run CAMPAIGN.yaml' then computes the events of all missing "
+        "files again.\n"
+    )
     told = json.loads(command_line("audit", "squares", "--json").out)
     assert told["exact"] is False and len(told["problems"]) == 1
 

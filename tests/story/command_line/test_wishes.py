@@ -41,7 +41,7 @@ def test_a_worker_learns_what_is_wanted_and_the_next_run_goes_on(
         claim = mill.opened.ledger.claim(block.id, holder=str(this_process()))
         assert claim is not None
         ended = command_line(command, "squares")
-        assert ended.code == 0 and f"squares is {state}" in ended.out and f"{done} events are done" in ended.out
+        assert ended.code == 0 and f"squares is {state}" in ended.out and f"{done} of 60 events" in ended.out
         assert mill.opened.ledger.renew(claim.lease).directive is told
         assert not coordinator.is_wanted()
         assert coordinator.next_block(slots=1) is None
@@ -65,7 +65,7 @@ def test_a_campaign_that_was_paused_is_not_woken_while_it_is_driven(
     ledger.set_desired_state(number, DesiredState.PAUSED)
     counts = ledger.counts(number)
     ended = command_line("run", "campaign.yaml", *options)
-    assert ended.code == 6 and "driven by elsewhere:1:1" in ended.err and ended.err.count("\n") == 1
+    assert ended.code == 6 and "being run by process 1 on elsewhere" in ended.err and ended.err.count("\n") == 1
     assert (ledger.campaign("squares").desired_state, ledger.counts(number)) == (DesiredState.PAUSED, counts)
 
 

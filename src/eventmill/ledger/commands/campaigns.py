@@ -220,7 +220,7 @@ class CampaignVerbs(Database):
             row = tx.execute(sa.select(schema.campaign).where(schema.campaign.c.id == campaign_id)).one()
             now = self.now(tx)
             if row.leader and row.leader_expires_at > now and not is_gone(row.leader):
-                raise words.driven_by(row.name, row.leader, row.leader_expires_at - now)
+                raise words.driven_by(row.name, row.leader, row.leader_expires_at - now, ledger=self.address)
             attempt = self.next_attempt(tx)
             tx.execute(
                 sa.update(schema.campaign)

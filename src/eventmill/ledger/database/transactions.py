@@ -212,7 +212,7 @@ def _parse(url: str) -> sa.URL:
     try:
         return sa.make_url(url)
     except (exc.ArgumentError, ValueError):  # the latter for a port that is no number
-        raise LedgerError(f"'{url}' is no ledger: give a path or sqlite:///path.") from None
+        raise LedgerError(f"'{url}' is not the address of a ledger: give a path or sqlite:///path.") from None
 
 
 def _path_of(parsed: sa.URL) -> Path:
@@ -223,13 +223,14 @@ def _check_place(path: Path, *, exist: bool) -> None:
     try:
         if exist and not path.is_file():
             raise LedgerError(
-                f"there is no ledger at {path}. Begin a campaign with 'eventmill run CAMPAIGN.yaml'."
+                f"there is no ledger at {path}. Give the path of another one, or begin a campaign with "
+                "'eventmill run CAMPAIGN.yaml'."
             )
         make_private_folder(path.parent)
     except OSError as error:
         raise LedgerError(f"the ledger's folder {path.parent} cannot be used: {error.strerror}.") from None
     if path.exists() and not path.is_file() and not path.is_dir():
-        raise LedgerError(f"{path} is no file, so it cannot be a ledger; name another place.")
+        raise LedgerError(f"{path} is not a regular file, so it cannot be a ledger; choose another path.")
     kind = filesystem_kind(path.parent)
     if kind in NETWORK_FILESYSTEMS:
         raise LedgerError(

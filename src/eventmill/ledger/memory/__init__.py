@@ -25,7 +25,7 @@ class MemoryLedger(CampaignVerbs, ResultVerbs, MergeVerbs, Queries):
 
     def __reduce__(self) -> NoReturn:
         """Raise `LedgerError`: a copy in another process would be another ledger."""
-        raise LedgerError(f"the ledger {self.url} is in memory: no other process can have it. Give a path.")
+        raise LedgerError(f"the ledger {self.url} is in memory: no other process can open it. Give a path.")
 
 
 _OPEN: dict[tuple[int, str], MemoryLedger] = {}  # also by process id: a fork has a copy, which is not the ledger

@@ -188,7 +188,7 @@ class CampaignVerbs(MemoryTables):
             campaign, now = self._tables(campaign_id), self._now()
             ends = campaign.leader_expires_at
             if campaign.leader and ends is not None and ends > now and not is_gone(campaign.leader):
-                raise words.driven_by(campaign.row.name, campaign.leader, ends - now)
+                raise words.driven_by(campaign.row.name, campaign.leader, ends - now, ledger=self.address)
             campaign.leader, campaign.leader_attempt = text.name(holder), self._next_attempt()
             campaign.leader_expires_at = now + timedelta(seconds=LEADER_SECONDS)
             dissolve_blocks(campaign, [row.id for row in campaign.blocks.values() if row.attempt is None])
