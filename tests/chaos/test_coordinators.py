@@ -114,18 +114,19 @@ class Team:
         folder.mkdir()
         self._port = free_port()
         self.url = f"http://127.0.0.1:{self._port}/api"
+        self._database = folder / "prefect.db"
         self._environment = {
-            "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{folder / 'prefect.db'}",
+            "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{self._database}",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_HOME": str(folder),
         }
         self.start()
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "eventmill.prefect_api.server_process", str(self._port)]
+        server = [sys.executable, "-m", "eventmill.prefect_api.server_process"]
         environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
         self._process = subprocess.Popen(
-            command,
+            [*server, str(self._port), str(self._database)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -34,6 +34,8 @@ RESTART_SECONDS = 1.0
 """The pause before a restart, in case the server ends immediately."""
 
 
+_SERVER = [sys.executable, "-m", "eventmill.prefect_api.server_process"]
+
 OPEN = "/open"
 """The page of our own server that stores its password in the browser and redirects to the UI."""
 
@@ -103,12 +105,12 @@ class _Server:
     """Our own server process. If it dies, it is started again on the same port and database."""
 
     def __init__(self, folder: Path, *, password: str | None, deployments: bool) -> None:
-        self._folder = folder
         self._password = password
         self._deployments = deployments
         self._port = _free_port()
         self.url = f"http://127.0.0.1:{self._port}/api"
         self._log = folder / "prefect-server.log"
+        self._database = folder.absolute() / "prefect.db"
         self._ending = threading.Event()
         self._process = self._start()
 
@@ -143,12 +145,12 @@ class _Server:
     def _start(self) -> subprocess.Popen[bytes]:
         with os.fdopen(os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "eventmill.prefect_api.server_process", str(self._port)],
+                [*_SERVER, str(self._port), str(self._database)],
                 stdin=subprocess.PIPE,  # the server ends when this closes, however we end
                 stdout=log,
                 stderr=log,
                 env=_server_environment(
-                    self._folder, self.url, password=self._password, deployments=self._deployments
+                    self._database, self.url, password=self._password, deployments=self._deployments
                 ),
                 umask=0o077,  # its database must be private
                 start_new_session=True,  # Ctrl-C must not reach the server, which has to record the last states
@@ -182,12 +184,12 @@ FOR_DEPLOYMENTS = ("SCHEDULER", "LATE_RUNS", "FOREMAN", "TRIGGERS", "CANCELLATIO
 """Prefect's services for schedules, work pools and automations, which the server of one run does not need."""
 
 
-def _server_environment(folder: Path, url: str, *, password: str | None, deployments: bool) -> dict[str, str]:
+def _server_environment(database: Path, url: str, *, password: str | None, deployments: bool) -> dict[str, str]:
     ours = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
     if password is not None:
         ours["PREFECT_SERVER_API_AUTH_STRING"] = password
     return ours | {
-        "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{(folder / 'prefect.db').absolute()}",
+        "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{database}",
         "PREFECT_UI_API_URL": url,  # otherwise the page in the browser uses port 4200
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_LOGGING_SERVER_LEVEL": "WARNING",

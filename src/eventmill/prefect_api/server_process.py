@@ -1,14 +1,17 @@
-"""The process of a run's own Prefect API server: `python -m eventmill.prefect_api.server_process PORT`.
+"""The process of a run's own Prefect API server: `python -m eventmill.prefect_api.server_process PORT DATABASE`.
 
 It ends when its standard input closes, which happens whenever the parent process ends.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import threading
+from pathlib import Path
 
+from eventmill.prefect_api.empty_database import provide_database
 from eventmill.prefect_api.server import OPEN
 
 HAND_OVER = """<!doctype html><title>Prefect</title><script>
@@ -27,11 +30,18 @@ def main() -> None:
     from starlette.responses import HTMLResponse
     from starlette.routing import Route
 
+    provide_database(Path(sys.argv[2]), migrate=_migrate)
     app = create_app(final=True)
     app.router.routes.insert(
         0, Route(OPEN, lambda request: HTMLResponse(HAND_OVER))
     )  # before the UI, which handles all paths
     uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), log_level="warning")
+
+
+def _migrate() -> None:
+    from prefect.server.database.dependencies import provide_database_interface
+
+    asyncio.run(provide_database_interface().create_db())
 
 
 def _end_with_parent() -> None:

@@ -1,0 +1,87 @@
+"""The database of a run's own Prefect server: migrated once for each version of Prefect, copied ever after."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from eventmill.prefect_api.empty_database import kept_database, provide_database
+
+
+class Migration:
+    """Makes a database with one row, and counts how often."""
+
+    def __init__(self, database: Path) -> None:
+        self.database = database
+        self.calls = 0
+
+    def __call__(self) -> None:
+        self.calls += 1
+        with closing(sqlite3.connect(self.database)) as made:
+            made.execute("PRAGMA journal_mode = WAL")
+            made.execute("CREATE TABLE alembic_version (version_num TEXT)")
+            made.execute("INSERT INTO alembic_version VALUES ('newest')")
+            made.commit()
+
+
+def versions(database: Path) -> list[tuple[str]]:
+    """What stands in a database."""
+    with closing(sqlite3.connect(database)) as read:
+        return read.execute("SELECT version_num FROM alembic_version").fetchall()
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache folder."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_only_the_first_one_is_migrated(tmp_path: Path) -> None:
+    """The second has the same rows, and is private as the first."""
+    for number in (1, 2):
+        database = tmp_path / f"{number}.db"
+        migrate = Migration(database)
+        provide_database(database, migrate)
+        assert migrate.calls == (1 if number == 1 else 0)
+        assert versions(database) == [("newest",)]
+    assert kept_database().parent.stat().st_mode & 0o077 == 0
+    assert [file.name for file in kept_database().parent.iterdir()] == [kept_database().name]
+
+
+def test_a_database_that_is_there_is_left_alone(tmp_path: Path) -> None:
+    """A server that is started again goes on with its own."""
+    database = tmp_path / "here.db"
+    database.write_bytes(b"not looked at")
+    migrate = Migration(database)
+    provide_database(database, migrate)
+    assert migrate.calls == 0
+    assert database.read_bytes() == b"not looked at"
+
+
+@pytest.mark.parametrize("damage", [b"", b"SQLite format 3\x00 and then nothing", b"x" * 10_000])
+def test_a_kept_one_that_is_damaged_is_replaced(damage: bytes, tmp_path: Path) -> None:
+    """It is made anew, and the next one is a copy again."""
+    kept_database().parent.mkdir(parents=True)
+    kept_database().write_bytes(damage)
+    for number, calls in ((1, 1), (2, 0)):
+        database = tmp_path / f"{number}.db"
+        migrate = Migration(database)
+        provide_database(database, migrate)
+        assert migrate.calls == calls
+        assert versions(database) == [("newest",)]
+
+
+def test_a_cache_that_cannot_be_used_costs_time_and_nothing_else(tmp_path: Path, cache: Path) -> None:
+    """A file where the folder should be: every database is migrated."""
+    cache.write_text("a file")
+    for number in (1, 2):
+        database = tmp_path / f"{number}.db"
+        migrate = Migration(database)
+        provide_database(database, migrate)
+        assert migrate.calls == 1
+        assert versions(database) == [("newest",)]
+    assert cache.read_text() == "a file"
