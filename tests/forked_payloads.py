@@ -1,8 +1,8 @@
 """Payload processes that a crew's worker forks before it begins, instead of starting Python and importing pandas.
 
-They are children of the worker and run `payloads.child` all the same, keeper and wire included; what they save is
-half a second of processor time each. A worker has four; if its payloads die more often than that, the next ones are
-started in the usual way. Tests of the start itself do not use them.
+They are children of the worker and run `payloads.child` all the same, keeper and wire included; what they save
+is half a second of processor time each. A worker has four; if its payloads die more often than that, the next
+ones are started in the usual way. Tests of the start itself do not use them.
 """
 
 from __future__ import annotations

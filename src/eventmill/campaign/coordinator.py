@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from types import TracebackType
 from typing import Self
@@ -255,21 +255,22 @@ class Coordinator:
         idle = slots - len(self.blocks())
         if idle < 1 or not self.is_wanted() or opened.counts().ready:
             return None
-        match stragglers.share(opened.leased(), idle=idle, seconds_per_event=pace):
-            case stragglers.Shorten(block_id, at):
-                freed = ledger.shorten(self.leadership, block_id, at=at)
+        leases = opened.leased()
+        while (decision := stragglers.share(leases, idle=idle, seconds_per_event=pace)) is not None:
+            number = decision.block_id
+            if isinstance(decision, stragglers.Duplicate):
+                if (copy := ledger.reserve_duplicate(self.leadership, number)) is not None:
+                    self._log.duplicated(number, copy)
+                return copy
+            freed = ledger.shorten(self.leadership, number, at=decision.at)
+            if freed:
                 share = max(1, freed // idle // range_events) * range_events
-                if not freed:
-                    return None
-                self._log.shortened(block_id, at=at, freed=freed, why="slots are idle")
+                self._log.shortened(number, at=decision.at, freed=freed, why="slots are idle")
                 aligned = self.campaign.ranges.events == "auto"
                 return ledger.reserve(self.leadership, events=share, range_events=range_events, aligned=aligned)
-            case stragglers.Duplicate(block_id):
-                if (copy := ledger.reserve_duplicate(self.leadership, block_id)) is not None:
-                    self._log.duplicated(block_id, copy)
-                return copy
-            case None:
-                return None
+            # All of it may be in work, though its worker has not reported so yet: it can only be tried twice.
+            leases = tuple(replace(x, begun=x.stop) if x.block_id == number else x for x in leases)
+        return None
 
     def watch(self) -> tuple[Incident, ...]:
         """Renew the leadership, expire dead leases, and take back what dead processes of this host held.

@@ -1,8 +1,9 @@
 """The five states of a span and every move between them, as one table. No I/O.
 
-An input's events are cut into spans, and each event is in exactly one span, so it is in exactly one state. All that
-changes a state is a verb of this table: `core.partition` checks each move before spans are replaced, so no other
-module can add one. What a verb decides (how long a lease lasts, when a range is halved) stands in `eventmill.rules`.
+An input's events are cut into spans, and each event is in exactly one span, so it is in exactly one state. All
+that changes a state is a verb of this table: `core.partition` checks each move before spans are replaced, so no
+other module can add one. What a verb decides (how long a lease lasts, when a range is halved) stands in
+`eventmill.rules`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""An empty database of a Prefect server, kept from the first start on: its migrations take six seconds of a core.
+"""An empty database of a Prefect server, kept from the first start on: its migrations take six seconds.
 
-It lies in the user's cache folder (`$XDG_CACHE_HOME/eventmill`, else `~/.cache/eventmill`), one for each version of
-Prefect. Where it cannot be kept or read, Prefect makes its database itself, as it always does.
+It lies in the user's cache folder (`$XDG_CACHE_HOME/eventmill`, else `~/.cache/eventmill`), one for each version
+of Prefect. Where it cannot be kept or read, Prefect makes its database itself, as it always does.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def kept_database() -> Path:
 
 
 def provide_database(database: Path, migrate: Callable[[], None]) -> None:
-    """Make `database` from the kept one. If none is kept yet, call `migrate`, which makes `database`, and keep that.
+    """Make `database` from the kept one. If none is kept yet, `migrate`, which makes `database`, and keep that.
 
     Does nothing if `database` exists. Call it before a server uses `database`.
     """
