@@ -19,7 +19,7 @@ from eventmill.config.campaign_spec import parse_campaign
 from eventmill.payloads.pool import stop_all
 from eventmill.runtime.process_id import this_process
 from eventmill.work.block import run_block
-from tests.web import serve_web
+from tests.web_server import serve_web
 
 LATENCY_SECONDS = 0.1
 """Before each answer of the server."""

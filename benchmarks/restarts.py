@@ -24,7 +24,7 @@ from eventmill.ledger import Ledger
 from eventmill.ledger.database import schema
 from eventmill.prefect_api.server import api_server
 from tests.chaos.conftest import Run
-from tests.chaos.elsewhere import Elsewhere
+from tests.chaos.foreign_cluster import Elsewhere
 
 EVENTS, SIZE = 240, 4
 SEEDS = (11, 12, 13)

@@ -23,7 +23,7 @@ from eventmill.errors import LedgerError
 from eventmill.ledger import Ledger, open_ledger
 from eventmill.prefect_api.server import api_server
 from eventmill.runtime.process_id import parse_holder
-from tests.chaos.elsewhere import Elsewhere
+from tests.chaos.foreign_cluster import Elsewhere
 from tests.processes import MARK, marked
 
 DEADLINE_SECONDS = 240.0

@@ -17,7 +17,7 @@ import pytest
 
 from eventmill.prefect_api.stale_runs import tags_of
 from tests.chaos.conftest import COPIED, Run, computed_again
-from tests.chaos.elsewhere import Elsewhere
+from tests.chaos.foreign_cluster import Elsewhere
 from tests.processes import command_of
 from tests.servers import free_port, wait_for_port
 

@@ -48,7 +48,7 @@ def folder() -> Iterator[Path]:
 
 def stranger(**request: Any) -> Any:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.chaos.stranger", json.dumps(request)],
+        [sys.executable, "-m", "tests.chaos.other_user", json.dumps(request)],
         capture_output=True,
         text=True,
         timeout=200,

@@ -13,9 +13,9 @@ import pytest
 from eventmill.campaign.handle import store_of
 from eventmill.errors import StoreError
 from tests.crew import Crew
+from tests.faulty_proxy import MOODS, unwilling
 from tests.servers import Rclone, environment
 from tests.story.conftest import new_campaign
-from tests.unwilling import MOODS, unwilling
 
 pytestmark = pytest.mark.system
 

@@ -9,7 +9,7 @@ import pytest
 
 from eventmill.core.records import CampaignRow
 from eventmill.ledger import Ledger
-from tests.engine.deeds import begin, commit, lead
+from tests.engine.ledger_actions import begin, commit, lead
 
 CampaignHandle = Callable[..., CampaignRow]
 

@@ -17,7 +17,7 @@ from eventmill.ledger.database.transactions import Database
 from eventmill.ledger.drilling import DrillReadings
 from eventmill.ledger.memory import MemoryLedger
 from tests.conftest import new_campaign
-from tests.engine.deeds import begin, commit, lead
+from tests.engine.ledger_actions import begin, commit, lead
 
 
 def verbs_of(kind: type) -> dict[str, Callable[..., object]]:

@@ -16,7 +16,7 @@ from eventmill.core.records import CampaignRow
 from eventmill.core.states import State
 from eventmill.ledger import Ledger
 from eventmill.ledger.database import schema
-from tests.engine.deeds import begin, commit, layout, lead
+from tests.engine.ledger_actions import begin, commit, layout, lead
 
 CampaignHandle = Callable[..., CampaignRow]
 

@@ -20,7 +20,7 @@ from eventmill.reports.report import Report, as_data, make_report, report
 from eventmill.rules.sampling import MOST
 from tests.conftest import SettableClock
 from tests.crew import Crew
-from tests.engine.deeds import begin, commit, lead
+from tests.engine.ledger_actions import begin, commit, lead
 from tests.story.conftest import new_campaign
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -15,7 +15,7 @@ from eventmill.config.campaign_spec import parse_campaign
 from eventmill.core.records import JournalKind
 from eventmill.core.states import State
 from eventmill.ledger import create_ledger
-from tests.engine.fleet import Clock, Event, Fleet
+from tests.engine.simulated_workers import Clock, Event, Fleet
 
 EVENTS, INPUTS, RANGE = 60_000, 4, 20
 GUILTY, DEADLY = {(0, 7), (2, 4_321)}, {(1, 9_999)}

@@ -29,8 +29,8 @@ from eventmill.sources import (
 )
 from eventmill.sources.file_source import KEPT_BYTES, around
 from tests.conftest import SHARED
-from tests.engine.made_inputs import EDGES, EVENTS, plain, write_parquet, write_rntuple, write_root
-from tests.engine.made_inputs import expected as whole_input
+from tests.engine.input_files import EDGES, EVENTS, plain, write_parquet, write_rntuple, write_root
+from tests.engine.input_files import expected as whole_input
 
 ROOT = SourceSpec("root")
 PARQUET = SourceSpec("parquet")

@@ -27,9 +27,9 @@ from eventmill.core.work_order import SourceSpec
 from eventmill.errors import InputError
 from eventmill.sources import find_inputs, inspect_input, open_source
 from eventmill.sources.remote_file import GAP_BYTES, joined
-from tests.engine.made_inputs import EDGES, EVENTS, WRITERS, expected, plain, write_parquet
+from tests.engine.input_files import EDGES, EVENTS, WRITERS, expected, plain, write_parquet
 from tests.servers import S3Server, environment
-from tests.web import Web, serve_web
+from tests.web_server import Web, serve_web
 
 KINDS = list(WRITERS)
 

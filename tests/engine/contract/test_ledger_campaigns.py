@@ -14,7 +14,7 @@ from eventmill.core.work_order import PayloadCode
 from eventmill.errors import CampaignLocked, LedgerError
 from eventmill.ledger import Ledger
 from tests.conftest import CODE, SettableClock, new_campaign
-from tests.engine.deeds import SAID_NO, begin, commit, finish, layout, lead
+from tests.engine.ledger_actions import SAID_NO, begin, commit, finish, layout, lead
 
 CampaignHandle = Callable[..., CampaignRow]
 

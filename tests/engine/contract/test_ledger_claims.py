@@ -12,7 +12,7 @@ from eventmill.core.ranges import EventRange, NewInput
 from eventmill.core.records import CampaignRow, DesiredState
 from eventmill.ledger import Ledger
 from tests.conftest import SettableClock
-from tests.engine.deeds import (
+from tests.engine.ledger_actions import (
     NOT_SET_UP,
     SAID_NO,
     begin,

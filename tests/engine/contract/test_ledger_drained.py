@@ -7,7 +7,7 @@ from collections.abc import Callable
 from eventmill.core.leases import Outcome
 from eventmill.core.records import CampaignRow
 from eventmill.ledger import Ledger
-from tests.engine.deeds import begin, commit, layout, lead
+from tests.engine.ledger_actions import begin, commit, layout, lead
 
 CampaignHandle = Callable[..., CampaignRow]
 

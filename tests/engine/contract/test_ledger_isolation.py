@@ -13,7 +13,7 @@ from eventmill.core.ranges import EventRange
 from eventmill.core.states import State
 from tests.conftest import SettableClock, new_campaign
 from tests.engine.contract.ledgers import LEDGERS, new_ledger
-from tests.engine.deeds import SAID_NO, begin, commit, lead, ranges_of
+from tests.engine.ledger_actions import SAID_NO, begin, commit, lead, ranges_of
 
 POSITIONS = st.sets(st.integers(0, 15), max_size=2)
 

@@ -27,8 +27,8 @@ from eventmill.core.states import State
 from eventmill.errors import LedgerError
 from tests.conftest import SettableClock, new_campaign
 from tests.engine.contract.ledgers import Both, all_it_says, new_ledger
-from tests.engine.deeds import DIGEST, NOT_SET_UP, SAID_NO, output, ranges_of
-from tests.engine.ledger_belief import Belief
+from tests.engine.ledger_actions import DIGEST, NOT_SET_UP, SAID_NO, output, ranges_of
+from tests.engine.ledger_model import Belief
 
 LEASE = timedelta(seconds=60)
 SIZES = st.integers(1, 6)

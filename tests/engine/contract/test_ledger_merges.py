@@ -15,7 +15,7 @@ from eventmill.core.states import State
 from eventmill.errors import LedgerError
 from eventmill.ledger import Ledger
 from tests.conftest import SettableClock
-from tests.engine.deeds import DIGEST, SAID_NO, begin, commit, finish, layout, lead, output
+from tests.engine.ledger_actions import DIGEST, SAID_NO, begin, commit, finish, layout, lead, output
 
 CampaignHandle = Callable[..., CampaignRow]
 

@@ -17,7 +17,7 @@ from eventmill.errors import PartitionBroken
 from eventmill.ledger import Ledger
 from tests.conftest import SettableClock
 from tests.engine.contract.ledgers import all_it_says
-from tests.engine.deeds import DIGEST, NOT_SET_UP, SAID_NO, begin, commit, finish, layout, lead, output
+from tests.engine.ledger_actions import DIGEST, NOT_SET_UP, SAID_NO, begin, commit, finish, layout, lead, output
 
 CampaignHandle = Callable[..., CampaignRow]
 MINUTE = timedelta(seconds=60)

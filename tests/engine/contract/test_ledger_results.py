@@ -13,7 +13,7 @@ from eventmill.core.records import CampaignRow
 from eventmill.errors import PartitionBroken
 from eventmill.ledger import Ledger
 from tests.conftest import SettableClock
-from tests.engine.deeds import (
+from tests.engine.ledger_actions import (
     DIGEST,
     NOT_SET_UP,
     SAID_NO,

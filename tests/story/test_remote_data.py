@@ -24,11 +24,11 @@ from eventmill.errors import CampaignError, EventmillError
 from eventmill.formats.histograms import read_histograms
 from tests.conftest import SHARED
 from tests.crew import Crew
-from tests.engine.made_inputs import write_rntuple, write_root
+from tests.engine.input_files import write_rntuple, write_root
 from tests.servers import KEY, SECRET, S3Server, environment
 from tests.story.lab.payloads import mass
 from tests.story.test_output_formats import assert_same
-from tests.web import serve_web
+from tests.web_server import serve_web
 
 
 @pytest.fixture

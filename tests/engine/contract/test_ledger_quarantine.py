@@ -10,7 +10,7 @@ from eventmill.core.records import CampaignRow
 from eventmill.ledger import Ledger
 from eventmill.rules.block_spans import MOST_REFUSALS
 from tests.conftest import SettableClock
-from tests.engine.deeds import NOT_SET_UP, SAID_NO, begin, commit, layout, lead
+from tests.engine.ledger_actions import NOT_SET_UP, SAID_NO, begin, commit, layout, lead
 
 CampaignHandle = Callable[..., CampaignRow]
 

@@ -11,14 +11,14 @@ from pathlib import Path
 from eventmill.core.records import CampaignRow
 from eventmill.ledger import Ledger, create_ledger, open_ledger
 from tests.conftest import new_campaign
-from tests.engine.deeds import layout, lead
+from tests.engine.ledger_actions import layout, lead
 
 CampaignHandle = Callable[..., CampaignRow]
 
 WORKER = """
     import sys
     from eventmill.ledger import open_ledger
-    from tests.engine.deeds import commit, ranges_of
+    from tests.engine.ledger_actions import commit, ranges_of
     ledger, holder, blocks = open_ledger(sys.argv[1]), sys.argv[2], sys.argv[3].split(",")
     print("ready", flush=True)
     sys.stdin.readline()

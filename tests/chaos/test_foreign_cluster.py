@@ -14,7 +14,7 @@ import pytest
 from eventmill.cluster.liveness import METRIC
 from eventmill.drill.saboteur import can_be_written
 from tests.chaos.conftest import Run
-from tests.chaos.elsewhere import Elsewhere
+from tests.chaos.foreign_cluster import Elsewhere
 
 pytestmark = pytest.mark.system
 

@@ -14,7 +14,7 @@ from eventmill.core.records import CampaignRow
 from eventmill.ledger import Ledger
 from eventmill.store import Store, open_store
 from tests.conftest import SettableClock
-from tests.engine.deeds import begin, commit, lead
+from tests.engine.ledger_actions import begin, commit, lead
 
 CampaignHandle = Callable[..., CampaignRow]
 

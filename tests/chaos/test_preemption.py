@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.chaos.conftest import COPIED, Run, computed_again
-from tests.chaos.elsewhere import Elsewhere
-from tests.engine.clouds import serve_cloud
+from tests.chaos.foreign_cluster import Elsewhere
+from tests.engine.metadata_service import serve_cloud
 
 pytestmark = pytest.mark.system
 

@@ -12,7 +12,7 @@ from eventmill.core.records import CampaignRow, DesiredState
 from eventmill.errors import CampaignLocked
 from eventmill.ledger import Ledger
 from tests.conftest import SettableClock
-from tests.engine.deeds import DIGEST, NOT_SET_UP, SAID_NO, begin, commit, layout, lead, output
+from tests.engine.ledger_actions import DIGEST, NOT_SET_UP, SAID_NO, begin, commit, layout, lead, output
 
 CampaignHandle = Callable[..., CampaignRow]
 ACCEPTED, FENCED = (Outcome.ACCEPTED,), (Outcome.FENCED,)

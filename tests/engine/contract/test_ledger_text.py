@@ -16,8 +16,8 @@ from eventmill.core.states import State
 from eventmill.core.work_order import PayloadCode
 from tests.conftest import SettableClock
 from tests.engine.contract.ledgers import LEDGERS, new_ledger
-from tests.engine.deeds import begin, claims_until_nothing_is_left, commit, layout, lead, output
-from tests.engine.test_text import HUGE
+from tests.engine.ledger_actions import begin, claims_until_nothing_is_left, commit, layout, lead, output
+from tests.engine.test_outside_text import HUGE
 
 RULES = Rules(failures=1, losses=1, lease=timedelta(seconds=60), target=1.0, merge_bytes=1)
 

@@ -1,4 +1,4 @@
-"""Another user of the machine, who tries what he can: `python -m tests.chaos.stranger REQUEST`, begun as root.
+"""Another user of the machine, who tries what he can: `python -m tests.chaos.other_user REQUEST`, begun as root.
 
 REQUEST is JSON: `do` is "plant" or "attack". What he got is printed as JSON. No tests.
 """

@@ -10,7 +10,7 @@ import pytest
 
 from eventmill.errors import ClusterError
 from eventmill.runtime.preemption import Notice, notice_names, open_notices, watch
-from tests.engine.clouds import Cloud, serve_cloud
+from tests.engine.metadata_service import Cloud, serve_cloud
 
 SOON = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=120)
 
