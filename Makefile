@@ -1,7 +1,7 @@
 # Needs python3 (3.11 or newer) and make. Everything else comes, hash by hash, from requirements.lock.
 
 PYTHON = python3
-TESTS_AT_ONCE = 3
+TESTS_AT_ONCE = 4
 BIN = .venv/bin
 READY = .venv/.ready
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.chaos.conftest import Run
 
@@ -60,6 +61,7 @@ def unfinished_task_runs(api: str) -> list[str]:
     return [run["name"] for run in answer.raise_for_status().json()]
 
 
+@pytest.mark.system
 def test_a_killed_run_leaves_no_process_and_is_resumed_at_once(a_run: RunMaker) -> None:
     """The server, the workers and the payloads end with it; nothing that was committed is computed again."""
     run = a_run(own_server=True)
@@ -80,6 +82,7 @@ def test_a_killed_run_leaves_no_process_and_is_resumed_at_once(a_run: RunMaker) 
     run.until(lambda: not run.processes())
 
 
+@pytest.mark.system
 def test_ctrl_c_ends_cleanly_and_the_next_run_goes_on(a_run: RunMaker) -> None:
     """Exit code 130, one line, nothing in flight, and neither a loss nor a failure."""
     run = a_run(own_server=True)
@@ -100,6 +103,7 @@ def test_ctrl_c_ends_cleanly_and_the_next_run_goes_on(a_run: RunMaker) -> None:
     assert run.events_in_files() == exactly_once(240)
 
 
+@pytest.mark.system
 def test_a_payload_that_dies_is_a_failure_and_its_worker_lives_on(a_run: RunMaker) -> None:
     """One payload is killed, one event is a segmentation fault: that event alone is abandoned, with its signal."""
     run = a_run()
@@ -120,6 +124,7 @@ def test_a_payload_that_dies_is_a_failure_and_its_worker_lives_on(a_run: RunMake
     assert run.events_in_files() == exactly_once(80) - Counter([77])
 
 
+@pytest.mark.system
 def test_files_are_the_same_to_the_byte_after_a_calm_and_after_a_wild_run(a_run: RunMaker) -> None:
     """Other ranges, another number of workers, and kills: equal names and equal checksums."""
     calm, wild = a_run("calm"), a_run("wild")

@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import dask
 import psutil
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -27,6 +28,7 @@ from eventmill.campaign.coordinator import Coordinator
 from eventmill.campaign.handle import CampaignHandle
 from eventmill.campaign.open import open_campaign
 from eventmill.campaign.split_inputs import register, split
+from eventmill.cluster.forkserver import METHOD, start_forkserver
 from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.payloads.pool import stop_all
 from eventmill.prefect_api.server import api_server
@@ -121,6 +123,14 @@ class Team:
 
     def _processes(self) -> list[psutil.Process]:
         return marked(self.mark)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def workers_are_forked() -> Iterator[None]:
+    """Workers of any Dask cluster that a test makes here, as those of a run, do not import everything anew."""
+    with dask.config.set({METHOD: "forkserver"}):
+        start_forkserver()
+        yield
 
 
 @pytest.fixture(scope="session")

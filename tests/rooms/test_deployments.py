@@ -39,6 +39,7 @@ def events_in_files(team: Team) -> Counter[int]:
 
 
 @pytest.mark.timeout(900)  # the deadline is in `until`; before that the server starts and three commands run
+@pytest.mark.system
 def test_a_deployed_campaign_is_merged_by_a_run_that_starts_by_itself(
     team: Team, client: SyncPrefectClient
 ) -> None:
