@@ -11,8 +11,8 @@ unexport PYTHONDONTWRITEBYTECODE
 help:
 	@echo "make setup   create .venv with exactly the versions in requirements.lock"
 	@echo "make demo    3,000 collisions on workers of which one is killed: merged, audited, plotted (recreates ./demo)"
-	@echo "make test    lint and the quick tests (some eight minutes on two cores)"
-	@echo "make system  tests that start, kill and fill up servers, clusters and disks (some 13 minutes)"
+	@echo "make test    lint and the quick tests (some five minutes on two cores)"
+	@echo "make system  the long tests, and those that start, kill and fill up servers, clusters and disks (some 13 minutes)"
 	@echo "make bench   the cost of a range compared with others, and more: benchmarks/RESULTS.md (half an hour)"
 	@echo "make soak    200 drills of short campaigns, or SEEDS=N: benchmarks/soak.json (resumable)"
 	@echo "make lint    ruff, mypy --strict, import-linter"
@@ -45,12 +45,13 @@ lint: setup .lint
 	@rm -rf $@ && mkdir -p $@/eventmill
 	@ln -s $(abspath $(wildcard src/eventmill/*) tasks flows deployments) $@/eventmill
 
-# Side by side: many tests wait for processes, so three share two cores well.
+# Side by side: many tests wait for processes, so four share two cores well.
 test: lint
-	$(BIN)/pytest -m "not system" -n $(TESTS_AT_ONCE) --dist worksteal
+	$(BIN)/pytest -m "not system and not long" -n $(TESTS_AT_ONCE) --dist worksteal
 
-# A test that fails is run once more, and listed at the end as rerun: a fault to be found all the same.
+# Of these tests one that fails is run once more, and listed at the end as rerun: a fault to be found all the same.
 system: setup
+	$(BIN)/pytest -m "long and not system" -n $(TESTS_AT_ONCE) --dist worksteal
 	$(BIN)/pytest -m system --reruns 1
 
 # ./demo belongs to the demo alone (results, pictures, ledger), so it begins without the last one's.

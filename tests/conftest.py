@@ -21,6 +21,7 @@ from eventmill.core.records import CampaignRow, Rules
 from eventmill.core.work_order import PayloadCode
 from eventmill.ledger import Ledger, create_ledger
 from eventmill.ledger.memory import MemoryLedger
+from tests.long_tests import LONG
 from tests.servers import S3Server, environment, serve_moto, serve_rclone
 
 settings.register_profile("busy machine", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -35,6 +36,8 @@ SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
 MEMORY = Path("/dev/shm")
+ALL_TESTS = 2_500
+"""With so many, none was left out by the command line."""
 ROOM_BYTES = 6_000_000_000
 """What all tests at once may fill; with less they use the disk."""
 
@@ -49,6 +52,19 @@ def pytest_configure(config: pytest.Config) -> None:
                 if not psutil.pid_exists(int(left.name.rpartition("-")[2])):
                     shutil.rmtree(left, ignore_errors=True)
             config.option.basetemp = MEMORY / f"eventmill-tests-{os.getuid()}-{os.getpid()}"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what `tests/long_tests.py` names; a name that is nobody's is refused where all tests are collected."""
+    unknown = set(LONG)
+    for item in items:
+        name = item.nodeid.rpartition("/")[2]
+        if name in LONG:
+            item.add_marker(pytest.mark.long)
+            unknown.discard(name)
+    if unknown and len(items) >= ALL_TESTS:
+        raise pytest.UsageError(f"tests/long_tests.py names tests that there are not: {sorted(unknown)}")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -413,4 +413,12 @@ TestAnyHistory = AnyHistory.TestCase
 TestAnyHistory.settings = histories(100)
 
 TestAnyHistoryOnBoth = AnyHistoryOnBoth.TestCase
-TestAnyHistoryOnBoth.settings = histories(30)
+TestAnyHistoryOnBoth.settings = histories(10)
+
+
+class MoreHistoriesOnBoth(AnyHistoryOnBoth):
+    """Thirty of them: one of the long tests."""
+
+
+TestMoreHistoriesOnBoth = MoreHistoriesOnBoth.TestCase
+TestMoreHistoriesOnBoth.settings = histories(30)
