@@ -65,7 +65,7 @@ class Worker:
 def serve(line: Connection[Any, Any], environment: dict[str, str], path: list[str]) -> None:
     """Carry out what comes down the line; answer with what it returned, or with what it raised."""
     os.environ.update(environment)  # the process that we are forked from knows that of long ago
-    fork_ahead(path)
+    fork_ahead(path, line=line)
     with suppress(EOFError, ConnectionError):
         while True:
             order, (work, number) = line.recv()

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 from functools import cache
+from multiprocessing.connection import Connection
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
@@ -30,13 +31,16 @@ def path_of_a_payload() -> list[str]:
     return subprocess.run(ask, check=True, capture_output=True, text=True).stdout.splitlines()
 
 
-def fork_ahead(path: list[str]) -> None:
-    """Fork payload processes that wait to be used, and use them from now on; before any thread is started."""
+def fork_ahead(path: list[str], *, line: Connection[Any, Any]) -> None:
+    """Fork payload processes that wait to be used, and use them from now on; before any thread is started.
+
+    `line` belongs to the worker alone: it must end when the worker ends, whoever lives on.
+    """
     for _ in range(READY):
         ours, theirs = socket.socketpair()
         pid = os.fork()
         if pid == 0:
-            for other in (ours, *(line for _, line in _ready)):
+            for other in (ours, line, *(earlier for _, earlier in _ready)):
                 other.close()
             _wait_for_use(theirs, path)
         theirs.close()

@@ -116,7 +116,7 @@ class Team:
         self.url = f"http://127.0.0.1:{self._port}/api"
         self._database = folder / "prefect.db"
         self._environment = {
-            "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{self._database}",
+            "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{self._database}",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_HOME": str(folder),
         }

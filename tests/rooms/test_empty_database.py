@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -73,6 +74,28 @@ def test_a_kept_one_that_is_damaged_is_replaced(damage: bytes, tmp_path: Path) -
         provide_database(database, migrate)
         assert migrate.calls == calls
         assert versions(database) == [("newest",)]
+
+
+@pytest.mark.parametrize("whose", ["the folder", "the file"])
+def test_a_kept_one_that_others_can_write_is_not_used(whose: str, tmp_path: Path) -> None:
+    """They could have put anything into it."""
+    provide_database(tmp_path / "1.db", Migration(tmp_path / "1.db"))
+    (kept_database().parent if whose == "the folder" else kept_database()).chmod(0o777)
+    migrate = Migration(tmp_path / "2.db")
+    provide_database(tmp_path / "2.db", migrate)
+    assert migrate.calls == 1
+
+
+def test_what_a_killed_server_left_is_swept(tmp_path: Path) -> None:
+    """Not what another one may be writing."""
+    provide_database(tmp_path / "1.db", Migration(tmp_path / "1.db"))
+    old, new = (kept_database().with_name(f"{kept_database().name}.{pid}.new") for pid in (1, 2))
+    for left in (old, new):
+        left.touch()
+    os.utime(old, (0, 0))
+    kept_database().unlink()
+    provide_database(tmp_path / "2.db", Migration(tmp_path / "2.db"))
+    assert not old.exists() and new.exists()
 
 
 def test_a_cache_that_cannot_be_used_costs_time_and_nothing_else(tmp_path: Path, cache: Path) -> None:

@@ -261,15 +261,20 @@ class Coordinator:
             if isinstance(decision, stragglers.Duplicate):
                 if (copy := ledger.reserve_duplicate(self.leadership, number)) is not None:
                     self._log.duplicated(number, copy)
-                return copy
+                    return copy
+                leases = tuple(lease for lease in leases if lease.block_id != number)
+                continue
             freed = ledger.shorten(self.leadership, number, at=decision.at)
             if freed:
                 share = max(1, freed // idle // range_events) * range_events
                 self._log.shortened(number, at=decision.at, freed=freed, why="slots are idle")
                 aligned = self.campaign.ranges.events == "auto"
                 return ledger.reserve(self.leadership, events=share, range_events=range_events, aligned=aligned)
-            # All of it may be in work, though its worker has not reported so yet: it can only be tried twice.
-            leases = tuple(replace(x, begun=x.stop) if x.block_id == number else x for x in leases)
+            # All of it may be in work, though its worker has not reported so yet: then it can only be tried twice.
+            # If the block has ended meanwhile, it gets no duplicate claim either.
+            leases = tuple(
+                replace(lease, begun=lease.stop) if lease.block_id == number else lease for lease in leases
+            )
         return None
 
     def watch(self) -> tuple[Incident, ...]:

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 from importlib.metadata import version
 from pathlib import Path
 
 from eventmill.runtime.durable_files import make_private_folder
+
+LEFT_SECONDS = 600.0
+"""A copy that is unfinished for so long will not be finished."""
 
 
 def kept_database() -> Path:
@@ -30,12 +34,23 @@ def provide_database(database: Path, migrate: Callable[[], None]) -> None:
     if database.exists():
         return
     with suppress(OSError, RuntimeError):  # the kept one cannot be read, or there is no home folder
-        if _copy(kept_database(), database):
+        kept = kept_database()
+        if _is_ours_alone(kept.parent) and _is_ours_alone(kept) and _copy(kept, database):
             return
     migrate()
     with suppress(OSError, RuntimeError):  # it cannot be kept
-        make_private_folder(kept_database().parent)
-        _copy(database, kept_database())
+        kept = kept_database()
+        make_private_folder(kept.parent)
+        for left in kept.parent.glob("*.new"):  # by a server that was killed while it copied
+            if time.time() - left.stat().st_mtime > LEFT_SECONDS:
+                left.unlink(missing_ok=True)
+        _copy(database, kept)
+
+
+def _is_ours_alone(path: Path) -> bool:
+    """Whether it belongs to this user, and nobody else can write it. `OSError` if it does not exist."""
+    status = path.stat()
+    return status.st_uid == os.getuid() and not status.st_mode & 0o022
 
 
 def _copy(source: Path, target: Path) -> bool:

@@ -119,23 +119,23 @@ class _Server:
 
         If it is killed while it starts, it is started again.
         """
-        for _ in range(STARTS):
-            if _is_healthy(self.url, self._process, log=self._log):
-                break
+        starts = 1
+        while not _is_healthy(self.url, self._process, log=self._log):
+            if starts == STARTS:
+                raise ClusterError(
+                    f"the Prefect API server was killed by {_name_of(self._process)} while it started, {STARTS} "
+                    "times in a row. Nothing is lost: find out what kills it, and run again."
+                )
+            self._close_stdin()
             self._process = self._start()
-        else:
-            raise ClusterError(
-                f"the Prefect API server was killed by {_name_of(self._process)} while it started, {STARTS} times "
-                "in a row. Nothing is lost: find out what kills it, and run again."
-            )
+            starts += 1
         threading.Thread(target=self._look_after, name="prefect-server", daemon=True).start()
 
     def end(self) -> None:
         """Close its standard input, which ends it; kill it if it does not end."""
         self._ending.set()
         process = self._process
-        if process.stdin is not None:
-            process.stdin.close()
+        self._close_stdin()
         try:
             process.wait(timeout=10)
         except subprocess.TimeoutExpired:
@@ -156,11 +156,16 @@ class _Server:
                 start_new_session=True,  # Ctrl-C must not reach the server, which has to record the last states
             )
 
+    def _close_stdin(self) -> None:
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+
     def _look_after(self) -> None:
         while not self._ending.is_set():
             self._process.wait()
             if self._ending.wait(RESTART_SECONDS):
                 return
+            self._close_stdin()
             started = self._start()
             self._process = started
             if self._ending.is_set() and started.stdin is not None:  # the end came in between
@@ -189,7 +194,8 @@ def _server_environment(database: Path, url: str, *, password: str | None, deplo
     if password is not None:
         ours["PREFECT_SERVER_API_AUTH_STRING"] = password
     return ours | {
-        "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{database}",
+        # The name of today, which wins over PREFECT_API_DATABASE_CONNECTION_URL in the user's environment.
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{database}",
         "PREFECT_UI_API_URL": url,  # otherwise the page in the browser uses port 4200
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_LOGGING_SERVER_LEVEL": "WARNING",

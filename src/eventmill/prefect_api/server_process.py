@@ -45,7 +45,8 @@ def _migrate() -> None:
 
 
 def _end_with_parent() -> None:
-    sys.stdin.buffer.read()
+    while os.read(sys.stdin.fileno(), 4096):  # not through sys.stdin, whose lock the end of Python would wait for
+        pass
     os._exit(0)  # nothing to save: all states are in the database, and a clean stop may hang on open requests
 
 
