@@ -40,6 +40,8 @@ LONG = (  # before each group: what stays in `make test`
     "test_notebooks.py::test_a_notebook_runs[01_first_campaign.ipynb]",
     # ten such histories, and a hundred in memory
     "test_ledger_laws.py::TestMoreHistoriesOnBoth::runTest",
+    # inputs of which several are inspected at once
+    "test_input_inspection.py::test_inputs_that_end_whoever_looks_into_them_are_named[one by one]",
     # nothing as large: it makes a thousand objects
     "test_store_s3.py::test_more_keys_than_fit_into_one_answer",
 )

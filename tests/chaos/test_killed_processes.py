@@ -34,6 +34,7 @@ def recomputed(run: Run, committed: set[int]) -> int:
     return sum(1 for start, stop in run.calls() if set(range(start, stop)) & committed)
 
 
+@pytest.mark.system
 def test_workers_die_one_by_one_and_all_at_once_and_nothing_is_lost(a_run: RunMaker, prefect_server: str) -> None:
     """New workers come, every event is in the files once, and at most two ranges a dead slot are repeated."""
     run = a_run()
