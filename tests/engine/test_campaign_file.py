@@ -151,6 +151,17 @@ def test_addresses_are_absolute_unless_they_are_urls(tmp_path: Path, monkeypatch
         ({"limits": {"lease": "99999999 d"}}, "not between a microsecond and a thousand years"),
         ({"cluster": {"workers": 0}}, "'cluster.workers': input should be greater than or equal to 1"),
         ({7: 1}, "'7': keys should be strings"),
+        ({"in[0]": 1}, "unknown key 'in[0]'; allowed are: name, inputs"),
+        ({"int": 1}, "unknown key 'int'; allowed are: name, inputs"),
+        ({"ranges": {"Tls": 1}}, "unknown key 'ranges.Tls'; allowed are: events, seconds, block"),
+        (
+            {"output": {"store": "o", "columns": {"a[0]": 5, "int": 7}}},
+            "'output.columns.a[0]': input should be a valid string (given: 5); "
+            "'output.columns.int': input should be a valid string (given: 7)",
+        ),
+        ({"output": {"store": "o", "columns": {7: "int8"}}}, "'output.columns.7': input should be a valid string"),
+        ({"inputs": {"files": ["a", 5]}}, "'inputs.files.1': input should be a valid string (given: 5)"),
+        ({"ranges": {"events": "many"}}, "'ranges.events': input should be 'auto' (given: 'many')"),
     ],
 )
 def test_what_is_wrong_is_named_with_what_is_allowed(change: dict[Any, Any], said: str) -> None:
@@ -281,3 +292,9 @@ def test_what_is_wrong_in_a_cluster_file_is_named_as_in_a_campaign(tmp_path: Pat
         "'workers': input should be greater than or equal to 1 (given: 0); unknown key 'workerz'; allowed" in told
     )
     assert "pydantic" not in told and "ClusterConfig" not in told
+    path.write_text("tls: {ca: a.pem, key: b.pem, cert: c.pem}\n")
+    with pytest.raises(ClusterError) as refusal:
+        read_cluster(Cluster(type=str(path)))
+    told = str(refusal.value)
+    assert "unknown key 'tls.ca'; allowed are: ca_file, cert, key" in told
+    assert "'tls.ca_file' is missing" in told and "Tls" not in told and "literal" not in told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from eventmill.errors import CampaignLocked
 from eventmill.ledger import Ledger
 from eventmill.ledger.commands.campaigns import LEADER_SECONDS
 from eventmill.ledger.database import schema
+from eventmill.ledger.words import taken_over_by
 from eventmill.runtime.process_id import this_process
 from tests.conftest import SettableClock
 
@@ -80,3 +82,17 @@ def test_a_lead_ends_with_its_block_whatever_happens(ledger: Ledger, open_campai
     with pytest.raises(ZeroDivisionError), hold_leadership(ledger, campaign.id):
         raise ZeroDivisionError
     assert ledger.leader(campaign.id) is None and not renewers()
+
+
+@pytest.mark.parametrize(
+    ("leader", "told"),
+    [
+        (str(this_process()), r"process \d+ on [^,]+, started at [-\d]+ [:\d]+ UTC, has taken over"),
+        ("elsewhere:1:1", "process 1 on elsewhere has taken over"),
+        (None, "another coordinator, since gone, has taken over"),
+    ],
+    ids=["here", "elsewhere", "unknown"],
+)
+def test_who_has_taken_over_is_told_in_a_sentence(leader: str | None, told: str) -> None:
+    """Since when it runs stands between two commas."""
+    assert re.match(told, str(taken_over_by(leader)))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from eventmill.config.campaign_spec import parse_campaign
-from eventmill.core.ledger_url import scheme_of
+from eventmill.core.ledger_url import as_option, scheme_of
 from eventmill.errors import CampaignError, EventmillError, LedgerError
 from eventmill.ledger import create_ledger, open_ledger, shared_ledger
+from eventmill.ledger.words import driven_by
 
 PASSWORDS = st.text(st.characters(codec="utf-8", exclude_characters="@"), min_size=1).map(lambda s: f"pw-{s}-wp")
 SCHEMES = st.sampled_from(["postgresql", "postgresql+psycopg", "POSTGRESQL", "sqlite", "mysql", "https", "memory"])
@@ -80,3 +83,12 @@ def test_a_name_without_a_password_may_stand_before_the_host() -> None:
         "sqlite:////a:b@c",
     ):
         assert scheme_of(url) in ("postgresql", "sqlite")
+
+
+@pytest.mark.parametrize("url", ["memory://short", "MEMORY://short"])
+def test_no_command_is_offered_a_ledger_that_it_cannot_open(url: str) -> None:
+    """Only the process that made a ledger in memory can open it; one in a file is named."""
+    assert as_option(url) == ""
+    assert "eventmill status" not in str(driven_by("c", "h:1:1", timedelta(seconds=9), ledger=url))
+    told = str(driven_by("c", "h:1:1", timedelta(seconds=9), ledger="sqlite:////elsewhere/l.sqlite"))
+    assert "'eventmill status c --ledger /elsewhere/l.sqlite' shows its progress." in told

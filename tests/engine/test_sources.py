@@ -24,6 +24,7 @@ from eventmill.errors import InputError
 from eventmill.sources import (
     OPEN_FILES,
     Source,
+    how_changed,
     inspect_input,
     open_source,
 )
@@ -380,3 +381,35 @@ def test_real_files_read_in_ranges_are_what_uproot_reads_at_once(name: str) -> N
     parts = [source.read(start, min(start + 100, source.events)) for start in range(0, source.events, 100)]
     with uproot.open(path) as file:
         assert ak.array_equal(ak.concatenate(parts), file["events"].arrays(), equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ("size=9 mtime_ns=1", "size=9 mtime_ns=2", "another modification time"),
+        ("size=9 mtime_ns=1", "size=8 mtime_ns=2", "another size and modification time"),
+        ("size=9 etag=a b", "size=9 etag=a c", "another ETag"),
+        (
+            "size=9 changed=Wed, 21 Oct 2026 07:28:00 GMT",
+            "size=9 changed=Wed, 28 Oct 2026 07:28:00 GMT",
+            "another modification time",
+        ),
+        ("size=9 changed=2026-10-21 07:28:00", "size=9 changed=2026-10-21 07:29:00", "another modification time"),
+        ("size=9 etag=a", "size=8 changed=2026", "another size"),
+        (
+            "size=9 etag=a",
+            "size=9 changed=2026",
+            "is known by its size and modification time instead of its size and ETag",
+        ),
+        (
+            "size=9 changed=unknown",
+            "size=9 changed=2026",
+            "is known by its size and modification time instead of its size",
+        ),
+        ("version 1 of mine", "version 2 of mine", "another content"),
+    ],
+)
+def test_what_changed_about_an_input_is_named(before: str, after: str, told: str) -> None:
+    """Times of servers contain blanks; only what is known of both versions is compared."""
+    assert how_changed(5, before, 5, after) == f"it still has 5 events, but {told}"
+    assert how_changed(5, before, 6, after) == "it had 5 events, now 6"

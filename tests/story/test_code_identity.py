@@ -143,3 +143,24 @@ def test_an_installed_package_that_changed_since_is_not_run(
     assert not begun[0].ledger.journal(begun[0].record.id, "failure", "loss")
     module.write_text(PAYLOAD)
     assert all(not report.note for report in work(begun))
+
+
+def test_code_that_was_begun_goes_on_while_it_is_there(
+    begin: Begun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What decides is the code of the ledger, shipped or still installed, not the code that is named now."""
+    monkeypatch.syspath_prepend(tmp_path)
+    for file in ("p.py", "kept_module.py", "changed_module.py"):
+        (tmp_path / file).write_text(PAYLOAD)
+    shipped, kept, changed = f"{tmp_path}/p.py:one", "kept_module:one", "changed_module:one"
+    for name, was, now, is_there in (
+        ("a", shipped, kept, True),
+        ("b", kept, shipped, True),
+        ("c", changed, shipped, False),
+        ("d", changed, changed, False),
+    ):
+        begin(was, name=name)
+        (tmp_path / "changed_module.py").write_text(f"{PAYLOAD}\n# {name}\n")
+        with pytest.raises(CampaignChanged) as refusal:
+            begin(now, name=name)
+        assert ("'--changed keep'" in str(refusal.value)) is is_there, name

@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import sqlalchemy as sa
@@ -16,9 +17,10 @@ from eventmill.campaign import leadership
 from eventmill.campaign.changes import Changed
 from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.core.states import State
-from eventmill.errors import CampaignChanged, CampaignLocked
+from eventmill.errors import CampaignChanged, CampaignLocked, StoreError
 from eventmill.ledger import open_ledger
 from eventmill.ledger.database import schema
+from eventmill.store import FolderStore
 from tests.crew import Crew
 from tests.story.conftest import LAB
 from tests.story.test_inputs import write
@@ -194,3 +196,69 @@ def test_a_way_that_would_be_refused_is_not_offered(begun: Callable[..., Campaig
     assert "--changed keep" in str(refusal.value) and "accept' would mix" in str(refusal.value)
     with pytest.raises(CampaignChanged, match=r"'--changed accept' .*'--changed keep' .*'--changed restart' "):
         Crew(begun(parameters={"min_pt": 20}), tmp_path)
+
+
+def test_what_was_begun_goes_on_while_it_is_there(campaign: Callable[..., CampaignSpec], tmp_path: Path) -> None:
+    """An input that the file no longer names is processed by `keep`; one that is gone, or is another, is not."""
+    files = [write(tmp_path / "a.parquet", 0, 300), write(tmp_path / "b.parquet", 300, 500)]
+    keys = {"merge": {"events": 100}, "ranges": {"events": 50}}
+    with Crew(campaign("copy", inputs={"files": files}, **keys), tmp_path):
+        pass
+    fewer = campaign("copy", inputs={"files": files[:1]}, **keys)
+    with pytest.raises(
+        CampaignChanged, match=r"input \S+b\.parquet was removed from the campaign file"
+    ) as refusal:
+        Crew(fewer, tmp_path)
+    assert "'--changed keep'" in str(refusal.value) and "Add the removed input again" in str(refusal.value)
+    (tmp_path / "b.parquet").rename(tmp_path / "elsewhere")
+    write(tmp_path / "b.parquet", 300, 400)
+    for _ in range(2):
+        with pytest.raises(
+            CampaignChanged, match=r"input \S+b\.parquet was removed\. '--changed accept'"
+        ) as refusal:
+            Crew(fewer, tmp_path)
+        assert "keep" not in str(refusal.value) and "Restore the old input, " in str(refusal.value)
+        (tmp_path / "b.parquet").unlink(missing_ok=True)
+    (tmp_path / "elsewhere").rename(tmp_path / "b.parquet")
+    with Crew(fewer, tmp_path, changed=Changed.KEEP) as crew:
+        assert crew.run().merged == 500
+        assert crew.rows()["event"].to_pylist() == list(range(500))
+
+
+def test_generated_events_that_are_no_longer_wanted_can_still_be_made(
+    campaign: Callable[..., CampaignSpec], tmp_path: Path
+) -> None:
+    """They need no file, so nothing of them can be gone."""
+    with Crew(campaign("number", events=100), tmp_path):
+        pass
+    with pytest.raises(CampaignChanged, match=r"input generated:50-100 was removed from .*'--changed keep'"):
+        Crew(campaign("number", events=60), tmp_path)
+
+
+class AwayStore(FolderStore):
+    """A store that does not answer, and counts who asks."""
+
+    asked = 0
+
+    def open(self, key: str) -> NoReturn:
+        """Raise StoreError."""
+        AwayStore.asked += 1
+        raise StoreError(f"{self.url}: there is no such bucket.")
+
+
+def test_differences_are_named_also_if_the_new_store_does_not_answer(
+    begun: Callable[..., CampaignSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its address may be the mistake; it is asked only if that is what differs."""
+    monkeypatch.setattr("eventmill.campaign.open.open_store", lambda url, credentials: AwayStore(Path(url)))
+    monkeypatch.setattr(AwayStore, "asked", 0)
+    with pytest.raises(CampaignChanged, match=r"target: 1\.0 -> 0\.5\. Choose: '--changed accept'"):
+        Crew(begun(target=0.5), tmp_path)
+    assert AwayStore.asked == 0
+    elsewhere = begun(target=0.5, output={"store": str(tmp_path / "typo")})
+    with pytest.raises(
+        CampaignChanged, match=r"output\.store: .*typo'; target: .* Undo the change of output\.store"
+    ):
+        Crew(elsewhere, tmp_path)
+    with pytest.raises(StoreError, match="no such bucket"):
+        Crew(elsewhere, tmp_path, changed=Changed.ACCEPT)

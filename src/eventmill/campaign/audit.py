@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from eventmill.campaign.garbage import sweepable
 from eventmill.config.campaign_spec import format_of, merged_suffix
@@ -16,25 +17,54 @@ from eventmill.store import Store
 from eventmill.work.store_mark import check_store_is_ours, mark_key, read_mark
 
 
+class ProblemKind(StrEnum):
+    """What a problem is about, which decides what can be done."""
+
+    OWNER = "owner"  # the store is another's, or has files unknown to the ledger; no run continues it
+    LEDGER = "ledger"  # the ledger contradicts itself, or an intact file
+    UNREADABLE = "unreadable"  # a merged file cannot be read now, so nothing is known of it
+    MERGED = "merged"  # a merged file is damaged or missing
+    RANGE = "range"  # a range output that waits for its merge is; the merge notices it
+    MARK = "mark"  # the store has no mark; the next run writes it
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One clause for people, and what it is about."""
+
+    kind: ProblemKind
+    text: str
+
+
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What an audit found. `problems` is empty when every event is accounted for exactly once."""
+    """What an audit found; nothing when every event is accounted for exactly once."""
 
     counts: Counts
     merged_files: int
     rows: int
     orphans: int
-    problems: tuple[str, ...]
+    found: tuple[Problem, ...]
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What was found, for people."""
+        return tuple(problem.text for problem in self.found)
+
+    @property
+    def kinds(self) -> frozenset[ProblemKind]:
+        """What the problems are about."""
+        return frozenset(problem.kind for problem in self.found)
 
     @property
     def is_exact(self) -> bool:
         """Whether ledger and store agree in everything."""
-        return not self.problems
+        return not self.found
 
 
 def audit(ledger: Ledger, store: Store, record: CampaignRow) -> Audit:
     """Compare the ledger with itself and with the store: sizes, checksums, rows and event spans of every file."""
-    problems = list(ledger.audit(record.id))
+    problems = [Problem(ProblemKind.LEDGER, text) for text in ledger.audit(record.id)]
     merged = ledger.merged_outputs(record.id)
     format = open_format(format_of(record.spec))
     for file in merged:
@@ -45,47 +75,55 @@ def audit(ledger: Ledger, store: Store, record: CampaignRow) -> Audit:
         try:
             store.verify(output.key, bytes=output.bytes, sha256=output.sha256)
         except CorruptOutput as error:
-            problems.append(str(error))
+            problems.append(Problem(ProblemKind.RANGE, str(error)))
     return Audit(
         counts=ledger.counts(record.id),
         merged_files=len(merged),
         rows=sum(file.rows for file in merged),
         orphans=len(sweepable(ledger, store, record)),
-        problems=tuple(problems),
+        found=tuple(problems),
     )
 
 
-def _store_problems(ledger: Ledger, store: Store, record: CampaignRow) -> list[str]:
+def _store_problems(ledger: Ledger, store: Store, record: CampaignRow) -> list[Problem]:
     """What the store has under the name of the campaign that does not belong to it."""
     problems = []
     mark = read_mark(store, record.name)
     if mark is None and (ledger.merged_outputs(record.id) or ledger.committed_outputs(record.id)):
-        problems.append(
+        told = (
             f"{mark_key(record.name)} is missing in {store.url}, so the owner is unknown; the next run writes it"
         )
+        problems.append(Problem(ProblemKind.MARK, told))
     try:
         check_store_is_ours(ledger, store, record, suffix=merged_suffix(record.spec))
     except StoreTaken as error:
-        problems.append(str(error))
+        problems.append(Problem(ProblemKind.OWNER, str(error)))
     return problems
 
 
-def _merged_problems(store: Store, file: MergedOutput, format: Format) -> list[str]:
+def _merged_problems(store: Store, file: MergedOutput, format: Format) -> list[Problem]:
     try:
         store.verify(file.key, bytes=file.bytes, sha256=file.sha256)
+    except CorruptOutput as error:
+        return [Problem(ProblemKind.MERGED, str(error))]
+    except (StoreError, OSError) as error:
+        return [Problem(ProblemKind.UNREADABLE, str(error))]
+    try:
         with store.open(file.key) as handle:
             found = format.read_contents(handle, name=file.key)
-    except (StoreError, OSError, ValueError) as error:
-        return [str(error)]
+    except ValueError as error:  # although its checksum is that of the ledger
+        return [Problem(ProblemKind.LEDGER, str(error))]
+    except (StoreError, OSError) as error:
+        return [Problem(ProblemKind.UNREADABLE, str(error))]
     problems = []
     if found.rows is not None and found.rows != file.rows:
         problems.append(f"{file.key} has {found.rows} rows, but the ledger recorded {file.rows}")
     if found.spans is not None and list(found.spans) != list(file.spans):
         problems.append(f"{file.key} lists other events than the ledger")
-    return problems
+    return [Problem(ProblemKind.LEDGER, text) for text in problems]
 
 
-def _spans_problems(ledger: Ledger, record: CampaignRow, merged: tuple[MergedOutput, ...]) -> list[str]:
+def _spans_problems(ledger: Ledger, record: CampaignRow, merged: tuple[MergedOutput, ...]) -> list[Problem]:
     """Events by file as the ledger's spans have them, against what its merges say."""
     held: dict[int, set[tuple[str, int, int]]] = {file.merge_id: set() for file in merged}
     for item, span in ledger.spans(record.id, State.MERGED):
@@ -96,4 +134,4 @@ def _spans_problems(ledger: Ledger, record: CampaignRow, merged: tuple[MergedOut
         events = sum(stop - start for _, start, stop in held[file.merge_id])
         if events != file.events or events != sum(stop - start for _, start, stop in file.spans):
             problems.append(f"{file.key}: spans, merge and file disagree on its number of events")
-    return problems
+    return [Problem(ProblemKind.LEDGER, text) for text in problems]

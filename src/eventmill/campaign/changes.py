@@ -21,8 +21,11 @@ from eventmill.core.work_order import PayloadCode, SourceSpec
 from eventmill.errors import (
     CampaignChanged,
     InputError,
+    PayloadError,
+    StoreError,
 )
 from eventmill.ledger import Ledger
+from eventmill.payloads.locate import check_installed
 from eventmill.sources import (
     how_changed,
     identity_of,
@@ -74,8 +77,11 @@ class Difference:
     is_fixed: bool
 
 
-INPUT, CODE = "input", "code"
-"""What no key of the campaign file says: the content of an input, the code of the payload."""
+INPUT, REMOVED, CODE = "input", "removed input", "code"
+"""What no key of the campaign file says.
+
+An input that is new, or no longer as it was begun; one that still is, but is no longer named; the payload's code.
+"""
 
 
 def compare(
@@ -99,7 +105,7 @@ def compare(
         differences.append(Difference(CODE, told, is_fixed=False))
     known = {item.url: item for item in ledger.inputs(record.id)}
     removed = [url for url in known if url not in set(urls)]
-    differences += [Difference(INPUT, f"input {url} was removed", is_fixed=True) for url in removed]
+    differences += side_by_side(lambda url: _removal(known[url], record, folder), removed)
     if known:
         lines = ledger.journal(record.id, JournalKind.LEFT_OUT)
         added = [url for url in urls if url not in known and not any(is_about(line, url) for line in lines)]
@@ -127,9 +133,11 @@ def accept_changes(
     """
     listed = _listed(differences)
     fixed = [difference for difference in differences if difference.is_fixed]
-    if is_marked(store, record):  # the store was moved, or its address is spelled differently
+    if any(difference.key == STORE for difference in fixed) and _is_ours(store, record, changed=changed):
         fixed = [difference for difference in fixed if difference.key != STORE]
-    choices = _choices(differences, fixed, is_shipped=code.bundle is not None)
+    is_other_code = any(difference.key == CODE for difference in differences)
+    is_code_there = not is_other_code or _is_there(ledger.code(record.payload))
+    choices = _choices(fixed, is_code_there=is_code_there)
     if changed is Changed.STOP:
         raise CampaignChanged(f"campaign '{record.name}' differs from what was begun: {listed}. {choices}")
     if fixed:
@@ -153,23 +161,50 @@ def _listed(differences: Sequence[Difference]) -> str:
     return "; ".join(difference.text for difference in differences)
 
 
-def _choices(differences: Sequence[Difference], fixed: Sequence[Difference], *, is_shipped: bool) -> str:
+def _is_ours(store: Store, record: CampaignRow, *, changed: Changed) -> bool:
+    """Whether the new address leads to this campaign's store: it was moved, or is spelled differently."""
+    try:
+        return is_marked(store, record)
+    except StoreError:
+        if changed is not Changed.STOP:
+            raise
+        return False  # a typo, perhaps: it is one of the differences to be named
+
+
+def _is_there(code: PayloadCode) -> bool:
+    """Whether the code with which a campaign was begun can still be run: it was shipped, or is still installed."""
+    if code.bundle is None:
+        try:
+            check_installed(code)
+        except PayloadError:
+            return False
+    return True
+
+
+def _choices(fixed: Sequence[Difference], *, is_code_there: bool) -> str:
     """The ways to continue that will not be refused."""
     ways = ["'--changed restart' deletes what is done and begins again"]
-    lost = any(difference.key == INPUT for difference in fixed)
-    unlike = not is_shipped and any(difference.key == CODE for difference in differences)
-    if not lost and not unlike:  # else what was begun is no longer there
+    if is_code_there and not any(difference.key == INPUT for difference in fixed):
         ways.insert(0, "'--changed keep' continues with what was begun")
     if fixed:
-        undo = "Restore the old input" if lost else f"Undo the change of {', '.join(each.key for each in fixed)}"
-        if lost and len(fixed) > 1:
-            undo = "Undo these changes"
         return (
-            f"'--changed accept' would mix results of both versions. {undo}, give the campaign another name, or "
-            f"choose: {'; '.join(ways)}."
+            f"'--changed accept' would mix results of both versions. {_undo(fixed)}, give the campaign another "
+            f"name, or choose: {'; '.join(ways)}."
         )
     ways.insert(0, "'--changed accept' continues with the new version and keeps what is done")
     return f"Choose: {'; '.join(ways)}."
+
+
+def _undo(fixed: Sequence[Difference]) -> str:
+    keys = [difference.key for difference in fixed]
+    inputs = "input" if len(keys) == 1 else "inputs"
+    if set(keys) == {INPUT}:
+        return f"Restore the old {inputs}"
+    if set(keys) == {REMOVED}:
+        return f"Add the removed {inputs} again"
+    if {INPUT, REMOVED} & set(keys):
+        return "Undo these changes"
+    return f"Undo the change of {', '.join(keys)}"
 
 
 def _shown(value: Any) -> str:
@@ -192,6 +227,20 @@ def _changed_keys(
             yield from _changed_keys(before, after, f"{prefix}{key}.")
         elif json.dumps(before) != json.dumps(after):  # 1, 1.0 and True are equal to Python, not to a payload
             yield f"{prefix}{key}", before, after
+
+
+def _removal(item: Input, record: CampaignRow, folder: Path) -> Difference:
+    """An input that is no longer named; whether it could still be processed as it was begun."""
+    spec = record.spec.get("inputs") or {}
+    credentials = spec.get("credentials") or record.spec.get("credentials")
+    source = SourceSpec("generated" if spec.get("generated") else "root", credentials=credentials)
+    try:
+        is_there = identity_of(locate(item.url, folder=str(folder)), source) == item.identity
+    except (InputError, ValueError):
+        is_there = False
+    if is_there:
+        return Difference(REMOVED, f"input {item.url} was removed from the campaign file", is_fixed=True)
+    return Difference(INPUT, f"input {item.url} was removed", is_fixed=True)
 
 
 def _input_changes(item: Input, spec: SourceSpec, folder: Path) -> Iterable[str]:

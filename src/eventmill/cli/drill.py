@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+from rich.text import Text
 
 from eventmill import logs
 from eventmill.cli.arguments import AsJson, LogJson, LogLevel
-from eventmill.cli.output import facts, print_json, screen, table
+from eventmill.cli.output import facts, messages, print_json, screen, table
 from eventmill.config.campaign_spec import Cluster
 from eventmill.config.cluster_config import read_cluster
 from eventmill.drill.known_campaign import LEASE_SECONDS
@@ -40,18 +40,14 @@ def drill(
     read_cluster(Cluster(type=cluster, workers=workers, address=address))
     faults = 0 if calm else faults
     logs.show(log_level, as_json=log_json)
-    console = Console(stderr=True, quiet=json or log_json)
-    console.print(
-        f"drill {seed}: {events:,} events, {'no faults' if not faults else 'with these faults:'}", highlight=False
-    )
+    console = messages(quiet=json or log_json)
+    console.print(f"drill {seed}: {events:,} events, {'no faults' if not faults else 'with these faults:'}")
     for fault in write_script(seed, faults=faults, lease_seconds=LEASE_SECONDS):
-        console.print(f"  {fault}", highlight=False)
+        console.print(f"  {fault}")
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")  # we print the messages that matter
     server = importlib.import_module("eventmill.prefect_api.server")
     with server.api_server(Path(".eventmill/prefect"), password=server.new_password()) as url:
-        console.print(
-            f"[dim]Watch it in the Prefect UI: {server.ui_link(url)}[/dim]", highlight=False, soft_wrap=True
-        )
+        console.print(Text(f"Watch it in the Prefect UI: {server.ui_link(url)}", style="dim"), soft_wrap=True)
         flow = importlib.import_module("eventmill.flows.drill").drill
         data = flow(
             seed=seed,

@@ -15,6 +15,7 @@ from eventmill.core.units import counted
 from eventmill.ledger import open_ledger, upgrade_ledger
 from eventmill.ledger.database.schema import VERSION
 from eventmill.logs import Level
+from eventmill.reports.status import Standing
 
 
 def pause(campaign: Named, ledger: InLedger = None) -> None:
@@ -34,7 +35,7 @@ def cancel(campaign: Named, ledger: InLedger = None) -> None:
 def _tell(campaign: Campaign, consequence: str, *, file: str) -> None:
     wanted, counts = campaign.desired_state(), campaign.counts()
     is_run = campaign.living_leader() is not None
-    if counts.total and not (is_run or counts.open or counts.committed):
+    if not is_run and campaign.status()["state"] in (Standing.DONE, Standing.INCOMPLETE):
         begins, next_step = "has no work left, and no process runs it", "Nothing has to be ended."
     else:
         begins = f"is {wanted}: {consequence if is_run else 'no process runs it now'}"

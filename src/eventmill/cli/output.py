@@ -22,6 +22,11 @@ def screen() -> Console:
     return Console(width=_ENDLESS, markup=False, highlight=False, emoji=False)
 
 
+def messages(*, quiet: bool) -> Console:
+    """Standard error, for what happens meanwhile; nothing is read as markup here either."""
+    return Console(stderr=True, quiet=quiet, markup=False, highlight=False, emoji=False)
+
+
 def print_json(data: Any) -> None:
     """Print `data` as JSON, indented, for scripts and for people."""
     typer.echo(json.dumps(data, indent=2))

@@ -43,14 +43,14 @@ class ProgressBar:
         )
         if not self._console.is_terminal and (progress.is_last or now - self._printed_at >= LINE_SECONDS):
             self._printed_at = now
-            self._console.print(_line(bar.tasks[0]), highlight=False, soft_wrap=True)
+            self._console.print(Text(_line(bar.tasks[0])), soft_wrap=True)
         if progress.is_last:
             bar.stop()
 
     def _start(self, progress: Progress, now: float) -> RichProgress:
         if progress.watch_url is not None:
-            told = f"[dim]Watch it in the Prefect UI: {progress.watch_url}[/dim]"
-            self._console.print(told, highlight=False, soft_wrap=True)
+            told = Text(f"Watch it in the Prefect UI: {progress.watch_url}", style="dim")
+            self._console.print(told, soft_wrap=True)
         self._bar = _bar(self._console)
         self._bar.add_task(progress.campaign, total=None, rate="", left="", now=progress)
         self._bar.start()
@@ -98,14 +98,14 @@ class _Told(ProgressColumn):
 
 def _bar(console: Console) -> RichProgress:
     return RichProgress(
-        TextColumn("[bold]{task.description}"),
+        TextColumn("{task.description}", style="bold", markup=False),
         BarColumn(bar_width=None),
-        TextColumn("{task.percentage:>3.0f}%"),
-        TextColumn("{task.completed:,.0f} events"),
-        TextColumn("[green]{task.fields[rate]}"),
+        TextColumn("{task.percentage:>3.0f}%", markup=False),
+        TextColumn("{task.completed:,.0f} events", markup=False),
+        TextColumn("{task.fields[rate]}", style="green", markup=False),
         _Told(),
         TimeElapsedColumn(),
-        TextColumn("[dim]{task.fields[left]}"),
+        TextColumn("{task.fields[left]}", style="dim", markup=False),
         console=console,
         expand=True,
         disable=not console.is_terminal,

@@ -13,7 +13,7 @@ from eventmill import api, logs
 from eventmill.campaign.changes import Changed
 from eventmill.cli.arguments import LogJson, LogLevel, file_of
 from eventmill.cli.command_time import asked_at
-from eventmill.cli.output import print_json
+from eventmill.cli.output import messages, print_json
 from eventmill.cli.progress_bar import ProgressBar
 from eventmill.core.records import DesiredState, JournalKind
 from eventmill.errors import CampaignPaused
@@ -37,7 +37,7 @@ def run(
 ) -> None:
     """Run a campaign on this machine, or on the cluster that it names. Run it again to resume."""
     logs.show(log_level, as_json=log_json)
-    console = Console(stderr=True, quiet=json or log_json)
+    console = messages(quiet=json or log_json)
     try:
         result = api.run(
             campaign_file,
@@ -50,7 +50,7 @@ def run(
     except CampaignPaused as error:
         if changed is Changed.RESCUE:
             raise
-        console.print(str(error), highlight=False, soft_wrap=True)
+        console.print(Text(str(error)), soft_wrap=True)
         return
     if json:
         print_json(result.as_data())
@@ -67,14 +67,14 @@ def tell(console: Console, result: api.RunResult, *, file: str) -> None:
         console.print(Text.assemble(("left out", "bold yellow"), f": {left_out.reason}"), soft_wrap=True)
     wanted, store = campaign.desired_state(), campaign.record.store_url
     if wanted is not DesiredState.RUN:
-        console.print(f"Campaign {wanted}; 'eventmill run {file}' continues it.", highlight=False, soft_wrap=True)
+        console.print(Text(f"Campaign {wanted}; 'eventmill run {file}' continues it."), soft_wrap=True)
         return
-    console.print(
-        f"[bold]{events['merged']:,}[/bold] of {events['total']:,} events are in [bold]{result.files}[/bold] "
-        f"merged files in {store}" + (f", {events['abandoned']:,} are abandoned" if events["abandoned"] else ""),
-        highlight=False,
-        soft_wrap=True,
+    made = Text.assemble(
+        (f"{events['merged']:,}", "bold"),
+        f" of {events['total']:,} events are in ",
+        (str(result.files), "bold"),
+        f" merged files in {store}",
+        f", {events['abandoned']:,} are abandoned" if events["abandoned"] else "",
     )
-    console.print(
-        f"Their checksums and events are listed in {store}/{result.manifest}", highlight=False, soft_wrap=True
-    )
+    console.print(made, soft_wrap=True)
+    console.print(Text(f"Their checksums and events are listed in {store}/{result.manifest}"), soft_wrap=True)

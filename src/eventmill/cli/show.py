@@ -10,6 +10,7 @@ from typing import Any
 from rich.text import Text
 
 from eventmill.api import Campaign
+from eventmill.campaign.audit import Audit, ProblemKind
 from eventmill.cli.arguments import AsJson, InLedger, Named, file_of, find_campaign
 from eventmill.cli.output import facts, print_json, screen, table
 from eventmill.core.records import Counts
@@ -119,7 +120,7 @@ def audit(campaign: Named, ledger: InLedger = None, json: AsJson = False) -> Non
         for problem in result.problems:
             out.print(problem)
     if not result.is_exact:
-        raise AuditFailed(_failed(found, len(result.problems), file=file_of(campaign)))
+        raise AuditFailed(_failed(found, result, file=file_of(campaign)))
 
 
 def _show_exact(name: str, events: dict[str, int], *, files: int, rows: int, orphans: int) -> None:
@@ -132,14 +133,34 @@ def _show_exact(name: str, events: dict[str, int], *, files: int, rows: int, orp
     out.print(Text.assemble(("exact", "bold green"), f": {EXACT}"))
 
 
-def _failed(campaign: Campaign, problems: int, *, file: str) -> str:
-    text = f"campaign '{campaign.name}' is not exact: the audit found {counted(problems, 'problem')}."
+def _failed(campaign: Campaign, result: Audit, *, file: str) -> str:
+    text = f"campaign '{campaign.name}' is not exact: the audit found {counted(len(result.found), 'problem')}."
     if (leader := campaign.living_leader()) is not None:
         return f"{text} It is being run by {describe(leader)}, so files may change: audit again after the run."
-    return (
-        f"{text} Delete the merged files that are damaged; 'eventmill run {file}' then computes the events of all "
-        "missing files again."
-    )
+    return " ".join([text, *(_mend(kind, file=file) for kind in ProblemKind if kind in result.kinds)])
+
+
+def _mend(kind: ProblemKind, *, file: str) -> str:
+    """What to do about problems of this kind; they are in the order in which to do it."""
+    match kind:
+        case ProblemKind.OWNER:
+            return "First decide about the files in the store, as described above: until then, runs are refused."
+        case ProblemKind.LEDGER:
+            return (
+                "No run repairs a ledger that contradicts itself or an intact file: keep both, report it, and "
+                "compute the campaign again under another name."
+            )
+        case ProblemKind.UNREADABLE:
+            return "Audit again when all files can be read."
+        case ProblemKind.MERGED:
+            return (
+                f"Delete the merged files that are damaged; 'eventmill run {file}' then computes the events of "
+                "all missing files again."
+            )
+        case ProblemKind.RANGE:
+            return f"'eventmill run {file}' computes the events of damaged range outputs again."
+        case ProblemKind.MARK:
+            return f"'eventmill run {file}' writes the missing mark."
 
 
 def report(campaign: Named, ledger: InLedger = None, json: AsJson = False) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from enum import StrEnum
 from math import isfinite
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from types import UnionType
+from typing import Annotated, Any, Literal, Self, Union, cast, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -524,11 +525,11 @@ def what_is_wrong(error: ValidationError, model: type[BaseModel]) -> str:
 
 
 def _clause(item: Any, model: type[BaseModel]) -> str:
-    """Pydantic's error without the kind that it tried, which is a part of the place (`int`, `literal[...]`)."""
-    place = ".".join(str(part) for part in item["loc"] if part not in ("int", "Tls") and "[" not in str(part))
+    keys, within = _place(item["loc"], model)
+    place = ".".join(map(str, keys))
     message = item["msg"].removeprefix("Value error, ")
     if item["type"] == "extra_forbidden":
-        return f"unknown key '{place}'{_allowed(item['loc'], model)}"
+        return f"unknown key '{place}'; allowed are: {', '.join(within.model_fields)}"
     if item["type"] == "missing":
         return f"'{place}' is missing"
     given = item.get("input")
@@ -539,10 +540,36 @@ def _clause(item: Any, model: type[BaseModel]) -> str:
     return f"'{place or 'campaign'}': {message[0].lower()}{message[1:]}{shown}"
 
 
-def _allowed(location: tuple[Any, ...], model: Any) -> str:
-    for part in location[:-1]:
-        field = getattr(model, "model_fields", {}).get(part)
-        kinds = [field.annotation, *getattr(field.annotation, "__args__", ())] if field else []
-        model = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
-    fields = getattr(model, "model_fields", {})
-    return f"; allowed are: {', '.join(fields)}" if fields else ""
+def _place(location: tuple[Any, ...], model: type[BaseModel]) -> tuple[list[Any], type[BaseModel]]:
+    """The user's keys in an error's place, and the part of the campaign in which the last one is.
+
+    Pydantic adds words of its own: of several types the one that it tried (`int`, `literal[...]`), and `[key]`.
+    """
+    keys, within, types = [], model, [cast(Any, model)]
+    for part in location:
+        if len(types) > 1:  # it tells which one was tried, which matters only for those with keys
+            types = [each for each in types if _is_part(each) or get_origin(each) in (dict, list)][:1]
+            continue
+        kind: Any = types[0] if types else object
+        if _is_part(kind):
+            within, field = kind, kind.model_fields.get(part)
+            types = _types(field.annotation) if field else []
+        elif get_origin(kind) in (dict, list):
+            types = _types(get_args(kind)[-1])
+        else:
+            break
+        keys.append(part)
+    return keys, within
+
+
+def _types(annotation: Any) -> list[Any]:
+    """The types that a value may have, besides None."""
+    if get_origin(annotation) is Annotated:
+        return _types(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return [kind for one in get_args(annotation) for kind in _types(one)]
+    return [] if annotation is type(None) else [annotation]
+
+
+def _is_part(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)

@@ -47,11 +47,19 @@ def scheme_of(url: str) -> str:
     return scheme
 
 
+def is_in_memory(url: str) -> bool:
+    """Whether only the process that made this ledger can open it."""
+    found = _URL.fullmatch(url)
+    return found is not None and found[1].lower().partition("+")[0] == "memory"
+
+
 def as_option(url: str) -> str:
     """`--ledger PATH`, as a command that is run in this folder needs it, with a space before it.
 
-    Empty for the default ledger, which a command finds by itself.
+    Empty for the default ledger, which a command finds by itself, and for one in memory, which no command finds.
     """
+    if is_in_memory(url):
+        return ""
     place = url.removeprefix("sqlite:///")
     if "://" not in place:
         with suppress(OSError, ValueError):  # the folder was deleted; the ledger is elsewhere

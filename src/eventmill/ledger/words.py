@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import timedelta
 
-from eventmill.core.ledger_url import as_option
+from eventmill.core.ledger_url import as_option, is_in_memory
 from eventmill.core.work_order import PayloadCode
 from eventmill.errors import CampaignLocked, LedgerError, NameTaken
 from eventmill.runtime.process_id import describe
@@ -74,15 +74,15 @@ def no_merged_file(number: int) -> LedgerError:
 
 def driven_by(name: str, leader: str, lasts: timedelta, *, ledger: str) -> CampaignLocked:
     """Another coordinator lives."""
+    look = f" 'eventmill status {name}{as_option(ledger)}' shows its progress."
     return CampaignLocked(
         f"campaign '{name}' is being run by {describe(leader)}. Stop it there, or wait: if it is dead, run again "
-        f"in {lasts.total_seconds():.0f} s. 'eventmill status {name}{as_option(ledger)}' shows its progress."
+        f"in {lasts.total_seconds():.0f} s.{'' if is_in_memory(ledger) else look}"
     )
 
 
 def taken_over_by(leader: str | None) -> CampaignLocked:
     """Another coordinator has taken over."""
-    return CampaignLocked(
-        f"{describe(leader) if leader else 'another coordinator, since gone,'} has taken over this campaign; this "
-        "one stops. Nothing is lost."
-    )
+    who = describe(leader) if leader else "another coordinator, since gone"
+    comma = "," if ", " in who else ""  # after "process 1 on host, started at …"
+    return CampaignLocked(f"{who}{comma} has taken over this campaign; this one stops. Nothing is lost.")

@@ -7,6 +7,7 @@ suffix of its files, its object a function like `open_parquet`. It must be insta
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -161,10 +162,27 @@ def how_changed(events: int, identity: str, new_events: int, new_identity: str) 
     """What differs between two versions of one input, for people: events, or else the parts of the identity."""
     if events != new_events:
         return f"it had {events:,} events, now {new_events:,}"
-    before, after = (dict(part.partition("=")[::2] for part in text.split()) for text in (identity, new_identity))
-    names = {"size": "size", "mtime_ns": "modification time", "changed": "modification time", "etag": "ETag"}
-    found = dict.fromkeys(name for key, name in names.items() if before.get(key) != after.get(key))
-    return f"it still has {counted(events, 'event')}, but another {' and '.join(found) or 'content'}"
+    before, after = _parts(identity), _parts(new_identity)
+    different = [name for name in before if name in after and before[name] != after[name]]
+    still = f"it still has {counted(events, 'event')}, but"
+    if not different and before and after and list(before) != list(after):
+        old, new = (" and ".join(parts) for parts in (before, after))
+        return f"{still} is known by its {new} instead of its {old}"
+    return f"{still} another {' and '.join(different) or 'content'}"
+
+
+_IDENTITY = re.compile(r"size=(\d+) (etag|changed|mtime_ns)=(.*)", re.DOTALL)
+_TELLS = {"etag": "ETag", "changed": "modification time", "mtime_ns": "modification time"}
+
+
+def _parts(identity: str) -> dict[str, str]:
+    """The parts of the identity of a file, by names for people; none if a source of another package made it."""
+    found = _IDENTITY.fullmatch(identity)
+    if found is None:
+        return {}
+    size, key, value = found.groups()
+    is_known = (key, value) != ("changed", "unknown")
+    return {"size": size} | ({_TELLS[key]: value} if is_known else {})
 
 
 def inspect_input(url: str, spec: SourceSpec) -> NewInput:

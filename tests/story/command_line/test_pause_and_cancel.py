@@ -14,12 +14,14 @@ from typing import Any
 import pytest
 
 from eventmill.campaign.handle import store_of
+from eventmill.campaign.merge_queue import begin_due
 from eventmill.campaign.open import open_campaign
 from eventmill.config.campaign_spec import read_campaign
 from eventmill.core.leases import Directive
 from eventmill.core.records import DesiredState
 from eventmill.errors import CampaignPaused
 from eventmill.runtime.process_id import this_process
+from eventmill.work.merge import run_merge
 from eventmill.work.store_mark import check_store_is_free
 from tests.story.command_line.conftest import CommandLine, Mill, write_campaign
 
@@ -104,6 +106,29 @@ def test_rubbish_is_collected_and_what_counts_is_left(
     assert "squares: 0 objects deleted" in command_line("gc", "squares").out
     new_campaign().run()
     assert command_line("audit", "squares").code == 0
+
+
+@pytest.mark.parametrize(("command", "state"), [("pause", "paused"), ("cancel", "cancelled")])
+def test_a_file_that_is_not_published_yet_is_work(
+    command: str, state: str, new_campaign: Callable[..., Mill], command_line: CommandLine
+) -> None:
+    """Every event is merged, but its coordinator died before the files were shown: a run shows them."""
+    mill = new_campaign()
+    with mill.driven() as coordinator, pytest.MonkeyPatch.context() as dying:
+        dying.setattr("eventmill.work.merge.publish_merges", lambda *_: None)
+        while not coordinator.close_if_finished():
+            mill.work(coordinator)
+        for number in begin_due(mill.opened):
+            run_merge(mill.opened.order, number, holder=str(this_process()))
+    counts = mill.opened.counts()
+    assert counts.merged == counts.total and not list(Path("out").glob("*.parquet"))
+    told = command_line(command, "campaign.yaml").out
+    assert f"squares is {state}: no process runs it now." in told
+    assert "'eventmill run campaign.yaml' continues it." in told
+    assert f"squares is {state}" in command_line("status", "squares").out
+    new_campaign().run()
+    assert len(list(Path("out").glob("*.parquet"))) == 3
+    assert "squares has no work left, and no process runs it." in command_line(command, "squares").out
 
 
 def test_what_nobody_knows_cannot_be_paused(new_campaign: Callable[..., Mill], command_line: CommandLine) -> None:

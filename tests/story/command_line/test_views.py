@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,7 +17,7 @@ import pytest
 from eventmill.campaign.open import open_campaign
 from eventmill.config.campaign_spec import read_campaign
 from eventmill.core.records import DesiredState
-from eventmill.errors import EventmillError
+from eventmill.errors import EventmillError, StoreTaken
 from eventmill.runtime.process_id import this_process
 from tests.story.command_line.conftest import CAMPAIGN, CommandLine, Ended, Mill, write_campaign
 
@@ -216,6 +218,67 @@ def test_a_merged_file_that_was_touched_fails_the_audit(
     )
     told = json.loads(command_line("audit", "squares", "--json").out)
     assert told["exact"] is False and len(told["problems"]) == 1
+
+
+def a_stranger(mill: Mill) -> None:
+    file = min(Path("out").glob("*.parquet"))
+    shutil.copy(file, "out/squares-000000009000-000000009020.parquet")
+
+
+def no_mark(mill: Mill) -> None:
+    Path("out/_squares-campaign.json").unlink()
+
+
+def a_damaged_range(mill: Mill) -> None:
+    with mill.driven() as coordinator:
+        mill.work(coordinator)
+    output = mill.opened.ledger.committed_outputs(mill.opened.id)[0]
+    os.truncate(Path("out") / output.key, output.bytes - 1)
+
+
+def a_wrong_ledger(mill: Mill) -> None:
+    with sqlite3.connect(".eventmill/ledger.sqlite") as ledger:
+        ledger.execute("UPDATE merge SET rows = rows + 1 WHERE id = 1")
+    ledger.close()
+
+
+@pytest.mark.parametrize(
+    ("harm", "is_run", "kind", "advice"),
+    [
+        (a_stranger, True, "owner", "First decide about the files in the store, as described above"),
+        (no_mark, True, "mark", "'eventmill run campaign.yaml' writes the missing mark."),
+        (
+            a_damaged_range,
+            False,
+            "range",
+            "'eventmill run campaign.yaml' computes the events of damaged range",
+        ),
+        (a_wrong_ledger, True, "ledger", "No run repairs a ledger that contradicts itself or an intact file"),
+    ],
+)
+def test_a_failed_audit_says_what_helps_against_what_it_found(
+    harm: Callable[[Mill], None],
+    is_run: bool,
+    kind: str,
+    advice: str,
+    new_campaign: Callable[..., Mill],
+    command_line: CommandLine,
+) -> None:
+    """Merged files are to be deleted only if one is damaged; the next run does what was said of it."""
+    mill = new_campaign()
+    if is_run:
+        mill.run()
+    harm(mill)
+    assert mill.opened.audit().kinds == {kind}
+    ended = command_line("audit", "campaign.yaml")
+    assert ended.code == 4 and "the audit found 1 problem. " + advice in ended.err
+    assert "Delete the merged files" not in ended.err
+    if kind == "owner":
+        with pytest.raises(StoreTaken):
+            new_campaign()
+    else:
+        new_campaign().run()
+        assert (command_line("audit", "campaign.yaml").code == 0) is (kind != "ledger")
 
 
 def test_looking_changes_nothing(processed_campaign: Path, command_line: CommandLine) -> None:
