@@ -32,15 +32,15 @@ $(READY): pyproject.toml requirements.lock
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python \
 	    --require-hashes --only-binary :all: -r requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@$(MAKE) --no-print-directory .lint
 	@touch $@
 
 lint: setup .lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	MYPYPATH=.lint $(BIN)/mypy --strict --package eventmill
-	PYTHONPATH=.lint $(BIN)/lint-imports
+	PYTHONPATH=.lint $(BIN)/lint-imports & imports=$$!; $(BIN)/mypy --strict --package eventmill && wait $$imports
 
-# mypy and import-linter look for a package in one folder; ours lies in four (package-dir in pyproject.toml).
+# mypy, import-linter and editors look for a package in one folder; ours lies in four (package-dir in pyproject.toml).
 .lint: FORCE
 	@rm -rf $@ && mkdir -p $@/eventmill
 	@ln -s $(abspath $(wildcard src/eventmill/*) tasks flows deployments) $@/eventmill
