@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import socket
+from contextlib import ExitStack
+from multiprocessing import spawn
 from pathlib import Path
 
 import pytest
 
-from eventmill.cluster.forkserver import LONGEST_PLACE, place_for_sockets
+from eventmill.cluster.forkserver import LONGEST_PLACE, place_for_sockets, without_main_module
 
 
 def test_a_temporary_folder_with_a_long_name_is_no_place_for_sockets(
@@ -30,3 +32,16 @@ def test_the_longest_place_is_short_enough(tmp_path: Path, monkeypatch: pytest.M
     assert "too long" not in str(refused.value)
     with socket.socket(socket.AF_UNIX) as listener, pytest.raises(OSError, match="too long"):
         listener.bind(path + "x")
+
+
+def test_runs_that_overlap_leave_multiprocessing_as_it_was() -> None:
+    """Of two in threads, the one that began first ends first; meanwhile no process gets the main module."""
+    before = spawn.get_preparation_data
+    first, second = without_main_module(), without_main_module()
+    with ExitStack() as stack:
+        first.__enter__()
+        stack.enter_context(second)
+        first.__exit__(None, None, None)
+        assert spawn.get_preparation_data is not before
+        assert not [key for key in spawn.get_preparation_data("worker") if key.startswith("init_main")]
+    assert spawn.get_preparation_data is before

@@ -10,6 +10,7 @@ import atexit
 import multiprocessing
 import os
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing import forkserver, spawn
@@ -56,16 +57,27 @@ def without_main_module() -> Iterator[None]:
     Workers do not need it. A script that runs a campaign would otherwise run it again in every worker, unless it
     has the line `if __name__ == "__main__":`, which short scripts rarely have.
     """
-    original = spawn.get_preparation_data
-
-    def without_main(name: str) -> dict[str, Any]:
-        return {key: value for key, value in original(name).items() if not key.startswith("init_main_from_")}
-
-    spawn.get_preparation_data = without_main  # the only place where multiprocessing (3.11 to 3.14) asks for it
+    global _without_main
+    with _main_lock:
+        _without_main += 1
+        spawn.get_preparation_data = _prepared  # the only place where multiprocessing (3.11 to 3.14) asks for it
     try:
         yield
     finally:
-        spawn.get_preparation_data = original
+        with _main_lock:  # several runs in threads of one process may overlap
+            _without_main -= 1
+            if not _without_main:
+                spawn.get_preparation_data = _originally_prepared
+
+
+_main_lock = threading.Lock()
+_without_main = 0
+_originally_prepared = spawn.get_preparation_data
+
+
+def _prepared(name: str) -> dict[str, Any]:
+    values = _originally_prepared(name)
+    return {key: value for key, value in values.items() if not key.startswith("init_main_from_")}
 
 
 def place_for_sockets() -> Path:
