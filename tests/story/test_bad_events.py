@@ -41,7 +41,7 @@ def test_exactly_the_poisonous_events_are_abandoned(
             assert ", in poisonous\n    raise ValueError(f" in told[str(span.reason)]
         assert crew.audit().is_exact
         with pytest.raises(
-            CampaignIncomplete, match="1997 of 2000 events are done, 2000 are needed, 3 are abandoned"
+            CampaignIncomplete, match="1,997 of 2,000 events are done, 2,000 are needed, 3 abandoned"
         ):
             crew.coordinator.check_target()
 
@@ -141,7 +141,7 @@ def test_too_many_bad_events_stop_the_campaign_and_a_mended_payload_goes_on(
     ranges = {"events": 10}
     bad = campaign("poisonous", events=2000, parameters={"poison": list(range(0, 2000, 10))}, ranges=ranges)
     with (
-        pytest.raises(CampaignAborted, match=r"2\d of 2000 events are abandoned, more than limits.abandoned \("),
+        pytest.raises(CampaignAborted, match=r"2\d of 2,000 events are abandoned, more than limits.abandoned \("),
         Crew(bad, tmp_path) as crew,
     ):
         crew.run()

@@ -186,14 +186,14 @@ def test_an_input_with_as_many_events_is_told_apart_by_what_changed(
     os.utime(tmp_path / "a.parquet", (1, 1))
     with pytest.raises(CampaignChanged, match=r"still has 1,000 events, but another modification time") as refusal:
         Crew(begun(), tmp_path)
-    assert "--changed restart" in str(refusal.value) and "accept' would mix" in str(refusal.value)
+    assert "--changed restart" in str(refusal.value) and "accept' cannot change" in str(refusal.value)
 
 
 def test_a_way_that_would_be_refused_is_not_offered(begun: Callable[..., CampaignSpec], tmp_path: Path) -> None:
     """Other columns cannot be accepted, but what was begun can go on; other parameters can be accepted, too."""
     with pytest.raises(CampaignChanged) as refusal:
         Crew(begun(output={"columns": {"event": "int64"}}), tmp_path)
-    assert "--changed keep" in str(refusal.value) and "accept' would mix" in str(refusal.value)
+    assert "--changed keep" in str(refusal.value) and "accept' cannot change" in str(refusal.value)
     with pytest.raises(CampaignChanged, match=r"'--changed accept' .*'--changed keep' .*'--changed restart' "):
         Crew(begun(parameters={"min_pt": 20}), tmp_path)
 

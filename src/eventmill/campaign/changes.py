@@ -188,8 +188,8 @@ def _choices(fixed: Sequence[Difference], *, is_code_there: bool) -> str:
         ways.insert(0, "'--changed keep' continues with what was begun")
     if fixed:
         return (
-            f"'--changed accept' would mix results of both versions. {_undo(fixed)}, give the campaign another "
-            f"name, or choose: {'; '.join(ways)}."
+            f"'--changed accept' cannot change this once a campaign has begun. {_undo(fixed)}, give the campaign "
+            f"another name, or choose: {'; '.join(ways)}."
         )
     ways.insert(0, "'--changed accept' continues with the new version and keeps what is done")
     return f"Choose: {'; '.join(ways)}."

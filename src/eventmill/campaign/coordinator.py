@@ -175,8 +175,8 @@ class Coordinator:
         counts, name = self.counts, self.opened.name
         if counts.done < self.target_events:
             raise CampaignIncomplete(
-                f"campaign '{name}' is incomplete: {counts.done} of {counts.total} events are done, "
-                f"{self.target_events} are needed, {counts.abandoned} are abandoned. See why with "
+                f"campaign '{name}' is incomplete: {counts.done:,} of {counts.total:,} events are done, "
+                f"{self.target_events:,} are needed, {counts.abandoned:,} abandoned. See why with "
                 f"'eventmill abandoned {self.opened.as_argument}', fix the cause, and try them again with "
                 "'eventmill run CAMPAIGN.yaml --reopen'."
             )
@@ -349,7 +349,7 @@ class Coordinator:
         if found is not None:
             raise self._broken(
                 found,
-                f"{found.events} of {counts.total} events are abandoned, more than limits.abandoned "
+                f"{found.events:,} of {counts.total:,} events are abandoned, more than limits.abandoned "
                 f"({limits.abandoned:.4g}) allows; {found.times} of them",
             )
         if not counts.done:
