@@ -81,13 +81,19 @@ def main() -> None:
     except Exception as error:  # any exception is passed to the caller
         answer = pickle.dumps((None, error))
     answers.write(answer)
+    answers.flush()
+    _answered.set()
     answers.close()
     os._exit(0)
 
 
+_answered = threading.Event()
+
+
 def _end_with_parent() -> None:
     sys.stdin.buffer.read()
-    os._exit(1)
+    # Whoever has the answer closes our standard input, perhaps before the main thread has come to its end.
+    os._exit(0 if _answered.is_set() else 1)
 
 
 if __name__ == "__main__":
