@@ -154,3 +154,14 @@ def test_a_poisonous_event_makes_nobody_sick(ledger: Ledger, open_campaign: Camp
             commit(ledger, claim, tuple(claim.missing[0]))  # type: ignore[arg-type]
     assert ledger.counts(campaign.id).committed == 40
     assert ledger.journal(campaign.id, "sick") == ()
+
+
+def test_a_quarantine_is_written_down_once(ledger: Ledger, open_campaign: CampaignHandle) -> None:
+    """Blocks that it had claimed before fail to be set up afterwards, too."""
+    leadership = lead(ledger, campaign := open_campaign(100))
+    ledger.record_heartbeats(campaign.id, ["slow"])
+    claims = [begin(ledger, leadership, events=10, holder="sick") for _ in range(5)]
+    for claim in claims:
+        ledger.setup_failed(claim.lease, NOT_SET_UP)
+    assert ledger.quarantined(campaign.id) == {"sick"}
+    assert [incident.holder for incident in ledger.journal(campaign.id, "quarantine")] == ["sick"]

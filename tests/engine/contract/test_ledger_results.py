@@ -235,3 +235,18 @@ def test_setting_up_is_accounted(ledger: Ledger, open_campaign: CampaignHandle) 
     ledger.account_setup(campaign.id, 2.5)
     ledger.account_setup(campaign.id, 0.5)
     assert ledger.usage(campaign.id) == {"setup": (2, 0, 3.0)}
+
+
+def test_what_commits_cost_adds_up(ledger: Ledger, open_campaign: CampaignHandle) -> None:
+    """CPU time, time in the payload, and time that the slot waited, over commits and over outputs of one."""
+    campaign = open_campaign(30)
+    claim = begin(ledger, lead(ledger, campaign), events=30)
+    costs = [
+        replace(output(start, start + 10), cpu_seconds=1.0 + n, wall_seconds=2.0 + n, overhead_seconds=0.5 + n)
+        for n, start in enumerate((0, 10, 20))
+    ]
+    ledger.commit(claim.lease, costs[:2], payload=DIGEST)
+    ledger.commit(claim.lease, costs[2:], payload=DIGEST)
+    useful = ledger.used(campaign.id)["useful"]
+    assert (useful.occurrences, useful.events) == (3, 30)
+    assert (useful.cpu_seconds, useful.wall_seconds, useful.overhead_seconds) == (6.0, 9.0, 4.5)
