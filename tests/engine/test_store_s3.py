@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 import pickle
 from collections.abc import Iterator
@@ -60,23 +62,32 @@ def test_a_large_file_goes_in_parts_and_is_read_by_ranges(store: Store, source: 
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_what_is_damaged_on_the_way_is_refused(
-    rclone_server: S3Server, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_each_body_goes_with_its_md5(
+    moto_server: S3Server, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By the server, which compares the MD5 of each body, of a part as well."""
+    """Also that of a part, so that a server can refuse what was damaged on its way."""
     from s3fs import S3FileSystem
 
     real = S3FileSystem._call_s3
+    sent: list[tuple[str, bool]] = []
 
     async def call(self: Any, name: str, *args: Any, **kwargs: Any) -> Any:
-        return await real(self, name, *args, **kwargs | ({"Body": b"other"} if "Body" in kwargs else {}))
+        if "Body" in kwargs:
+            body = kwargs["Body"] if isinstance(kwargs["Body"], bytes) else kwargs["Body"].read()
+            digest = hashlib.md5(body, usedforsecurity=False).digest()
+            sent.append((name, base64.b64decode(kwargs["ContentMD5"]) == digest))
+            kwargs["Body"] = body
+        return await real(self, name, *args, **kwargs)
 
     monkeypatch.setattr(S3FileSystem, "call_s3", _waiting(call))
     (tmp_path / "small").write_bytes(b"x")
-    with environment(rclone_server.environment):
-        for path in (source, tmp_path / "small"):
-            with pytest.raises(StoreError, match="400 BadDigest"):
-                open_store(f"s3://out/{tmp_path.name}").put("a", path)
+    with environment(moto_server.environment):
+        store = open_store(f"s3://out/{tmp_path.name}")
+        store.put("large", source)
+        store.put("small", tmp_path / "small")
+    assert len(sent) >= 3
+    assert {name for name, _ in sent} >= {"put_object", "upload_part"}
+    assert all(right for _, right in sent)
 
 
 @pytest.mark.usefixtures("small_parts")
