@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 import threading
-import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 
 import pytest
 import sqlalchemy as sa
@@ -21,6 +21,7 @@ from eventmill.ledger.commands.campaigns import LEADER_SECONDS
 from eventmill.ledger.database import schema
 from eventmill.ledger.words import taken_over_by
 from eventmill.runtime.process_id import this_process
+from tests import waiting
 from tests.conftest import SettableClock
 
 CampaignHandle = Callable[..., CampaignRow]
@@ -31,12 +32,7 @@ def _renewed_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "RENEW_SECONDS", 0.01)
 
 
-def until(found: Callable[[], bool]) -> None:
-    """Wait for something to be true."""
-    deadline = time.monotonic() + 60
-    while not found():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+until = partial(waiting.until, seconds=60.0, pause=0.01)
 
 
 def renewers() -> list[threading.Thread]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from eventmill.errors import ClusterError, EventmillError, LedgerError, PrefectU
 from eventmill.flows.process import look_around
 from eventmill.ledger import create_ledger
 from eventmill.payloads.pool import stop_all
+from tests import waiting
 
 MOST_LOOKS = 600
 """Each of half a second at most."""
@@ -255,7 +257,7 @@ def test_a_worker_that_hangs_at_a_block_is_replaced_though_it_is_heard_of(mill: 
         mill.runner.client.run(hang)
         with Dispatcher(mill.coordinator, mill.runner, mill.members) as flying:
             flying.submit(mill.reserve())
-            (holder,) = until_some(lambda: mill.ledger.holders(mill.record.id))
+            (holder,) = until(lambda: mill.ledger.holders(mill.record.id))
             mill.ledger.mark_lost(mill.record.id, holders=[holder.holder], reason="lease expired")
             assert mill.run(flying) == []
         assert f":{pid}:" in holder.holder and not psutil.pid_exists(pid)
@@ -294,16 +296,7 @@ def test_samples_know_the_slots_before_anything_is_handed_out(mill: Callable[...
     mill(story)
 
 
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def until_some(found: Callable[[], Any]) -> Any:
-    until(lambda: bool(found()))
-    return found()
+until = partial(waiting.until, seconds=120.0, pause=0.01)
 
 
 def assert_told(flying: Dispatcher, kind: type[EventmillError], text: str) -> None:

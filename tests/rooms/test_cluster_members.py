@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
@@ -25,19 +25,11 @@ from eventmill.cluster.liveness import Members
 from eventmill.cluster.warm_up import warm_workers
 from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.runtime.process_id import parse_holder
-
-DEADLINE_SECONDS = 240.0
+from tests import waiting
 
 LEASE = timedelta(seconds=5)
 
-
-def until(found: Callable[[], Any]) -> Any:
-    """Wait for something to be true, and return it."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not (result := found()):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    return result
+until = partial(waiting.until, seconds=240.0)
 
 
 @pytest.fixture

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-import time
-from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from functools import partial
 
 import distributed
 import pytest
@@ -18,17 +16,9 @@ from eventmill.campaign.merge_queue import begin_due
 from eventmill.cluster import liveness
 from eventmill.cluster.liveness import METRIC, NamesHolder, SilentMergers
 from eventmill.runtime.process_id import parse_holder
+from tests import waiting
 
-DEADLINE_SECONDS = 60.0
-
-
-def until(found: Callable[[], Any]) -> Any:
-    """Wait for something to be true, and return it."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not (result := found()):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    return result
+until = partial(waiting.until, seconds=60.0)
 
 
 def holders(dask_scheduler: distributed.Scheduler) -> dict[str, str]:

@@ -135,15 +135,14 @@ def accept_changes(
     fixed = [difference for difference in differences if difference.is_fixed]
     if any(difference.key == STORE for difference in fixed) and _is_ours(store, record, changed=changed):
         fixed = [difference for difference in fixed if difference.key != STORE]
-    is_other_code = any(difference.key == CODE for difference in differences)
-    is_code_there = not is_other_code or _is_there(ledger.code(record.payload))
-    choices = _choices(fixed, is_code_there=is_code_there)
-    if changed is Changed.STOP:
-        raise CampaignChanged(f"campaign '{record.name}' differs from what was begun: {listed}. {choices}")
-    if fixed:
-        raise CampaignChanged(
-            f"campaign '{record.name}' cannot continue with these changes: {_listed(fixed)}. {choices}"
-        )
+    if changed is Changed.STOP or fixed:
+        is_other_code = any(difference.key == CODE for difference in differences)
+        is_code_there = not is_other_code or _is_there(ledger.code(record.payload))
+        told = f"differs from what was begun: {listed}"
+        if changed is not Changed.STOP:
+            told = f"cannot continue with these changes: {_listed(fixed)}"
+        choices = _choices(fixed, is_code_there=is_code_there)
+        raise CampaignChanged(f"campaign '{record.name}' {told}. {choices}")
     with hold_leadership(ledger, record.id):
         ledger.change_campaign(
             record.id,

@@ -166,10 +166,9 @@ class _Server:
             if self._ending.wait(RESTART_SECONDS):
                 return
             self._close_stdin()
-            started = self._start()
-            self._process = started
-            if self._ending.is_set() and started.stdin is not None:  # the end came in between
-                started.stdin.close()
+            self._process = self._start()
+            if self._ending.is_set():  # the end came in between
+                self._close_stdin()
 
 
 def _configured_url() -> str | None:
