@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from eventmill.core.states import State
 from eventmill.text import told
 
 TARGET_REACHED = "target reached"
@@ -175,6 +176,24 @@ class Holder:
     events: int
     claimed_at: datetime
     expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StateSpan:
+    """Events `[start, stop)` in one state, by their campaign-wide positions."""
+
+    start: int
+    stop: int
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRow:
+    """A worker that was seen at a campaign; `seen_at` is None once it is known to be gone."""
+
+    worker: str
+    seen_at: datetime | None
+    quarantined_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

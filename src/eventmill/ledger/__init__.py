@@ -19,6 +19,7 @@ from eventmill.ledger.commands.workers import HolderVerbs
 from eventmill.ledger.database import schema
 from eventmill.ledger.database.transactions import Clock, file_of, open_engine
 from eventmill.ledger.drilling import DrillReadings
+from eventmill.ledger.exploration import Exploration
 from eventmill.ledger.memory import create_memory_ledger, open_memory_ledger
 from eventmill.ledger.protocol import WorkLedger
 from eventmill.ledger.queries import Readings
@@ -36,6 +37,7 @@ class Ledger(
     MergerVerbs,
     SampleVerbs,
     DrillReadings,
+    Exploration,
     Readings,
 ):
     """All verbs. One verb is one transaction; several processes on one machine may use a ledger at once."""

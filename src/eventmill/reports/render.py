@@ -10,6 +10,7 @@ from eventmill.core.keys import companion_key
 from eventmill.core.records import CampaignRow
 from eventmill.core.units import counted
 from eventmill.ledger import Ledger
+from eventmill.reports.plots import COURSE, draw_course
 from eventmill.reports.report import Report, as_data, report
 from eventmill.store import Store
 from eventmill.store.overwrite import replace
@@ -79,24 +80,9 @@ def draw(made: Report, path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # not pyplot, which may open windows
     from matplotlib.figure import Figure
 
-    seconds = [point.seconds for point in made.points]
     figure = Figure(figsize=(8, 6.5), layout="constrained")
     FigureCanvasAgg(figure)
-    alive, rate, lost = figure.subplots(3, 1, sharex=True)
-    for label, values in (
-        ("workers", [p.workers for p in made.points]),
-        ("slots", [p.slots for p in made.points]),
-        ("busy slots", [p.busy for p in made.points]),
-    ):
-        alive.step(seconds, values, where="pre", label=label)
-    alive.legend(loc="lower center", ncols=3, fontsize=8)
-    rate.step(seconds, [p.rate for p in made.points], where="pre", color="tab:green")
-    lost.step(seconds, [p.losses for p in made.points], where="pre", color="tab:red")
-    alive.set_ylabel("alive")
-    rate.set_ylabel("events/s")
-    lost.set(ylabel="losses so far", xlabel="seconds with a coordinator")
-    for axes in (alive, rate, lost):
-        axes.set_ylim(bottom=0)
+    draw_course(made, figure.subplots(COURSE, 1, sharex=True))
     losses = counted(made.losses, "loss", "losses")
     figure.suptitle(f"{made.campaign}: goodput {_percent(made.goodput_of_slots)}, {losses}")
     figure.savefig(path, format="png", dpi=90)

@@ -142,7 +142,7 @@ def make_report(
         recomputed_per_loss=_ratio(lost.events, len(losses)),
         quarantined=tuple(quarantined),
         ranges=_ranges(samples),
-        points=_points(samples),
+        points=points_of(samples),
     )
 
 
@@ -178,7 +178,8 @@ def _accounts(counts: Counts, used: Mapping[str, UsageTotals], losses: Sequence[
     )
 
 
-def _points(samples: Sequence[Sample]) -> tuple[Point, ...]:
+def points_of(samples: Sequence[Sample]) -> tuple[Point, ...]:
+    """The samples as points of the report: seconds with a coordinator, and the rate since the sample before."""
     points: list[Point] = []
     seconds = 0.0
     for before, sample in zip([None, *samples], samples, strict=False):

@@ -15,8 +15,10 @@ from eventmill.core.records import (
     Incident,
     JournalKind,
     LossRate,
+    StateSpan,
     UsageCause,
     UsageTotals,
+    WorkerRow,
 )
 from eventmill.core.states import State
 from eventmill.ledger.memory.tables import MemoryTables
@@ -65,6 +67,25 @@ class Queries(MemoryTables):
             return tuple(
                 (campaign.inputs[s.input_id], s) for s in campaign.spans if not states or s.state in states
             )
+
+    def state_spans(self, campaign_id: int) -> tuple[StateSpan, ...]:
+        """The state of every event, by campaign-wide positions, in campaign order."""
+        return tuple(
+            StateSpan(item.first + span.start, item.first + span.stop, span.state)
+            for item, span in self.spans(campaign_id)
+        )
+
+    def block_holders(self, campaign_id: int) -> dict[int, str]:
+        """Block -> the worker that claimed it, without duplicate claims."""
+        with self._lock:
+            blocks = self._look_at(campaign_id).blocks.values()
+            return {row.id: row.holder for row in blocks if row.attempt is not None and row.copy_of is None}
+
+    def workers(self, campaign_id: int) -> tuple[WorkerRow, ...]:
+        """All workers that were ever seen at the campaign, by their ids."""
+        with self._lock:
+            rows = sorted(self._look_at(campaign_id).holders.items())
+            return tuple(WorkerRow(name, row.seen_at, row.quarantined_at) for name, row in rows)
 
     def rows(self, campaign_id: int) -> int:
         """The number of spans of the campaign: the size of its ledger."""
