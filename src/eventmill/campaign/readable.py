@@ -49,7 +49,7 @@ def merged_files(campaign: Campaign) -> Iterator[tuple[ResultFile, ...]]:
 
 @contextmanager
 def all_files(campaign: Campaign) -> Iterator[tuple[ResultFile, ...]]:
-    """All that is committed: merged files by their first events, then one temporary file of all that is not merged.
+    """All that is committed: merged files by their first events, then one temporary file of the rest.
 
     Each event is there once, also while merges go on. Raises `CorruptOutput` or `StoreError` if a range output
     cannot be read.
@@ -88,13 +88,11 @@ def _shown(campaign: Campaign, keys: list[str] | tuple[str, ...]) -> tuple[Resul
     return tuple(ResultFile(key, partial(campaign.store.open, key)) for key in keys)
 
 
-def _merged_here(
-    campaign: Campaign, outputs: tuple[CommittedOutput, ...], path: Path
-) -> tuple[ResultFile, ...]:
+def _merged_here(campaign: Campaign, outputs: tuple[CommittedOutput, ...], path: Path) -> tuple[ResultFile, ...]:
     if not outputs:
         return ()
     row = campaign.read_row()
     format, parts = open_format(format_of(row.spec)), [part_of(campaign.store, output) for output in outputs]
     schema = format.read_schema(parts[0]) if row.schema is None else row.schema
     format.merge(parts, schema=schema, path=path)
-    return (ResultFile("what is not merged yet", partial(path.open, "rb")),)
+    return (ResultFile("what is not merged yet", lambda: path.open("rb")),)

@@ -30,11 +30,13 @@ READABLE = {
 """What the merged files of each format can be read as."""
 
 
-def read_results(campaign: Campaign, *, as_: str, columns: Sequence[str] | None = None, partial: bool = False) -> Any:
+def read_results(
+    campaign: Campaign, *, as_: str, columns: Sequence[str] | None = None, partial: bool = False
+) -> Any:
     """All that is merged and shown by now, file after file by their first events; histograms are added.
 
-    With `partial` also what is committed and not merged yet, after that. `columns` are those of tables, or the names
-    of histograms; all if None.
+    With `partial` also what is committed and not merged yet, after that. `columns` are those of tables, or the
+    names of histograms; all if None.
 
     Raises `CampaignError` if the format cannot give that, `LedgerError` if there is nothing yet, `CorruptOutput`
     or `StoreError` if a file cannot be read, `AccessError` if a package is missing.
@@ -86,9 +88,7 @@ def _check(campaign: Campaign, format: str, as_: str) -> None:
         )
 
 
-def _each(
-    campaign: Campaign, files: Sequence[ResultFile], read: Callable[[IO[bytes], str], Any]
-) -> list[Any]:
+def _each(campaign: Campaign, files: Sequence[ResultFile], read: Callable[[IO[bytes], str], Any]) -> list[Any]:
     found = []
     for result in files:
         with result.open() as file:

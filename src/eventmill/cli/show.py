@@ -82,7 +82,7 @@ def _spent(item: tuple[str, float]) -> float:
 def outputs(campaign: Named, ledger: InLedger = None, json: AsJson = False) -> None:
     """List the merged files of a campaign, with their events, rows, bytes and checksums."""
     found = find_campaign(campaign, ledger=ledger)
-    files = found.outputs()
+    files = found.merged_files()
     if json:
         print_json([asdict(file) for file in files])
         return
@@ -178,7 +178,7 @@ def report(campaign: Named, ledger: InLedger = None, json: AsJson = False) -> No
 def abandoned(campaign: Named, ledger: InLedger = None, json: AsJson = False) -> None:
     """List the abandoned events of a campaign with their reasons and tracebacks."""
     found = find_campaign(campaign, ledger=ledger)
-    spans = found.abandoned()
+    spans = found.abandoned_spans()
     if json:
         print_json([as_abandoned_data(span) for span in spans])
     else:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from eventmill.core.records import StateSpan, WorkerRow
+from eventmill.core.records import Incident, JournalKind, StateSpan, WorkerRow
 from eventmill.core.states import State
 from eventmill.ledger.database import schema
+from eventmill.ledger.database.journal import incident_from, with_urls
 from eventmill.ledger.database.transactions import Database
 
 
@@ -42,3 +43,10 @@ class Exploration(Database):
         )
         with self.reading() as tx:
             return tuple(WorkerRow(*row) for row in tx.execute(statement))
+
+    def newest_incidents(self, campaign_id: int, *kinds: JournalKind, most: int) -> tuple[Incident, ...]:
+        """The newest lines of the journal of these kinds, newest first, at most so many."""
+        j = schema.journal.c
+        statement = with_urls().where(j.campaign_id == campaign_id, j.kind.in_(kinds)).order_by(j.id.desc())
+        with self.reading() as tx:
+            return tuple(incident_from(row) for row in tx.execute(statement.limit(most)))

@@ -89,12 +89,12 @@ def _curve(spans: Sequence[StateSpan]) -> Curve:
 
 def _strip(group: Sequence[Input], curves: dict[State, Curve], *, first: int, pixels: int) -> Strip:
     start, stop = group[0].first, group[-1].first + group[-1].events
-    edges = np.linspace(start, stop, min(pixels, stop - start) + 1)
+    edges = np.floor(np.linspace(start, stop, min(pixels, stop - start) + 1))  # no event is in two pixels
     cover = np.array([np.diff(_at(curves[state], edges)) for state in ORDER])
     states = cover.argmax(axis=0).astype(np.uint8)
     for state in NEVER_HIDDEN:
         number = ORDER.index(state)
-        states[cover[number] > 1e-9 * (stop - start)] = number
+        states[cover[number] > 0.5] = number
     counts = {state: round(float(cover[number].sum())) for number, state in enumerate(ORDER)}
     alone = group[0] if len(group) == 1 else None
     label = _name(alone.url) if alone else f"inputs {first + 1:,} to {first + len(group):,}"

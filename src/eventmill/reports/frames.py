@@ -1,7 +1,7 @@
 """What a ledger knows of a campaign as pandas DataFrames, for whoever explores it. Changes nothing.
 
-Each function reads one moment. Columns are there, with their types, also when there is no row. `start` and `stop` are
-events of an input, half-open and zero-based; times are aware, in UTC; seconds and bytes are numbers.
+Each function reads one moment. Columns are there, with their types, also when there is no row. `start` and `stop`
+are events of an input, half-open and zero-based; times are aware, in UTC; seconds and bytes are numbers.
 """
 
 from __future__ import annotations
@@ -65,9 +65,7 @@ def spans(ledger: Ledger, record: CampaignRow) -> pd.DataFrame:
         for item, span in ledger.spans(record.id)
     ]
     kinds = {"input": TEXT, "start": INT, "stop": INT, "events": INT, "state": TEXT}
-    return _frame(
-        kinds | {"worker": TEXT, "file": TEXT, "failures": INT, "losses": INT, "reason": TEXT}, rows
-    )
+    return _frame(kinds | {"worker": TEXT, "file": TEXT, "failures": INT, "losses": INT, "reason": TEXT}, rows)
 
 
 def outputs(ledger: Ledger, record: CampaignRow) -> pd.DataFrame:
@@ -148,7 +146,9 @@ def workers(ledger: Ledger, record: CampaignRow) -> pd.DataFrame:
                 row.worker,
                 process.host if process else None,
                 process.pid if process else None,
-                _worker_state(row.quarantined_at, holds=now is not None, lives=row.worker in live and not is_gone(row.worker)),
+                _worker_state(
+                    row.quarantined_at, holds=now is not None, lives=row.worker in live and not is_gone(row.worker)
+                ),
                 now.blocks if now else 0,
                 now.events if now else 0,
                 told[row.worker, JournalKind.LOSS],

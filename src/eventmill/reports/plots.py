@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from eventmill.core.units import counted
-from eventmill.reports.event_map import COLOURS, ORDER, Strip
 from eventmill.reports.report import Report
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from eventmill.reports.event_map import Strip
 
 COURSE = 3
 """The number of axes of `draw_course`, from top to bottom, which share their x."""
@@ -41,11 +42,15 @@ def draw_map(strips: Sequence[Strip], axes: Axes) -> None:
     from matplotlib.colors import ListedColormap, to_rgba
     from matplotlib.patches import Patch
 
+    from eventmill.reports.event_map import COLOURS, ORDER  # with numpy, which commands do without
+
     palette = ListedColormap([to_rgba(COLOURS[state]) for state in ORDER])
     for number, strip in enumerate(strips):
         place = (0.0, 1.0, number + 0.42, number - 0.42)
         cells: Any = strip.states[None, :]
-        axes.imshow(cells, cmap=palette, vmin=0, vmax=len(ORDER) - 1, aspect="auto", extent=place, interpolation="none")
+        axes.imshow(
+            cells, cmap=palette, vmin=0, vmax=len(ORDER) - 1, aspect="auto", extent=place, interpolation="none"
+        )
     axes.set(xlim=(0, 1), ylim=(len(strips) - 0.5, -0.5), xticks=[0, 1], xticklabels=["first", "last event"])
     labels = [f"{strip.label}  {counted(strip.events, 'event')}" for strip in strips]
     axes.set_yticks(range(len(strips)), labels, fontsize=8)
@@ -54,4 +59,6 @@ def draw_map(strips: Sequence[Strip], axes: Axes) -> None:
         side.set_visible(False)
     there = [state for state in ORDER if any(strip.counts[state] for strip in strips)]
     handles = [Patch(color=COLOURS[state], label=str(state)) for state in there]
-    axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0), ncols=len(ORDER), frameon=False, fontsize=8)
+    axes.legend(
+        handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0), ncols=len(ORDER), frameon=False, fontsize=8
+    )

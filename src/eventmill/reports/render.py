@@ -10,6 +10,7 @@ from eventmill.core.keys import companion_key
 from eventmill.core.records import CampaignRow
 from eventmill.core.units import counted
 from eventmill.ledger import Ledger
+from eventmill.reports.html_table import table_html
 from eventmill.reports.plots import COURSE, draw_course
 from eventmill.reports.report import Report, as_data, report
 from eventmill.store import Store
@@ -73,6 +74,13 @@ def markdown(made: Report) -> str:
         f"| {made.campaign} | |\n|---|---|\n{facts}\n\n"
         f"| CPU | seconds | events | times | how it is known |\n|---|--:|--:|--:|---|\n{rows}\n"
     )
+
+
+def as_html(made: Report) -> str:
+    """The report as two tables, for a notebook."""
+    heads = ("CPU", "seconds", "events", "times", "how it is known")
+    accounts = [heads, *([str(cell) for cell in row] for row in account_rows(made))]
+    return table_html(made.campaign, facts_of(made)) + table_html("What the CPU was spent on", accounts)
 
 
 def draw(made: Report, path: Path) -> None:

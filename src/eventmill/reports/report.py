@@ -92,6 +92,12 @@ class Report:
         """CPU of everything, including the upper bound of what was lost."""
         return sum(account.cpu_seconds for account in self.accounts)
 
+    def _repr_html_(self) -> str:
+        """The report as a notebook shows it."""
+        from eventmill.reports.render import as_html  # it draws what this module counts
+
+        return as_html(self)
+
 
 def report(ledger: Ledger, record: CampaignRow) -> Report:
     """The report of a campaign as its ledger knows it now."""

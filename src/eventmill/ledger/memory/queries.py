@@ -97,6 +97,10 @@ class Queries(MemoryTables):
         with self._lock:
             return tuple(line.incident for line in self._look_at(campaign_id).lines(*kinds))
 
+    def newest_incidents(self, campaign_id: int, *kinds: JournalKind, most: int) -> tuple[Incident, ...]:
+        """The newest lines of the journal of these kinds, newest first, at most so many."""
+        return self.journal(campaign_id, *kinds)[::-1][:most]
+
     def count_incidents(self, campaign_id: int) -> dict[JournalKind, int]:
         """The number of lines of each kind in the journal."""
         with self._lock:
