@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
@@ -105,7 +106,8 @@ def run(
         workers: Workers for this run, in place of the campaign's.
         changed: What to do about a difference, as `eventmill run --changed`: stop, accept, restart or keep.
         reopen: Try abandoned events again.
-        observer: Is told of progress about twice a second, from a thread of its own.
+        observer: Is told of progress about twice a second, from a thread of its own. If it is left out, a notebook
+            shows progress and the map of events in the output of the cell.
         asked_at: When the user asked for it, now if it is left out: what was said of the campaign since then, such
             as `eventmill pause`, is the last word.
     """
@@ -115,6 +117,7 @@ def run(
     opened = begin_or_resume(spec, folder=Path.cwd(), changed=changed, asked_at=asked_at)
     if reopen:
         opened.reopen()
+    observer = observer or _notebook_view(opened)
     try:
         result = _run_embedded(
             spec, opened, workers=workers, changed=changed, observer=observer, asked_at=asked_at
@@ -273,13 +276,18 @@ def _run_embedded(
 
         from eventmill.flows.process import process
         from eventmill.prefect_api.availability import NO_ANSWER, is_no_answer
+        from eventmill.prefect_api.console import console_level
         from eventmill.prefect_api.terminal_run import at_server, handing_over, run_from_terminal
 
         # `begin_or_resume` has applied the choice already; only KEEP and RESCUE matter at each opening.
         keeps = changed in (Changed.KEEP, Changed.RESCUE)
         as_chosen = Changed.RESCUE if keeps else Changed.STOP
         try:
-            with at_server(url), handing_over(opened, asked_at=asked_at):
+            with (
+                at_server(url),
+                handing_over(opened, asked_at=asked_at),
+                console_level(os.environ["PREFECT_LOGGING_LEVEL"]),
+            ):
                 result: dict[str, Any] = run_from_terminal(
                     process, campaign=spec, changed=as_chosen, workers=workers
                 )
@@ -295,6 +303,15 @@ def _run_embedded(
                 f"the Prefect server at {url} does not answer any more ({type(error).__name__}). Nothing is lost: "
                 "run again when it is back."
             ) from error
+
+
+def _notebook_view(opened: CampaignHandle) -> Observer | None:
+    """In the kernel of a notebook, what shows progress there. IPython is there already if this is one."""
+    if "IPython" not in sys.modules:
+        return None
+    from eventmill.campaign.notebook_view import NotebookView, in_notebook
+
+    return NotebookView(opened) if in_notebook() else None
 
 
 @contextmanager

@@ -37,7 +37,8 @@ def facts(now: Overview) -> list[tuple[str, str]]:
     if now.rate is not None:
         left = "" if now.left_seconds is None else f", about {duration(now.left_seconds)} left"
         lines.append(("rate", f"{now.rate:,.3g} events/s{left}"))
-    lines.append(("workers", f"{len(status['workers'])} at work"))
+    if counts.open:
+        lines.append(("workers", f"{len(status['workers'])} at work"))
     if now.at_risk:
         lines.append(("at risk", f"{counted(now.at_risk, 'event')} computed or in work, and not committed yet"))
     if status["losses"]:

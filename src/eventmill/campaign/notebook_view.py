@@ -1,0 +1,62 @@
+"""How a run goes on, as a notebook shows it: an observer that keeps one output of the cell up to date."""
+
+from __future__ import annotations
+
+import html
+import sys
+import time
+from typing import Any
+
+from eventmill.campaign.handle import CampaignHandle
+from eventmill.campaign.progress import Progress
+from eventmill.reports.html_table import table_html
+from eventmill.reports.overview import overview
+from eventmill.reports.page import as_html
+from eventmill.rules.pace import Pace
+
+SHARE = 0.05
+"""At most this part of the time goes into showing: a map of many spans takes longer."""
+
+
+def in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook. Imports nothing: a kernel has IPython already."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return shell is not None and getattr(shell, "kernel", None) is not None
+
+
+class NotebookView:
+    """Shows state, map, rate, losses and failures of a campaign in one output, which changes."""
+
+    def __init__(self, opened: CampaignHandle) -> None:
+        self._opened = opened
+        self._pace = Pace()
+        self._display: Any = None
+        self._rests_until = 0.0
+        self._show(f"<strong>{html.escape(opened.name)}</strong> starting …")  # at once, and in the cell's own thread
+
+    def __call__(self, progress: Progress) -> None:
+        """Bring the output up to date."""
+        begun = time.monotonic()
+        self._pace = self._pace.seen(seconds=begun, done=progress.done)
+        if begun < self._rests_until and not progress.is_last:
+            return
+        now = overview(self._opened.ledger, self._opened.read_row(), pace=self._pace)
+        self._show(as_html(now) + _watch(progress))
+        ended = time.monotonic()
+        self._rests_until = ended + (ended - begun) / SHARE
+
+    def _show(self, content: str) -> None:
+        from IPython.display import HTML, display
+
+        if self._display is None:
+            self._display = display(HTML(content), display_id=True)
+        elif self._display is not None:
+            self._display.update(HTML(content))
+
+
+def _watch(progress: Progress) -> str:
+    """Only while it runs: the link is gone with the run's server, and should not stay in the notebook."""
+    if progress.is_last or progress.watch_url is None:
+        return ""
+    return f"<a target='_blank' href='{html.escape(progress.watch_url, quote=True)}'>Watch it in the Prefect UI</a>"
