@@ -108,9 +108,9 @@ def process(
                     while not merges.advance(seconds=LOOK_SECONDS):
                         look_around(coordinator, slots)
         if not coordinator.is_wanted():
-            ended: dict[str, Any] = controls.last_word(show_result(coordinator, manifest=None))
+            ended: dict[str, Any] = controls.last_word(show_result(progress, manifest=None))
             return ended
-        result = show_result(coordinator, manifest=coordinator.finish())
+        result = show_result(progress, manifest=coordinator.finish())
         coordinator.check_target()
     return result
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from eventmill.campaign.handle import CampaignHandle
 from eventmill.campaign.progress import Progress
-from eventmill.reports.html_table import table_html
 from eventmill.reports.overview import overview
 from eventmill.reports.page import as_html
 from eventmill.rules.pace import Pace
@@ -33,7 +32,8 @@ class NotebookView:
         self._pace = Pace()
         self._display: Any = None
         self._rests_until = 0.0
-        self._show(f"<strong>{html.escape(opened.name)}</strong> starting …")  # at once, and in the cell's own thread
+        # At once, and in the cell's own thread: the output belongs to this cell.
+        self._show(f"<strong>{html.escape(opened.name)}</strong> starting …")
 
     def __call__(self, progress: Progress) -> None:
         """Bring the output up to date."""
@@ -47,16 +47,19 @@ class NotebookView:
         self._rests_until = ended + (ended - begun) / SHARE
 
     def _show(self, content: str) -> None:
-        from IPython.display import HTML, display
+        from IPython import display as shown  # its functions are not annotated
 
+        html_of: Any = shown.HTML
+        display: Any = shown.display
         if self._display is None:
-            self._display = display(HTML(content), display_id=True)
-        elif self._display is not None:
-            self._display.update(HTML(content))
+            self._display = display(html_of(content), display_id=True)
+        else:
+            self._display.update(html_of(content))
 
 
 def _watch(progress: Progress) -> str:
     """Only while it runs: the link is gone with the run's server, and should not stay in the notebook."""
     if progress.is_last or progress.watch_url is None:
         return ""
-    return f"<a target='_blank' href='{html.escape(progress.watch_url, quote=True)}'>Watch it in the Prefect UI</a>"
+    address = html.escape(progress.watch_url, quote=True)
+    return f"<a target='_blank' href='{address}'>Watch it in the Prefect UI</a>"

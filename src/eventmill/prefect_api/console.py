@@ -11,9 +11,9 @@ from prefect.logging.handlers import PrefectConsoleHandler
 
 @contextmanager
 def console_level(level: str) -> Iterator[None]:
-    """Prefect's console shows lines from `level` on, whenever Prefect was imported; what is sent to its server stays.
+    """Prefect's console shows lines from `level` on, also if it was imported before; its server gets all.
 
-    The environment says the level only to a Prefect that is imported after it was set.
+    The environment tells the level only to a Prefect that is imported afterwards.
     """
     before = {handler: handler.level for handler in _consoles()}
     for handler in before:

@@ -111,12 +111,18 @@ def _name(url: str) -> str:
 
 
 def png(strip: Strip, *, width: int = PIXELS, height: int = HEIGHT) -> bytes:
-    """A strip as a PNG image with a palette: some hundred bytes, whatever it shows. Needs no other package."""
-    columns = np.arange(width) * len(strip.states) // width
-    row = b"\x00" + strip.states[columns].tobytes()  # filter 0, then one palette index for each pixel
-    palette = b"".join(bytes.fromhex(COLOURS[state].removeprefix("#")) for state in ORDER)
+    """A strip as a PNG image: some hundred bytes, whatever it shows."""
+    columns = strip.states[np.arange(width) * len(strip.states) // width]
+    return indexed_png(np.tile(columns, (height, 1)), [COLOURS[state] for state in ORDER])
+
+
+def indexed_png(pixels: npt.NDArray[np.uint8], colours: Sequence[str]) -> bytes:
+    """Pixels, which are numbers of `colours` (`#rrggbb`), as a PNG image with a palette. Needs no package."""
+    height, width = pixels.shape
+    rows = b"".join(b"\x00" + row.tobytes() for row in pixels)  # filter 0, then one palette index for each pixel
+    palette = b"".join(bytes.fromhex(colour.removeprefix("#")) for colour in colours)
     header = struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)  # eight bits, palette
-    chunks = ((b"IHDR", header), (b"PLTE", palette), (b"IDAT", zlib.compress(row * height, 9)), (b"IEND", b""))
+    chunks = ((b"IHDR", header), (b"PLTE", palette), (b"IDAT", zlib.compress(rows, 9)), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(*chunk) for chunk in chunks)
 
 

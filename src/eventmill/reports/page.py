@@ -14,6 +14,7 @@ from eventmill.core.outputs import MergedOutput
 from eventmill.core.records import Incident
 from eventmill.core.states import State
 from eventmill.core.units import counted
+from eventmill.reports.columns import ColumnSample, picture
 from eventmill.reports.event_map import COLOURS, Strip, data_url, png
 from eventmill.reports.html_table import table_html
 from eventmill.reports.overview import Overview
@@ -88,6 +89,33 @@ def markdown(now: Overview, *, links: Sequence[tuple[str, str]] = ()) -> str:
         rows = [(_cell(path), f"{f.events:,}", f"{f.rows:,}", f"{f.bytes:,}") for path, f in _listed(now)]
         parts.append(f"### Merged files\n\n{_table(('file', 'events', 'rows', 'bytes'), rows)}{_more(now)}")
     return "\n\n".join(parts) + "\n"
+
+
+def columns_markdown(sample: ColumnSample) -> str:
+    """The columns of the results as a section of the page; empty if no column has numbers."""
+    if not sample.columns:
+        return ""
+    rows = [
+        (
+            _cell(column.name),
+            f"{column.low:.6g}",
+            f"![{_cell(column.name)} from {column.low:.6g} to {column.high:.6g}]({data_url(picture(column))})",
+            f"{column.high:.6g}",
+            f"{column.mean:.6g}",
+            f"{column.not_finite:,}",
+        )
+        for column in sample.columns
+    ]
+    heads = (
+        "column",
+        "smallest",
+        "how many values, from smallest to largest",
+        "largest",
+        "mean",
+        "not finite",
+    )
+    read = "all rows" if sample.rows == sample.all_rows else f"{sample.rows:,} of {sample.all_rows:,} rows"
+    return f"### Results\n\n{_table(heads, rows)}\n\nFrom {read}. Values of lists are counted one by one.\n"
 
 
 def as_html(now: Overview) -> str:
