@@ -26,6 +26,7 @@ from eventmill.cluster.restarts import replace_silent
 from eventmill.core.leases import Block
 from eventmill.errors import ClusterError, LedgerError, PrefectUnavailable
 from eventmill.prefect_api.availability import if_it_answers, is_no_answer
+from eventmill.prefect_api.block_states import block_name
 from eventmill.tasks.process import process_block
 
 logger = logging.getLogger(__name__)
@@ -123,7 +124,7 @@ class Dispatcher:
     def submit(self, block: Block) -> None:
         """Submit one block as one Prefect task run."""
         opened = self._coordinator.opened
-        name = f"{opened.name} · file {block.input_ordinal} [{block.start}, {block.stop})"
+        name = block_name(opened.name, ordinal=block.input_ordinal, start=block.start, stop=block.stop)
         named = process_block.with_options(task_run_name=name)
         with self._members.kept_from(block.avoid):
             future = self._runner.submit(named, {"order": opened.order, "block_id": block.id})
