@@ -105,6 +105,7 @@ def process(
                         crew.let_go()
                     while not merges.advance(seconds=LOOK_SECONDS):
                         crew.look_around()
+                        progress.show()
         if not coordinator.is_wanted():
             ended: dict[str, Any] = controls.last_word(show_result(progress, manifest=None))
             return ended
