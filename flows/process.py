@@ -12,7 +12,7 @@ from prefect import flow
 from prefect.runtime import flow_run
 from prefect_dask.task_runners import DaskTaskRunner, PrefectDaskFuture
 
-from eventmill.campaign.changes import Changed
+from eventmill.campaign.choice import Changed
 from eventmill.campaign.coordinator import Coordinator
 from eventmill.campaign.dispatch import LOOK_SECONDS, process_blocks
 from eventmill.campaign.open import open_campaign

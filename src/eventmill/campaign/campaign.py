@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from eventmill.campaign.audit import Audit
-from eventmill.campaign.audit import audit as audit_campaign
 from eventmill.campaign.leadership import hold_leadership
 from eventmill.core.ledger_url import as_option
 from eventmill.core.outputs import MergedOutput
@@ -19,6 +17,9 @@ from eventmill.reports.report import report as make_report
 from eventmill.reports.status import campaign_status
 from eventmill.runtime.process_id import is_gone
 from eventmill.store import Store, open_store
+
+if TYPE_CHECKING:
+    from eventmill.campaign.audit import Audit
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,8 @@ class Campaign:
 
         Raises `StoreError` if the store cannot be read.
         """
+        from eventmill.campaign.audit import audit as audit_campaign  # it knows formats and the campaign file
+
         return audit_campaign(self.ledger, self.store, self.record)
 
     def pause(self) -> None:

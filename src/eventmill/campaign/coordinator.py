@@ -16,14 +16,14 @@ from types import TracebackType
 from typing import Self
 
 from eventmill.campaign.decision_log import DecisionLog
-from eventmill.campaign.finish import finish, lost_files
+from eventmill.campaign.finish import check_target, finish, lost_files
 from eventmill.campaign.handle import CampaignHandle
 from eventmill.campaign.leadership import hold_leadership
 from eventmill.campaign.merge_queue import is_due
 from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.core.leases import Block, LeadershipLease
 from eventmill.core.records import Counts, DesiredState, Incident, JournalKind
-from eventmill.errors import CampaignAborted, CampaignIncomplete, CampaignLocked, PayloadError, StoreError
+from eventmill.errors import CampaignAborted, CampaignLocked, PayloadError, StoreError
 from eventmill.rules import sizing, stragglers
 from eventmill.rules.early_stop import Broken, cannot_set_up, nothing_succeeds, too_many_abandoned
 from eventmill.runtime.outage import Outage
@@ -172,14 +172,7 @@ class Coordinator:
 
     def check_target(self) -> None:
         """Raise `CampaignIncomplete` if the target is missed. To be called when no work is left."""
-        counts, name = self.counts, self.opened.name
-        if counts.done < self.target_events:
-            raise CampaignIncomplete(
-                f"campaign '{name}' is incomplete: {counts.done:,} of {counts.total:,} events are done, "
-                f"{self.target_events:,} are needed, {counts.abandoned:,} abandoned. See why with "
-                f"'eventmill abandoned {self.opened.as_argument}', fix the cause, and try them again with "
-                "'eventmill run CAMPAIGN.yaml --reopen'."
-            )
+        check_target(self.opened, self.counts, target=self.campaign.target)
 
     def close_if_finished(self) -> bool:
         """Whether no event is left to process: the target is reached, or no event is open.

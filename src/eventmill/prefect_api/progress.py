@@ -16,6 +16,7 @@ from prefect.artifacts import (
 )
 
 from eventmill.campaign.coordinator import Coordinator
+from eventmill.campaign.finish import plain_result
 from eventmill.campaign.handle import CampaignHandle
 from eventmill.core.records import Counts
 from eventmill.prefect_api.availability import if_it_answers
@@ -90,13 +91,6 @@ def show_result(coordinator: Coordinator, *, manifest: str | None) -> dict[str, 
             _show_picture(opened)
             _show_report(opened)
     return plain_result(opened, manifest=manifest)
-
-
-def plain_result(opened: CampaignHandle, *, manifest: str | None) -> dict[str, Any]:
-    """The result of a campaign so far, as plain data."""
-    name, counts = opened.name, opened.counts()
-    files = len(opened.merged_outputs())
-    return {"campaign": name, "events": _by_state(counts), "files": files, "manifest": manifest}
 
 
 def _by_state(counts: Counts) -> dict[str, int]:
