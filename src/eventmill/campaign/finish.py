@@ -16,6 +16,7 @@ from eventmill.reports.histogram_plot import write_picture
 from eventmill.reports.manifest import write_manifest
 from eventmill.reports.render import write_report
 from eventmill.reports.status import events_by_state
+from eventmill.runtime.process_id import this_process
 from eventmill.store import Store
 from eventmill.work.publish import publish_merges
 from eventmill.work.store_mark import check_store_is_ours, merged_sizes
@@ -63,9 +64,12 @@ def check_target(opened: CampaignHandle, counts: Counts, *, target: float) -> No
 def finish_if_done(opened: CampaignHandle) -> str | None:
     """Close and `finish` a campaign if nothing is left to process or to merge; else None.
 
-    For the process that merges last without being the coordinator, which may be gone by then.
+    For the process that merges last without being the coordinator, which may be gone by then. A coordinator that
+    merges in its own process finishes the campaign itself, once.
     """
     counts = opened.counts()
+    if opened.living_leader() == str(this_process()):
+        return None
     if counts.open or counts.committed or not counts.total:
         return None
     opened.close_if_done()

@@ -67,9 +67,7 @@ def test_status_imports_the_ledger_and_no_file_format(named: str, processed_camp
     assert ("eventmill.config.campaign_spec" in modules) == (named != "squares")
 
 
-def test_a_run_that_has_nothing_to_do_or_is_refused_starts_nothing(
-    processed_campaign: Path, tmp_path: Path
-) -> None:
+def test_a_run_with_nothing_to_do_and_a_refusal_start_nothing(processed_campaign: Path, tmp_path: Path) -> None:
     """It is finished, or differs from what was begun, or another process runs it, or its file is missing."""
     unneeded = STARTED | TABLES | DATABASES | REMOTE
     assert imported_by("run", "nothing.yaml", folder=processed_campaign)[0] == 1
