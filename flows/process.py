@@ -1,4 +1,11 @@
-"""The process flow: split the inputs; while work is left, reserve and submit blocks; merge meanwhile."""
+"""The process flow: split the inputs; while events are left, map blocks to free slots; merge meanwhile.
+
+inputs = split.map(urls)
+while events are left:
+block.map(what fits the slots that are free now)      # never a round that waits for all
+requeue what was lost                                 # its events are READY again, for other blocks
+announce the merges that fell due                     # to the merge flow of this run, or to a deployment
+"""
 
 from __future__ import annotations
 
@@ -10,36 +17,28 @@ from typing import Any
 
 from prefect import flow
 from prefect.runtime import flow_run
-from prefect_dask.task_runners import DaskTaskRunner, PrefectDaskFuture
 
 from eventmill.campaign.choice import Changed
 from eventmill.campaign.coordinator import Coordinator
-from eventmill.campaign.dispatch import LOOK_SECONDS, process_blocks
+from eventmill.campaign.dispatch import LOOK_SECONDS, has_work, let_finish, map_what_fits, settle
 from eventmill.campaign.open import open_campaign
 from eventmill.campaign.split_inputs import register
 from eventmill.cluster.background_merges import BackgroundMerges
-from eventmill.cluster.dask_cluster import (
-    cluster_runner,
-    let_workers_leave,
-    own_dask_folder,
-    scheduler_answers,
-    start_cluster,
-)
-from eventmill.cluster.dispatcher import Dispatcher, NotFetched, fetch
+from eventmill.cluster.crew import Crew
+from eventmill.cluster.dask_cluster import own_dask_folder
 from eventmill.cluster.forkserver import without_main_module
-from eventmill.cluster.liveness import Members, Slots
-from eventmill.cluster.warm_up import warm_workers
 from eventmill.config.campaign_spec import CampaignSpec, as_campaign_spec
 from eventmill.core.ranges import NewInput, UnreadableInput
-from eventmill.errors import CampaignPaused, EventmillError
+from eventmill.errors import EventmillError
 from eventmill.flows.merge import merge
 from eventmill.prefect_api.failed_state import fails_in_one_line
 from eventmill.prefect_api.merge_events import AnnouncedMerges
 from eventmill.prefect_api.progress import Progress, show_result
+from eventmill.prefect_api.run_names import name_unless_typed
 from eventmill.prefect_api.stale_runs import tag_flow_run
 from eventmill.prefect_api.terminal_run import asked_here
 from eventmill.prefect_api.ui_controls import UiControls
-from eventmill.runtime.interrupts import check_interrupted, take_them_again
+from eventmill.runtime.interrupts import take_them_again
 from eventmill.runtime.scratch import open_scratch
 from eventmill.tasks.split import split_inputs
 
@@ -48,11 +47,11 @@ URLS_PER_SPLIT = 50
 
 
 def name_run() -> str:
-    """The name of the campaign, for the flow run."""
+    """The name of the campaign, for the flow run; a name that somebody typed stays."""
     given = flow_run.parameters["campaign"]
     with suppress(EventmillError):
-        return as_campaign_spec(given).name
-    return "unreadable campaign"
+        return name_unless_typed(as_campaign_spec(given).name)
+    return name_unless_typed("unreadable campaign")
 
 
 class Merging(StrEnum):
@@ -93,20 +92,19 @@ def process(
         open_scratch(Path(tempfile.gettempdir())) as folder,
         own_dask_folder(),
         without_main_module(),
-        cluster_runner(campaign, workers=workers, folder=folder) as runner,
-        scheduler_answers(runner),
-        Members(coordinator, runner) as members,
+        Crew(coordinator, workers=workers, folder=folder) as crew,
     ):
         tag_flow_run(coordinator)
-        slots = Slots(campaign, runner, members)
-        split(coordinator, runner, slots=slots)
+        split(coordinator, crew)
         coordinator.recover()
         with Progress(coordinator) as progress, UiControls(coordinator) as controls:
             while controls.wait_for_work():
-                with merger(Merging(merging), coordinator, runner) as merges:
-                    dispatch(coordinator, runner, members, slots=slots, merges=merges, progress=progress)
+                with merger(Merging(merging), coordinator, crew) as merges:
+                    work_through(coordinator, crew, merges=merges, progress=progress)
+                    if not merges.needs_workers:
+                        crew.let_go()
                     while not merges.advance(seconds=LOOK_SECONDS):
-                        look_around(coordinator, slots)
+                        crew.look_around()
         if not coordinator.is_wanted():
             ended: dict[str, Any] = controls.last_word(show_result(coordinator, manifest=None))
             return ended
@@ -115,78 +113,43 @@ def process(
     return result
 
 
-def merger(
-    merging: Merging, coordinator: Coordinator, runner: DaskTaskRunner
-) -> BackgroundMerges | AnnouncedMerges:
-    """What merges. Use it in a `with` block; call its `look` regularly, then `advance` until it returns True."""
-    if merging is Merging.BESIDE:
-        return BackgroundMerges(coordinator, runner, merge_flow=merge)
-    start_cluster(runner)
-    return AnnouncedMerges(coordinator.opened)
-
-
-def split(coordinator: Coordinator, runner: DaskTaskRunner, *, slots: Slots) -> None:
+def split(coordinator: Coordinator, crew: Crew) -> None:
     """Inspect every input that the ledger does not know yet, on the cluster, and register it."""
     opened = coordinator.opened
     urls = coordinator.unsplit()
-    if urls:
-        start_cluster(runner)
     batches = [urls[i : i + URLS_PER_SPLIT] for i in range(0, len(urls), URLS_PER_SPLIT)]
-    futures = [
-        runner.submit(
-            split_inputs,
-            {"urls": batch, "spec": opened.order.source, "folder": opened.order.folder, "label": batch[0]},
-        )
-        for batch in batches
-    ]
+    where = {"spec": opened.order.source, "folder": opened.order.folder}
+    futures = crew.map(split_inputs, ({"urls": batch, "label": _label(batch)} | where for batch in batches))
     found: list[NewInput] = []
     unreadable: list[UnreadableInput] = []
     for future in futures:
-        learned, refused = answer_of(future, coordinator, slots)
+        learned, refused = crew.answer_of(future)
         found += learned
         unreadable += refused
-    register(opened, coordinator.campaign, found, unreadable)
+    inputs = register(opened, coordinator.campaign, found, unreadable)
+    crew.note_split(inputs, dict(zip(batches, futures, strict=True)))
 
 
-def answer_of(future: PrefectDaskFuture[Any], coordinator: Coordinator, slots: Slots) -> Any:
-    """Wait for a task and return its result, or raise its exception.
-
-    Raises `CampaignPaused` if the campaign is paused or cancelled meanwhile.
-    """
-    while True:
-        look_around(coordinator, slots)
-        if not coordinator.is_wanted():
-            name = coordinator.opened.name
-            raise CampaignPaused(
-                f"campaign '{name}' was paused or cancelled; 'eventmill run CAMPAIGN.yaml' continues it."
-            )
-        with suppress(NotFetched):
-            return fetch(future.wrapped_future).result()
+def _label(urls: tuple[str, ...]) -> str:
+    return urls[0] if len(urls) == 1 else f"{urls[0]} and {len(urls) - 1} more"
 
 
-def look_around(coordinator: Coordinator, slots: Slots) -> int:
-    """What every loop that waits must do. Returns the number of live slots."""
-    check_interrupted()
-    coordinator.slots = slots.count_or_raise()  # before the next sample records their number
-    coordinator.watch()
-    return coordinator.slots
-
-
-def dispatch(
-    coordinator: Coordinator,
-    runner: DaskTaskRunner,
-    members: Members,
-    *,
-    slots: Slots,
-    merges: BackgroundMerges | AnnouncedMerges,
-    progress: Progress,
+def work_through(
+    coordinator: Coordinator, crew: Crew, *, merges: BackgroundMerges | AnnouncedMerges, progress: Progress
 ) -> None:
-    """Keep a bounded number of reserved blocks on the cluster until no event is left to process."""
-    let_workers_leave(runner, coordinator.campaign)
-    with warm_workers(runner, coordinator.opened.order), Dispatcher(coordinator, runner, members) as flying:
-        process_blocks(
-            coordinator,
-            flying,
-            look_around=lambda: look_around(coordinator, slots),
-            between=(merges.look, progress.show),
-        )
+    """Keep a bounded number of blocks on the cluster until no event is left to process."""
+    with crew.blocks() as blocks:
+        while has_work(coordinator):
+            slots = crew.look_around()  # what was lost is requeued
+            map_what_fits(coordinator, blocks, slots=slots)
+            settle(coordinator, blocks)
+            merges.look()  # merges that fell due are announced
+            progress.show()
+        let_finish(coordinator, blocks, look_around=crew.look_around)
+
+
+def merger(merging: Merging, coordinator: Coordinator, crew: Crew) -> BackgroundMerges | AnnouncedMerges:
+    """Who is told of merges that fall due. Use it in a `with` block; at the end call `advance` until True."""
+    if merging is Merging.TRIGGERED:
+        return AnnouncedMerges(coordinator.opened)
+    return BackgroundMerges(coordinator, crew.runner, merge_flow=merge, lineage=crew.lineage)

@@ -10,7 +10,7 @@ from eventmill.runtime.process_id import this_process
 from eventmill.work.merge import run_merge
 
 
-@task(name="merge", cache_policy=NO_CACHE, persist_result=False)
-def merge_group(order: WorkOrder, merge_id: int) -> str:
-    """`work.merge.run_merge` on this worker."""
+@task(name="merge", task_run_name="merge · {file}", cache_policy=NO_CACHE, persist_result=False)
+def merge_group(order: WorkOrder, merge_id: int, file: str) -> str:
+    """`work.merge.run_merge` on this worker, into this file. Like `tasks/process.py` without `retries=`."""
     return run_merge(order, merge_id, holder=str(this_process()))

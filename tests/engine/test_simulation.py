@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from eventmill.campaign.coordinator import Coordinator
-from eventmill.campaign.dispatch import process_blocks
+from eventmill.campaign.dispatch import has_work, map_what_fits, settle
 from eventmill.campaign.merge_queue import is_due
 from eventmill.campaign.open import open_campaign
 from eventmill.campaign.split_inputs import register, split
@@ -50,7 +50,10 @@ def test_every_event_is_merged_or_abandoned_exactly_once(seed: int, tmp_path: Pa
             coordinator.watch()
             return fleet.size
 
-        process_blocks(coordinator, fleet, look_around=look_around, between=[fleet.merge_what_is_due])
+        while has_work(coordinator):  # as the process flow does
+            map_what_fits(coordinator, fleet, slots=look_around())
+            settle(coordinator, fleet)
+            fleet.merge_what_is_due()
         while is_due(opened):
             fleet.merge_what_is_due()
             fleet.wait_for_blocks(seconds=1)

@@ -26,11 +26,11 @@ from eventmill.campaign.coordinator import Coordinator
 from eventmill.campaign.open import open_campaign
 from eventmill.campaign.split_inputs import register, split
 from eventmill.cluster import dispatcher
+from eventmill.cluster.crew import Crew
 from eventmill.cluster.dispatcher import Dispatcher
-from eventmill.cluster.liveness import Members, Slots
+from eventmill.cluster.liveness import Members
 from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.errors import ClusterError, EventmillError, LedgerError, PrefectUnavailable
-from eventmill.flows.process import look_around
 from eventmill.ledger import create_ledger
 from eventmill.payloads.pool import stop_all
 from tests import waiting
@@ -285,12 +285,13 @@ def test_a_task_whose_worker_vanished_does_not_begin_again(mill: Callable[..., N
     mill(story)
 
 
-def test_samples_know_the_slots_before_anything_is_handed_out(mill: Callable[..., None]) -> None:
+def test_samples_know_the_slots_before_anything_is_handed_out(mill: Callable[..., None], tmp_path: Path) -> None:
     """Inputs are looked into, and merges waited for, with slots that idle."""
 
     def story(mill: Mill) -> None:
-        slots = Slots(mill.coordinator.campaign, mill.runner, mill.members)
-        until(lambda: look_around(mill.coordinator, slots) == 1)
+        with Crew(mill.coordinator, workers=1, folder=tmp_path) as crew:
+            assert crew.runner is not None
+            until(lambda: crew.look_around() == 1)
         assert [sample.slots for sample in mill.ledger.samples(mill.record.id)] == [1]
 
     mill(story)

@@ -16,7 +16,8 @@ from eventmill.campaign.handle import CampaignHandle
 from eventmill.campaign.open import open_campaign
 from eventmill.campaign.split_inputs import register, split
 from eventmill.config.campaign_spec import CampaignSpec
-from eventmill.core.leases import BlockReport
+from eventmill.core.leases import BlockEnd, BlockReport
+from eventmill.core.records import DesiredState
 from eventmill.payloads import pool
 from eventmill.payloads.pool import stop_all
 from eventmill.runtime import drain
@@ -85,13 +86,52 @@ def test_what_is_computed_is_handed_in_and_the_rest_given_back(
     wait_for_the_gate(tmp_path)
     process.leave("SIGTERM", seconds=600)
     (tmp_path / "gate/open").touch()
-    assert worker.report().committed == 150
+    report = worker.report()
+    assert (report.committed, report.end, report.worked_stop) == (150, BlockEnd.DRAINED, 150)
     counts = opened.ledger.counts(opened.record.id)
     assert (counts.committed, counts.leased) == (150, 0)
     (drained,) = opened.ledger.journal(opened.record.id, "drained")
     assert (drained.reason, drained.start) == ("SIGTERM", 150)
     assert not opened.ledger.count_incidents(opened.record.id).keys() & {"loss", "failure"}
     assert all(not span.losses and not span.failures for _, span in opened.ledger.spans(opened.record.id))
+
+
+@pytest.mark.parametrize(
+    ("happens", "committed", "end"),
+    [
+        ("paused", 150, BlockEnd.PAUSED),
+        ("cancelled", 150, BlockEnd.CANCELLED),
+        ("lost", 100, BlockEnd.HANDED_ON),
+        ("shortened", 150, BlockEnd.WORKED),
+    ],
+)
+def test_a_report_says_why_a_block_ended_before_its_time(
+    begun: Callable[..., tuple[CampaignHandle, Coordinator]],
+    process: Draining,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    happens: str,
+    committed: int,
+    end: BlockEnd,
+) -> None:
+    """The campaign is paused or cancelled, the lease goes to others, or all but the first ranges do."""
+    monkeypatch.setattr(worker_module, "LONG_SECONDS", 0.0)  # it asks the ledger before each range
+    opened, coordinator = begun()
+    worker = Worker(opened, coordinator)
+    wait_for_the_gate(tmp_path)
+    (lease,) = opened.leased()
+    if happens == "lost":
+        opened.mark_lost(holders=["elsewhere:1:1"], reason="it was thought to be gone")
+    elif happens == "shortened":
+        coordinator.opened.ledger.shorten(coordinator.leadership, lease.block_id, at=150)
+    else:
+        opened.set_desired_state(DesiredState(happens))
+    (tmp_path / "gate/open").touch()
+    report = worker.report()
+    # A renewal that happens just then also cancels the range that is being computed.
+    assert report.committed == committed or (happens == "cancelled" and report.committed == 100)
+    assert (report.end, report.worked_stop) == (end, report.committed)
+    assert (report.events, report.start, report.stop) == (200, 0, 200)
 
 
 def test_a_range_that_takes_too_long_is_dropped(

@@ -1,6 +1,6 @@
-"""The loop of a coordinator: keep enough blocks with workers until no event has to be processed any more.
+"""What a coordinator does with blocks, in steps: map what fits, settle what ended, until nothing is left.
 
-Knows neither a cluster nor a clock: what dispatches, and what else is due meanwhile, is given.
+Knows neither a cluster nor a clock: what dispatches is given.
 """
 
 from __future__ import annotations
@@ -35,27 +35,31 @@ class Dispatches(Protocol):
         ...
 
 
-def process_blocks(
+def has_work(coordinator: Coordinator) -> bool:
+    """Whether events are left to process, and the user wants that."""
+    return not coordinator.close_if_finished() and coordinator.is_wanted()
+
+
+def map_what_fits(coordinator: Coordinator, dispatcher: Dispatches, *, slots: int) -> None:
+    """Reserve and submit blocks for the slots that are free now; what was lost is among them, READY again."""
+    while dispatcher.has_room(slots) and (block := coordinator.next_block(slots=slots)) is not None:
+        dispatcher.submit(block)
+
+
+def settle(coordinator: Coordinator, dispatcher: Dispatches, *, seconds: float = LOOK_SECONDS) -> None:
+    """Wait for the first blocks to end, at most `seconds`, and record how they ended. Never waits for all."""
+    for error in dispatcher.wait_for_blocks(seconds=seconds):
+        coordinator.record_block_end(error)
+
+
+def let_finish(
     coordinator: Coordinator,
     dispatcher: Dispatches,
     *,
-    look_around: Callable[[], int],
-    between: Sequence[Callable[[], object]],
+    look_around: Callable[[], object],
     seconds: float = LOOK_SECONDS,
 ) -> None:
-    """Reserve and submit blocks until the campaign is at its end, or not wanted.
-
-    When it is paused, those under way are waited for. `look_around` watches over leases and returns how many slots
-    live, `between` is what else is due each time.
-    """
-    while not coordinator.close_if_finished() and coordinator.is_wanted():
-        slots = look_around()
-        while dispatcher.has_room(slots) and (block := coordinator.next_block(slots=slots)) is not None:
-            dispatcher.submit(block)
-        for error in dispatcher.wait_for_blocks(seconds=seconds):
-            coordinator.record_block_end(error)
-        for due in between:
-            due()
+    """When the campaign is paused, wait until the blocks under way have ended."""
     while coordinator.is_paused() and not dispatcher.is_empty():
         look_around()
         dispatcher.wait_for_blocks(seconds=seconds)

@@ -69,6 +69,10 @@ class CampaignHandle(Campaign):
         """Merges that are begun and whose file is not shown yet."""
         return self.ledger.open_merges(self.id)
 
+    def merge_keys(self) -> dict[int, str]:
+        """Merge -> the key of its file, for merges that are begun and whose file is not shown yet."""
+        return self.ledger.merge_keys(self.id)
+
     def due_merges(self) -> tuple[MergeGroup, ...]:
         """Groups of outputs that are due and not begun."""
         return self.ledger.due_merges(self.id)

@@ -23,6 +23,8 @@ from eventmill.cluster.encryption import same_cluster
 from eventmill.cluster.liveness import SilentMergers
 from eventmill.errors import CorruptOutput, PrefectUnavailable, StoreError
 from eventmill.prefect_api.availability import NO_ANSWER, is_no_answer
+from eventmill.prefect_api.edges import states_of
+from eventmill.rules.lineage import Lineage
 
 AHEAD_OF_BLOCKS = 10
 """Dask priority: a merge starts before waiting blocks."""
@@ -40,8 +42,19 @@ PREFECT_TIMEOUT_SECONDS = 300.0
 class BackgroundMerges:
     """Starts the merge flow whenever a merge is due and no merge flow is running; use it in a `with` block."""
 
-    def __init__(self, coordinator: Coordinator, runner: DaskTaskRunner, *, merge_flow: Flow[..., Any]) -> None:
+    needs_workers = True
+    """Merges are carried out on the cluster of the run."""
+
+    def __init__(
+        self,
+        coordinator: Coordinator,
+        runner: DaskTaskRunner,
+        *,
+        merge_flow: Flow[..., Any],
+        lineage: Lineage | None = None,
+    ) -> None:
         self._merge_flow = merge_flow
+        self._lineage = lineage if lineage is not None else Lineage()
         self._store = coordinator.store
         self._opened = coordinator.opened
         start_cluster(runner)
@@ -172,7 +185,10 @@ class BackgroundMerges:
     def _merge(self) -> None:
         runner: Any = DaskTaskRunner(**self._cluster)
         self._merging = runner
+        makers = self._lineage.made((group.start, group.stop) for group in self._opened.due_merges())
         with annotate(priority=AHEAD_OF_BLOCKS):
             self._merge_flow.with_options(task_runner=runner)(
-                campaign=self._opened.name, ledger=self._opened.order.ledger_url
+                campaign=self._opened.name,
+                ledger=self._opened.order.ledger_url,
+                wait_for=states_of(makers),
             )

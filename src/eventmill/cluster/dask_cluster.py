@@ -119,6 +119,15 @@ def start_cluster(runner: DaskTaskRunner) -> None:
         _wait_for_a_worker(runner)
 
 
+def dashboard_link(runner: DaskTaskRunner) -> str | None:
+    """The address of Dask's dashboard, for a browser on this machine; None if this cluster shows none.
+
+    It needs bokeh where the scheduler runs (`pip install 'eventmill[dashboard]'`).
+    """
+    client = runner._client
+    return None if client is None else (client.dashboard_link or None)
+
+
 def _wait_for_a_worker(runner: DaskTaskRunner) -> None:
     """Wait a short time, so that work begins at once in the normal case; `Slots` handles missing workers."""
     until = time.monotonic() + FIRST_WORKER_SECONDS

@@ -26,6 +26,9 @@ from eventmill.cluster.restarts import replace_silent
 from eventmill.core.leases import Block
 from eventmill.errors import ClusterError, LedgerError, PrefectUnavailable
 from eventmill.prefect_api.availability import if_it_answers, is_no_answer
+from eventmill.prefect_api.block_states import block_name
+from eventmill.prefect_api.edges import inputs_of
+from eventmill.rules.lineage import Lineage
 from eventmill.tasks.process import process_block
 
 logger = logging.getLogger(__name__)
@@ -93,9 +96,17 @@ class _Backoff:
 class Dispatcher:
     """The blocks of one coordinator that are on the cluster; use it in a `with` block."""
 
-    def __init__(self, coordinator: Coordinator, runner: DaskTaskRunner, members: Members) -> None:
+    def __init__(
+        self,
+        coordinator: Coordinator,
+        runner: DaskTaskRunner,
+        members: Members,
+        *,
+        lineage: Lineage | None = None,
+    ) -> None:
         self._coordinator = coordinator
         self._runner = runner
+        self._lineage = lineage if lineage is not None else Lineage()
         self._flights: dict[str, _Flight] = {}
         self._gone_since: dict[str, float] = {}
         self._rest = _Backoff()
@@ -122,12 +133,18 @@ class Dispatcher:
         return not self._flights
 
     def submit(self, block: Block) -> None:
-        """Submit one block as one Prefect task run."""
+        """Submit one block as one Prefect task run, with edges from the runs that its events come from."""
         opened = self._coordinator.opened
-        name = f"{opened.name} · file {block.input_ordinal} [{block.start}, {block.stop})"
+        name = block_name(opened.name, ordinal=block.input_ordinal, start=block.start, stop=block.stop)
         named = process_block.with_options(task_run_name=name)
+        where = {"ordinal": block.input_ordinal, "start": block.start, "stop": block.stop}
         with self._members.kept_from(block.avoid):
-            future = self._runner.submit(named, {"order": opened.order, "block_id": block.id})
+            future = self._runner.submit(
+                named,
+                {"order": opened.order, "block_id": block.id},
+                dependencies=inputs_of(self._lineage.before(**where), parameter="block_id"),
+            )
+        self._lineage.worked(future.task_run_id, **where)
         self._flights[str(future.wrapped_future.key)] = _Flight(block, future)
 
     def wait_for_blocks(self, *, seconds: float) -> list[BaseException | None]:

@@ -10,18 +10,6 @@ from eventmill.core.ranges import EventRange, Input
 
 
 @dataclass(frozen=True, slots=True)
-class BlockReport:
-    """The result of one claim of one block, in events. For people only; the ledger does not use it."""
-
-    committed: int = 0
-    failed: int = 0
-    fenced: int = 0
-    ranges: int = 0
-    cpu_seconds: float = 0.0
-    note: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Block:
     """A reserved contiguous piece of one input, to be processed in ranges of `range_events`.
 
@@ -116,6 +104,41 @@ class FailureReport:
     def detail(self) -> str:
         """The traceback and the printed text, as far as there are any."""
         return "\n".join(part for part in (self.traceback, self.printed) if part)
+
+
+class BlockEnd(StrEnum):
+    """Why the claim of a block ended, as far as its worker knows."""
+
+    WORKED = "worked"  # everything that it was to do was tried
+    DRAINED = "drained"  # the worker must leave
+    PAUSED = "paused"  # the campaign was paused
+    CANCELLED = "cancelled"  # the campaign was cancelled
+    HANDED_ON = "handed on"  # its events are with others, committed, or not needed any more
+    SICK = "sick"  # the worker, or the payload's set-up on it, is at fault
+
+
+@dataclass(frozen=True, slots=True)
+class BlockReport:
+    """The result of one claim of one block, in events. For people only; the ledger does not use it.
+
+    Of the block `[start, stop)` of its input, `events` were missing when it was claimed. `worked_stop` is where
+    the work ended: events behind it are with others now. `failure` is the first of the claim, of the range
+    `failed_at` (of the set-up, if there is no range).
+    """
+
+    committed: int = 0
+    failed: int = 0
+    fenced: int = 0
+    ranges: int = 0
+    cpu_seconds: float = 0.0
+    note: str = ""
+    end: BlockEnd = BlockEnd.WORKED
+    events: int = 0
+    start: int = 0
+    stop: int = 0
+    worked_stop: int = 0
+    failure: FailureReport | None = None
+    failed_at: EventRange | None = None
 
 
 class Outcome(StrEnum):

@@ -30,6 +30,9 @@ TIMEOUT_SECONDS = 600.0
 class AnnouncedMerges:
     """Announces due merges and leaves merging to others; use it in a `with` block like `BackgroundMerges`."""
 
+    needs_workers = False
+    """Merges are carried out elsewhere."""
+
     def __init__(self, opened: CampaignHandle, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
         self._opened = opened
         self._losses = Losses(opened)

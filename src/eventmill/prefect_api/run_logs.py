@@ -15,6 +15,9 @@ from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED
 
 from eventmill import logs
 
+run_log = logging.getLogger("eventmill.run")
+"""For lines that only the log of the run in Prefect has: they may hold what a payload said."""
+
 
 class _Sender(APILogWorker):
     """Sends lines in batches, as Prefect does with its own. They are dropped if the server does not answer."""
@@ -46,3 +49,6 @@ def log_to_prefect() -> None:
     if not any(isinstance(handler, RunLogs) for handler in logger.handlers):
         logs.listen(logging.INFO)
         logger.addHandler(RunLogs(logging.INFO))
+        run_log.addHandler(RunLogs(logging.INFO))
+        run_log.propagate = False
+        run_log.setLevel(logging.INFO)

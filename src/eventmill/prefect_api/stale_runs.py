@@ -28,6 +28,7 @@ from prefect.runtime import flow_run
 from prefect.states import Cancelled, Crashed
 
 from eventmill.campaign.coordinator import Coordinator
+from eventmill.campaign.handle import CampaignHandle
 from eventmill.core.records import CampaignRow
 from eventmill.ledger import Ledger
 from eventmill.prefect_api.availability import if_it_answers
@@ -43,11 +44,30 @@ def tag_flow_run(coordinator: Coordinator) -> None:
     opened, lead = coordinator.opened, coordinator.leadership.attempt
     with if_it_answers(), get_client(sync_client=True) as client:
         if flow_run.id:
-            mine = [*(flow_run.tags or ()), *tags_of(opened.ledger, opened.name), f"{LEAD}{lead}"]
-            client.update_flow_run(UUID(flow_run.id), tags=mine)
+            kept = [
+                tag for tag in flow_run.tags or () if not tag.startswith(LEAD)
+            ]  # an earlier lead of a resumed run
+            mine = [*kept, *tags_of(opened.ledger, opened.name), f"{LEAD}{lead}"]
+            client.update_flow_run(UUID(flow_run.id), tags=list(dict.fromkeys(mine)))
         for run in _signed(client, opened.ledger, opened.record):
             if _lead(run) < lead:
                 _bury(client, run)
+
+
+def tag_merge_run(opened: CampaignHandle) -> None:
+    """Tag this flow run with the campaign that it merges. Skipped if the server does not answer."""
+    if not flow_run.id:
+        return
+    mine = [*(flow_run.tags or ()), *tags_of(opened.ledger, opened.name)]
+    with if_it_answers(), get_client(sync_client=True) as client:
+        client.update_flow_run(UUID(flow_run.id), tags=list(dict.fromkeys(mine)))
+
+
+def merge_runs(opened: CampaignHandle) -> list[FlowRun]:
+    """The flow runs that merge this campaign now. Empty if the server does not answer."""
+    with if_it_answers(), get_client(sync_client=True) as client:
+        return [run for run in _tagged(client, opened.ledger, opened.name) if not _leads(run)]
+    return []
 
 
 def fail_stale_runs(ledger: Ledger, record: CampaignRow) -> int:
@@ -74,12 +94,21 @@ def ledger_fingerprint(ledger: Ledger) -> str:
 
 
 def _signed(client: SyncPrefectClient, ledger: Ledger, record: CampaignRow) -> Iterator[FlowRun]:
-    yield from client.read_flow_runs(
+    """Unfinished runs that lead or led a campaign; a run that merges it has no lead to lose."""
+    yield from (run for run in _tagged(client, ledger, record.name) if _leads(run))
+
+
+def _tagged(client: SyncPrefectClient, ledger: Ledger, campaign: str) -> list[FlowRun]:
+    return client.read_flow_runs(
         flow_run_filter=FlowRunFilter(
-            tags=FlowRunFilterTags(all_=tags_of(ledger, record.name)),
+            tags=FlowRunFilterTags(all_=tags_of(ledger, campaign)),
             state=FlowRunFilterState(type=FlowRunFilterStateType(any_=GOING_ON)),
         )
     )
+
+
+def _leads(run: FlowRun) -> bool:
+    return any(tag.startswith(LEAD) for tag in run.tags)
 
 
 def _lead(run: FlowRun) -> int:

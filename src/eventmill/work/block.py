@@ -21,7 +21,16 @@ from pathlib import Path
 from typing import Any
 
 from eventmill.core.keys import RANGES
-from eventmill.core.leases import BlockReport, Claim, Directive, FailureKind, FailureReport, Outcome, Reply
+from eventmill.core.leases import (
+    BlockEnd,
+    BlockReport,
+    Claim,
+    Directive,
+    FailureKind,
+    FailureReport,
+    Outcome,
+    Reply,
+)
 from eventmill.core.outputs import RangeOutput
 from eventmill.core.ranges import EventRange
 from eventmill.core.work_order import PayloadCode, WorkOrder
@@ -43,6 +52,7 @@ from eventmill.runtime.heartbeat import renewing
 from eventmill.runtime.scratch import code_folder, open_scratch, stage
 from eventmill.sources import Source, how_changed, open_source
 from eventmill.store import Store, open_store
+from eventmill.work import block_report
 from eventmill.work.block_log import BlockLog
 
 logger = logging.getLogger(__name__)
@@ -60,6 +70,9 @@ SENT = frozenset(map(int, (signal.SIGKILL, *POLITE)))
 
 WORD_SECONDS = 2.0
 """How long after such an end of a payload the worker may learn that it must leave, too."""
+
+NOT_FOR_US = "nothing begun: its events are committed, with other task runs, or were refused to this worker"
+"""Why there was no claim, as far as a worker can know: a range that failed on it goes to another one."""
 
 QUARANTINE_SECONDS = 1.0
 """The pause of a worker that gets no work or cannot work, so that other workers take the next block."""
@@ -82,24 +95,26 @@ def _claim_and_run(order: WorkOrder, block_id: int, *, holder: str) -> BlockRepo
     ledger, end = shared_ledger(order.ledger_url), drain.here()
     if end.why is not None:
         ledger.release_unclaimed(block_id)
-        return BlockReport(note=f"given back: {end.why}")
+        return BlockReport(note=f"given back: {end.why}", end=BlockEnd.DRAINED)
     claim = ledger.claim(block_id, holder=holder, nonce=random_id())
     if claim is None:
         if holder in ledger.quarantined(order.campaign_id):
             logger.info("block %d is not begun: this worker is quarantined", block_id, extra={"worker": holder})
             time.sleep(QUARANTINE_SECONDS)
-            return BlockReport(note="this worker is quarantined")
-        return BlockReport(note="nothing of this block was left for this worker")
+            return BlockReport(note="this worker is quarantined", end=BlockEnd.HANDED_ON)
+        return BlockReport(note=NOT_FOR_US, end=BlockEnd.HANDED_ON)
     log = BlockLog(order.campaign, claim)
     log.claimed()
     with ExitStack() as stack:
         try:
             work = stack.enter_context(_prepared(order, claim, ledger))
         except (ScratchError, CampaignError, PayloadError) as error:  # a fault of this machine, not of an event
-            ledger.setup_failed(claim.lease, FailureReport(FailureKind.SETUP, str(error)))
+            failure = FailureReport(FailureKind.SETUP, str(error))
+            ledger.setup_failed(claim.lease, failure)
             log.cannot_work(error)
             time.sleep(QUARANTINE_SECONDS)
-            return BlockReport(note=f"this worker cannot work: {error}")
+            note = f"this worker cannot work: {error}"
+            return replace(block_report.nothing_yet(claim), note=note, end=BlockEnd.SICK, failure=failure)
         except BaseException:
             ledger.release(claim.lease)
             raise
@@ -198,7 +213,7 @@ class _BlockWork:
         self.store: Store = open_store(order.store_url, credentials=order.credentials)
         self.schema = claim.schema
         self.suffix = open_format(order.format).range_suffix
-        self.report = BlockReport()
+        self.report = block_report.nothing_yet(claim)
         self.log = BlockLog(order.campaign, claim)
         self.directive = Directive.CONTINUE
         self.begun: int | None = None  # the end of the last range that was given to the payload
@@ -206,6 +221,7 @@ class _BlockWork:
         self._computed_at: float | None = None
         self._computed_seconds = 0.0
         self._directive_lock = threading.Lock()
+        self._is_fenced = False
         self.drained: str | None = None
 
     def run(self) -> BlockReport:
@@ -218,17 +234,27 @@ class _BlockWork:
                 opening = reader.submit(lambda: self._open_source(expected=self.claim.input.identity))
                 reads = self._reads(opening, reader)
                 first = next(reads, None)
-                if not self._set_up():
-                    return replace(self.report, note="the payload could not be set up")
-                self._work_through(first, reads, storer)
+                if self._set_up():
+                    self._work_through(first, reads, storer)
             finally:
                 storer.shutdown(wait=True)
                 reader.close()
+        if self.report.end is not BlockEnd.SICK:
+            end = block_report.end_of(
+                self.report,
+                self.claim,
+                stop=self.stop,
+                drained=self.drained,
+                directive=self.directive,
+                is_fenced=self._is_fenced,
+            )
+            self.report = replace(self.report, end=end, note=self.drained or "")
         return self.report
 
     def obey(self, reply: Reply) -> None:
         """Keep the strictest directive and the nearest end. STOP also cancels the running call of the payload."""
         with self._directive_lock:
+            self._is_fenced |= Outcome.FENCED in reply.outcomes
             if reply.stop is not None:
                 self.stop = min(self.stop, reply.stop)
             if self.directive is not Directive.STOP:
@@ -265,8 +291,7 @@ class _BlockWork:
         failure = self.payload.start()
         if failure is not None:
             if not self._is_stopped() and not self._ends_with_us(failure):
-                self.obey(self.ledger.setup_failed(self.claim.lease, failure))
-                self.log.setup_failed(failure)
+                self._note_setup_failed(failure)
             return False
         if seconds := self.payload.take_setup_seconds():
             self.ledger.account_setup(self.claim.lease.campaign_id, seconds)
@@ -349,7 +374,7 @@ class _BlockWork:
                 # Not with `_fail`, which checks the input again and would hang, too.
                 self.obey(self.ledger.fail(self.claim.lease, reading.range, failure, report_id=random_id()))
                 self.log.failed(reading.range, failure)
-                self._add(BlockReport(failed=len(reading.range)))
+                self._add(block_report.one_failed(reading.range, failure))
                 return None
         return reading.staged.result()
 
@@ -417,24 +442,22 @@ class _BlockWork:
     def _fail(self, piece: EventRange, failure: FailureReport) -> None:
         """Report a failure as what it is: of the range, of the set-up, or of the whole input."""
         if failure.kind is FailureKind.SETUP:
-            self.obey(self.ledger.setup_failed(self.claim.lease, failure))
-            self.log.setup_failed(failure)
+            self._note_setup_failed(failure)
             return
         if failure.kind is FailureKind.INPUT:
             self._open_source()  # raises if the file is gone or another one: then no event is at fault
         self.obey(self.ledger.fail(self.claim.lease, piece, failure, report_id=random_id()))
         self.log.failed(piece, failure)
-        self._add(BlockReport(failed=len(piece)))
+        self._add(block_report.one_failed(piece, failure))
+
+    def _note_setup_failed(self, failure: FailureReport) -> None:
+        self.obey(self.ledger.setup_failed(self.claim.lease, failure))
+        self.log.setup_failed(failure)
+        note = f"the payload could not be set up: {failure.summary}"
+        self.report = replace(self.report, note=note, end=BlockEnd.SICK, failure=failure, failed_at=None)
 
     def _add(self, part: BlockReport) -> None:
-        mine = self.report
-        self.report = BlockReport(
-            committed=mine.committed + part.committed,
-            failed=mine.failed + part.failed,
-            fenced=mine.fenced + part.fenced,
-            ranges=mine.ranges + part.ranges,
-            cpu_seconds=mine.cpu_seconds + part.cpu_seconds,
-        )
+        self.report = block_report.together(self.report, part)
 
     def _store(self, piece: EventRange, computed: _Computed) -> BlockReport:
         """Upload, then commit. There is never a moment when an output is counted and its object is not there."""
@@ -460,7 +483,7 @@ class _BlockWork:
             with suppress(EventmillError):  # otherwise it is an orphan, which the sweep at the end deletes
                 self.store.delete([stored.key])
             return BlockReport(fenced=len(piece))
-        return BlockReport(committed=len(piece), ranges=1, cpu_seconds=output.cpu_seconds)
+        return BlockReport(committed=len(piece), ranges=1, cpu_seconds=output.cpu_seconds, worked_stop=piece.stop)
 
 
 def random_id() -> str:

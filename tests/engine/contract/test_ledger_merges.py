@@ -67,6 +67,9 @@ def test_a_begun_merge_is_not_begun_again(ledger: Ledger, open_campaign: Campaig
     assert len(begun(ledger, campaign)) == 2
     assert ledger.due_merges(campaign.id) == () and begun(ledger, campaign) == []
     assert len(ledger.open_merges(campaign.id)) == 2
+    keys = ledger.merge_keys(campaign.id)
+    assert tuple(keys) == ledger.open_merges(campaign.id)
+    assert [key.partition(".")[0][-12:] for key in keys.values()] == ["000000000010", "000000000020"]
 
 
 def test_claiming_a_merge_again_fences_the_merger_before(ledger: Ledger, open_campaign: CampaignHandle) -> None:

@@ -65,6 +65,15 @@ class MergeVerbs(Database):
             )
             return tuple(tx.execute(statement.order_by(table.c.id)).scalars())
 
+    def merge_keys(self, campaign_id: int) -> dict[int, str]:
+        """Merge -> the key of its file, for merges that are begun and not yet published."""
+        m = schema.merge.c
+        with self.reading() as tx:
+            rows = tx.execute(
+                sa.select(m.id, m.key).where(m.campaign_id == campaign_id, m.published_at.is_(None)).order_by(m.id)
+            )
+            return {row.id: row.key for row in rows}
+
     def complete_merge(self, lease: MergeLease, *, staged: str, bytes: int, sha256: str, rows: int) -> Outcome:
         """COMMITTED -> MERGED for the whole group; its range outputs are dropped. Fenced by the attempt."""
         with self.writing() as tx:

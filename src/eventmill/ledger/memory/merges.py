@@ -51,6 +51,12 @@ class MergeVerbs(MemoryTables):
             rows = self._look_at(campaign_id).merges.values()
             return tuple(row.id for row in rows if row.published_at is None)
 
+    def merge_keys(self, campaign_id: int) -> dict[int, str]:
+        """Merge -> the key of its file, for merges that are begun and not yet published."""
+        with self._lock:
+            rows = self._look_at(campaign_id).merges.values()
+            return {row.id: row.key for row in rows if row.published_at is None}
+
     def claim_merge(
         self, merge_id: int, *, holder: str, length: timedelta, nonce: str | None = None
     ) -> tuple[Merge, MergeLease] | None:

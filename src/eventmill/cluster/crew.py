@@ -1,0 +1,130 @@
+"""The Dask cluster of a run, from its first use until it is let go, with all that watches over its workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from prefect import Task
+from prefect_dask.task_runners import DaskTaskRunner, PrefectDaskFuture
+
+from eventmill.campaign.coordinator import Coordinator
+from eventmill.cluster.dask_cluster import (
+    cluster_runner,
+    dashboard_link,
+    let_workers_leave,
+    scheduler_answers,
+    start_cluster,
+)
+from eventmill.cluster.dispatcher import Dispatcher, NotFetched, fetch
+from eventmill.cluster.liveness import Members, Slots
+from eventmill.cluster.warm_up import warm_workers
+from eventmill.core.ranges import Input
+from eventmill.errors import CampaignPaused
+from eventmill.rules.lineage import Lineage
+from eventmill.runtime.interrupts import check_interrupted
+
+
+class Crew:
+    """The workers of one run; use it in a `with` block. What is asked of it starts the cluster, if it is let go.
+
+    `lineage` knows which task run had which events.
+    """
+
+    def __init__(self, coordinator: Coordinator, *, workers: int | None, folder: Path) -> None:
+        self._coordinator = coordinator
+        self._workers = workers
+        self._folder = folder
+        self._at_end = ExitStack()
+        self._runner: DaskTaskRunner | None = None
+        self._members: Members | None = None
+        self._slots: Slots | None = None
+        self.lineage = Lineage()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        """End the cluster. An error because its scheduler is gone becomes a `ClusterError`."""
+        return self._at_end.__exit__(kind, error, traceback)
+
+    @property
+    def runner(self) -> DaskTaskRunner:
+        """The task runner. Its cluster is running."""
+        if self._runner is None:
+            campaign = self._coordinator.campaign
+            runner = self._at_end.enter_context(
+                cluster_runner(campaign, workers=self._workers, folder=self._folder)
+            )
+            self._at_end.enter_context(scheduler_answers(runner))
+            self._members = self._at_end.enter_context(Members(self._coordinator, runner))
+            self._slots = Slots(campaign, runner, self._members)
+            self._runner = runner
+        start_cluster(self._runner)
+        return self._runner
+
+    @property
+    def dashboard(self) -> str | None:
+        """The address of Dask's dashboard; None without a cluster, or if it shows none."""
+        return dashboard_link(self._runner) if self._runner is not None else None
+
+    def let_go(self) -> None:
+        """End the cluster, because nothing is left to compute for now. Harmless without one."""
+        self._runner = self._members = self._slots = None
+        self._at_end.close()
+
+    def look_around(self) -> int:
+        """What every loop that waits must do: requeue what was lost. Returns the number of live slots."""
+        check_interrupted()
+        slots = self._slots.count_or_raise() if self._slots is not None else 0
+        self._coordinator.slots = slots  # before the next sample records their number
+        self._coordinator.watch()
+        return slots
+
+    def map(self, task: Task[..., Any], each: Iterable[dict[str, Any]]) -> list[PrefectDaskFuture[Any]]:
+        """Submit a task once for each set of parameters."""
+        runner = self.runner
+        return [runner.submit(task, parameters) for parameters in each]
+
+    def answer_of(self, future: PrefectDaskFuture[Any]) -> Any:
+        """Wait for a task and return its result, or raise its exception.
+
+        Raises `CampaignPaused` if the campaign is paused or cancelled meanwhile.
+        """
+        while True:
+            self.look_around()
+            if not self._coordinator.is_wanted():
+                name = self._coordinator.opened.name
+                raise CampaignPaused(
+                    f"campaign '{name}' was paused or cancelled; 'eventmill run CAMPAIGN.yaml' continues it."
+                )
+            with suppress(NotFetched):
+                return fetch(future.wrapped_future).result()
+
+    def note_split(self, inputs: Iterable[Input], runs: Mapping[tuple[str, ...], PrefectDaskFuture[Any]]) -> None:
+        """Learn which task run found which inputs; `runs` are by the urls that each inspected."""
+        known = {item.url: item for item in self._coordinator.opened.inputs()}
+        self.lineage.place({item.ordinal: item.first for item in known.values()})
+        new = {item.url for item in inputs}
+        for urls, future in runs.items():
+            of_it = [known[url] for url in urls if url in new]
+            if of_it:
+                first, last = of_it[0], of_it[-1]
+                self.lineage.split(future.task_run_id, first.first, last.first + last.events)
+
+    @contextmanager
+    def blocks(self) -> Iterator[Dispatcher]:
+        """The blocks that this crew works on; what is left of them in the end is taken back."""
+        runner, coordinator = self.runner, self._coordinator
+        assert self._members is not None  # made with the runner
+        let_workers_leave(runner, coordinator.campaign)
+        with (
+            warm_workers(runner, coordinator.opened.order),
+            Dispatcher(coordinator, runner, self._members, lineage=self.lineage) as blocks,
+        ):
+            yield blocks
