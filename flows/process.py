@@ -18,7 +18,7 @@ from typing import Any
 from prefect import flow
 from prefect.runtime import flow_run
 
-from eventmill.campaign.changes import Changed
+from eventmill.campaign.choice import Changed
 from eventmill.campaign.coordinator import Coordinator
 from eventmill.campaign.dispatch import LOOK_SECONDS, has_work, let_finish, map_what_fits, settle
 from eventmill.campaign.open import open_campaign

@@ -15,7 +15,7 @@ from prefect.client.schemas.objects import StateType
 from prefect.deployments import run_deployment
 from prefect.exceptions import CancelledRun, ObjectNotFound
 
-from eventmill.campaign.changes import Changed
+from eventmill.campaign.choice import Changed
 from eventmill.campaign.garbage import take_back
 from eventmill.campaign.handle import CampaignHandle, load_campaign
 from eventmill.campaign.recovery import Need, need_of

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eventmill.campaign.audit import Audit, audit
-from eventmill.campaign.changes import Changed
+from eventmill.campaign.choice import Changed
 from eventmill.campaign.coordinator import Coordinator
 from eventmill.campaign.merge_queue import begin_due
 from eventmill.campaign.open import open_campaign

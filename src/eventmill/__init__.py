@@ -10,18 +10,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from eventmill.api import (
-        Campaign,
-        MergedFile,
-        Progress,
-        RunResult,
-        Trial,
-        open_campaign,
-        read,
-        run,
-        try_payload,
-    )
+    from eventmill.api import Campaign, MergedFile, RunResult, open_campaign, read, run, try_payload
     from eventmill.campaign.audit import Audit
+    from eventmill.campaign.progress import Progress
+    from eventmill.campaign.try_payload import Trial
     from eventmill.config.campaign_spec import CampaignSpec
     from eventmill.errors import (
         AccessError,
@@ -115,7 +107,9 @@ _HOMES = {
     "Store": "eventmill.store.protocol",
     "Where": "eventmill.payloads.calls",
     "read_histograms": "eventmill.formats.histograms",
-    **dict.fromkeys(("Campaign", "MergedFile", "Progress", "RunResult", "Trial"), "eventmill.api"),
+    "Progress": "eventmill.campaign.progress",
+    "Trial": "eventmill.campaign.try_payload",
+    **dict.fromkeys(("Campaign", "MergedFile", "RunResult"), "eventmill.api"),
     **dict.fromkeys(("open_campaign", "read", "run", "try_payload"), "eventmill.api"),
 }
 """Which module has a name; all others are errors."""

@@ -1,62 +1,46 @@
 """What scripts, notebooks and the command line call: run a campaign, open one, try a payload, read results.
 
-Prefect and Dask are imported by `run` alone, when it needs them: each takes seconds.
+It imports only what finds a campaign in its ledger: a command that shows one answers at once. What the others need
+is imported when they are called.
 """
 
 from __future__ import annotations
 
-import importlib
-import os
-import sys
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 from eventmill.access import look_up_with
-from eventmill.campaign import try_payload as trying
 from eventmill.campaign.campaign import Campaign, MergedFile
-from eventmill.campaign.changes import Changed
-from eventmill.campaign.handle import CampaignHandle
-from eventmill.campaign.leadership import hold_leadership
-from eventmill.campaign.open import open_campaign as begin_or_resume
-from eventmill.campaign.progress import Observation, Observer, Progress
-from eventmill.campaign.try_payload import Trial
-from eventmill.config.campaign_spec import CampaignSpec, as_campaign_spec
-from eventmill.config.cluster_config import read_cluster
+from eventmill.campaign.choice import Changed
 from eventmill.core.ledger_url import DEFAULT_LEDGER
-from eventmill.errors import CampaignError, EventmillError, Interrupted, PrefectUnavailable
+from eventmill.errors import CampaignError
 from eventmill.ledger import open_ledger
 from eventmill.prefect_api import load_block
-from eventmill.runtime.interrupts import heard, is_interrupted
-from eventmill.runtime.scratch import choose_scratch, remove_abandoned
-from eventmill.store import open_store
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+    from eventmill.campaign.progress import Observer
+    from eventmill.campaign.try_payload import Trial
+    from eventmill.config.campaign_spec import CampaignSpec
     from eventmill.formats.histograms import Histograms
 
 __all__ = [
     "Campaign",
     "MergedFile",
-    "Observer",
-    "Progress",
     "RunResult",
-    "Trial",
     "is_file",
-    "leaving_no_scratch",
     "open_campaign",
     "read",
     "run",
     "try_payload",
 ]
 
-Spec = CampaignSpec | Path | str | dict[str, Any]
+Spec: TypeAlias = "CampaignSpec | Path | str | dict[str, Any]"
 """A campaign as itself, as the path of its file, or as plain data."""
 
 look_up_with(load_block)  # credentials that are named are Prefect blocks
@@ -111,22 +95,16 @@ def run(
         asked_at: When the user asked for it, now if it is left out: what was said of the campaign since then, such
             as `eventmill pause`, is the last word.
     """
-    asked_at, changed, spec = asked_at or datetime.now(UTC), _changed(changed), as_campaign_spec(campaign)
-    read_cluster(spec.cluster)
-    open_store(spec.store_url, credentials=spec.credentials).check()
-    opened = begin_or_resume(spec, folder=Path.cwd(), changed=changed, asked_at=asked_at)
-    if reopen:
-        opened.reopen()
-    observer = observer or _notebook_view(opened)
-    try:
-        result = _run_embedded(
-            spec, opened, workers=workers, changed=changed, observer=observer, asked_at=asked_at
-        )
-    except BaseException as error:
-        if not isinstance(error, KeyboardInterrupt) and not is_interrupted():
-            raise
-        raise Interrupted(_what_is_kept(opened)) from None
-    found = Campaign(opened.ledger, opened.read_row())
+    from eventmill.launch import launch
+
+    found, result = launch(
+        campaign,
+        workers=workers,
+        changed=_changed(changed),
+        reopen=reopen,
+        observer=observer,
+        asked_at=asked_at or datetime.now(UTC),
+    )
     return RunResult(found, result["events"], result["files"], result["manifest"])
 
 
@@ -147,6 +125,8 @@ def open_campaign(campaign: Spec, *, ledger: str | Path | None = None) -> Campai
         raise CampaignError(
             f"'ledger' can only be given with the name of a campaign; {_brief(campaign)} names its own ledger."
         )
+    from eventmill.config.campaign_spec import as_campaign_spec
+
     spec = as_campaign_spec(campaign)
     found = open_ledger(spec.ledger_url)
     return Campaign(found, found.campaign(spec.name))
@@ -164,6 +144,9 @@ def try_payload(campaign: Spec, *, events: int = 10, start: int = 0, input_numbe
         start: Position of the first one in its input, from 0.
         input_number: Which input, from 0.
     """
+    from eventmill.campaign import try_payload as trying
+    from eventmill.config.campaign_spec import as_campaign_spec
+
     return trying.try_payload(as_campaign_spec(campaign), events=events, start=start, input_number=input_number)
 
 
@@ -239,104 +222,6 @@ def is_file(named: str) -> bool:
     """Whether `named` is a campaign file. A folder may have the name of a campaign, since outputs often do."""
     path = Path(named)
     return path.suffix in (".yaml", ".yml") or len(path.parts) != 1 or path.is_file()
-
-
-@contextmanager
-def leaving_no_scratch() -> Iterator[None]:
-    """However the run ends, remove the scratch folders of killed workers: no later worker may do so."""
-    try:
-        yield
-    finally:
-        for place in {choose_scratch(), Path(tempfile.gettempdir())}:
-            remove_abandoned(place)
-
-
-def _run_embedded(
-    spec: CampaignSpec,
-    opened: CampaignHandle,
-    *,
-    workers: int | None,
-    changed: Changed,
-    observer: Observer | None,
-    asked_at: datetime,
-) -> dict[str, Any]:
-    """Run the process flow in this process, with its own Prefect API server unless one is configured."""
-    from eventmill.prefect_api.server import api_server, new_password, ui_link
-
-    # Prefect would print a traceback for every way a campaign can end; we say it in one line instead.
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
-    beside_ledger = Path(spec.ledger).parent if "://" not in spec.ledger else Path(".eventmill")
-    server = api_server(beside_ledger / "prefect", password=new_password(), meanwhile=lambda: _prepare(spec))
-    with (
-        leaving_no_scratch(),
-        _led_while_it_starts(server, opened) as url,
-        Observation(opened, observer, watch_url=ui_link(url)) if observer is not None else nullcontext(),
-    ):
-        from prefect.exceptions import CancelledRun, Pause
-
-        from eventmill.flows.process import process
-        from eventmill.prefect_api.availability import NO_ANSWER, is_no_answer
-        from eventmill.prefect_api.console import console_level
-        from eventmill.prefect_api.terminal_run import at_server, handing_over, run_from_terminal
-
-        # `begin_or_resume` has applied the choice already; only KEEP and RESCUE matter at each opening.
-        keeps = changed in (Changed.KEEP, Changed.RESCUE)
-        as_chosen = Changed.RESCUE if keeps else Changed.STOP
-        try:
-            with (
-                at_server(url),
-                handing_over(opened, asked_at=asked_at),
-                console_level(os.environ["PREFECT_LOGGING_LEVEL"]),
-            ):
-                result: dict[str, Any] = run_from_terminal(
-                    process, campaign=spec, changed=as_chosen, workers=workers
-                )
-            return result
-        except (CancelledRun, Pause):  # cancelled or suspended in the UI; the ledger says which
-            from eventmill.prefect_api.progress import plain_result
-
-            return plain_result(opened, manifest=None)
-        except NO_ANSWER as error:
-            if not is_no_answer(error):
-                raise
-            raise PrefectUnavailable(
-                f"the Prefect server at {url} does not answer any more ({type(error).__name__}). Nothing is lost: "
-                "run again when it is back."
-            ) from error
-
-
-def _notebook_view(opened: CampaignHandle) -> Observer | None:
-    """In the kernel of a notebook, what shows progress there. IPython is there already if this is one."""
-    if "IPython" not in sys.modules:
-        return None
-    from eventmill.campaign.notebook_view import NotebookView, in_notebook
-
-    return NotebookView(opened) if in_notebook() else None
-
-
-@contextmanager
-def _led_while_it_starts(server: AbstractContextManager[str], opened: CampaignHandle) -> Iterator[str]:
-    """If two runs begin at once, one ends here, before its server conflicts with the server of the other."""
-    with ExitStack() as stack:
-        with hold_leadership(opened.ledger, opened.id):
-            url = stack.enter_context(server)
-        yield url
-
-
-def _prepare(spec: CampaignSpec) -> None:
-    """Import modules here and in the process that workers are forked from, both at once: each takes seconds."""
-    from eventmill.cluster.dask_cluster import prepare_cluster
-
-    prepare_cluster(spec)
-    importlib.import_module("eventmill.flows.process")
-
-
-def _what_is_kept(opened: CampaignHandle) -> str:
-    kept = "committed work is kept"
-    with suppress(EventmillError):
-        counts = opened.counts()
-        kept = f"{counts.done:,} of {counts.total:,} events are done"
-    return f"interrupted by {heard().name}: {kept}. Run it again to continue."
 
 
 def _changed(given: Changed | str) -> Changed:

@@ -13,12 +13,12 @@ import uproot
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eventmill.core.ranges import Layout, NewInput, SeenLayout
+from eventmill.core.ranges import Layout, NewInput, SeenLayout, fingerprint
 from eventmill.core.work_order import SourceSpec
 from eventmill.formats.schemas import type_name
 from eventmill.ledger import Ledger
 from eventmill.sources import inspect_input
-from eventmill.sources.layouts import alike, disagreement, fingerprint, layouts_of, unreadable_columns, wider
+from eventmill.sources.layouts import alike, disagreement, layouts_of, unreadable_columns, wider
 from tests.conftest import new_campaign
 
 

@@ -14,6 +14,7 @@ from eventmill.rules.sizing import (
     LARGEST_RANGE_EVENTS,
     LEAST_OVERHEAD_SECONDS,
     SHORTEST_RANGE_SECONDS,
+    Measurement,
     Speed,
     block_events,
     range_events,
@@ -34,7 +35,7 @@ paces = st.none() | st.floats(0, 1e6)
 @settings(deadline=None)
 @given(speeds, st.floats(1e-3, 1e5))
 def test_an_automatic_range_is_finite_and_grows_with_care(speed: Speed, seconds: float) -> None:
-    """At least one event, at most the ceiling, at most four times what was tried before."""
+    """At least one event, at most the ceiling, at most `GROWTH` times what was tried before."""
     size = range_events(speed, wanted=None, seconds=seconds)
     assert 1 <= size <= min(LARGEST_RANGE_EVENTS, GROWTH * speed.largest_range)
 
@@ -56,6 +57,73 @@ def test_ranges_soon_reach_what_they_aim_at(pace: float) -> None:
         size = range_events(speed, wanted=None)
         speed = Speed(size, size * pace, largest_range=size)
     assert abs(size * pace - 5.0) <= pace * (1 + 1e-9)
+
+
+def handed_out(*, events: int, slots: int, pace: float, loading: float, aim: float = 0.5) -> list[tuple[int, int]]:
+    """`(range, events)` of each block of a payload whose first call on each slot loads something.
+
+    Each slot works on a block while another waits for it, as on a cluster.
+    """
+    measured, left, blocks, flying = Measurement(), events, list[tuple[int, int]](), list[tuple[int, int]]()
+    done, seconds = 0, 0.0
+    while left or flying:
+        room = slots * (2 if measured.events else 1)
+        while left and len(flying) < room:
+            measured = measured.with_pace(done, seconds, slots=slots)
+            size = range_events(measured.speed, wanted=None, seconds=aim)
+            is_settled, speed = measured.is_settled(size, slots=slots), measured.speed
+            known = speed.seconds_per_event if speed and is_settled else None
+            measured = measured.with_range(size)
+            block = block_events(open_events=left, slots=slots, range_events=size, seconds_per_event=known)
+            flying.append((size, min(block, left)))
+            left -= flying[-1][1]
+        blocks.append(flying.pop(0))
+        seconds += blocks[-1][1] * pace + (loading if len(blocks) <= slots else 0.0)
+        done += blocks[-1][1]
+    return blocks
+
+
+@pytest.mark.parametrize("slots", [1, 2, 8])
+@pytest.mark.parametrize("loading", [0.0, 0.2, 5.0])
+def test_cheap_events_soon_have_long_ranges(slots: int, loading: float) -> None:
+    """A second of work is a few dozen ranges, although the first call of each process loads what others need."""
+    blocks = handed_out(events=200_000, slots=slots, pace=5e-6, loading=loading)
+    ranges = sum(-(-events // size) for size, events in blocks)
+    assert ranges <= 30 + 20 * slots and len(blocks) <= 10 + 8 * slots
+
+
+@settings(deadline=None)
+@given(st.floats(1e-6, 10.0), st.integers(1, 16), st.floats(0.0, 5.0))
+def test_while_ranges_grow_a_block_is_a_few_of_them(pace: float, slots: int, loading: float) -> None:
+    """So that a block full of short ranges never has to be waited for; and none grows faster than it was tried."""
+    tried = FIRST_RANGE_EVENTS
+    for size, events in handed_out(events=3000, slots=slots, pace=pace, loading=loading):
+        assert size <= GROWTH * tried
+        tried = max(tried, size)
+        assert events <= FIRST_BLOCK_RANGES * size or events * pace <= 30.0 * (1 + 1e-9)
+
+
+def test_ranges_of_a_size_are_measured_when_as_many_events_are_done() -> None:
+    """Choosing twice at once does not grow twice."""
+    first = Measurement().with_pace(40, 1e-4, slots=2)
+    size = range_events(first.speed, wanted=None)
+    assert size == GROWTH * FIRST_RANGE_EVENTS
+    begun = first.with_range(size)
+    assert range_events(begun.speed, wanted=None) == size
+    assert range_events(begun.with_pace(40 + size - 1, 1e-4, slots=2).speed, wanted=None) == size
+    assert range_events(begun.with_pace(40 + size, 1e-4, slots=2).speed, wanted=None) == GROWTH * size
+
+
+def test_what_first_calls_load_does_not_count() -> None:
+    """One for each slot; what is as slow later, or was measured by an earlier run, counts like all else."""
+    cold = Measurement().with_pace(40, 5.0, slots=1).with_pace(1040, 5.01, slots=1)
+    assert cold.speed is not None and cold.speed.events == 1000
+    assert cold.speed.seconds == pytest.approx(0.01)
+    slow = cold.with_pace(1080, 10.01, slots=1)
+    assert slow.speed is not None and slow.speed.seconds == pytest.approx(5.01)
+    resumed = Measurement(1000, 100.0).with_pace(1040, 200.0, slots=1)
+    assert resumed.speed == Speed(1040, 200.0, FIRST_RANGE_EVENTS)
+    assert Measurement().with_pace(40, 4.0, slots=2).speed == Speed(40, 4.0, FIRST_RANGE_EVENTS)
 
 
 def test_a_number_from_the_user_is_kept() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from eventmill.campaign.changes import Changed
+from eventmill.campaign.choice import Changed
 from eventmill.campaign.handle import CampaignHandle
 from eventmill.campaign.open import open_campaign
 from eventmill.campaign.recovery import Need, need_of

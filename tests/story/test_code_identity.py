@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from eventmill.campaign.changes import Changed
+from eventmill.campaign.choice import Changed
 from eventmill.campaign.coordinator import Coordinator
 from eventmill.campaign.handle import CampaignHandle
 from eventmill.campaign.open import open_campaign

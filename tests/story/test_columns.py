@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from eventmill.campaign.changes import Changed
+from eventmill.campaign.choice import Changed
 from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.errors import CampaignChanged, InputError
 from tests.crew import Crew

@@ -12,7 +12,7 @@ import pytest
 import uproot
 
 from eventmill.access.s3 import Bucket
-from eventmill.campaign.changes import Changed
+from eventmill.campaign.choice import Changed
 from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.errors import CampaignChanged, InputError
 from tests.crew import Crew

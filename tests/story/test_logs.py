@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from eventmill import logs
-from eventmill.campaign.changes import Changed
+from eventmill.campaign.choice import Changed
 from eventmill.campaign.coordinator import Coordinator
 from eventmill.campaign.decision_log import DecisionLog
 from eventmill.campaign.merge_queue import begin_due

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 import uproot
 
-from eventmill.campaign.changes import Changed
+from eventmill.campaign.choice import Changed
 from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.errors import CampaignChanged
 from eventmill.formats.histograms import read_histograms

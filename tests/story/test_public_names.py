@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import eventmill as em
-from eventmill.campaign.changes import Changed
+from eventmill.campaign.choice import Changed
 from eventmill.campaign.open import open_campaign
 from eventmill.campaign.progress import Observation
 from eventmill.config.campaign_spec import CampaignSpec

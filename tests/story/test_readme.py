@@ -12,7 +12,6 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-import typer
 
 from eventmill.campaign.audit import audit
 from eventmill.campaign.coordinator import Coordinator
@@ -20,7 +19,7 @@ from eventmill.campaign.handle import CampaignHandle
 from eventmill.campaign.merge_queue import begin_due
 from eventmill.campaign.open import open_campaign
 from eventmill.campaign.split_inputs import register, split
-from eventmill.cli import EXIT_CODES, app
+from eventmill.cli import EXIT_CODES, commands
 from eventmill.config.campaign_spec import CampaignSpec, read_campaign
 from eventmill.config.reference import describe_keys
 from eventmill.core.records import Counts
@@ -48,7 +47,7 @@ THEIRS = {
 READ_SOURCES = ("s3fs", "fsspec", "stamina", "uproot.source", "functools")
 """What docs/decisions/14-s3.md compares with: its names must stand in these sources."""
 
-COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+COMMANDS = {name: commands.load_command(name) for name in commands.COMMANDS}
 
 
 @pytest.fixture

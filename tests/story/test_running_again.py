@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from eventmill.campaign import leadership
-from eventmill.campaign.changes import Changed
+from eventmill.campaign.choice import Changed
 from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.core.states import State
 from eventmill.errors import CampaignChanged, CampaignLocked, StoreError

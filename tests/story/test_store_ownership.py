@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from eventmill.campaign.changes import Changed
+from eventmill.campaign.choice import Changed
 from eventmill.campaign.finish import finish
 from eventmill.campaign.open import open_campaign
 from eventmill.config.campaign_spec import CampaignSpec

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from eventmill.campaign.audit import Audit
-from eventmill.campaign.audit import audit as audit_campaign
 from eventmill.campaign.leadership import hold_leadership
 from eventmill.core.ledger_url import as_option
 from eventmill.core.outputs import MergedOutput
@@ -27,6 +25,8 @@ from eventmill.store import Store, open_store
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
+
+    from eventmill.campaign.audit import Audit
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +160,8 @@ class Campaign:
 
         Raises `StoreError` if the store cannot be read.
         """
+        from eventmill.campaign.audit import audit as audit_campaign  # it knows formats and the campaign file
+
         return audit_campaign(self.ledger, self.store, self.record)
 
     def pause(self) -> None:

@@ -6,10 +6,10 @@ import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from eventmill.campaign.choice import Changed
 from eventmill.campaign.leadership import hold_leadership
 from eventmill.campaign.split_inputs import side_by_side, split
 from eventmill.config.campaign_spec import (
@@ -35,16 +35,6 @@ from eventmill.work.block import locate
 from eventmill.work.store_mark import is_marked
 
 logger = logging.getLogger(__name__)
-
-
-class Changed(StrEnum):
-    """What to do when the campaign, its payload or an input differs from what was begun."""
-
-    STOP = "stop"  # name the differences and stop
-    ACCEPT = "accept"  # continue with the new version; what is done is kept
-    RESTART = "restart"  # delete what is done and begin again
-    KEEP = "keep"  # continue with what was begun, as the ledger has it; read nothing else
-    RESCUE = "rescue"  # the same, but leave it alone if it was paused or cancelled
 
 
 STORE = "output.store"

@@ -16,14 +16,14 @@ from types import TracebackType
 from typing import Self
 
 from eventmill.campaign.decision_log import DecisionLog
-from eventmill.campaign.finish import finish, lost_files
+from eventmill.campaign.finish import check_target, finish, lost_files
 from eventmill.campaign.handle import CampaignHandle
 from eventmill.campaign.leadership import hold_leadership
 from eventmill.campaign.merge_queue import is_due
 from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.core.leases import Block, LeadershipLease
 from eventmill.core.records import Counts, DesiredState, Incident, JournalKind
-from eventmill.errors import CampaignAborted, CampaignIncomplete, CampaignLocked, PayloadError, StoreError
+from eventmill.errors import CampaignAborted, CampaignLocked, PayloadError, StoreError
 from eventmill.rules import sizing, stragglers
 from eventmill.rules.early_stop import Broken, cannot_set_up, nothing_succeeds, too_many_abandoned
 from eventmill.runtime.outage import Outage
@@ -70,7 +70,7 @@ class Coordinator:
     _losing: int = 0
     _errors_in_a_row: int = 0
     _done_at_error: int = 0
-    _largest_range: int = 0
+    _measured: sizing.Measurement = field(default_factory=sizing.Measurement)
     _watched_at: float = -math.inf
     _log: DecisionLog = field(init=False)
     _leading: ExitStack = field(init=False)
@@ -99,6 +99,7 @@ class Coordinator:
             self._log.lost(lost)
             self.counts = opened.counts()
             self._failed_before = len(opened.failed_runs())
+            self._measured = sizing.Measurement(*opened.pace())
             self._log.driven(self.leadership, self.counts)
             self._leading = stack.pop_all()
         return self
@@ -172,14 +173,7 @@ class Coordinator:
 
     def check_target(self) -> None:
         """Raise `CampaignIncomplete` if the target is missed. To be called when no work is left."""
-        counts, name = self.counts, self.opened.name
-        if counts.done < self.target_events:
-            raise CampaignIncomplete(
-                f"campaign '{name}' is incomplete: {counts.done:,} of {counts.total:,} events are done, "
-                f"{self.target_events:,} are needed, {counts.abandoned:,} abandoned. See why with "
-                f"'eventmill abandoned {self.opened.as_argument}', fix the cause, and try them again with "
-                "'eventmill run CAMPAIGN.yaml --reopen'."
-            )
+        check_target(self.opened, self.counts, target=self.campaign.target)
 
     def close_if_finished(self) -> bool:
         """Whether no event is left to process: the target is reached, or no event is open.
@@ -203,6 +197,11 @@ class Coordinator:
         """Whether the user has paused the campaign: workers finish their current ranges and begin no new ones."""
         return self.opened.desired_state() is DesiredState.PAUSED
 
+    @property
+    def knows_speed(self) -> bool:
+        """Whether the length of ranges is given, or something was measured: then blocks may wait for slots."""
+        return self.campaign.ranges.events != "auto" or bool(self._measured.events)
+
     def next_block(self, *, slots: int) -> Block | None:
         """Reserve the next block for `slots` live slots, of the size that the rules now give.
 
@@ -213,10 +212,9 @@ class Coordinator:
             return None  # results could not be stored now
         opened, ranges = self.opened, self.campaign.ranges
         self.slots = slots
-        events, seconds = opened.pace()
+        self._measured = self._measured.with_pace(*opened.pace(), slots=slots)
         wanted = None if ranges.events == "auto" else ranges.events
-        largest = max(self._largest_range, sizing.FIRST_RANGE_EVENTS)
-        speed = sizing.Speed(events, seconds, largest) if events else None
+        speed = self._measured.speed
         seconds_wanted, rate = ranges.seconds.total_seconds(), None
         if wanted is None:
             rate = opened.loss_rate()
@@ -229,15 +227,15 @@ class Coordinator:
             overhead_seconds=rate.overhead_seconds if rate and rate.slot_seconds else None,
         )
         self._log.range_size(self.range_size)
-        if speed is not None:
-            self._largest_range = max(self._largest_range, range_events)
+        is_settled = wanted is not None or self._measured.is_settled(range_events, slots=slots)
+        self._measured = self._measured.with_range(range_events)
         block = opened.ledger.reserve(
             self.leadership,
             events=sizing.block_events(
                 open_events=self.counts.open,
                 slots=slots,
                 range_events=range_events,
-                seconds_per_event=speed.seconds_per_event if speed else None,
+                seconds_per_event=speed.seconds_per_event if speed and is_settled else None,
                 block_seconds=ranges.block.total_seconds(),
             ),
             range_events=range_events,

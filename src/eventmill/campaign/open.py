@@ -10,11 +10,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from eventmill.campaign.changes import (
-    Changed,
-    accept_changes,
-    compare,
-)
+from eventmill.campaign.changes import accept_changes, compare
+from eventmill.campaign.choice import Changed
 from eventmill.campaign.handle import CampaignHandle, find_record, load_campaign, store_of, work_order
 from eventmill.campaign.inputs import as_known, list_inputs, source_spec, with_resolved_tree
 from eventmill.campaign.leadership import hold_leadership

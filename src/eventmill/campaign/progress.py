@@ -97,3 +97,10 @@ class Observation:
             losses=incidents.get(JournalKind.LOSS, 0),
             failures=incidents.get(JournalKind.FAILURE, 0) + incidents.get(JournalKind.ABANDONED, 0),
         )
+
+
+def tell_once(opened: CampaignHandle, observer: Observer | None) -> None:
+    """Tell an observer how a campaign is at which nothing is done any more."""
+    if observer is not None:
+        with Observation(opened, observer):
+            pass

@@ -12,12 +12,7 @@ import typer
 
 from eventmill import __version__
 from eventmill.cli.command_time import note_asked
-from eventmill.cli.drill import drill
-from eventmill.cli.manage import cancel, gc, pause, rescue, upgrade
-from eventmill.cli.run import run as run_campaign
-from eventmill.cli.show import abandoned, audit, outputs, report, status
-from eventmill.cli.try_payload import try_payload
-from eventmill.cli.validate import validate
+from eventmill.cli.commands import Commands
 from eventmill.errors import EventmillError, Interrupted
 from eventmill.logs import hide
 from eventmill.runtime.interrupts import END_SECONDS, exit_code, is_interrupted, take_interrupts
@@ -41,25 +36,12 @@ _EPILOG = f"Exit codes: {'; '.join(f'{code} {meaning}' for code, meaning in EXIT
 
 app = typer.Typer(
     name="eventmill",
+    cls=Commands,
     add_completion=False,
     epilog=_EPILOG,
     no_args_is_help=True,
     pretty_exceptions_enable=False,  # an unexpected exception is our bug: show Python's own traceback
 )
-app.command("run")(run_campaign)
-app.command("try")(try_payload)
-app.command("validate")(validate)
-app.command("status")(status)
-app.command("outputs")(outputs)
-app.command("report")(report)
-app.command("abandoned")(abandoned)
-app.command("audit")(audit)
-app.command("pause")(pause)
-app.command("cancel")(cancel)
-app.command("gc")(gc)
-app.command("rescue")(rescue)
-app.command("upgrade")(upgrade)
-app.command("drill")(drill)
 
 
 def _print_version(wanted: bool) -> None:

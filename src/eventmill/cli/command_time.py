@@ -6,23 +6,25 @@ import sys
 import time
 from datetime import UTC, datetime
 
-import psutil
-
 _at: list[datetime] = []
 
 
 def note_asked(*, by_process: bool) -> None:
     """Note the current time; `by_process`: the time at which this process started, since imports take seconds."""
-    _at[:] = [datetime.fromtimestamp(_started(), UTC) if by_process else datetime.now(UTC)]
+    _at[:] = [] if by_process else [datetime.now(UTC)]
 
 
 def asked_at() -> datetime:
     """When the command was given."""
-    return _at[0] if _at else datetime.now(UTC)
+    if not _at:
+        _at.append(datetime.fromtimestamp(_started(), UTC))
+    return _at[0]
 
 
 def _started() -> float:
     """When this process was started, in seconds since 1970."""
+    import psutil  # 20 ms, which most commands need not wait
+
     started = psutil.Process().create_time()
     if sys.platform == "linux":
         # psutil rounds the boot time to whole seconds: a 'run' right after a 'pause' would look older than it.

@@ -38,7 +38,9 @@ EXAMPLES = {
 
 
 def init(
-    example: Annotated[str | None, typer.Argument(help=f"One of: {', '.join(EXAMPLES)}.", show_default=False)] = None,
+    example: Annotated[
+        str | None, typer.Argument(help=f"One of: {', '.join(EXAMPLES)}.", show_default=False)
+    ] = None,
 ) -> None:
     """Write an example campaign into ./examples, or list the examples. Overwrites nothing."""
     out = screen()

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from eventmill import api, logs
-from eventmill.campaign.changes import Changed
+from eventmill.campaign.choice import Changed
 from eventmill.cli.arguments import LogJson, LogLevel, file_of
 from eventmill.cli.command_time import asked_at
 from eventmill.cli.output import messages, print_json

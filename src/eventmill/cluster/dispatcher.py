@@ -125,7 +125,8 @@ class Dispatcher:
 
     def has_room(self, slots: int) -> bool:
         """Whether another block would keep the slots busy. Blocks that the ledger took back do not count."""
-        return not self._rest.lasts() and len(self._coordinator.blocks()) < QUEUED_PER_SLOT * slots
+        each = QUEUED_PER_SLOT if self._coordinator.knows_speed else 1  # a block that waits has short ranges, too
+        return not self._rest.lasts() and len(self._coordinator.blocks()) < each * slots
 
     def is_empty(self) -> bool:
         """Whether all tasks have ended."""

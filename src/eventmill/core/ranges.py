@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -90,6 +93,12 @@ class Input:
 
 Layout = tuple[tuple[str, str], ...]
 """The columns of an input that a campaign reads: name and type of each, in the order of the file."""
+
+
+@functools.lru_cache(maxsize=256)
+def fingerprint(layout: Layout) -> str:
+    """A digest that is equal for equal layouts. Cached, since many inputs share few layouts."""
+    return hashlib.sha256(json.dumps(sorted(layout)).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,6 @@ from eventmill.ledger.database import schema
 from eventmill.ledger.database.transactions import Clock, file_of, open_engine
 from eventmill.ledger.drilling import DrillReadings
 from eventmill.ledger.exploration import Exploration
-from eventmill.ledger.memory import create_memory_ledger, open_memory_ledger
 from eventmill.ledger.protocol import WorkLedger
 from eventmill.ledger.queries import Readings
 from eventmill.runtime.process_id import is_gone
@@ -49,6 +48,8 @@ def open_ledger(url: str, *, clock: Clock | None = None) -> Ledger:
     Raises `LedgerError` if there is none, if it is not a ledger, or if it has another version.
     """
     if scheme_of(url) == "memory":
+        from eventmill.ledger.memory import open_memory_ledger
+
         return cast(Ledger, open_memory_ledger(url))  # the same verbs: tests/engine/contract
     ledger = Ledger(open_engine(url, exist=True), clock)
     with ledger.reading() as tx:
@@ -76,6 +77,8 @@ def _other_version(url: str, version: int) -> str:
 def create_ledger(url: str, *, clock: Clock | None = None) -> Ledger:
     """Open a ledger, and create its tables if there are none. For the coordinator, never for workers."""
     if scheme_of(url) == "memory":
+        from eventmill.ledger.memory import create_memory_ledger
+
         return cast(Ledger, create_memory_ledger(url, clock=clock))
     ledger = Ledger(open_engine(url, exist=False), clock)
     with ledger.writing() as tx:
@@ -99,7 +102,11 @@ def shared_ledger(url: str) -> WorkLedger:
 
     An open connection would stay with a deleted file, which is no longer the ledger.
     """
-    return open_memory_ledger(url) if scheme_of(url) == "memory" else _opened(url, file_of(url))
+    if scheme_of(url) == "memory":
+        from eventmill.ledger.memory import open_memory_ledger
+
+        return open_memory_ledger(url)
+    return _opened(url, file_of(url))
 
 
 def upgrade_ledger(url: str) -> int:

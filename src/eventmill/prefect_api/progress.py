@@ -17,8 +17,8 @@ from prefect.client.schemas.actions import ArtifactUpdate
 from prefect.exceptions import PrefectHTTPStatusError
 
 from eventmill.campaign.coordinator import Coordinator
+from eventmill.campaign.finish import plain_result
 from eventmill.campaign.handle import CampaignHandle
-from eventmill.core.records import Counts
 from eventmill.errors import EventmillError, StoreError
 from eventmill.prefect_api.availability import if_it_answers
 from eventmill.reports.columns import sample_columns
@@ -104,22 +104,10 @@ def show_result(progress: Progress, *, manifest: str | None) -> dict[str, Any]:
     return plain_result(progress.opened, manifest=manifest)
 
 
-def plain_result(opened: CampaignHandle, *, manifest: str | None) -> dict[str, Any]:
-    """The result of a campaign so far, as plain data."""
-    name, counts = opened.name, opened.counts()
-    files = len(opened.merged_outputs())
-    return {"campaign": name, "events": _by_state(counts), "files": files, "manifest": manifest}
-
-
 def artifact_key(campaign: str, what: str) -> str:
     """Prefect allows lower-case letters, digits and dashes."""
     plain = "".join(c if c.isascii() and c.isalnum() else "-" for c in campaign.lower())
     return f"{plain}-{what}"
-
-
-def _by_state(counts: Counts) -> dict[str, int]:
-    names = ("total", "merged", "committed", "ready", "leased", "abandoned")
-    return {name: getattr(counts, name) for name in names}
 
 
 def _updated(artifact: UUID, text: str) -> bool:

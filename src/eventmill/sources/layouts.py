@@ -8,24 +8,16 @@ different types.
 from __future__ import annotations
 
 import functools
-import hashlib
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import pyarrow as pa
 
-from eventmill.core.ranges import Layout, NewInput, SeenLayout
+from eventmill.core.ranges import NewInput, SeenLayout, fingerprint
 from eventmill.formats.schemas import declaration, type_from_words, type_name
 
 NAMED = 5
 """The maximum number of columns or inputs in one message."""
-
-
-@functools.lru_cache(maxsize=256)
-def fingerprint(layout: Layout) -> str:
-    """A digest that is equal for equal layouts. Cached, since many inputs share few layouts."""
-    return hashlib.sha256(json.dumps(sorted(layout)).encode()).hexdigest()[:16]
 
 
 def layouts_of(found: Iterable[NewInput]) -> tuple[SeenLayout, ...]:

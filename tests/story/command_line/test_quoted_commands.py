@@ -9,12 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import typer
 
-from eventmill.cli import app
+from eventmill.cli import commands
 
 ROOT = Path(__file__).parents[3]
-COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+COMMANDS = {name: commands.load_command(name) for name in commands.COMMANDS}
 FILES = [
     path for folder in ("src", "flows", "tasks", "deployments") for path in sorted((ROOT / folder).rglob("*.py"))
 ]

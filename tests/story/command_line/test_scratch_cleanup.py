@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from eventmill.api import leaving_no_scratch
+from eventmill.launch import leaving_no_scratch
 
 
 def test_what_killed_workers_left_goes_with_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from eventmill import text
 from eventmill.core.leases import LeadershipLease, Lease
 from eventmill.core.partition import coalesce
-from eventmill.core.ranges import Input, Layout, NewInput, SeenLayout, Span
+from eventmill.core.ranges import Input, Layout, NewInput, SeenLayout, Span, fingerprint
 from eventmill.core.records import (
     NOTHING_LEFT,
     TARGET_REACHED,
@@ -31,7 +31,6 @@ from eventmill.ledger.database.blocks import duplicate_claim_of, hand_over, read
 from eventmill.ledger.database.journal import write_journal
 from eventmill.ledger.database.transactions import Database, insert_spans, read_spans, replace_spans
 from eventmill.rules.block_spans import LEADER_SECONDS, UNBLEMISHED, freed
-from eventmill.sources.layouts import fingerprint
 
 _HELD_CAMPAIGN = (
     sa.select(schema.campaign).where(schema.campaign.c.id == sa.bindparam("b_campaign")).with_for_update()

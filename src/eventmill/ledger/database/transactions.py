@@ -13,7 +13,6 @@ from typing import Any
 
 import psutil
 import sqlalchemy as sa
-import stamina
 from sqlalchemy import event, exc
 
 from eventmill.core.ledger_url import scheme_of
@@ -100,6 +99,8 @@ class Database:
         While another process is changing the setting, SQLite reports at once that the file is locked.
         """
         if self.engine.dialect.name == "sqlite":
+            import stamina  # 30 ms, which readers need not wait
+
             with _told_clearly(self.engine):
                 for attempt in stamina.retry_context(
                     on=sqlite3.OperationalError, timeout=BUSY_SECONDS, attempts=None
