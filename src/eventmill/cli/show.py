@@ -13,7 +13,7 @@ from eventmill.api import Campaign
 from eventmill.cli.arguments import AsJson, InLedger, Named, file_of, find_campaign
 from eventmill.cli.output import facts, print_json, screen, table
 from eventmill.core.records import Counts
-from eventmill.core.units import counted
+from eventmill.core.units import counted, percent
 from eventmill.reports.abandoned import AbandonedSpan
 from eventmill.reports.abandoned import as_data as as_abandoned_data
 from eventmill.reports.render import account_rows, facts_of
@@ -42,7 +42,7 @@ def _show_status(campaign: Campaign, answer: dict[str, Any], *, file: str) -> No
             "events",
             f"{events['total']:,} in {counted(answer['inputs'], 'input')}, {wanted:,} needed for the target",
         ),
-        *((name, f"{events[name]:,}  {events[name] / total:.1%}") for name in STATES if events[name]),
+        *((name, f"{events[name]:,}  {percent(events[name], total)}") for name in STATES if events[name]),
         ("merged files", f"{answer['merged_files']:,} in {record.store_url}"),
         ("losses", f"{answer['losses']:,}"),
         ("failures", f"{answer['failures']:,}"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import timedelta
 from decimal import Decimal
@@ -70,6 +71,11 @@ def write_duration(value: timedelta) -> str:
 def counted(number: int, what: str, many: str = "") -> str:
     """`1 file`, `2,000 events`; `many` is the plural if it is irregular."""
     return f"{number:,} {what if number == 1 else many or what + 's'}"
+
+
+def percent(part: int, whole: int) -> str:
+    """`99.9%`: rounded down, so that only all is 100 %; `0.0%` of nothing."""
+    return f"{math.floor(1000 * part / whole) / 10 if whole else 0.0:.1f}%"
 
 
 def _parse(value: object, units: dict[str, float], wanted: str) -> float:

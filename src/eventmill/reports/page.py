@@ -9,11 +9,12 @@ import html
 import re
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 
 from eventmill.core.outputs import MergedOutput
 from eventmill.core.records import Incident
 from eventmill.core.states import State
-from eventmill.core.units import counted
+from eventmill.core.units import counted, percent
 from eventmill.reports.columns import ColumnSample, picture
 from eventmill.reports.event_map import COLOURS, Strip, data_url, png
 from eventmill.reports.html_table import table_html
@@ -27,10 +28,10 @@ SHOWN = (State.MERGED, State.COMMITTED, State.LEASED, State.READY, State.ABANDON
 """The states of a row, what is done first."""
 
 
-def facts(now: Overview) -> list[tuple[str, str]]:
-    """The campaign in lines of name and text, without what there is none of."""
+def facts(now: Overview, *, store: str | None = None) -> list[tuple[str, str]]:
+    """The campaign as names and texts, without what there is none of. `store` is what its store is called."""
     status, counts = now.status, now.counts
-    share = f" ({counts.done / counts.total:.1%})" if counts.total else ""
+    share = f" ({percent(counts.done, counts.total)})" if counts.total else ""
     lines = [
         ("state", now.state),
         ("done", f"{counts.done:,} of {counted(counts.total, 'event')}{share}, target {status['target']:.4g}"),
@@ -47,7 +48,7 @@ def facts(now: Overview) -> list[tuple[str, str]]:
     if status["failures"]:
         lines.append(("failures", f"{counted(status['failures'], 'run')} of the payload failed"))
     size = sum(file.bytes for file in now.files)
-    lines.append(("merged", f"{counted(len(now.files), 'file')}, {size:,} bytes, in {now.store_url}"))
+    lines.append(("merged", f"{counted(len(now.files), 'file')}, {size:,} bytes, in {store or now.store_url}"))
     return lines
 
 
@@ -120,7 +121,7 @@ def columns_markdown(sample: ColumnSample) -> str:
 
 def as_html(now: Overview) -> str:
     """The page in HTML, for a notebook: a fragment with its styles inline."""
-    parts = [table_html(now.campaign, facts(now))]
+    parts = [table_html(now.campaign, facts(now, store=_from_here(now.store_url)))]
     if now.strips:
         rows = "".join(_strip_row(strip) for strip in now.strips)
         key = " ".join(
@@ -132,6 +133,12 @@ def as_html(now: Overview) -> str:
         rows_told = [(_clock(i.at), str(i.kind), _where(i), i.reason) for i in now.newest]
         parts.append(table_html("Newest failures and losses", rows_told))
     return f"<div>{''.join(parts)}</div>"
+
+
+def _from_here(store_url: str) -> str:
+    """A folder below the working directory by its relative path: a notebook is read on other machines, too."""
+    folder = Path(store_url)
+    return str(folder.relative_to(Path.cwd())) if folder.is_relative_to(Path.cwd()) else store_url
 
 
 def _strip_row(strip: Strip) -> str:
