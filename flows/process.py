@@ -31,10 +31,12 @@ from eventmill.config.campaign_spec import CampaignSpec, as_campaign_spec
 from eventmill.core.ranges import NewInput, UnreadableInput
 from eventmill.errors import EventmillError
 from eventmill.flows.merge import merge
+from eventmill.prefect_api.campaign_events import telling_the_end
 from eventmill.prefect_api.failed_state import fails_in_one_line
 from eventmill.prefect_api.merge_events import AnnouncedMerges
 from eventmill.prefect_api.progress import Progress, show_result
 from eventmill.prefect_api.run_names import name_unless_typed
+from eventmill.prefect_api.run_story import RunStory
 from eventmill.prefect_api.stale_runs import tag_flow_run
 from eventmill.prefect_api.terminal_run import asked_here
 from eventmill.prefect_api.ui_controls import UiControls
@@ -92,19 +94,22 @@ def process(
         open_scratch(Path(tempfile.gettempdir())) as folder,
         own_dask_folder(),
         without_main_module(),
-        Crew(coordinator, workers=workers, folder=folder) as crew,
+        telling_the_end(opened),
+        RunStory(coordinator) as story,
+        Crew(coordinator, workers=workers, folder=folder, on_end=story.ended) as crew,
     ):
         tag_flow_run(coordinator)
-        split(coordinator, crew)
+        split(coordinator, crew, story)
         coordinator.recover()
         with Progress(coordinator) as progress, UiControls(coordinator) as controls:
             while controls.wait_for_work():
                 with merger(Merging(merging), coordinator, crew) as merges:
-                    work_through(coordinator, crew, merges=merges, progress=progress)
+                    work_through(coordinator, crew, merges=merges, progress=progress, story=story)
                     if not merges.needs_workers:
                         crew.let_go()
                     while not merges.advance(seconds=LOOK_SECONDS):
                         crew.look_around()
+                        story.look()
         if not coordinator.is_wanted():
             ended: dict[str, Any] = controls.last_word(show_result(coordinator, manifest=None))
             return ended
@@ -113,11 +118,12 @@ def process(
     return result
 
 
-def split(coordinator: Coordinator, crew: Crew) -> None:
+def split(coordinator: Coordinator, crew: Crew, story: RunStory) -> None:
     """Inspect every input that the ledger does not know yet, on the cluster, and register it."""
     opened = coordinator.opened
     urls = coordinator.unsplit()
     batches = [urls[i : i + URLS_PER_SPLIT] for i in range(0, len(urls), URLS_PER_SPLIT)]
+    story.split(len(urls), tasks=len(batches))
     where = {"spec": opened.order.source, "folder": opened.order.folder}
     futures = crew.map(split_inputs, ({"urls": batch, "label": _label(batch)} | where for batch in batches))
     found: list[NewInput] = []
@@ -135,16 +141,25 @@ def _label(urls: tuple[str, ...]) -> str:
 
 
 def work_through(
-    coordinator: Coordinator, crew: Crew, *, merges: BackgroundMerges | AnnouncedMerges, progress: Progress
+    coordinator: Coordinator,
+    crew: Crew,
+    *,
+    merges: BackgroundMerges | AnnouncedMerges,
+    progress: Progress,
+    story: RunStory,
 ) -> None:
     """Keep a bounded number of blocks on the cluster until no event is left to process."""
     with crew.blocks() as blocks:
+        story.works_on(
+            cluster=coordinator.campaign.cluster.type, slots=crew.look_around(), dashboard=crew.dashboard
+        )
         while has_work(coordinator):
             slots = crew.look_around()  # what was lost is requeued
             map_what_fits(coordinator, blocks, slots=slots)
             settle(coordinator, blocks)
             merges.look()  # merges that fell due are announced
             progress.show()
+            story.look()
         let_finish(coordinator, blocks, look_around=crew.look_around)
 
 

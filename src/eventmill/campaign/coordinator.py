@@ -228,7 +228,7 @@ class Coordinator:
             losses_per_second=rate.losses / rate.slot_seconds if rate and rate.slot_seconds else None,
             overhead_seconds=rate.overhead_seconds if rate and rate.slot_seconds else None,
         )
-        self._log.range_size(self.range_size)
+        self._log.range_size(self.range_size, is_set=wanted is not None)
         if speed is not None:
             self._largest_range = max(self._largest_range, range_events)
         block = opened.ledger.reserve(
