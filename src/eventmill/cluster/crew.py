@@ -12,9 +12,9 @@ from prefect import Task
 from prefect_dask.task_runners import DaskTaskRunner, PrefectDaskFuture
 
 from eventmill.campaign.coordinator import Coordinator
+from eventmill.cluster.dashboard import dashboard_link
 from eventmill.cluster.dask_cluster import (
     cluster_runner,
-    dashboard_link,
     let_workers_leave,
     scheduler_answers,
     start_cluster,
