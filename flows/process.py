@@ -17,6 +17,7 @@ from typing import Any
 
 from prefect import flow
 from prefect.runtime import flow_run
+from prefect.states import Completed
 
 from eventmill.campaign.changes import Changed
 from eventmill.campaign.coordinator import Coordinator
@@ -36,7 +37,7 @@ from eventmill.prefect_api.failed_state import fails_in_one_line
 from eventmill.prefect_api.merge_events import AnnouncedMerges
 from eventmill.prefect_api.progress import Progress, show_result
 from eventmill.prefect_api.run_names import name_unless_typed
-from eventmill.prefect_api.run_story import RunStory
+from eventmill.prefect_api.run_story import RunStory, in_a_line
 from eventmill.prefect_api.stale_runs import tag_flow_run
 from eventmill.prefect_api.terminal_run import asked_here
 from eventmill.prefect_api.ui_controls import UiControls
@@ -71,7 +72,7 @@ def process(
     changed: Changed = Changed.STOP,
     workers: int | None = None,
     merging: Merging = Merging.BESIDE,
-) -> dict[str, Any]:
+) -> Any:
     """Process every event of a campaign on a Dask cluster, and merge the results. Running it again resumes.
 
     Raises `CampaignIncomplete` when no work is left and the target is missed.
@@ -115,7 +116,29 @@ def process(
             return ended
         result = show_result(coordinator, manifest=coordinator.finish())
         coordinator.check_target()
-    return result
+    return Completed(message=in_a_line(result), data=result)
+
+
+# A form of its own, because Prefect (3.8.8) cannot say which field is wrong where a path would do, too.
+@flow(name="process", flow_run_name=name_run, validate_parameters=False)
+def process_form(
+    campaign: CampaignSpec,
+    changed: Changed = Changed.STOP,
+    workers: int | None = None,
+    merging: Merging = Merging.BESIDE,
+) -> Any:
+    """Process every event of a campaign that is filled in here, without a file. Running it again resumes.
+
+    Args:
+        campaign: The campaign: name, inputs, payload and output are needed, the rest has defaults.
+        changed: What to do if the campaign, its payload or an input differs from what was begun. 'stop' names the
+            differences, 'accept' continues with the new version and keeps what is done, 'restart' begins again,
+            'keep' continues with what was begun.
+        workers: The number of workers for this run; overrides the campaign and its cluster file.
+        merging: Merge during processing, on the same cluster; or leave it to the deployment 'merge', which
+            Prefect events trigger.
+    """
+    return process.fn(campaign, changed, workers, merging)
 
 
 def split(coordinator: Coordinator, crew: Crew, story: RunStory) -> None:

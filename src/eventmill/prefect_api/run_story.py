@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from eventmill.campaign.coordinator import Coordinator
 from eventmill.core.leases import BlockReport, FailureReport
@@ -165,6 +165,13 @@ class RunStory:
                 self._files.add(file.key)
                 what = f"{counted(file.events, 'event')}, {counted(file.rows, 'row')}"
                 run_log.info("merged %s into %s", what, file.path)
+
+
+def in_a_line(result: Mapping[str, Any]) -> str:
+    """The result of a finished campaign as one line, for the state of its flow run."""
+    events, files = result["events"], counted(result["files"], "merged file")
+    told = f"{events['merged']:,} of {counted(events['total'], 'event')} are in {files}"
+    return told + (f", {events['abandoned']:,} are abandoned" if events["abandoned"] else "")
 
 
 def kind_of(failure: FailureReport) -> str:
