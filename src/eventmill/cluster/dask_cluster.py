@@ -15,6 +15,7 @@ import dask
 from distributed.system import MEMORY_LIMIT
 from prefect_dask.task_runners import DaskTaskRunner
 
+from eventmill.cluster.dashboard import numbers_only
 from eventmill.cluster.encryption import keys_of, security_of
 from eventmill.cluster.forkserver import start_forkserver
 from eventmill.cluster.graceful_exit import Leaving
@@ -109,7 +110,7 @@ def own_dask_folder() -> Iterator[None]:
 def start_cluster(runner: DaskTaskRunner) -> None:
     """Start the cluster now if it is not running, out of reach of Ctrl-C. Harmless twice."""
     is_new = runner._client is None
-    with out_of_reach_of_ctrl_c():
+    with out_of_reach_of_ctrl_c(), numbers_only():
         _clusters[:] = [keys_of(runner)]
         if is_new and runner._cluster is not None and runner.adapt_kwargs:
             runner._cluster.scale(
@@ -117,15 +118,6 @@ def start_cluster(runner: DaskTaskRunner) -> None:
             )  # now; adaptive scaling would begin after a second
     if is_new:
         _wait_for_a_worker(runner)
-
-
-def dashboard_link(runner: DaskTaskRunner) -> str | None:
-    """The address of Dask's dashboard, for a browser on this machine; None if this cluster shows none.
-
-    It needs bokeh where the scheduler runs (`pip install 'eventmill[dashboard]'`).
-    """
-    client = runner._client
-    return None if client is None else (client.dashboard_link or None)
 
 
 def _wait_for_a_worker(runner: DaskTaskRunner) -> None:
