@@ -21,6 +21,7 @@ from prefect.runtime import flow_run
 from eventmill.campaign.choice import Changed
 from eventmill.campaign.coordinator import Coordinator
 from eventmill.campaign.dispatch import LOOK_SECONDS, has_work, let_finish, map_what_fits, settle
+from eventmill.campaign.doing import doing
 from eventmill.campaign.open import open_campaign
 from eventmill.campaign.split_inputs import register
 from eventmill.cluster.background_merges import BackgroundMerges
@@ -123,7 +124,8 @@ def split(coordinator: Coordinator, crew: Crew) -> None:
     found: list[NewInput] = []
     unreadable: list[UnreadableInput] = []
     for future in futures:
-        learned, refused = crew.answer_of(future)
+        with doing(f"inspecting inputs, {len(found) + len(unreadable):,} of {len(urls):,} done"):
+            learned, refused = crew.answer_of(future)
         found += learned
         unreadable += refused
     inputs = register(opened, coordinator.campaign, found, unreadable)
