@@ -123,11 +123,11 @@ class Observation:
         counts, incidents = opened.counts(), opened.count_incidents()
         workers = sum(not is_gone(holder.holder) for holder in opened.holders())
         self._pace = self._pace.seen(seconds=now, done=counts.done)
-        words = ""
+        words = "ending the run" if counts.total else "beginning the run"
         if counts.open:
             words = self._setting_up.words(opened, workers, now=now, done=counts.done)
         elif counts.committed or opened.open_merges():
-            words = self._merging.words(opened, now=now)
+            words = self._merging.words(opened, now=now) or words
         self._progress = replace(
             self._progress,
             total=counts.total,
@@ -161,8 +161,10 @@ class _SettingUp:
         if workers and self._since is None:
             self._since = now
         self._is_over = seen != self._before
-        if self._is_over or self._since is None:
+        if self._is_over:
             return ""
+        if self._since is None:
+            return "handing out the first events"
         lasts = int(now - self._since)
         so_far = f" ({lasts} s so far)" if lasts else ""
         return f"setting up the payload on {counted(workers, 'worker')}{so_far}"

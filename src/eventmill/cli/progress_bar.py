@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import time
+from datetime import timedelta
 
 from rich.console import Console
-from rich.progress import BarColumn, ProgressColumn, Task, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, ProgressColumn, Task, TextColumn
 from rich.progress import Progress as RichProgress
 from rich.text import Text
 
@@ -20,7 +21,7 @@ _NUMBERS = re.compile(r"[\d,]+")
 
 
 class ProgressBar:
-    """Shows events, rate, time left, workers and losses, or what else the run does; called with each `Progress`."""
+    """Shows events, rate, time left, workers and losses, or what else the run does."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -108,6 +109,14 @@ class _Told(ProgressColumn):
         return text
 
 
+class _Elapsed(ProgressColumn):
+    """The time since the bar began; it goes on while the rest is merged, unlike that of rich."""
+
+    def render(self, task: Task) -> Text:
+        """Hours, minutes and seconds."""
+        return Text(str(timedelta(seconds=int(task.elapsed or 0))), style="yellow")
+
+
 class _Left(ProgressColumn):
     """How long the rest will take, if that can be known."""
 
@@ -123,7 +132,7 @@ def _bar(console: Console) -> RichProgress:
         BarColumn(bar_width=None),
         _Percent(),
         _Told(),
-        TimeElapsedColumn(),
+        _Elapsed(),
         _Left(),
         console=console,
         expand=True,
