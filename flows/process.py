@@ -22,6 +22,7 @@ from prefect.states import Completed
 from eventmill.campaign.choice import Changed
 from eventmill.campaign.coordinator import Coordinator
 from eventmill.campaign.dispatch import LOOK_SECONDS, has_work, let_finish, map_what_fits, settle
+from eventmill.campaign.doing import doing
 from eventmill.campaign.open import open_campaign
 from eventmill.campaign.split_inputs import register
 from eventmill.cluster.background_merges import BackgroundMerges
@@ -102,7 +103,10 @@ def process(
         tag_flow_run(coordinator)
         split(coordinator, crew, story)
         coordinator.recover()
-        with Progress(coordinator) as progress, UiControls(coordinator) as controls:
+        with (
+            Progress(coordinator, dashboard=lambda: crew.dashboard) as progress,
+            UiControls(coordinator) as controls,
+        ):
             while controls.wait_for_work():
                 with merger(Merging(merging), coordinator, crew) as merges:
                     work_through(coordinator, crew, merges=merges, progress=progress, story=story)
@@ -153,7 +157,8 @@ def split(coordinator: Coordinator, crew: Crew, story: RunStory) -> None:
     found: list[NewInput] = []
     unreadable: list[UnreadableInput] = []
     for future in futures:
-        learned, refused = crew.answer_of(future)
+        with doing(f"inspecting inputs, {len(found) + len(unreadable):,} of {len(urls):,} done"):
+            learned, refused = crew.answer_of(future)
         found += learned
         unreadable += refused
     inputs = register(opened, coordinator.campaign, found, unreadable)

@@ -5,30 +5,36 @@ Prefect and Dask are imported only when there is work: each takes seconds.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from eventmill.campaign.campaign import Campaign
 from eventmill.campaign.choice import Changed
+from eventmill.campaign.doing import Board, doing, written_on
 from eventmill.campaign.finish import plain_result
 from eventmill.campaign.finished import settle
 from eventmill.campaign.handle import CampaignHandle
 from eventmill.campaign.leadership import hold_leadership
 from eventmill.campaign.open import open_campaign
-from eventmill.campaign.progress import Observation, Observer, tell_once
+from eventmill.campaign.progress import Observation, Observer
 from eventmill.config.campaign_spec import CampaignSpec, as_campaign_spec
 from eventmill.config.cluster_config import read_cluster
 from eventmill.errors import EventmillError, Interrupted, PrefectUnavailable
 from eventmill.runtime.interrupts import heard, is_interrupted
 from eventmill.runtime.scratch import choose_scratch, remove_abandoned
 from eventmill.store import open_store
+
+if TYPE_CHECKING:
+    from eventmill.campaign.notebook_view import NotebookView
 
 
 def launch(
@@ -44,26 +50,41 @@ def launch(
 
     Arguments and errors are those of `eventmill.run`.
     """
-    spec = as_campaign_spec(campaign)
+    spec, board = as_campaign_spec(campaign), Board()
+    view = _notebook_view(spec.name) if observer is None else None
+    observer = observer or view
     read_cluster(spec.cluster)
-    open_store(spec.store_url, credentials=spec.credentials).check()
-    opened = open_campaign(spec, folder=Path.cwd(), changed=changed, asked_at=asked_at)
-    if reopen:
-        opened.reopen()
-    observer = observer or _notebook_view(opened)
-    try:
-        if (manifest := settle(opened, spec)) is not None:
-            tell_once(opened, observer)
-            result = plain_result(opened, manifest=manifest)
-        else:
-            result = _run_embedded(
-                spec, opened, workers=workers, changed=changed, observer=observer, asked_at=asked_at
-            )
-    except BaseException as error:
-        if not isinstance(error, KeyboardInterrupt) and not is_interrupted():
-            raise
-        raise Interrupted(_what_is_kept(opened)) from None
+    with ExitStack() as stack:
+        stack.enter_context(written_on(board))
+        observation = Observation(spec.name, observer, board=board) if observer is not None else None
+        if observation is not None:
+            stack.enter_context(observation)
+        with doing("looking for inputs, and comparing them with what was begun"):
+            open_store(spec.store_url, credentials=spec.credentials).check()
+            opened = open_campaign(spec, folder=Path.cwd(), changed=changed, asked_at=asked_at)
+        if view is not None:
+            view.follow(opened)
+        if reopen:
+            opened.reopen()
+        try:
+            with doing("checking the results"):
+                manifest = settle(opened, spec)
+            follow = observation.follow if observation is not None else _nobody_follows
+            if manifest is not None:
+                follow(opened)
+                result = plain_result(opened, manifest=manifest)
+            else:
+                run = _Run(spec, opened, workers=workers, changed=changed, asked_at=asked_at)
+                result = run.embedded(board, follow=follow)
+        except BaseException as error:
+            if not isinstance(error, KeyboardInterrupt) and not is_interrupted():
+                raise
+            raise Interrupted(_what_is_kept(opened)) from None
     return Campaign(opened.ledger, opened.read_row()), result
+
+
+def _nobody_follows(opened: CampaignHandle) -> None:
+    """Nobody watches this run."""
 
 
 @contextmanager
@@ -76,27 +97,42 @@ def leaving_no_scratch() -> Iterator[None]:
             remove_abandoned(place)
 
 
-def _run_embedded(
-    spec: CampaignSpec,
-    opened: CampaignHandle,
-    *,
-    workers: int | None,
-    changed: Changed,
-    observer: Observer | None,
-    asked_at: datetime,
-) -> dict[str, Any]:
-    """Run the process flow in this process, with its own Prefect API server unless one is configured."""
-    from eventmill.prefect_api.server import api_server, new_password, ui_link
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A run of the process flow in this process."""
 
-    # Prefect would print a traceback for every way a campaign can end; we say it in one line instead.
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
-    beside_ledger = Path(spec.ledger).parent if "://" not in spec.ledger else Path(".eventmill")
-    server = api_server(beside_ledger / "prefect", password=new_password(), meanwhile=lambda: _prepare(spec))
-    with (
-        leaving_no_scratch(),
-        _led_while_it_starts(server, opened) as url,
-        Observation(opened, observer, watch_url=ui_link(url)) if observer is not None else nullcontext(),
-    ):
+    spec: CampaignSpec
+    opened: CampaignHandle
+    workers: int | None
+    changed: Changed
+    asked_at: datetime
+
+    def embedded(self, board: Board, *, follow: Callable[[CampaignHandle], None]) -> dict[str, Any]:
+        """Run it, with its own Prefect API server unless one is configured."""
+        from eventmill.prefect_api.server import api_server, new_password, ui_link
+
+        # Prefect would print a traceback for every way a campaign can end; we say it in one line instead.
+        os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+        beside_ledger = Path(self.spec.ledger).parent if "://" not in self.spec.ledger else Path(".eventmill")
+        prepare = functools.partial(_prepare, self.spec)
+        server = api_server(beside_ledger / "prefect", password=new_password(), meanwhile=prepare)
+        with leaving_no_scratch(), self._led_while_it_starts(server, follow) as url:
+            board.watch_url = ui_link(url)
+            return self._at(url)
+
+    @contextmanager
+    def _led_while_it_starts(
+        self, server: AbstractContextManager[str], follow: Callable[[CampaignHandle], None]
+    ) -> Iterator[str]:
+        """If two runs begin at once, one ends here, before its server conflicts with the server of the other."""
+        with ExitStack() as stack:
+            with hold_leadership(self.opened.ledger, self.opened.id):
+                follow(self.opened)
+                with doing("starting the Prefect server"):
+                    url = stack.enter_context(server)
+            yield url
+
+    def _at(self, url: str) -> dict[str, Any]:
         from prefect.exceptions import CancelledRun, Pause
 
         from eventmill.flows.process import process
@@ -104,21 +140,21 @@ def _run_embedded(
         from eventmill.prefect_api.console import console_level
         from eventmill.prefect_api.terminal_run import at_server, handing_over, run_from_terminal
 
-        # `begin_or_resume` has applied the choice already; only KEEP and RESCUE matter at each opening.
-        keeps = changed in (Changed.KEEP, Changed.RESCUE)
+        # `open_campaign` has applied the choice already; only KEEP and RESCUE matter at each opening.
+        keeps = self.changed in (Changed.KEEP, Changed.RESCUE)
         as_chosen = Changed.RESCUE if keeps else Changed.STOP
         try:
             with (
                 at_server(url),
-                handing_over(opened, asked_at=asked_at),
+                handing_over(self.opened, asked_at=self.asked_at),
                 console_level(os.environ["PREFECT_LOGGING_LEVEL"]),
             ):
                 result: dict[str, Any] = run_from_terminal(
-                    process, campaign=spec, changed=as_chosen, workers=workers
+                    process, campaign=self.spec, changed=as_chosen, workers=self.workers
                 )
             return result
         except (CancelledRun, Pause):  # cancelled or suspended in the UI; the ledger says which
-            return plain_result(opened, manifest=None)
+            return plain_result(self.opened, manifest=None)
         except NO_ANSWER as error:
             if not is_no_answer(error):
                 raise
@@ -128,30 +164,21 @@ def _run_embedded(
             ) from error
 
 
-def _notebook_view(opened: CampaignHandle) -> Observer | None:
-    """In the kernel of a notebook, what shows progress there. IPython is there already if this is one."""
-    if "IPython" not in sys.modules:
-        return None
-    from eventmill.campaign.notebook_view import NotebookView, in_notebook
-
-    return NotebookView(opened) if in_notebook() else None
-
-
-@contextmanager
-def _led_while_it_starts(server: AbstractContextManager[str], opened: CampaignHandle) -> Iterator[str]:
-    """If two runs begin at once, one ends here, before its server conflicts with the server of the other."""
-    with ExitStack() as stack:
-        with hold_leadership(opened.ledger, opened.id):
-            url = stack.enter_context(server)
-        yield url
-
-
 def _prepare(spec: CampaignSpec) -> None:
     """Import modules here and in the process that workers are forked from, both at once: each takes seconds."""
     from eventmill.cluster.dask_cluster import prepare_cluster
 
     prepare_cluster(spec)
     importlib.import_module("eventmill.flows.process")
+
+
+def _notebook_view(campaign: str) -> NotebookView | None:
+    """In the kernel of a notebook, what shows progress there. IPython is there already if this is one."""
+    if "IPython" not in sys.modules:
+        return None
+    from eventmill.campaign.notebook_view import NotebookView, in_notebook
+
+    return NotebookView(campaign) if in_notebook() else None
 
 
 def _what_is_kept(opened: CampaignHandle) -> str:

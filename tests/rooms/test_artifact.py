@@ -39,8 +39,7 @@ def test_one_artifact_follows_the_campaign_to_its_end(
 
     @flow
     def run() -> None:
-        with led, Progress(led) as progress:
-            progress.links.append(("Dask dashboard", "http://127.0.0.1:1/status"))
+        with led, Progress(led, dashboard=lambda: "http://127.0.0.1:1/status") as progress:
             progress.show()
             (running,) = artifacts(client)
             text = running["data"]
@@ -64,7 +63,7 @@ def test_one_artifact_follows_the_campaign_to_its_end(
 def test_an_artifact_that_somebody_deleted_is_made_again(client: SyncPrefectClient, led: Coordinator) -> None:
     @flow
     def run() -> None:
-        with led, Progress(led) as progress:
+        with led, Progress(led, dashboard=lambda: None) as progress:
             (first,) = artifacts(client)
             client._client.delete(f"/artifacts/{first['id']}")
             progress.end(manifest=None)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from eventmill.prefect_api.empty_database import kept_database, provide_database
+from eventmill.prefect_api.empty_database import has_block_types, kept_database, provide_database
 
 
 class Migration:
@@ -108,3 +108,18 @@ def test_a_cache_that_cannot_be_used_costs_time_and_nothing_else(tmp_path: Path,
         assert migrate.calls == 1
         assert versions(database) == [("newest",)]
     assert cache.read_text() == "a file"
+
+
+def test_types_of_blocks_are_known_where_they_are(tmp_path: Path) -> None:
+    """A server registers them itself in a database that has none, or that cannot be read."""
+    database = tmp_path / "here.db"
+    assert not has_block_types(database)
+    Migration(database)()
+    assert not has_block_types(database)
+    with closing(sqlite3.connect(database)) as made:
+        made.execute("CREATE TABLE block_type (name TEXT)")
+        made.commit()
+        assert not has_block_types(database)
+        made.execute("INSERT INTO block_type VALUES ('Secret')")
+        made.commit()
+    assert has_block_types(database)

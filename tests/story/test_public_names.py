@@ -15,6 +15,7 @@ import pytest
 
 import eventmill as em
 from eventmill.campaign.choice import Changed
+from eventmill.campaign.doing import Board
 from eventmill.campaign.open import open_campaign
 from eventmill.campaign.progress import Observation
 from eventmill.config.campaign_spec import CampaignSpec
@@ -201,16 +202,18 @@ def test_an_observer_is_told_of_the_end_and_may_fail(
     """What it raises is logged, and the campaign does not hear of it. Its link is in no repr."""
     opened = open_campaign(campaign("number", events=900), folder=tmp_path)
     told: list[em.Progress] = []
-    with Observation(opened, told.append, watch_url="http://secret"):
-        pass
+    board = Board()
+    with Observation("story", told.append, board=board) as observation:
+        board.watch_url = "http://secret"
+        observation.follow(opened)
     assert [progress.is_last for progress in told] == [False] * (len(told) - 1) + [True]
     assert told[-1].watch_url == "http://secret" and "secret" not in repr(told)
 
     def failing(progress: em.Progress) -> None:
         raise ValueError("a plot went wrong")
 
-    with Observation(opened, failing):
-        pass
+    with Observation("story", failing) as observation:
+        observation.follow(opened)
     assert "observer of campaign 'story' failed" in caplog.text and "a plot went wrong" in caplog.text
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from eventmill.campaign.doing import doing
 from eventmill.campaign.garbage import sweep
 from eventmill.campaign.handle import CampaignHandle
 from eventmill.config.campaign_spec import merged_suffix
@@ -37,9 +38,10 @@ def finish(opened: CampaignHandle) -> str:
             f"{lost[0].key}. Run again to compute their events again."
         )
     sweep(ledger, store, opened.record)
-    write_picture(ledger, store, opened.record)
-    write_report(ledger, store, opened.record)
-    return write_manifest(ledger, store, opened.record)
+    with doing("writing the report"):
+        write_picture(ledger, store, opened.record)
+        write_report(ledger, store, opened.record)
+        return write_manifest(ledger, store, opened.record)
 
 
 def lost_files(ledger: Ledger, store: Store, record: CampaignRow) -> tuple[MergedOutput, ...]:

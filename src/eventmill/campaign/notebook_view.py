@@ -5,13 +5,13 @@ from __future__ import annotations
 import html
 import sys
 import time
+from dataclasses import replace
 from typing import Any
 
 from eventmill.campaign.handle import CampaignHandle
 from eventmill.campaign.progress import Progress
 from eventmill.reports.overview import overview
 from eventmill.reports.page import as_html
-from eventmill.rules.pace import Pace
 
 SHARE = 0.05
 """At most this part of the time goes into showing: a map of many spans takes longer."""
@@ -25,26 +25,36 @@ def in_notebook() -> bool:
 
 
 class NotebookView:
-    """Shows state, map, rate, losses and failures of a campaign in one output, which changes."""
+    """Shows what a run does, and the campaign with its map, rate and losses, in one output that changes."""
 
-    def __init__(self, opened: CampaignHandle) -> None:
-        self._opened = opened
-        self._pace = Pace()
+    def __init__(self, campaign: str) -> None:
+        self._campaign = campaign
+        self._opened: CampaignHandle | None = None
         self._display: Any = None
         self._rests_until = 0.0
         # At once, and in the cell's own thread: the output belongs to this cell.
-        self._show(f"<strong>{html.escape(opened.name)}</strong> starting …")
+        self._show(self._line("beginning"))
+
+    def follow(self, opened: CampaignHandle) -> None:
+        """Show this campaign from now on."""
+        self._opened = opened
 
     def __call__(self, progress: Progress) -> None:
         """Bring the output up to date."""
         begun = time.monotonic()
-        self._pace = self._pace.seen(seconds=begun, done=progress.done)
         if begun < self._rests_until and not progress.is_last:
             return
-        now = overview(self._opened.ledger, self._opened.read_row(), pace=self._pace)
-        self._show(as_html(now) + _watch(progress))
+        if self._opened is None or not progress.total:
+            self._show(self._line(progress.doing) + _watch(progress))
+            return
+        now = overview(self._opened.ledger, self._opened.read_row())
+        now = replace(now, rate=progress.rate, left_seconds=progress.seconds_left)
+        self._show(as_html(now) + self._line(progress.doing) + _watch(progress))
         ended = time.monotonic()
         self._rests_until = ended + (ended - begun) / SHARE
+
+    def _line(self, doing: str) -> str:
+        return f"<div><em>{html.escape(self._campaign)}: {html.escape(doing)} …</em></div>" if doing else ""
 
     def _show(self, content: str) -> None:
         from IPython import display as shown  # its functions are not annotated

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Self
 
+from eventmill.campaign.doing import Board
 from eventmill.campaign.handle import CampaignHandle
-from eventmill.core.records import JournalKind
+from eventmill.core.records import JournalKind, UsageCause
+from eventmill.core.units import counted
 from eventmill.errors import LedgerError
+from eventmill.rules.pace import Pace
 from eventmill.runtime.process_id import is_gone
 
 LOOK_SECONDS = 0.5
 """An observer is told this often."""
+
+MOMENT_SECONDS = 0.5
+"""What takes less is not told: a refusal, or a finished campaign that is run again."""
+
+FILES_SECONDS = 2.0
+"""Merged files are counted this often, and only at the end: there may be many."""
 
 logger = logging.getLogger(__name__)
 
@@ -25,8 +35,11 @@ logger = logging.getLogger(__name__)
 class Progress:
     """A campaign at one moment: of `total` events those `done` (of them `merged`), still `open`, or `abandoned`.
 
-    `workers` hold leases now; `losses` and `failures` are all so far. `watch_url` shows the run in the Prefect UI
-    and lets whoever has it in, so it is not for a log. `is_last` says that nothing more will be told of this run.
+    `doing` is what the run is at if it is not just processing events, such as `starting 2 workers`; else empty.
+    `workers` hold leases now; `losses` and `failures` are all so far. `rate` is in events per second, and
+    `seconds_left` is how long the rest will take; both are None until they can be known. `watch_url` shows the run
+    in the Prefect UI and lets whoever has it in, so it is not for a log. `is_last` says that nothing more will be
+    told of this run.
     """
 
     campaign: str
@@ -40,6 +53,9 @@ class Progress:
     failures: int = 0
     is_last: bool = False
     watch_url: str | None = field(default=None, repr=False)
+    doing: str = ""
+    rate: float | None = None
+    seconds_left: float | None = None
 
 
 Observer = Callable[[Progress], object]
@@ -49,15 +65,22 @@ Observer = Callable[[Progress], object]
 class Observation:
     """Tells an observer of a campaign's progress while a `with` block runs, and once more at its end.
 
-    It follows the ledger, so that it tells the truth whatever runs. An observer that raises is told no more.
+    It follows the ledger, so that it tells the truth whatever runs; what the ledger does not know is on the
+    `board`. Until there is a campaign to `follow`, it tells only what takes longer than a moment. An observer that
+    raises is told no more.
     """
 
-    def __init__(self, opened: CampaignHandle, observer: Observer, *, watch_url: str | None = None) -> None:
-        self._opened = opened
+    def __init__(self, campaign: str, observer: Observer, *, board: Board | None = None) -> None:
+        self._opened: CampaignHandle | None = None
         self._observer = observer
-        self._progress = Progress(opened.name, watch_url=watch_url)
+        self._board = board or Board()
+        self._progress = Progress(campaign)
+        self._is_told = False
+        self._pace = Pace()
+        self._setting_up = _SettingUp()
+        self._merging = _Merging()
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._follow, name="progress", daemon=True)
+        self._thread = threading.Thread(target=self._watch, name="progress", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -69,23 +92,42 @@ class Observation:
         self._over.set()
         self._thread.join()
 
-    def _follow(self) -> None:
+    def follow(self, opened: CampaignHandle) -> None:
+        """Tell of this campaign from now on."""
+        self._opened = opened
+
+    def _watch(self) -> None:
         try:
-            self._tell(is_last=False)
-            while not self._over.wait(LOOK_SECONDS):
+            self._over.wait(MOMENT_SECONDS)
+            while not self._over.is_set():
                 self._tell(is_last=False)
-            self._tell(is_last=True)
+                self._over.wait(LOOK_SECONDS)
+            if self._is_told or self._opened is not None:
+                self._tell(is_last=True)
         except Exception:  # the observer is anybody's code, and the campaign goes on without it
-            name = self._opened.name
+            name = self._progress.campaign
             logger.warning("the observer of campaign '%s' failed, and is told no more", name, exc_info=True)
 
     def _tell(self, *, is_last: bool) -> None:
         with suppress(LedgerError):  # looked at again soon
             self._look()
-        self._observer(replace(self._progress, is_last=is_last))
+        doing = "" if is_last else self._board.words or self._progress.doing
+        watch_url = self._board.watch_url
+        self._is_told = True
+        self._observer(replace(self._progress, is_last=is_last, doing=doing, watch_url=watch_url))
 
     def _look(self) -> None:
-        counts, incidents = self._opened.counts(), self._opened.count_incidents()
+        opened, now = self._opened, time.monotonic()
+        if opened is None:
+            return
+        counts, incidents = opened.counts(), opened.count_incidents()
+        workers = sum(not is_gone(holder.holder) for holder in opened.holders())
+        self._pace = self._pace.seen(seconds=now, done=counts.done)
+        words = "ending the run" if counts.total else "beginning the run"
+        if counts.open:
+            words = self._setting_up.words(opened, workers, now=now, done=counts.done)
+        elif counts.committed or opened.open_merges():
+            words = self._merging.words(opened, now=now) or words
         self._progress = replace(
             self._progress,
             total=counts.total,
@@ -93,14 +135,54 @@ class Observation:
             open=counts.open,
             merged=counts.merged,
             abandoned=counts.abandoned,
-            workers=sum(not is_gone(holder.holder) for holder in self._opened.holders()),
+            workers=workers,
             losses=incidents.get(JournalKind.LOSS, 0),
             failures=incidents.get(JournalKind.FAILURE, 0) + incidents.get(JournalKind.ABANDONED, 0),
+            doing=words,
+            rate=self._pace.rate,
+            seconds_left=self._pace.eta_seconds(counts.open) if counts.open else None,
         )
 
 
-def tell_once(opened: CampaignHandle, observer: Observer | None) -> None:
-    """Tell an observer how a campaign is at which nothing is done any more."""
-    if observer is not None:
-        with Observation(opened, observer):
-            pass
+class _SettingUp:
+    """The time from the first block of this run until something is known of a payload that was set up."""
+
+    def __init__(self) -> None:
+        self._before: tuple[int, int] | None = None
+        self._since: float | None = None
+        self._is_over = False
+
+    def words(self, opened: CampaignHandle, workers: int, *, now: float, done: int) -> str:
+        """What to say of it; empty before and afterwards."""
+        if self._is_over:
+            return ""
+        seen = (opened.ledger.usage(opened.id).get(UsageCause.SETUP, (0, 0, 0.0))[0], done)
+        self._before = self._before or seen
+        if workers and self._since is None:
+            self._since = now
+        self._is_over = seen != self._before
+        if self._is_over:
+            return ""
+        if self._since is None:
+            return "handing out the first events"
+        lasts = int(now - self._since)
+        so_far = f" ({lasts} s so far)" if lasts else ""
+        return f"setting up the payload on {counted(workers, 'worker')}{so_far}"
+
+
+class _Merging:
+    """How many of the merged files are there."""
+
+    def __init__(self) -> None:
+        self._counted_at = float("-inf")
+        self._words = ""
+
+    def words(self, opened: CampaignHandle, *, now: float) -> str:
+        """What to say of it; empty if all are there."""
+        if now - self._counted_at >= FILES_SECONDS:
+            self._counted_at = now
+            missing = set(opened.open_merges())
+            there = sum(file.merge_id not in missing for file in opened.merged_outputs())
+            total = there + len(missing) + len(opened.due_merges())
+            self._words = f"merging, {there} of {counted(total, 'file')} done" if there < total else ""
+        return self._words

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import time
+from datetime import timedelta
 
 from rich.console import Console
-from rich.progress import BarColumn, ProgressColumn, Task, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, ProgressColumn, Task, TextColumn
 from rich.progress import Progress as RichProgress
 from rich.text import Text
 
@@ -13,80 +15,91 @@ from eventmill.campaign.progress import Progress
 from eventmill.core.units import counted
 
 LINE_SECONDS = 10.0
-"""Without a terminal, one line this often."""
+"""Without a terminal, one line this often, and one whenever the run does something else than before."""
 
-SPEED_SECONDS = 30.0
-"""The rate and what is left are those of the last half minute."""
+_NUMBERS = re.compile(r"[\d,]+")
 
 
 class ProgressBar:
-    """Shows events done, rate, time left, workers and losses; called with each `Progress`."""
+    """Shows events, rate, time left, workers and losses, or what else the run does."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._bar: RichProgress | None = None
-        self._seen: list[tuple[float, int]] = []
         self._printed_at = 0.0
+        self._printed_doing = ""
+        self._is_link_told = False
 
     def __call__(self, progress: Progress) -> None:
         """Bring the bar up to date."""
-        now = time.monotonic()
-        bar = self._bar or self._start(progress, now)
-        rate = self._rate(progress, now)
-        bar.update(
-            bar.task_ids[0],
-            total=progress.total or None,
-            completed=progress.done,
-            rate=f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s",
-            left=_duration(progress.open / rate) if rate and progress.open else "",
-            now=progress,
-        )
-        if not self._console.is_terminal and (progress.is_last or now - self._printed_at >= LINE_SECONDS):
-            self._printed_at = now
-            self._console.print(Text(_line(bar.tasks[0])), soft_wrap=True)
+        if progress.watch_url is not None and not self._is_link_told:
+            self._is_link_told = True
+            told = Text(f"Watch it in the Prefect UI: {progress.watch_url}", style="dim")
+            self._console.print(told, soft_wrap=True)
+        bar = self._bar or self._start(progress)
+        bar.update(bar.task_ids[0], total=progress.total or None, completed=progress.done, now=progress)
+        if not self._console.is_terminal:
+            self._print_now_and_then(progress)
         if progress.is_last:
             bar.stop()
 
-    def _start(self, progress: Progress, now: float) -> RichProgress:
-        if progress.watch_url is not None:
-            told = Text(f"Watch it in the Prefect UI: {progress.watch_url}", style="dim")
-            self._console.print(told, soft_wrap=True)
+    def _start(self, progress: Progress) -> RichProgress:
         self._bar = _bar(self._console)
-        self._bar.add_task(progress.campaign, total=None, rate="", left="", now=progress)
+        self._bar.add_task(progress.campaign, total=None, now=progress)
         self._bar.start()
-        self._printed_at = now
+        self._printed_at = time.monotonic()
         return self._bar
 
-    def _rate(self, progress: Progress, now: float) -> float:
-        """Events per second."""
-        self._seen = [(at, done) for at, done in self._seen if now - at <= SPEED_SECONDS]
-        self._seen.append((now, progress.done))
-        first_at, first_done = self._seen[0]
-        return (progress.done - first_done) / (now - first_at) if now > first_at else 0.0
+    def _print_now_and_then(self, progress: Progress) -> None:
+        now, doing = time.monotonic(), _NUMBERS.sub("", progress.doing.partition(" (")[0])
+        is_new = bool(doing) and doing != self._printed_doing
+        if progress.is_last or is_new or now - self._printed_at >= LINE_SECONDS:
+            self._printed_at, self._printed_doing = now, doing
+            self._console.print(Text(_line(progress)), soft_wrap=True)
 
 
-def _line(task: Task) -> str:
-    now: Progress = task.fields["now"]
+def _line(now: Progress) -> str:
+    doing = f"{now.doing} …" if now.doing else ""
+    if not now.total:
+        return f"{now.campaign}: {doing or 'starting …'}"
     parts = [
         f"{now.campaign}: {now.done:,} of {now.total:,} events",
         f"{now.merged:,} merged",
-        str(task.fields["rate"]),
+        *([_rate(now.rate)] if now.rate is not None else []),
         counted(now.workers, "worker"),
         counted(now.losses, "loss", "losses"),
         *([counted(now.failures, "failure")] if now.failures else []),
         *([f"{now.abandoned:,} abandoned"] if now.abandoned else []),
-        *([str(task.fields["left"])] if task.fields["left"] else []),
+        *([_left(now.seconds_left)] if now.seconds_left is not None else []),
+        *([doing] if doing else []),
     ]
     return " · ".join(parts)
 
 
+class _Percent(ProgressColumn):
+    """How much is done; nothing before the number of events is known."""
+
+    def render(self, task: Task) -> Text:
+        """Percent and events."""
+        now: Progress = task.fields["now"]
+        if not now.total:
+            return Text()
+        return Text(f"{100 * now.done / now.total:>3.0f}%  {now.done:,} events")
+
+
 class _Told(ProgressColumn):
-    """Workers and losses, and what else there is to know."""
+    """Rate, workers and losses, and what else there is to know."""
 
     def render(self, task: Task) -> Text:
         """One short text; losses in yellow, because they cost time and nothing else."""
         now: Progress = task.fields["now"]
-        text = Text(counted(now.workers, "worker"), style="cyan")
+        text = Text()
+        if now.doing:
+            text.append(f"{now.doing} …", style="cyan")
+        else:
+            if now.rate is not None:
+                text.append(f"{_rate(now.rate)}  ", style="green")
+            text.append(counted(now.workers, "worker"), style="cyan")
         if now.losses:
             text.append(f"  {counted(now.losses, 'loss', 'losses')}", style="yellow")
         if now.failures:
@@ -96,23 +109,42 @@ class _Told(ProgressColumn):
         return text
 
 
+class _Elapsed(ProgressColumn):
+    """The time since the bar began; it goes on while the rest is merged, unlike that of rich."""
+
+    def render(self, task: Task) -> Text:
+        """Hours, minutes and seconds."""
+        return Text(str(timedelta(seconds=int(task.elapsed or 0))), style="yellow")
+
+
+class _Left(ProgressColumn):
+    """How long the rest will take, if that can be known."""
+
+    def render(self, task: Task) -> Text:
+        """Hours, minutes and seconds."""
+        now: Progress = task.fields["now"]
+        return Text("" if now.seconds_left is None else _left(now.seconds_left), style="dim")
+
+
 def _bar(console: Console) -> RichProgress:
     return RichProgress(
         TextColumn("{task.description}", style="bold", markup=False),
         BarColumn(bar_width=None),
-        TextColumn("{task.percentage:>3.0f}%", markup=False),
-        TextColumn("{task.completed:,.0f} events", markup=False),
-        TextColumn("{task.fields[rate]}", style="green", markup=False),
+        _Percent(),
         _Told(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[left]}", style="dim", markup=False),
+        _Elapsed(),
+        _Left(),
         console=console,
         expand=True,
         disable=not console.is_terminal,
     )
 
 
-def _duration(seconds: float) -> str:
+def _rate(rate: float) -> str:
+    return f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s"
+
+
+def _left(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d} left" if hours else f"{minutes}:{rest:02d} left"

@@ -12,6 +12,7 @@ from prefect import Task
 from prefect_dask.task_runners import DaskTaskRunner, PrefectDaskFuture
 
 from eventmill.campaign.coordinator import Coordinator
+from eventmill.campaign.doing import doing
 from eventmill.cluster.dashboard import dashboard_link
 from eventmill.cluster.dask_cluster import (
     cluster_runner,
@@ -60,7 +61,8 @@ class Crew:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
         """End the cluster. An error because its scheduler is gone becomes a `ClusterError`."""
-        return self._at_end.__exit__(kind, error, traceback)
+        with doing("ending the workers"):
+            return self._at_end.__exit__(kind, error, traceback)
 
     @property
     def runner(self) -> DaskTaskRunner:

@@ -15,6 +15,7 @@ import dask
 from distributed.system import MEMORY_LIMIT
 from prefect_dask.task_runners import DaskTaskRunner
 
+from eventmill.campaign.doing import doing
 from eventmill.cluster.dashboard import numbers_only
 from eventmill.cluster.encryption import keys_of, security_of
 from eventmill.cluster.forkserver import start_forkserver
@@ -22,6 +23,7 @@ from eventmill.cluster.graceful_exit import Leaving
 from eventmill.cluster.worker_plugins import add_plugin
 from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.config.cluster_config import LOCAL_CLUSTER, ClusterConfig, read_cluster, worker_count
+from eventmill.core.units import counted
 from eventmill.errors import ClusterError
 from eventmill.runtime.interrupts import check_interrupted, out_of_reach_of_ctrl_c
 
@@ -109,15 +111,22 @@ def own_dask_folder() -> Iterator[None]:
 
 def start_cluster(runner: DaskTaskRunner) -> None:
     """Start the cluster now if it is not running, out of reach of Ctrl-C. Harmless twice."""
-    is_new = runner._client is None
+    if runner._client is not None:
+        _clusters[:] = [keys_of(runner)]
+        return
+    workers = runner.adapt_kwargs.get("minimum") if runner.adapt_kwargs else None
+    with doing(f"starting {counted(workers, 'worker')}" if workers else "waiting for workers"):
+        _start(runner)
+        _wait_for_a_worker(runner)
+
+
+def _start(runner: DaskTaskRunner) -> None:
     with out_of_reach_of_ctrl_c(), numbers_only():
         _clusters[:] = [keys_of(runner)]
-        if is_new and runner._cluster is not None and runner.adapt_kwargs:
+        if runner._cluster is not None and runner.adapt_kwargs:
             runner._cluster.scale(
                 runner.adapt_kwargs["minimum"]
             )  # now; adaptive scaling would begin after a second
-    if is_new:
-        _wait_for_a_worker(runner)
 
 
 def _wait_for_a_worker(runner: DaskTaskRunner) -> None:

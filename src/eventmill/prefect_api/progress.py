@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from http import HTTPStatus
@@ -45,10 +46,10 @@ logger = logging.getLogger(__name__)
 
 
 class Progress:
-    """An artifact that follows the ledger; use it in a `with` block. `links` are texts with addresses."""
+    """An artifact that follows the ledger; use it in a `with` block. `dashboard` gives the address of Dask's."""
 
-    def __init__(self, coordinator: Coordinator) -> None:
-        self.links: list[tuple[str, str]] = []
+    def __init__(self, coordinator: Coordinator, *, dashboard: Callable[[], str | None]) -> None:
+        self._dashboard = dashboard
         self.opened = coordinator.opened
         self._artifact: UUID | None = None
         self._pace = Pace()
@@ -87,7 +88,8 @@ class Progress:
         counts = self.opened.counts()
         self._pace = self._pace.seen(seconds=time.monotonic(), done=counts.done)
         now = overview(self.opened.ledger, self.opened.read_row(), pace=self._pace)
-        return markdown(now, links=self.links)
+        address = self._dashboard()
+        return markdown(now, links=[("Dask dashboard", address)] if address else ())
 
     def _show(self, text: str) -> None:
         try:

@@ -50,7 +50,7 @@ class RunStory:
         self._clock = clock
         self._pace = Pace()
         self._kinds: set[str] = set()
-        self._files = {file.key for file in coordinator.opened.outputs()}
+        self._files = {file.key for file in coordinator.opened.merged_files()}
         self._merged = 0
         self._looked_at = self._files_at = -FILES_SECONDS
         self._pause = FIRST_SECONDS
@@ -160,7 +160,7 @@ class RunStory:
         if merged == self._merged:
             return
         self._merged = merged
-        for file in self._coordinator.opened.outputs():
+        for file in self._coordinator.opened.merged_files():
             if file.key not in self._files:
                 self._files.add(file.key)
                 what = f"{counted(file.events, 'event')}, {counted(file.rows, 'row')}"

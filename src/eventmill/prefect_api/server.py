@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from pathlib import Path
 
+from eventmill.campaign.doing import doing
 from eventmill.errors import ClusterError
 from eventmill.runtime.durable_files import make_private_folder
 
@@ -98,7 +99,8 @@ def api_server(
         os.environ.pop("PREFECT_API_URL", None)
         if password is not None and before is None:
             os.environ.pop("PREFECT_API_AUTH_STRING", None)
-        server.end()
+        with doing("ending the Prefect server"):
+            server.end()
 
 
 class _Server:

@@ -11,7 +11,7 @@ import sys
 import threading
 from pathlib import Path
 
-from eventmill.prefect_api.empty_database import provide_database
+from eventmill.prefect_api.empty_database import has_block_types, provide_database
 from eventmill.prefect_api.server import OPEN
 
 HAND_OVER = """<!doctype html><title>Prefect</title><script>
@@ -25,12 +25,17 @@ location.replace("/");
 def main() -> None:
     """Serve until the parent closes standard input."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    database = Path(sys.argv[2])
+    provide_database(database, migrate=_migrate)
+    if has_block_types(database):
+        os.environ |= {"PREFECT_SERVER_REGISTER_BLOCKS_ON_START": "false"}
+        os.environ |= {"PREFECT_SERVER_MEMOIZE_BLOCK_AUTO_REGISTRATION": "false"}  # it would import Dask
+        _forget_settings()
     import uvicorn
     from prefect.server.api.server import create_app
     from starlette.responses import HTMLResponse
     from starlette.routing import Route
 
-    provide_database(Path(sys.argv[2]), migrate=_migrate)
     app = create_app(final=True)
     app.router.routes.insert(
         0, Route(OPEN, lambda request: HTMLResponse(HAND_OVER))
@@ -39,9 +44,26 @@ def main() -> None:
 
 
 def _migrate() -> None:
+    from prefect.plugins import load_prefect_collections
     from prefect.server.database.dependencies import provide_database_interface
+    from prefect.server.models.block_registration import run_block_auto_registration
 
-    asyncio.run(provide_database_interface().create_db())
+    async def create() -> None:
+        database = provide_database_interface()
+        await database.create_db()
+        load_prefect_collections()
+        async with await database.session() as session:
+            await run_block_auto_registration(session=session)
+
+    asyncio.run(create())
+
+
+def _forget_settings() -> None:
+    """Have Prefect read its settings again, if it was imported for a migration."""
+    if "prefect" in sys.modules:
+        from prefect.context import refresh_global_settings_context
+
+        refresh_global_settings_context()
 
 
 def _end_with_parent() -> None:

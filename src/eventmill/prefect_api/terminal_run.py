@@ -23,6 +23,7 @@ from prefect.flow_engine import run_flow
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 from prefect.states import Pending
 
+from eventmill.campaign.doing import doing
 from eventmill.campaign.handle import CampaignHandle
 
 DEPLOYMENT = "eventmill-run"
@@ -72,14 +73,15 @@ def at_server(url: str) -> Iterator[None]:
         try:
             yield
         finally:
-            with ThreadPoolExecutor(1) as pool:  # in a thread with an event loop, this would be a coroutine
+            # Called in a thread with an event loop, `drain_all` would be a coroutine.
+            with doing("sending the last events to Prefect"), ThreadPoolExecutor(1) as pool:
                 pool.submit(EventsWorker.drain_all, timeout=SEND_SECONDS, at_exit=False).result()
 
 
 def run_from_terminal(flow: Flow[..., Any], **parameters: Any) -> Any:
     """Run a flow in this process, as a call does, but as a run of the deployment `DEPLOYMENT`."""
     logging.getLogger("asyncio").addFilter(_is_news)
-    with get_client(sync_client=True) as client:
+    with doing("registering the run with Prefect"), get_client(sync_client=True) as client:
         deployment = client.create_deployment(
             client.create_flow(flow), DEPLOYMENT, description=DESCRIPTION, tags=["eventmill"]
         )

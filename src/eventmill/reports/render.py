@@ -16,8 +16,8 @@ from eventmill.reports.report import Report, as_data, report
 from eventmill.store import Store
 from eventmill.store.overwrite import replace
 
-POINTS_TO_DRAW = 3
-"""The minimum for a plot: a campaign of a few seconds has only numbers."""
+POINTS_TO_DRAW = 5
+"""The minimum for a plot: a campaign of a few seconds has only numbers, and does not wait a second for a plot."""
 
 
 def report_key(campaign: str, suffix: str) -> str:
