@@ -15,8 +15,9 @@ from eventmill.campaign.split_inputs import side_by_side, split
 from eventmill.config.campaign_spec import (
     CampaignSpec,
 )
-from eventmill.core.ranges import Input
+from eventmill.core.ranges import Description, Input
 from eventmill.core.records import CampaignRow, JournalKind, is_about
+from eventmill.core.units import counted
 from eventmill.core.work_order import PayloadCode, SourceSpec
 from eventmill.errors import (
     CampaignChanged,
@@ -27,9 +28,11 @@ from eventmill.errors import (
 from eventmill.ledger import Ledger
 from eventmill.payloads.locate import check_installed
 from eventmill.sources import (
+    Named,
     how_changed,
     identity_of,
 )
+from eventmill.sources.patterns import NOTHING
 from eventmill.store import Store
 from eventmill.work.block import locate
 from eventmill.work.store_mark import is_marked
@@ -90,11 +93,12 @@ def compare(
     campaign: CampaignSpec,
     code: PayloadCode,
     *,
-    urls: Sequence[str],
+    named: Named,
     spec: SourceSpec,
     folder: Path,
 ) -> tuple[Difference, ...]:
     """How the campaign, its payload and its inputs differ from what was begun."""
+    urls = named.urls
     differences = [
         Difference(key, f"{key}: {_shown(old)} -> {_shown(new)}", is_fixed=_is_fixed(key))
         for key, old, new in _changed_keys(record.spec, campaign.model_dump(mode="json"))
@@ -110,6 +114,7 @@ def compare(
         lines = ledger.journal(record.id, JournalKind.LEFT_OUT)
         added = [url for url in urls if url not in known and not any(is_about(line, url) for line in lines)]
         differences += [Difference(INPUT, f"input {url} was added", is_fixed=False) for url in added]
+    differences += _said_otherwise([known[url] for url in urls if url in known], named)
     looked = side_by_side(
         lambda url: tuple(_input_changes(known[url], spec, folder)), [url for url in urls if url in known]
     )
@@ -126,8 +131,11 @@ def accept_changes(
     differences: Sequence[Difference],
     changed: Changed,
     store: Store,
+    described: Mapping[str, Description],
 ) -> None:
     """Replace the campaign in the ledger by the new version, if the user chose that and it is possible.
+
+    `described` is what is now said of known inputs, by address.
 
     Otherwise raises `CampaignChanged`, which names every difference.
     """
@@ -151,6 +159,7 @@ def accept_changes(
             code=code,
             store_url=campaign.store_url,
             reason=listed,
+            described=described,
         )
     keys = ", ".join(difference.key for difference in differences)  # no values: a parameter may be a secret
     logger.info("campaign '%s' continues with changes: %s", record.name, keys, extra={"campaign": record.name})
@@ -226,6 +235,40 @@ def _changed_keys(
             yield from _changed_keys(before, after, f"{prefix}{key}.")
         elif json.dumps(before) != json.dumps(after):  # 1, 1.0 and True are equal to Python, not to a payload
             yield f"{prefix}{key}", before, after
+
+
+def new_descriptions(ledger: Ledger, record: CampaignRow, named: Named) -> dict[str, Description]:
+    """What is now said of known inputs, by address, where it differs from what was begun."""
+    return {
+        item.url: now
+        for item in ledger.inputs(record.id)
+        if item.url in set(named.urls) and not _says_the_same(item.description, now := _said_of(item, named))
+    }
+
+
+def _said_of(item: Input, named: Named) -> Description:
+    return named.described.get(item.url, NOTHING)
+
+
+def _says_the_same(old: Description, new: Description) -> bool:
+    return old.label == new.label and json.dumps(old.parameters) == json.dumps(new.parameters)
+
+
+def _said_otherwise(known: Sequence[Input], named: Named) -> Iterable[Difference]:
+    """Labels and parameters that differ, each change with its first input: a pattern may name thousands."""
+    inputs: dict[str, list[str]] = {}
+    for item in known:
+        old, new = item.description, _said_of(item, named)
+        changes = [("label", old.label, new.label)] if old.label != new.label else []
+        changes += [
+            (f"parameter '{key}'", *values) for key, *values in _changed_keys(old.parameters, new.parameters)
+        ]
+        for what, before, now in changes:
+            inputs.setdefault(f"{what}: {_shown(before)} -> {_shown(now)}", []).append(item.url)
+    for change, urls in inputs.items():
+        what, _, values = change.partition(": ")
+        more = f" and {counted(len(urls) - 1, 'more input')}" if len(urls) > 1 else ""
+        yield Difference("inputs.files", f"{what} of input {urls[0]}{more}: {values}", is_fixed=False)
 
 
 def _removal(item: Input, record: CampaignRow, folder: Path) -> Difference:

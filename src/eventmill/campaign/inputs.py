@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from eventmill.config.campaign_spec import (
@@ -29,7 +29,7 @@ def list_inputs(campaign: CampaignSpec) -> Named:
     if inputs.generated is not None:
         return Named(generated_urls(inputs.generated.events, inputs.generated.files), None)
     return find_inputs(
-        inputs.files or (),
+        [each if isinstance(each, str) else (each.url, each.described) for each in inputs.files or ()],
         tree=inputs.tree,
         credentials=input_credentials(campaign),
         keep_duplicates=inputs.duplicates is Duplicates.KEEP,
@@ -62,8 +62,12 @@ def with_resolved_tree(campaign: CampaignSpec, spec: SourceSpec) -> CampaignSpec
     return campaign.model_copy(update={"inputs": inputs})
 
 
-def as_known(ledger: Ledger, record: CampaignRow, urls: Sequence[str], *, folder: Path) -> tuple[str, ...]:
+def as_known(ledger: Ledger, record: CampaignRow, named: Named, *, folder: Path) -> Named:
     """The same inputs, each with the address under which the ledger knows it, if it does."""
     inputs = [item.url for item in ledger.inputs(record.id)]
     known = {object_of(locate(url, folder=str(folder))): url for url in inputs} | {url: url for url in inputs}
-    return tuple(known.get(url) or known.get(object_of(locate(url, folder=str(folder))), url) for url in urls)
+    known_as = {
+        url: known.get(url) or known.get(object_of(locate(url, folder=str(folder))), url) for url in named.urls
+    }
+    described = {known_as[url]: said for url, said in named.described.items()}
+    return replace(named, urls=tuple(known_as.values()), described=described)

@@ -14,6 +14,7 @@ from eventmill.campaign.changes import (
     Changed,
     accept_changes,
     compare,
+    new_descriptions,
 )
 from eventmill.campaign.handle import CampaignHandle, find_record, load_campaign, store_of, work_order
 from eventmill.campaign.inputs import as_known, list_inputs, source_spec, with_resolved_tree
@@ -79,9 +80,9 @@ def open_campaign(
     ledger = create_ledger(campaign.ledger_url)
     store = open_store(campaign.store_url, credentials=campaign.credentials)
     record = find_record(ledger, campaign.name)
-    urls = named.urls if record is None else as_known(ledger, record, named.urls, folder=folder)
+    named = named if record is None else as_known(ledger, record, named, folder=folder)
     # Folders with another spelling may have other partition columns than when the campaign was begun.
-    spec = source_spec(campaign, replace(named, urls=urls))
+    spec = source_spec(campaign, named)
     if record is None:
         try:
             _take_place(store, campaign, changed=changed)
@@ -94,7 +95,7 @@ def open_campaign(
         taken = why_taken(ledger, record)
         if taken is not None and changed is not Changed.RESTART:
             raise taken
-        differences = compare(ledger, record, campaign, code, urls=urls, spec=spec, folder=folder)
+        differences = compare(ledger, record, campaign, code, named=named, spec=spec, folder=folder)
         if (differences or taken) and changed is Changed.RESTART:
             if record.store_url != campaign.store_url and not is_marked(store, record):
                 _take_place(
@@ -106,7 +107,13 @@ def open_campaign(
             logger.info(told, campaign.name, extra=_about(campaign))
             record = None
         elif differences:
-            accept_changes(ledger, record, campaign, code, differences=differences, changed=changed, store=store)
+            accept_changes(
+                *(ledger, record, campaign, code),
+                differences=differences,
+                changed=changed,
+                store=store,
+                described=new_descriptions(ledger, record, named),
+            )
     if record is None:
         try:
             record = _begin(ledger, campaign, code, declared=declared)
@@ -119,10 +126,11 @@ def open_campaign(
     record = ledger.campaign(campaign.name)
     logger.info(
         "campaign '%s' opened: %d inputs, payload code %s, results in %s",
-        *(record.name, len(urls), record.payload, record.store_url),
+        *(record.name, len(named.urls), record.payload, record.store_url),
         extra=_about(campaign),
     )
-    return CampaignHandle(ledger, record, work_order(campaign, record, spec=spec, folder=folder), urls)
+    order = work_order(campaign, record, spec=spec, folder=folder)
+    return CampaignHandle(ledger, record, order, named.urls, named.described)
 
 
 def _about(campaign: CampaignSpec) -> dict[str, str]:

@@ -109,7 +109,7 @@ def register(
                 "Repair them, or set 'inputs.unreadable: leave_out'."
             )
         opened.note_once(kind=JournalKind.LEFT_OUT, lines={str(item): item.url for item in unreadable})
-    found = list(found)
+    found = [replace(item, described=opened.described.get(item.url, item.described)) for item in found]
     check_alike(campaign, [*opened.ledger.layouts(opened.id), *layouts_of(found)])
     opened.note_once(kind=JournalKind.COLUMNS_LEFT_OUT, lines=dict.fromkeys(unreadable_columns(found), ""))
     place = {url: number for number, url in enumerate(opened.urls)}

@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from eventmill.campaign.inputs import list_inputs, source_spec
 from eventmill.config.campaign_spec import CampaignSpec
+from eventmill.core.ranges import Description
 from eventmill.core.units import counted
 from eventmill.errors import InputError, PayloadError
 from eventmill.formats import arrow_ranges, open_format
@@ -28,6 +29,7 @@ from eventmill.payloads.child import load_payload
 from eventmill.payloads.locate import find_payload
 from eventmill.rules import sizing
 from eventmill.sources import Source, open_source
+from eventmill.sources.patterns import NOTHING
 
 _NOT_THEIRS = (str(Path(__file__).parents[1]), "<frozen ", str(importlib.__file__))
 
@@ -70,12 +72,13 @@ def try_payload(campaign: CampaignSpec, *, events: int = 10, start: int = 0, inp
     fails or returns what cannot be stored.
     """
     name = f"payload {campaign.payload.callable}"
-    source = _open_input(campaign, input_number)
+    source, said = _open_input(campaign, input_number)
     if start >= source.events:
         raise InputError(
             f"{source.url} has {counted(source.events, 'event')}; position {start} is beyond the last one."
         )
-    where = Where(source.url, start, min(start + events, source.events))
+    last = min(start + events, source.events)
+    where = Where(source.url, start, last, said.label, dict(said.parameters))
     place = f"{where.file} [{where.start}, {where.stop})"
     with _user_code(f"{name} could not be set up"):
         payload, setup = _timed(lambda: _set_up(campaign))
@@ -100,12 +103,13 @@ def try_payload(campaign: CampaignSpec, *, events: int = 10, start: int = 0, inp
     )
 
 
-def _open_input(campaign: CampaignSpec, number: int) -> Source:
+def _open_input(campaign: CampaignSpec, number: int) -> tuple[Source, Description]:
     named = list_inputs(campaign)
     if number >= len(named.urls):
         has = counted(len(named.urls), "input")
         raise InputError(f"the campaign has no input {number}: it has {has}, counted from 0.")
-    return open_source(named.urls[number], source_spec(campaign, named))
+    url = named.urls[number]
+    return open_source(url, source_spec(campaign, named)), named.described.get(url, NOTHING)
 
 
 def _set_up(campaign: CampaignSpec) -> Callable[[Any, Where], object]:

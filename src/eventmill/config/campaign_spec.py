@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from math import isfinite
 from pathlib import Path
@@ -12,9 +12,11 @@ from typing import Annotated, Any, Literal, Self, Union, cast, get_args, get_ori
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
@@ -22,8 +24,9 @@ from pydantic import (
 from eventmill.access import holds_secret
 from eventmill.config.yaml_file import YamlError, read_yaml
 from eventmill.core.ledger_url import DEFAULT_LEDGER, PASSWORD_INSIDE, holds_password
+from eventmill.core.ranges import Description
 from eventmill.core.records import Rules
-from eventmill.core.units import Duration, Fraction, Size, parse_bytes
+from eventmill.core.units import Duration, Events, Fraction, Size, parse_bytes, parse_events
 from eventmill.core.work_order import FormatSpec
 from eventmill.errors import CampaignError
 from eventmill.formats import FORMATS, format_names, open_format
@@ -39,6 +42,12 @@ def _no_zero_byte(place: str) -> str:
 Place = Annotated[str, AfterValidator(_no_zero_byte)]
 """A path or an address."""
 
+
+EventsOrAuto = Annotated[
+    Literal["auto"] | int,
+    BeforeValidator(lambda value: value if value == "auto" else parse_events(value)),
+    WithJsonSchema({"type": ["string", "integer"], "examples": ["auto", 500, "2k"]}),
+]
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 IDENTIFIER = r"^[A-Za-z_][A-Za-z0-9_]*$"
@@ -83,7 +92,7 @@ class Duplicates(StrEnum):
 class Generated(Part):
     """Events without an input file: the payload generates them from their numbers."""
 
-    events: int = Field(ge=1, description="The number of events; they are numbered from 0.")
+    events: Events = Field(description="The number of events, such as 20k or 1M; they are numbered from 0.")
     files: int = Field(1, ge=1, description="The number of virtual inputs into which the events are divided.")
 
     @model_validator(mode="after")
@@ -93,13 +102,38 @@ class Generated(Part):
         return self
 
 
+class InputFile(Part):
+    """Inputs with a label, or with parameters of their own."""
+
+    url: str = Field(description="A path, url, glob, folder or @FILE; all inputs that it names are meant.")
+    label: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
+        None, description="The data set that these inputs belong to; events are also counted by label."
+    )
+    parameters: dict[str, Any] = Field(
+        default_factory=dict, description="Values of these inputs, which the payload gets as where.parameters."
+    )
+
+    @field_validator("parameters", mode="after")
+    @classmethod
+    def _can_be_kept(cls, value: dict[str, Any]) -> dict[str, Any]:
+        return {key: _as_json(item, key) for key, item in value.items()}
+
+    @property
+    def described(self) -> Description:
+        """What is said of these inputs."""
+        return Description(self.label, self.parameters)
+
+
 class Inputs(Part):
     """Where the events come from: `files`, or `generated`."""
 
-    files: list[str] | None = Field(
+    files: list[str | InputFile] | None = Field(
         None,
         min_length=1,
-        description="Paths, urls, globs, folders of Parquet files, in campaign order; or @FILE with one per line.",
+        description=(
+            "Paths, urls, globs, folders of Parquet files, in campaign order; or @FILE with one per line. Or "
+            "{url: …, label: …, parameters: {…}}."
+        ),
     )
     generated: Generated | None = Field(None, description="Generate events instead of reading files.")
     format: str | None = Field(
@@ -121,6 +155,11 @@ class Inputs(Part):
         None,
         description="Credentials for inputs on S3, if not those of the campaign; 'anonymous' for public data.",
     )
+
+    @field_validator("files", mode="before")
+    @classmethod
+    def _a_list(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str | Mapping | InputFile) else value
 
     @field_validator("format")
     @classmethod
@@ -159,8 +198,8 @@ class Payload(Part):
 class Ranges(Part):
     """How events are cut into ranges, the unit of processing, commit and loss."""
 
-    events: Literal["auto"] | int = Field(
-        "auto", description="Events per range; with auto, chosen from the measured speed."
+    events: EventsOrAuto = Field(
+        "auto", description="Events per range, such as 500 or 2k; with auto, chosen from the measured speed."
     )
     seconds: Duration = Field(
         "5s",
@@ -173,18 +212,13 @@ class Ranges(Part):
         description="How long one block should take. A block has one or more ranges; it is one Prefect task run.",
     )
 
-    @field_validator("events")
-    @classmethod
-    def _positive(cls, value: str | int) -> str | int:
-        if isinstance(value, int) and value < 1:
-            raise ValueError("a range must have at least 1 event")
-        return value
-
 
 class MergeSize(Part):
     """How large merged files are: a number of events (byte-identical files) or of bytes."""
 
-    events: int | None = Field(None, ge=1, description="Merged files end at multiples of this number of events.")
+    events: Events | None = Field(
+        None, description="Merged files end at multiples of this number of events, such as 20k."
+    )
     bytes: Size | None = Field(
         None,
         description="A merged file is made when its range outputs reach this size; 256MB if neither is given.",
@@ -423,7 +457,8 @@ class CampaignSpec(Part):
         if isinstance(data, Mapping):
             parts = [data.get("inputs"), data.get("output")]
             values = [part.get(key) for part in parts if isinstance(part, Mapping) for key in ("files", "store")]
-            for url in [url for value in values for url in (value if isinstance(value, list) else [value])]:
+            named = [url for value in values for url in (value if isinstance(value, list) else [value])]
+            for url in [each.get("url") if isinstance(each, Mapping) else each for each in named]:
                 if isinstance(url, str) and holds_secret(url):
                     raise ValueError(
                         "a url contains a password or secret key; remove it, and set 'credentials' instead"
@@ -521,7 +556,17 @@ def parse_campaign(data: dict[str, Any], *, source: str) -> CampaignSpec:
 
 def what_is_wrong(error: ValidationError, model: type[BaseModel]) -> str:
     """One clause for each error in a file that `model` describes: the key, what is allowed, and what was given."""
-    return "; ".join(dict.fromkeys(_clause(item, model) for item in error.errors()))
+    return "; ".join(dict.fromkeys(_clause(item, model) for item in _meant(error.errors())))
+
+
+def _meant(errors: Sequence[Any]) -> Iterator[Any]:
+    """Of a value that may be a text or a part with keys, only the errors of what it was meant to be."""
+    for item in errors:
+        before = item["loc"][:-1]
+        others = [other for other in errors if other is not item and other["loc"][: len(before)] == before]
+        other_kind = "string_type" if isinstance(item.get("input"), Mapping) else "model_type"
+        if not (others and item["type"] == other_kind):
+            yield item
 
 
 def _clause(item: Any, model: type[BaseModel]) -> str:

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from eventmill.core.leases import FailureKind
-from eventmill.core.ranges import EventRange
+from eventmill.core.ranges import Description, EventRange
 from eventmill.core.work_order import FormatSpec
 
 if TYPE_CHECKING:
@@ -21,11 +21,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """The events that a payload processes: positions `[start, stop)` of `file`, zero-based."""
+    """The events that a payload processes: positions `[start, stop)` of `file`, zero-based.
+
+    `label` and `parameters` are what the campaign file says of that input (`inputs.files`).
+    """
 
     file: str
     start: int
     stop: int
+    label: str | None = field(default=None, repr=False)
+    parameters: Mapping[str, Any] = field(default_factory=dict, repr=False, hash=False)
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -54,7 +59,8 @@ class PayloadEntry:
 class RangeCall:
     """One range to process: where its staged events are, where to write its output, and in which format.
 
-    `schema` is that of the campaign, as bytes of the format; None while it may still be inferred.
+    `schema` is that of the campaign, as bytes of the format; None while it may still be inferred. `described` is
+    what the campaign file says of the input.
     """
 
     range: EventRange
@@ -63,6 +69,7 @@ class RangeCall:
     output_path: Path
     schema: bytes | None
     format: FormatSpec = field(default_factory=FormatSpec)
+    described: Description = field(default_factory=Description)
 
 
 @dataclass(frozen=True, slots=True)

@@ -192,7 +192,9 @@ def _work(payload: Payload, call: RangeCall, request: SetUp, line: Line) -> Rang
     except Exception as error:  # unpickling runs foreign code
         return refuse(FailureKind.INPUT, error, begun)
     try:
-        result = payload(events, Where(call.url, call.range.start, call.range.stop))
+        said = call.described
+        where = Where(call.url, call.range.start, call.range.stop, said.label, dict(said.parameters))
+        result = payload(events, where)
         _end_if_fork(line)
     except BaseException as error:  # the user's code, with sys.exit() and KeyboardInterrupt
         _end_if_fork(line, error)

@@ -384,6 +384,7 @@ class _BlockWork:
             output_path=self._output_path(staged.range),
             schema=self.schema,
             format=self.order.format,
+            described=self.claim.input.description,
         )
         self.begun = staged.range.stop
         begun, before = time.monotonic(), self._computed_at
