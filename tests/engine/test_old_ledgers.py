@@ -72,7 +72,7 @@ def test_a_campaign_of_an_old_ledger_goes_on_as_if_nothing_had_happened(place: P
     """The same file with today's keys: nothing differs from what was begun, and each number is there once."""
     text = (place / "campaign.yaml").read_text()
     for old, new in (
-        ("no_worker", "no_worker_timeout"),
+        ("no_worker:", "no_worker_timeout:"),
         ("_patience", "_timeout"),
         ("profile", "type"),
     ):

@@ -16,6 +16,7 @@ from eventmill.campaign.changes import (
     compare,
     new_descriptions,
 )
+from eventmill.campaign.code import payload_code
 from eventmill.campaign.handle import CampaignHandle, find_record, load_campaign, store_of, work_order
 from eventmill.campaign.inputs import as_known, list_inputs, source_spec, with_resolved_tree
 from eventmill.campaign.leadership import hold_leadership
@@ -34,7 +35,6 @@ from eventmill.errors import (
 from eventmill.formats.schemas import schema_from_columns, schema_to_bytes
 from eventmill.ledger import Ledger, create_ledger, upgrade_ledger
 from eventmill.payloads.bundles import in_utf8
-from eventmill.payloads.locate import find_payload
 from eventmill.store import Store, open_store
 from eventmill.work.store_mark import check_store_is_free, check_store_is_ours, clear_store, hold_store, is_marked
 
@@ -72,7 +72,7 @@ def open_campaign(
         return _continue(opened, changed=changed, asked_at=asked_at)
     if changed in (Changed.KEEP, Changed.RESCUE):
         return _as_begun(campaign, folder=folder, changed=changed, asked_at=asked_at)
-    code = find_payload(campaign.payload.callable, folder=folder)
+    code = payload_code(campaign, folder=folder)
     named = list_inputs(campaign)
     spec = source_spec(campaign, named)
     campaign = with_resolved_tree(campaign, spec)

@@ -6,7 +6,6 @@ import bdb
 import importlib
 import os
 import pickle
-import sys
 import tempfile
 import time
 import traceback
@@ -18,16 +17,21 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
+from eventmill.campaign.code import payload_code
 from eventmill.campaign.inputs import list_inputs, source_spec
 from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.core.ranges import Description
 from eventmill.core.units import counted
+from eventmill.core.work_order import PayloadCode
 from eventmill.errors import InputError, PayloadError
 from eventmill.formats import arrow_ranges, open_format
+from eventmill.payloads import bundles
 from eventmill.payloads.calls import SetUp, Where
 from eventmill.payloads.child import load_payload
-from eventmill.payloads.locate import find_payload
+from eventmill.payloads.import_shipped import importing_from
+from eventmill.payloads.unpack import put_code
 from eventmill.rules import sizing
+from eventmill.runtime.scratch import code_folder
 from eventmill.sources import Source, open_source
 from eventmill.sources.patterns import NOTHING
 
@@ -80,13 +84,15 @@ def try_payload(campaign: CampaignSpec, *, events: int = 10, start: int = 0, inp
     last = min(start + events, source.events)
     where = Where(source.url, start, last, said.label, dict(said.parameters))
     place = f"{where.file} [{where.start}, {where.stop})"
-    with _user_code(f"{name} could not be set up"):
-        payload, setup = _timed(lambda: _set_up(campaign))
-    found = source.read(where.start, where.stop)
-    with _user_code(f"{name} failed for {place}"):
-        returned, call = _timed(lambda: payload(found, where))
-    with _user_code(f"the result of {name} for {place} cannot be stored"):
-        table, size = _as_stored(returned, campaign, events=len(where))
+    code = payload_code(campaign, folder=Path.cwd())
+    with _unpacked(code) as folder:
+        with _user_code(f"{name} could not be set up"):
+            payload, setup = _timed(lambda: _set_up(campaign, code, folder))
+        found = source.read(where.start, where.stop)
+        with _user_code(f"{name} failed for {place}"):
+            returned, call = _timed(lambda: payload(found, where))
+        with _user_code(f"the result of {name} for {place} cannot be stored"):
+            table, size = _as_stored(returned, campaign, events=len(where))
     speed = sizing.Speed(len(where), call.seconds, sizing.LARGEST_RANGE_EVENTS)
     wise = sizing.range_events(speed, wanted=None, seconds=campaign.ranges.seconds.total_seconds())
     return Trial(
@@ -112,13 +118,23 @@ def _open_input(campaign: CampaignSpec, number: int) -> tuple[Source, Descriptio
     return open_source(url, source_spec(campaign, named)), named.described.get(url, NOTHING)
 
 
-def _set_up(campaign: CampaignSpec) -> Callable[[Any, Where], object]:
-    """The payload, imported from its own file: debuggers and tracebacks show what the user edits."""
-    code = find_payload(campaign.payload.callable, folder=Path.cwd())
-    folder = None
-    if code.bundle is not None:
-        folder = (Path.cwd() / code.callable.rpartition(":")[0]).parent.resolve()
-        sys.path.insert(0, str(folder))
+@contextmanager
+def _unpacked(code: PayloadCode) -> Iterator[Path | None]:
+    """The folder with the shipped copy, to import from; None for an installed package.
+
+    What was not shipped is missing here, too. Debuggers and tracebacks show the file that the user edits.
+    """
+    if code.bundle is None:
+        yield None
+        return
+    files = bundles.unpack(code.bundle, entry=code.entry, digest=code.digest)
+    folder = put_code(files, code.digest, code_folder())
+    written_in = (Path.cwd() / code.callable.rpartition(":")[0]).parent.resolve()
+    with importing_from(folder, files, written_in=written_in):
+        yield folder
+
+
+def _set_up(campaign: CampaignSpec, code: PayloadCode, folder: Path | None) -> Callable[[Any, Where], object]:
     parameters = pickle.dumps(campaign.payload.parameters)
     return load_payload(SetUp(code.entry, folder, parameters, campaign.output.columns, path=()))
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.text import Text
 
 from eventmill.access.retries import few_retries
+from eventmill.campaign.code import payload_code
 from eventmill.campaign.handle import find_record
 from eventmill.campaign.inputs import list_inputs, source_spec
 from eventmill.campaign.split_inputs import check_alike, same_content, split
@@ -21,7 +22,6 @@ from eventmill.core.units import counted
 from eventmill.errors import InputError, LedgerError
 from eventmill.formats.schemas import schema_from_columns
 from eventmill.ledger import open_ledger
-from eventmill.payloads.locate import find_payload
 from eventmill.sources.layouts import layouts_of, unreadable_columns
 from eventmill.store import open_store
 from eventmill.work.store_mark import check_store_is_free, check_store_is_ours
@@ -50,7 +50,7 @@ def validate(campaign_file: CampaignFile) -> None:
 
 
 def _payload(campaign: CampaignSpec) -> str:
-    code = find_payload(campaign.payload.callable, folder=Path.cwd())
+    code = payload_code(campaign, folder=Path.cwd())
     size = f", {len(code.bundle) / 1000:,.1f} kB shipped to workers" if code.bundle is not None else ""
     return f"{code.callable}, code {code.digest}{size}"
 

@@ -187,6 +187,19 @@ class Payload(Part):
         description="path/to/file.py:Name (relative to the working directory) or package.module:Name."
     )
     parameters: dict[str, Any] = Field(default_factory=dict, description="Keyword arguments for the payload.")
+    files: list[str] | None = Field(
+        None,
+        min_length=1,
+        description=(
+            "Data files beside the payload's file that are shipped with it, such as [model.json, 'tables/*.csv']; "
+            "at most 50 MB."
+        ),
+    )
+
+    @field_validator("files", mode="before")
+    @classmethod
+    def _a_list(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
 
     @field_validator("parameters", mode="after")
     @classmethod

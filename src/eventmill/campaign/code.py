@@ -1,0 +1,15 @@
+"""The user's code of a campaign: the payload, and the reader if there is one. Runs none of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from eventmill.config.campaign_spec import CampaignSpec
+from eventmill.core.work_order import PayloadCode
+from eventmill.payloads.locate import find_payload
+
+
+def payload_code(campaign: CampaignSpec, *, folder: Path) -> PayloadCode:
+    """The code of the payload with the data files that it needs; `PayloadError` says what is wrong."""
+    payload = campaign.payload
+    return find_payload(payload.callable, folder=folder, files=payload.files or ())
