@@ -80,10 +80,11 @@ class Difference:
     is_fixed: bool
 
 
-INPUT, REMOVED, CODE = "input", "removed input", "code"
+INPUT, REMOVED, CODE, READER = "input", "removed input", "code", "reader"
 """What no key of the campaign file says.
 
-An input that is new, or no longer as it was begun; one that still is, but is no longer named; the payload's code.
+An input that is new, or no longer as it was begun; one that still is, but is no longer named; the payload's code,
+and that of the reader.
 """
 
 
@@ -107,6 +108,11 @@ def compare(
     if code.digest != record.payload:
         told = f"the code of payload {code.callable}: {record.payload} -> {code.digest}"
         differences.append(Difference(CODE, told, is_fixed=False))
+    reads = None if spec.reader is None else spec.reader.digest
+    if reads != record.reader and spec.reader is not None and record.reader is not None:
+        told = f"the code of reader {spec.reader.callable}: {record.reader} -> {reads}"
+        differences.append(Difference(READER, told, is_fixed=False))
+    reads_otherwise = any(each.key == READER or each.key.startswith("inputs.reader") for each in differences)
     known = {item.url: item for item in ledger.inputs(record.id)}
     removed = [url for url in known if url not in set(urls)]
     differences += side_by_side(lambda url: _removal(known[url], record, folder), removed)
@@ -116,7 +122,8 @@ def compare(
         differences += [Difference(INPUT, f"input {url} was added", is_fixed=False) for url in added]
     differences += _said_otherwise([known[url] for url in urls if url in known], named)
     looked = side_by_side(
-        lambda url: tuple(_input_changes(known[url], spec, folder)), [url for url in urls if url in known]
+        lambda url: tuple(_input_changes(known[url], spec, folder, look=reads_otherwise)),
+        [url for url in urls if url in known],
     )
     differences += [Difference(INPUT, text, is_fixed=True) for texts in looked for text in texts]
     return tuple(differences)
@@ -131,6 +138,7 @@ def accept_changes(
     differences: Sequence[Difference],
     changed: Changed,
     store: Store,
+    reader: PayloadCode | None,
     described: Mapping[str, Description],
 ) -> None:
     """Replace the campaign in the ledger by the new version, if the user chose that and it is possible.
@@ -144,8 +152,9 @@ def accept_changes(
     if any(difference.key == STORE for difference in fixed) and _is_ours(store, record, changed=changed):
         fixed = [difference for difference in fixed if difference.key != STORE]
     if changed is Changed.STOP or fixed:
-        is_other_code = any(difference.key == CODE for difference in differences)
-        is_code_there = not is_other_code or _is_there(ledger.code(record.payload))
+        changed_code = {CODE: record.payload, READER: record.reader}
+        digests = [changed_code.get(difference.key) for difference in differences]
+        is_code_there = all(_is_there(ledger.code(digest)) for digest in digests if digest is not None)
         told = f"differs from what was begun: {listed}"
         if changed is not Changed.STOP:
             told = f"cannot continue with these changes: {_listed(fixed)}"
@@ -159,6 +168,7 @@ def accept_changes(
             code=code,
             store_url=campaign.store_url,
             reason=listed,
+            reader=reader,
             described=described,
         )
     keys = ", ".join(difference.key for difference in differences)  # no values: a parameter may be a secret
@@ -285,11 +295,12 @@ def _removal(item: Input, record: CampaignRow, folder: Path) -> Difference:
     return Difference(INPUT, f"input {item.url} was removed", is_fixed=True)
 
 
-def _input_changes(item: Input, spec: SourceSpec, folder: Path) -> Iterable[str]:
+def _input_changes(item: Input, spec: SourceSpec, folder: Path, *, look: bool) -> Iterable[str]:
+    """How an input differs; `look` into it even if its file is the same, because it is read otherwise."""
     if spec.format == "generated":
         return
     try:
-        if identity_of(locate(item.url, folder=str(folder)), spec) == item.identity:
+        if not look and _is_same_file(item, spec, folder):
             return
         (now,), _ = split([item.url], spec, folder=str(folder))
     except (InputError, ValueError):
@@ -297,3 +308,13 @@ def _input_changes(item: Input, spec: SourceSpec, folder: Path) -> Iterable[str]
         return
     if (now.identity, now.events) != (item.identity, item.events):
         yield f"input {item.url} changed: {how_changed(item.events, item.identity, now.events, now.identity)}"
+
+
+def _is_same_file(item: Input, spec: SourceSpec, folder: Path) -> bool:
+    """Whether the file is as it was; not known of an input whose reader has an identity of its own for it."""
+    try:
+        return identity_of(locate(item.url, folder=str(folder)), spec) == item.identity
+    except InputError:
+        if spec.reader is None:
+            raise
+        return False

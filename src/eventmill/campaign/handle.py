@@ -135,10 +135,13 @@ def load_campaign(ledger_url: str, name: str, *, folder: Path) -> CampaignHandle
     # The inputs as they were found then, even if a list of them has been deleted since.
     known = tuple(item.url for item in ledger.inputs(record.id))
     named = Named(known, campaign.inputs.tree) if known else list_inputs(campaign)
-    spec = source_spec(campaign, named)
+    spec = source_spec(campaign, named, reader=record.reader)
     order = work_order(campaign, record, spec=spec, folder=folder)
     # The given address: the path in the spec is relative to where the campaign was begun.
     order = replace(order, ledger_url=ledger_address(ledger_url))
+    if spec.reader is not None:
+        reader = replace(spec.reader, ledger_url=order.ledger_url)
+        order = replace(order, source=replace(spec, reader=reader))
     return CampaignHandle(ledger, record, order, named.urls, named.described)
 
 

@@ -10,7 +10,7 @@ from eventmill.config.campaign_spec import (
     Duplicates,
 )
 from eventmill.core.records import CampaignRow
-from eventmill.core.work_order import SourceSpec
+from eventmill.core.work_order import ReaderSpec, SourceSpec
 from eventmill.ledger import Ledger
 from eventmill.sources import (
     Named,
@@ -41,11 +41,27 @@ def input_credentials(campaign: CampaignSpec) -> str | None:
     return campaign.inputs.credentials or campaign.credentials
 
 
-def source_spec(campaign: CampaignSpec, named: Named) -> SourceSpec:
-    """How to open the inputs of a campaign."""
+def source_spec(campaign: CampaignSpec, named: Named, *, reader: str | None = None) -> SourceSpec:
+    """How to open the inputs of a campaign. `reader` is the digest of its reader, if it has one."""
     if campaign.inputs.generated is not None:
         return SourceSpec("generated")
     columns = tuple(campaign.inputs.columns) if campaign.inputs.columns else None
+    if campaign.inputs.reader is not None:
+        assert reader is not None  # whoever has a campaign with a reader has found its code
+        return SourceSpec(
+            "reader",
+            columns=columns,
+            credentials=input_credentials(campaign),
+            reader=ReaderSpec(
+                callable=campaign.inputs.reader.callable,
+                parameters=campaign.inputs.reader.parameters,
+                digest=reader,
+                ledger_url=campaign.ledger_url,
+                memory_bytes=campaign.limits.memory,
+                input_seconds=campaign.limits.input_timeout.total_seconds(),
+                setup_seconds=campaign.limits.setup_timeout.total_seconds(),
+            ),
+        )
     format = source_format(named.urls, campaign.inputs.format)
     return SourceSpec(
         format,

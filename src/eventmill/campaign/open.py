@@ -16,7 +16,7 @@ from eventmill.campaign.changes import (
     compare,
     new_descriptions,
 )
-from eventmill.campaign.code import payload_code
+from eventmill.campaign.code import payload_code, reader_code
 from eventmill.campaign.handle import CampaignHandle, find_record, load_campaign, store_of, work_order
 from eventmill.campaign.inputs import as_known, list_inputs, source_spec, with_resolved_tree
 from eventmill.campaign.leadership import hold_leadership
@@ -73,8 +73,10 @@ def open_campaign(
     if changed in (Changed.KEEP, Changed.RESCUE):
         return _as_begun(campaign, folder=folder, changed=changed, asked_at=asked_at)
     code = payload_code(campaign, folder=folder)
+    reader = reader_code(campaign, folder=folder)
+    reads = None if reader is None else reader.digest
     named = list_inputs(campaign)
-    spec = source_spec(campaign, named)
+    spec = source_spec(campaign, named, reader=reads)
     campaign = with_resolved_tree(campaign, spec)
     declared = schema_from_columns(campaign.output.columns) if campaign.output.columns else None
     ledger = create_ledger(campaign.ledger_url)
@@ -82,7 +84,7 @@ def open_campaign(
     record = find_record(ledger, campaign.name)
     named = named if record is None else as_known(ledger, record, named, folder=folder)
     # Folders with another spelling may have other partition columns than when the campaign was begun.
-    spec = source_spec(campaign, named)
+    spec = source_spec(campaign, named, reader=reads)
     if record is None:
         try:
             _take_place(store, campaign, changed=changed)
@@ -112,11 +114,12 @@ def open_campaign(
                 differences=differences,
                 changed=changed,
                 store=store,
+                reader=reader,
                 described=new_descriptions(ledger, record, named),
             )
     if record is None:
         try:
-            record = _begin(ledger, campaign, code, declared=declared)
+            record = _begin(ledger, campaign, code, reader=reader, declared=declared)
         except NameTaken:  # another process just began it: continue as if it had existed before
             return open_campaign(campaign, folder=folder, changed=changed, asked_at=asked_at)
         if changed is Changed.RESTART:
@@ -155,7 +158,12 @@ def _insist(ledger: Ledger, store: Store, record: CampaignRow) -> None:
 
 
 def _begin(
-    ledger: Ledger, campaign: CampaignSpec, code: PayloadCode, *, declared: pa.Schema | None
+    ledger: Ledger,
+    campaign: CampaignSpec,
+    code: PayloadCode,
+    *,
+    reader: PayloadCode | None,
+    declared: pa.Schema | None,
 ) -> CampaignRow:
     record = ledger.open_campaign(
         campaign.name,
@@ -163,6 +171,7 @@ def _begin(
         rules=campaign.rules,
         code=code,
         store_url=campaign.store_url,
+        reader=reader,
     )
     if declared is not None:
         ledger.fix_schema(record.id, schema_to_bytes(declared))
@@ -185,10 +194,11 @@ def _is_unchanged(opened: CampaignHandle, campaign: CampaignSpec) -> bool:
     if (opened.name, opened.order.ledger_url) != (campaign.name, campaign.ledger_url):
         return False
     now, then = find_record(opened.ledger, opened.name), opened.record
-    return now is not None and (now.uid, now.spec, now.payload, now.store_url) == (
+    return now is not None and (now.uid, now.spec, now.payload, now.reader, now.store_url) == (
         then.uid,
         then.spec,
         then.payload,
+        then.reader,
         then.store_url,
     )
 

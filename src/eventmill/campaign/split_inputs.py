@@ -30,6 +30,7 @@ from eventmill.sources import (
 )
 from eventmill.sources.layouts import disagreement, layouts_of, unreadable_columns
 from eventmill.work.block import locate
+from eventmill.work.reading import inspect_by_reader
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +52,8 @@ def split(urls: Iterable[str], spec: SourceSpec, *, folder: str) -> Split:
     def learn(url: str) -> NewInput | UnreadableInput:
         address = locate(url, folder=folder)
         try:
+            if spec.reader is not None:  # a process of its own reads it: a crash ends nothing else
+                return replace(inspect_by_reader(address, spec), url=url)
             suspect = is_suspect(address)
             with looking(address):
                 learned = _look_apart(address, spec) if suspect else inspect_input(address, spec)

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.text import Text
 
 from eventmill.access.retries import few_retries
-from eventmill.campaign.code import payload_code
+from eventmill.campaign.code import payload_code, reader_code
 from eventmill.campaign.handle import find_record
 from eventmill.campaign.inputs import list_inputs, source_spec
 from eventmill.campaign.split_inputs import check_alike, same_content, split
@@ -57,7 +57,8 @@ def _payload(campaign: CampaignSpec) -> str:
 
 def _inputs(campaign: CampaignSpec) -> str:
     named = list_inputs(campaign)
-    urls, spec = named.urls, source_spec(campaign, named)
+    code = reader_code(campaign, folder=Path.cwd())
+    urls, spec = named.urls, source_spec(campaign, named, reader=None if code is None else code.digest)
     found, unreadable = split(urls, spec, folder=str(Path.cwd()))
     left_out = _left_out(campaign, found, unreadable)
     check_alike(campaign, layouts_of(found))
@@ -68,7 +69,8 @@ def _inputs(campaign: CampaignSpec) -> str:
     twice = same_content((item.url, item.identity) for item in found)
     if twice and campaign.inputs.duplicates is Duplicates.REFUSE:
         left_out += "".join(f"; warning: {line}" for line in twice)
-    return f"{counted(len(found), 'input')} ({spec.format}) with {counted(events, 'event')}{left_out}"
+    how = spec.format if code is None else f"reader {code.callable}, code {code.digest}"
+    return f"{counted(len(found), 'input')} ({how}) with {counted(events, 'event')}{left_out}"
 
 
 def _left_out(campaign: CampaignSpec, found: Sequence[NewInput], unreadable: Sequence[UnreadableInput]) -> str:

@@ -124,6 +124,28 @@ class InputFile(Part):
         return Description(self.label, self.parameters)
 
 
+class Reader(Part):
+    """Code of one's own that reads inputs."""
+
+    callable: str = Field(
+        description="path/to/file.py:Name or package.module:Name; called as Name(url, **parameters)."
+    )
+    parameters: dict[str, Any] = Field(default_factory=dict, description="Keyword arguments for the reader.")
+    files: list[str] | None = Field(
+        None, min_length=1, description="Data files that are shipped with the reader, as payload.files."
+    )
+
+    @field_validator("files", mode="before")
+    @classmethod
+    def _a_list(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+    @field_validator("parameters", mode="after")
+    @classmethod
+    def _can_be_kept(cls, value: dict[str, Any]) -> dict[str, Any]:
+        return {key: _as_json(item, key) for key, item in value.items()}
+
+
 class Inputs(Part):
     """Where the events come from: `files`, or `generated`."""
 
@@ -139,6 +161,12 @@ class Inputs(Part):
     format: str | None = Field(
         None,
         description="root, parquet, or a format of an installed package; by default inferred from the file names.",
+    )
+    reader: Reader | None = Field(
+        None,
+        description=(
+            "Code of your own that opens an input, in place of a format: path/to/file.py:Name, or its parts."
+        ),
     )
     tree: str | None = Field(None, description="The TTree or RNTuple to read; optional if each file has only one.")
     columns: list[str] | None = Field(
@@ -161,6 +189,11 @@ class Inputs(Part):
     def _a_list(cls, value: Any) -> Any:
         return [value] if isinstance(value, str | Mapping | InputFile) else value
 
+    @field_validator("reader", mode="before")
+    @classmethod
+    def _in_parts(cls, value: Any) -> Any:
+        return {"callable": value} if isinstance(value, str) else value
+
     @field_validator("format")
     @classmethod
     def _known(cls, value: str | None) -> str | None:
@@ -175,8 +208,10 @@ class Inputs(Part):
     def _one_kind(self) -> Self:
         if (self.files is None) == (self.generated is None):
             raise ValueError("give either 'files' or 'generated'")
-        if self.generated is not None and (self.tree or self.columns or self.format):
-            raise ValueError("'tree', 'columns' and 'format' belong to 'files', not to 'generated'")
+        if self.generated is not None and (self.tree or self.columns or self.format or self.reader):
+            raise ValueError("'tree', 'columns', 'format' and 'reader' belong to 'files', not to 'generated'")
+        if self.reader is not None and (self.tree or self.format):
+            raise ValueError("'tree' and 'format' are for Eventmill's own sources, not for a 'reader'")
         return self
 
 
@@ -370,7 +405,11 @@ class Limits(Part):
         description="Seconds that an event may take. A range fails if it takes longer than this times its events.",
     )
     memory: Size | None = Field(
-        None, description="Memory that a payload's process may request (Linux). A range that needs more fails."
+        None,
+        description=(
+            "Memory that the process of the payload, or of a reader, may request (Linux). A range that needs more "
+            "fails."
+        ),
     )
     abandoned: Fraction = Field(
         "1%",

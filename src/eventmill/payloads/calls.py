@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from eventmill.core.leases import FailureKind
 from eventmill.core.ranges import Description, EventRange
 from eventmill.core.work_order import FormatSpec
+from eventmill.payloads.reader_calls import EventsRead, Inspected, ReaderSetUp
 
 if TYPE_CHECKING:
     import numpy as np
@@ -100,7 +101,7 @@ class SetUp:
     """The first message to a child after `Imports`. An unreadable pickle in `parameters` is a failure.
 
     `path` is the parent's `sys.path`: what the worker can import, its payload can import. `memory_bytes` is how
-    much memory it may ask for.
+    much memory it may ask for. With `reader` the code is no payload, but reads inputs.
     """
 
     entry: str
@@ -109,16 +110,17 @@ class SetUp:
     columns: Mapping[str, str] | None
     path: tuple[str, ...]
     memory_bytes: int | None = None
+    reader: ReaderSetUp | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The reply of a child: None after imports or set-up, the result of a range, or a failure.
+    """The reply of a child: None after imports or set-up, the result of a call, or a failure.
 
     `cpu_total_seconds` is all that the process has used so far, so that a crash can be charged for its call.
     """
 
-    value: RangeResult | Refusal | None
+    value: RangeResult | Inspected | EventsRead | Refusal | None
     cpu_total_seconds: float
 
 
