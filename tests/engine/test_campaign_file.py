@@ -6,6 +6,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import yaml
 from hypothesis import given
@@ -16,6 +17,7 @@ from eventmill.config.campaign_spec import (
     Cluster,
     InputFormat,
     Unreadable,
+    format_of,
     parse_campaign,
     read_campaign,
 )
@@ -124,7 +126,7 @@ def test_addresses_are_absolute_unless_they_are_urls(tmp_path: Path, monkeypatch
             "only strings, numbers, true",
         ),
         (
-            {"inputs": {"files": ["x"], "format": "csv"}},
+            {"inputs": {"files": ["x"], "format": "xls"}},
             "'inputs.format': unknown input format; known formats are root,",
         ),
         ({"inputs": {"generated": {"events": 2, "files": 3}}}, "2 events cannot be divided into 3 files"),
@@ -351,3 +353,35 @@ def test_one_input_needs_no_list() -> None:
     for one in ("x.parquet", {"url": "x.parquet", "label": "x"}):
         alone = parse_campaign(SMALLEST | {"inputs": {"files": one}}, source="c.yaml")
         assert alone == parse_campaign(SMALLEST | {"inputs": {"files": [one]}}, source="c.yaml")
+
+
+def test_an_output_format_that_no_package_adds_any_more_is_told_in_one_line() -> None:
+    """Whoever reads or audits results of a package that is not installed here learns its name."""
+    with pytest.raises(CampaignError, match="output format 'papyrus', which no package here adds; known"):
+        format_of({"output": {"store": "out", "format": "papyrus"}})
+
+
+def test_the_form_in_the_prefect_ui_is_made_from_a_valid_schema() -> None:
+    """It is JSON Schema; what a file may hold and what a form sends are valid by it, and a typo is not."""
+    schema = CampaignSpec.model_json_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    check = jsonschema.Draft202012Validator(schema)
+    files = ["a.csv", {"url": "b/*.csv", "label": "b", "parameters": {"x": 1}}]
+    sent = {
+        "inputs": {"files": files, "csv": {"delimiter": ";"}, "types": {"id": "string"}},
+        "payload": {"callable": "p.py:F", "files": ["model.json"]},
+        "ranges": {"events": "2k"},
+    }
+    for data in (SMALLEST, yaml.safe_load(FULL), SMALLEST | sent):
+        assert list(check.iter_errors(data)) == []
+        parse_campaign(data, source="c.yaml")
+    assert list(check.iter_errors(SMALLEST | {"inputs": {"files": [{"urll": "a"}]}}))
+    parts = [schema, *schema["$defs"].values()]
+    described = [field for part in parts for field in part.get("properties", {}).values()]
+    assert all("description" in field or "$ref" in field for field in described)
+
+
+def test_an_empty_part_is_as_if_it_were_left_out() -> None:
+    """A form sends it."""
+    sent = SMALLEST | {"inputs": {"files": ["*.root"], "csv": {"delimiter": None, "names": None}, "reader": None}}
+    assert parse_campaign(sent, source="c.yaml") == parse_campaign(SMALLEST, source="c.yaml")

@@ -57,6 +57,8 @@ FIXED = (
     "inputs.columns",
     "inputs.format",
     "inputs.generated",
+    "inputs.types",
+    "inputs.csv",
     STORE,
     "output.format",
     "output.options",

@@ -7,10 +7,13 @@ from pathlib import Path
 
 from eventmill.config.campaign_spec import (
     CampaignSpec,
+    CsvOptions,
     Duplicates,
 )
 from eventmill.core.records import CampaignRow
 from eventmill.core.work_order import ReaderSpec, SourceSpec
+from eventmill.errors import InputError
+from eventmill.formats.schemas import schema_from_columns
 from eventmill.ledger import Ledger
 from eventmill.sources import (
     Named,
@@ -63,12 +66,21 @@ def source_spec(campaign: CampaignSpec, named: Named, *, reader: str | None = No
             ),
         )
     format = source_format(named.urls, campaign.inputs.format)
+    csv, types = campaign.inputs.csv or CsvOptions(), campaign.inputs.types or {}
+    if (types and format not in ("csv", "jsonl")) or (campaign.inputs.csv and format != "csv"):
+        key = "types" if types else "csv"
+        raise InputError(f"'inputs.{key}' is for text files, but these inputs have the format '{format}'.")
+    if types:
+        schema_from_columns(types)  # raises for a type that there is not
     return SourceSpec(
         format,
         named.tree,
         columns,
         partitions=partition_types(named.urls, columns) if format == "parquet" else (),
         credentials=input_credentials(campaign),
+        types=tuple(types.items()),
+        delimiter=csv.delimiter,
+        names=None if csv.names is None else tuple(csv.names),
     )
 
 

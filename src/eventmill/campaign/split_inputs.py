@@ -29,6 +29,8 @@ from eventmill.sources import (
     inspect_input,
 )
 from eventmill.sources.layouts import disagreement, layouts_of, unreadable_columns
+from eventmill.sources.patterns import told_format
+from eventmill.sources.text_types import with_common_types
 from eventmill.work.block import locate
 from eventmill.work.reading import inspect_by_reader
 
@@ -113,6 +115,7 @@ def register(
             )
         opened.note_once(kind=JournalKind.LEFT_OUT, lines={str(item): item.url for item in unreadable})
     found = [replace(item, described=opened.described.get(item.url, item.described)) for item in found]
+    found = with_common_types(found, opened.inputs())
     check_alike(campaign, [*opened.ledger.layouts(opened.id), *layouts_of(found)])
     opened.note_once(kind=JournalKind.COLUMNS_LEFT_OUT, lines=dict.fromkeys(unreadable_columns(found), ""))
     place = {url: number for number, url in enumerate(opened.urls)}
@@ -135,6 +138,9 @@ def check_alike(campaign: CampaignSpec, layouts: Sequence[SeenLayout]) -> None:
     output = campaign.output
     has_types = output.columns is not None or output.format in ("hist", "bytes")
     if told := disagreement(layouts, results_have_types=has_types):
+        format = campaign.inputs.format or told_format(layouts[0].url)
+        if format in ("csv", "jsonl"):
+            told += " Or give the columns the same types in all files: 'inputs.types: {name: string}'."
         raise InputError(told)
 
 

@@ -23,6 +23,7 @@ from eventmill.errors import InputError, LedgerError
 from eventmill.formats.schemas import schema_from_columns
 from eventmill.ledger import open_ledger
 from eventmill.sources.layouts import layouts_of, unreadable_columns
+from eventmill.sources.text_types import with_common_types
 from eventmill.store import open_store
 from eventmill.work.store_mark import check_store_is_free, check_store_is_ours
 
@@ -61,6 +62,7 @@ def _inputs(campaign: CampaignSpec) -> str:
     urls, spec = named.urls, source_spec(campaign, named, reader=None if code is None else code.digest)
     found, unreadable = split(urls, spec, folder=str(Path.cwd()))
     left_out = _left_out(campaign, found, unreadable)
+    found = tuple(with_common_types(found))
     check_alike(campaign, layouts_of(found))
     left_out += "".join(f"; {line}" for line in unreadable_columns(found))
     events = sum(item.events for item in found)

@@ -73,6 +73,9 @@ class InputFormat(StrEnum):
 
     ROOT = "root"
     PARQUET = "parquet"
+    CSV = "csv"
+    JSONL = "jsonl"
+    FITS = "fits"
 
 
 class Unreadable(StrEnum):
@@ -124,6 +127,17 @@ class InputFile(Part):
         return Description(self.label, self.parameters)
 
 
+class CsvOptions(Part):
+    """For CSV files."""
+
+    delimiter: str | None = Field(
+        None, min_length=1, max_length=1, description="What is between values; a comma, in .tsv files a tab."
+    )
+    names: list[str] | None = Field(
+        None, min_length=1, description="The names of all columns, if the files have no header."
+    )
+
+
 class Reader(Part):
     """Code of one's own that reads inputs."""
 
@@ -160,7 +174,10 @@ class Inputs(Part):
     generated: Generated | None = Field(None, description="Generate events instead of reading files.")
     format: str | None = Field(
         None,
-        description="root, parquet, or a format of an installed package; by default inferred from the file names.",
+        description=(
+            "root, parquet, csv, jsonl, fits, or a format of an installed package; by default inferred from the "
+            "file names."
+        ),
     )
     reader: Reader | None = Field(
         None,
@@ -172,6 +189,14 @@ class Inputs(Part):
     columns: list[str] | None = Field(
         None, min_length=1, description="The columns (branches) that the payload gets; all by default."
     )
+    types: dict[str, str] | None = Field(
+        None,
+        description=(
+            "Types of columns in CSV files and JSON lines, such as {id: string}; by default inferred from all "
+            "rows."
+        ),
+    )
+    csv: CsvOptions | None = Field(None, description="Options of CSV files.")
     unreadable: Unreadable = Field(
         Unreadable.STOP, description="If an input cannot be read: stop, or leave it out and report it."
     )
@@ -189,6 +214,12 @@ class Inputs(Part):
     def _a_list(cls, value: Any) -> Any:
         return [value] if isinstance(value, str | Mapping | InputFile) else value
 
+    @field_validator("csv", mode="before")
+    @classmethod
+    def _if_anything_is_set(cls, value: Any) -> Any:
+        empty = isinstance(value, dict) and all(each is None for each in value.values())
+        return None if empty else value  # the form in the Prefect UI sends an empty one
+
     @field_validator("reader", mode="before")
     @classmethod
     def _in_parts(cls, value: Any) -> Any:
@@ -198,10 +229,10 @@ class Inputs(Part):
     @classmethod
     def _known(cls, value: str | None) -> str | None:
         if value is not None and value not in tuple(InputFormat):
-            from eventmill.sources import input_formats  # all that reads files comes with it
+            from eventmill.sources import how_to_read_others, input_formats  # all that reads files comes with it
 
             if value not in input_formats():
-                raise ValueError(f"unknown input format; known formats are {', '.join(input_formats())}")
+                raise ValueError(f"unknown input format; {how_to_read_others()}")
         return value
 
     @model_validator(mode="after")
@@ -212,6 +243,8 @@ class Inputs(Part):
             raise ValueError("'tree', 'columns', 'format' and 'reader' belong to 'files', not to 'generated'")
         if self.reader is not None and (self.tree or self.format):
             raise ValueError("'tree' and 'format' are for Eventmill's own sources, not for a 'reader'")
+        if (self.types or self.csv) and (self.generated is not None or self.reader is not None):
+            raise ValueError("'types' and 'csv' are for text files that Eventmill reads")
         return self
 
 
@@ -374,8 +407,16 @@ class Output(Part):
 
 
 def format_of(spec: Mapping[str, Any]) -> FormatSpec:
-    """The output format of a campaign as the ledger holds it."""
-    return Output.model_validate(spec["output"]).spec if "output" in spec else FormatSpec()
+    """The output format of a campaign as the ledger holds it; `CampaignError` if no package here has it."""
+    if "output" not in spec:
+        return FormatSpec()
+    name = spec["output"].get("format", "parquet")
+    if name not in format_names():
+        raise CampaignError(
+            f"the campaign has the output format '{name}', which no package here adds; known are "
+            f"{', '.join(format_names())}. Install the package that adds it, in this environment, too."
+        )
+    return Output.model_validate(spec["output"]).spec
 
 
 def merged_suffix(spec: Mapping[str, Any]) -> str:

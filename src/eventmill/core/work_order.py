@@ -12,7 +12,8 @@ class SourceSpec:
     """How to open every input of a campaign. `format` is `root`, `parquet`, `generated` and so on.
 
     `partitions` are the columns in folder names such as `year=2016`, with their types; `credentials` is a name. A
-    `reader` of the user's own takes the place of the format.
+    `reader` of the user's own takes the place of the format. `types`, `delimiter` and `names` (of the columns, if
+    there is no header) are for text files. `index` is that of one input.
     """
 
     format: str
@@ -21,6 +22,10 @@ class SourceSpec:
     partitions: tuple[tuple[str, str], ...] = ()
     credentials: str | None = None
     reader: ReaderSpec | None = field(default=None, hash=False)
+    types: tuple[tuple[str, str], ...] = ()
+    delimiter: str | None = None
+    names: tuple[str, ...] | None = None
+    index: Mapping[str, Any] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,11 @@ from eventmill.core.ranges import Description
 from eventmill.errors import AccessError, InputError
 from eventmill.sources.addresses import canonical, is_local, local_path, object_of, path_of, written_path
 
-SUFFIXES = {".root": "root", ".parquet": "parquet", ".parq": "parquet", ".pq": "parquet"}
+SUFFIXES = {
+    **{".root": "root", ".parquet": "parquet", ".parq": "parquet", ".pq": "parquet"},
+    **{".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"},
+    **{".fits": "fits", ".fit": "fits", ".fts": "fits"},
+}
 """File suffix -> format."""
 
 NOTHING = Description()

@@ -292,7 +292,7 @@ class _BlockWork:
         if self.reader is not None and spec.reader is not None:
             source = open_by_reader(self.reader, url, spec.reader)
         else:
-            source = ReadHere(open_source(url, spec, expected=expected))
+            source = ReadHere(open_source(url, spec, expected=expected, index=item.index))
         if (source.identity, source.events) != (item.identity, item.events):
             raise InputError(
                 f"{item.url} has changed since it was split: "
