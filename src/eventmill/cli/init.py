@@ -20,9 +20,9 @@ FOLDER = Path("examples")
 
 EXAMPLES = {
     "stars": (
-        "bright stars of made-up nights; needs nothing else",
+        "bright stars of two telescopes, in CSV files that it makes; needs nothing else",
         ("stars",),
-        ("python examples/stars/make_sky.py", "eventmill run examples/stars/campaign.yaml"),
+        ("python examples/stars/make_stars.py", "eventmill run examples/stars/campaign.yaml"),
     ),
     "dimuon": (
         "collisions from Pythia 8, then a Z selection; needs pip install 'eventmill[examples]'",
@@ -72,7 +72,7 @@ def init(
 
 def _files(folder: str) -> Iterator[tuple[Path, Traversable]]:
     for source in sorted(files(PACKAGE).joinpath(folder).iterdir(), key=lambda item: item.name):
-        if source.is_file() and Path(source.name).suffix in (".py", ".yaml"):
+        if source.is_file() and Path(source.name).suffix in (".py", ".yaml", ".json"):
             yield FOLDER / folder / source.name, source
 
 

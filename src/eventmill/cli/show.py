@@ -16,7 +16,7 @@ from eventmill.core.records import Counts
 from eventmill.core.units import counted, percent
 from eventmill.reports.abandoned import AbandonedSpan
 from eventmill.reports.abandoned import as_data as as_abandoned_data
-from eventmill.reports.render import account_rows, facts_of
+from eventmill.reports.render import account_rows, facts_of, label_lines
 from eventmill.reports.report import as_data
 from eventmill.reports.status import STATES, Standing, what_next
 from eventmill.runtime.process_id import describe
@@ -43,6 +43,7 @@ def _show_status(campaign: Campaign, answer: dict[str, Any], *, file: str) -> No
             f"{events['total']:,} in {counted(answer['inputs'], 'input')}, {wanted:,} needed for the target",
         ),
         *((name, f"{events[name]:,}  {percent(events[name], total)}") for name in STATES if events[name]),
+        *label_lines(answer["labels"]),
         ("merged files", f"{answer['merged_files']:,} in {record.store_url}"),
         ("losses", f"{answer['losses']:,}"),
         ("failures", f"{answer['failures']:,}"),

@@ -105,7 +105,8 @@ class UsageCause(StrEnum):
 class CampaignRow:
     """A campaign in the ledger. `spec` is the campaign file as plain data.
 
-    `id` is its number in this ledger; `uid` is random hex, unique among all ledgers.
+    `id` is its number in this ledger; `uid` is random hex, unique among all ledgers. `payload` is the digest of
+    the payload's code, `reader` that of the code that reads its inputs, if it is the user's own.
     """
 
     id: int
@@ -120,6 +121,7 @@ class CampaignRow:
     created_at: datetime
     closed_at: datetime | None
     close_reason: str | None
+    reader: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

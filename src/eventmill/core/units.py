@@ -6,7 +6,7 @@ import math
 import re
 from datetime import timedelta
 from decimal import Decimal
-from math import inf
+from math import inf, isfinite
 from typing import Annotated
 
 from pydantic import BeforeValidator, ByteSize, PlainSerializer, TypeAdapter, WithJsonSchema
@@ -16,6 +16,13 @@ SECONDS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 MICROSECOND = 1e-6
 LONGEST = 1000 * 365.25 * 86400
 """The allowed durations in seconds; a date plus a thousand years is still a valid date."""
+
+THOUSANDS = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9}
+
+MOST_EVENTS = 10**18
+"""SQLite's integers have 63 bits."""
+
+_NUMBER = re.compile(r"\s*(\d[\d_]*(?:\.\d+)?)\s*([kKMG]?)\s*")
 
 _BYTES = TypeAdapter(ByteSize)
 
@@ -45,6 +52,21 @@ def parse_bytes(value: object) -> int:
     if size < 1:
         raise ValueError(f"'{value}' is less than one byte; give {wanted}")
     return int(size)
+
+
+def parse_events(value: object) -> int:
+    """`500`, `20k`, `1.5M`, `2G`, or the number itself; `ValueError` says what is allowed."""
+    wanted = "a number of events such as 500, 20k or 1.5M"
+    number: Decimal | None = None
+    if isinstance(value, str) and (match := _NUMBER.fullmatch(value)):
+        number = Decimal(match[1].replace("_", "")) * THOUSANDS[match[2]]
+    elif isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value):
+        number = Decimal(value)
+    if number is None or number != int(number):
+        raise ValueError(f"'{value}' is not valid; give {wanted}")
+    if not 1 <= number <= MOST_EVENTS:
+        raise ValueError(f"'{value}' is not between 1 and 10^18; give {wanted}")
+    return int(number)
 
 
 def parse_fraction(value: object) -> float:
@@ -104,6 +126,12 @@ Fraction = Annotated[
     float,
     BeforeValidator(parse_fraction),
     WithJsonSchema({"type": ["string", "number"], "examples": ["1%", 0.01]}),
+]
+
+Events = Annotated[
+    int,
+    BeforeValidator(parse_events),
+    WithJsonSchema({"type": ["integer", "string"], "examples": [500, "20k"]}),
 ]
 
 Size = Annotated[

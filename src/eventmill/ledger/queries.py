@@ -22,7 +22,7 @@ from eventmill.core.records import (
     UsageCause,
 )
 from eventmill.core.states import State
-from eventmill.ledger.commands.campaigns import read_counts, read_inputs
+from eventmill.ledger.commands.campaigns import read_counts, read_counts_by_label, read_inputs
 from eventmill.ledger.database import schema
 from eventmill.ledger.database.journal import incident_from, with_urls
 from eventmill.ledger.database.transactions import Database, read_spans
@@ -35,6 +35,11 @@ class Readings(Database):
         """Events by state."""
         with self.reading() as tx:
             return read_counts(tx, campaign_id)
+
+    def counts_by_label(self, campaign_id: int) -> dict[str | None, Counts]:
+        """Label -> events by state, in campaign order; None for inputs without a label."""
+        with self.reading() as tx:
+            return read_counts_by_label(tx, campaign_id)
 
     def newest_attempt(self) -> int:
         """The attempt that was drawn last; 0 before the first."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from eventmill.core.keys import companion_key
 from eventmill.core.records import CampaignRow
@@ -44,6 +46,7 @@ def facts_of(made: Report) -> list[tuple[str, str]]:
     events = made.events
     lines = [
         ("events", f"{events['total']:,}, {events['merged']:,} merged, {events['abandoned']:,} abandoned"),
+        *label_lines(made.labels),
         ("wall", f"{made.wall_seconds:,.1f} s with a coordinator"),
         ("slots", f"{made.slot_seconds:,.1f} s alive, {made.idle_seconds:,.1f} s of them idle"),
         ("idle tail", f"{made.idle_tail_seconds:,.1f} s of slot time while no work was left to hand out"),
@@ -58,6 +61,18 @@ def facts_of(made: Report) -> list[tuple[str, str]]:
     if made.quarantined:
         lines.append(("quarantined", ", ".join(made.quarantined)))
     return lines
+
+
+def label_lines(labels: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """One line for each label: its events, and what became of them."""
+    return [
+        (
+            "" if number else "by label",
+            f"{'without a label' if each['label'] is None else each['label']}: {each['total']:,} events, "
+            f"{each['processed']:,} processed, {each['abandoned']:,} abandoned",
+        )
+        for number, each in enumerate(labels)
+    ]
 
 
 def account_rows(made: Report) -> list[tuple[str, str, int, int, str]]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from eventmill.core.records import CampaignRow, Counts, Incident, JournalKind, Sample, UsageTotals
 from eventmill.ledger import Ledger
+from eventmill.reports.status import events_by_label
 
 RANGES_PER_LOSS = 2
 """A slot has at most two uncommitted ranges (`work/block.py`), so a death costs no more."""
@@ -81,6 +82,7 @@ class Report:
     quarantined: tuple[str, ...]
     ranges: tuple[Range, ...]
     points: tuple[Point, ...]
+    labels: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def useful_seconds(self) -> float:
@@ -108,6 +110,7 @@ def report(ledger: Ledger, record: CampaignRow) -> Report:
         losses=ledger.journal(record.id, JournalKind.LOSS),
         samples=ledger.samples(record.id),
         quarantined=sorted(ledger.quarantined(record.id)),
+        labels=events_by_label(ledger.counts_by_label(record.id)),
     )
 
 
@@ -119,6 +122,7 @@ def make_report(
     losses: Sequence[Incident],
     samples: Sequence[Sample],
     quarantined: Sequence[str] = (),
+    labels: Sequence[Mapping[str, Any]] = (),
 ) -> Report:
     """The same, from values that were read from a ledger. Pure."""
     accounts = _accounts(counts, used, losses)
@@ -149,6 +153,7 @@ def make_report(
         quarantined=tuple(quarantined),
         ranges=_ranges(samples),
         points=points_of(samples),
+        labels=tuple(labels),
     )
 
 

@@ -46,7 +46,7 @@ def test_an_example_is_written_as_the_repository_has_it(example: str, capsys: py
 def test_the_example_that_needs_nothing_else_works() -> None:
     """Its stars are made, and its payload selects some of them."""
     assert eventmill("init", "stars") == 0
-    runpy.run_path("examples/stars/make_sky.py", run_name="__main__")
+    runpy.run_path("examples/stars/make_stars.py", run_name="__main__")
     campaign = read_campaign(Path("examples/stars/campaign.yaml"))
     trial = try_payload(campaign, events=1_000, start=0, input_number=0)
     assert trial.table is not None and 0 < trial.table.num_rows < 1_000
@@ -55,13 +55,13 @@ def test_the_example_that_needs_nothing_else_works() -> None:
 def test_nothing_of_ones_own_is_overwritten(capsys: pytest.CaptureFixture[str]) -> None:
     """Not one file is written if another one differs."""
     Path("examples/stars").mkdir(parents=True)
-    Path("examples/stars/bright.py").write_text("mine")
+    Path("examples/stars/payload.py").write_text("mine")
     assert eventmill("init", "stars") == 1
     assert (
-        "examples/stars/bright.py exists and differs from the example. Nothing was written"
+        "examples/stars/payload.py exists and differs from the example. Nothing was written"
         in capsys.readouterr().err
     )
-    assert [path.name for path in Path("examples/stars").iterdir()] == ["bright.py"]
+    assert [path.name for path in Path("examples/stars").iterdir()] == ["payload.py"]
 
 
 def test_the_examples_are_listed_and_others_refused(capsys: pytest.CaptureFixture[str]) -> None:

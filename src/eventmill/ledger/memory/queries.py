@@ -10,6 +10,7 @@ from eventmill.core.ranges import Input, Span
 from eventmill.core.records import (
     NOTHING_LEFT,
     TARGET_REACHED,
+    Counts,
     FailedRun,
     Holder,
     Incident,
@@ -26,6 +27,15 @@ from eventmill.ledger.memory.tables import MemoryTables
 
 class Queries(MemoryTables):
     """Queries that change nothing."""
+
+    def counts_by_label(self, campaign_id: int) -> dict[str | None, Counts]:
+        """Label -> events by state, in campaign order; None for inputs without a label."""
+        with self._lock:
+            campaign = self._look_at(campaign_id)
+            found: dict[str | None, Counter[str]] = {item.label: Counter() for item in campaign.inputs.values()}
+            for span in campaign.spans:
+                found[campaign.inputs[span.input_id].label][span.state] += len(span)
+            return {label: Counts(**states) for label, states in found.items()}
 
     def newest_attempt(self) -> int:
         """The attempt that was drawn last; 0 before the first."""
