@@ -21,8 +21,9 @@ def send(name: str, *, subject: str, message: str) -> None:
         ) from None
     if not isinstance(block, NotificationBlock):
         raise AccessError(f"the Prefect block '{name}' sends no notifications: name one such as slack-webhook/me.")
+    notify: Any = block.notify  # which is a coroutine where a loop runs, unless it is told not to be
     try:
-        block.notify(message, subject, _sync=True)  # type: ignore[call-arg]
+        notify(message, subject, _sync=True)
     except Exception as error:  # of whatever service it is
         raise AccessError(
             f"the Prefect block '{name}' could not send the message: {type(error).__name__}. Test it in the UI."
