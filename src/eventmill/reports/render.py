@@ -45,8 +45,7 @@ def facts_of(made: Report) -> list[tuple[str, str]]:
         ("wall", f"{made.wall_seconds:,.1f} s with a coordinator"),
         ("slots", f"{made.slot_seconds:,.1f} s alive, {made.idle_seconds:,.1f} s of them idle"),
         ("idle tail", f"{made.idle_tail_seconds:,.1f} s of slot time while no work was left to hand out"),
-        ("goodput", f"{_at_least(made)}{_percent(made.goodput_of_cpu)} of the CPU spent was useful"),
-        ("", f"{_percent(made.goodput_of_slots)} of the slot time was useful CPU"),
+        ("goodput", goodput(made)),
         ("set-up", f"{_percent(made.setup_share)} of the CPU spent"),
         ("failures", f"{made.failures:,}"),
         ("losses", _losses(made)),
@@ -56,6 +55,12 @@ def facts_of(made: Report) -> list[tuple[str, str]]:
     if made.quarantined:
         lines.append(("quarantined", ", ".join(made.quarantined)))
     return lines
+
+
+def goodput(made: Report) -> str:
+    """Both ratios, in the words in which text, picture and Prefect's artifact have them."""
+    of_cpu = f"{_at_least(made)}{_percent(made.goodput_of_cpu)}"
+    return f"{of_cpu} of the CPU spent, {_percent(made.goodput_of_slots)} of the slot time"
 
 
 def account_rows(made: Report) -> list[tuple[str, str, int, int, str]]:
@@ -98,7 +103,7 @@ def draw(made: Report, path: Path) -> None:
     for axes in (alive, rate, lost):
         axes.set_ylim(bottom=0)
     losses = counted(made.losses, "loss", "losses")
-    figure.suptitle(f"{made.campaign}: goodput {_percent(made.goodput_of_slots)}, {losses}")
+    figure.suptitle(f"{made.campaign}: goodput {goodput(made)}, {losses}")
     figure.savefig(path, format="png", dpi=90)
 
 
