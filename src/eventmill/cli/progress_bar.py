@@ -135,10 +135,14 @@ ROOM_FOR_CTRL_C = 4
 class _Bar(RichProgress):
     """A line that is a little shorter than the terminal."""
 
+    def __init__(self, *columns: ProgressColumn, console: Console) -> None:
+        self._terminal = console  # asked for its width before rich has set `console`
+        super().__init__(*columns, console=console, expand=True, disable=not console.is_terminal)
+
     def make_tasks_table(self, tasks: Iterable[Task]) -> Table:
         """The line, as wide as the terminal is now."""
         table = super().make_tasks_table(tasks)
-        table.expand, table.width = False, max(1, self.console.width - ROOM_FOR_CTRL_C)
+        table.expand, table.width = False, max(1, self._terminal.width - ROOM_FOR_CTRL_C)
         return table
 
 
@@ -151,8 +155,6 @@ def _bar(console: Console) -> RichProgress:
         _Elapsed(),
         _Left(),
         console=console,
-        expand=True,
-        disable=not console.is_terminal,
     )
 
 
