@@ -5,18 +5,21 @@ The file is not called `gc.py`, because Prefect puts this folder first on `sys.p
 
 from __future__ import annotations
 
+from typing import Any
+
 from prefect import flow, get_run_logger
 
 from eventmill.campaign.garbage import collect
 from eventmill.campaign.handle import store_of
+from eventmill.core.ledger_url import DEFAULT_LEDGER
 from eventmill.errors import EventmillError
-from eventmill.ledger import open_ledger
-from eventmill.prefect_api.failed_state import fails_in_one_line
+from eventmill.ledger import is_begun, open_ledger
+from eventmill.prefect_api.failed_state import fails_in_one_line, nothing_begun
 
 
 @flow(name="gc", flow_run_name="gc", validate_parameters=False)
 @fails_in_one_line
-def gc(ledger: str = ".eventmill/ledger.sqlite") -> list[str]:
+def gc(ledger: str = DEFAULT_LEDGER) -> Any:
     """Delete what dead attempts left in the stores; returns one line for each campaign. Harmless during runs.
 
     An attempt first becomes dead in the ledger, so that its late commit is fenced; then its objects are deleted.
@@ -25,6 +28,8 @@ def gc(ledger: str = ".eventmill/ledger.sqlite") -> list[str]:
     Args:
         ledger: The ledger of the campaigns: a path on a local disk, or a url.
     """
+    if not is_begun(ledger):
+        return nothing_begun(ledger)
     opened = open_ledger(ledger)
     lines = []
     for record in opened.campaigns():

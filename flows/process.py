@@ -17,6 +17,7 @@ from typing import Any
 
 from prefect import flow
 from prefect.runtime import flow_run
+from prefect.states import Completed
 
 from eventmill.campaign.choice import Changed
 from eventmill.campaign.coordinator import Coordinator
@@ -32,10 +33,12 @@ from eventmill.config.campaign_spec import CampaignSpec, as_campaign_spec
 from eventmill.core.ranges import NewInput, UnreadableInput
 from eventmill.errors import EventmillError
 from eventmill.flows.merge import merge
+from eventmill.prefect_api.campaign_events import telling_the_end
 from eventmill.prefect_api.failed_state import fails_in_one_line
 from eventmill.prefect_api.merge_events import AnnouncedMerges
 from eventmill.prefect_api.progress import Progress, show_result
 from eventmill.prefect_api.run_names import name_unless_typed
+from eventmill.prefect_api.run_story import RunStory, in_a_line
 from eventmill.prefect_api.stale_runs import tag_flow_run
 from eventmill.prefect_api.terminal_run import asked_here
 from eventmill.prefect_api.ui_controls import UiControls
@@ -70,7 +73,7 @@ def process(
     changed: Changed = Changed.STOP,
     workers: int | None = None,
     merging: Merging = Merging.BESIDE,
-) -> dict[str, Any]:
+) -> Any:
     """Process every event of a campaign on a Dask cluster, and merge the results. Running it again resumes.
 
     Raises `CampaignIncomplete` when no work is left and the target is missed.
@@ -93,32 +96,62 @@ def process(
         open_scratch(Path(tempfile.gettempdir())) as folder,
         own_dask_folder(),
         without_main_module(),
-        Crew(coordinator, workers=workers, folder=folder) as crew,
+        telling_the_end(opened),
+        RunStory(coordinator) as story,
+        Crew(coordinator, workers=workers, folder=folder, on_end=story.ended) as crew,
     ):
         tag_flow_run(coordinator)
-        split(coordinator, crew)
+        split(coordinator, crew, story)
         coordinator.recover()
-        with Progress(coordinator) as progress, UiControls(coordinator) as controls:
+        with (
+            Progress(coordinator, dashboard=lambda: crew.dashboard) as progress,
+            UiControls(coordinator) as controls,
+        ):
             while controls.wait_for_work():
                 with merger(Merging(merging), coordinator, crew) as merges:
-                    work_through(coordinator, crew, merges=merges, progress=progress)
+                    work_through(coordinator, crew, merges=merges, progress=progress, story=story)
                     if not merges.needs_workers:
                         crew.let_go()
                     while not merges.advance(seconds=LOOK_SECONDS):
                         crew.look_around()
+                        progress.show()
+                        story.look()
         if not coordinator.is_wanted():
-            ended: dict[str, Any] = controls.last_word(show_result(coordinator, manifest=None))
+            ended: dict[str, Any] = controls.last_word(show_result(progress, manifest=None))
             return ended
-        result = show_result(coordinator, manifest=coordinator.finish())
+        result = show_result(progress, manifest=coordinator.finish())
         coordinator.check_target()
-    return result
+    return Completed(message=in_a_line(result), data=result)
 
 
-def split(coordinator: Coordinator, crew: Crew) -> None:
+# A form of its own, because Prefect (3.8.8) cannot say which field is wrong where a path would do, too.
+@flow(name="process", flow_run_name=name_run, validate_parameters=False)
+def process_form(
+    campaign: CampaignSpec,
+    changed: Changed = Changed.STOP,
+    workers: int | None = None,
+    merging: Merging = Merging.BESIDE,
+) -> Any:
+    """Process every event of a campaign that is filled in here, without a file. Running it again resumes.
+
+    Args:
+        campaign: The campaign: name, inputs, payload and output are needed, the rest has defaults.
+        changed: What to do if the campaign, its payload or an input differs from what was begun. 'stop' names the
+            differences, 'accept' continues with the new version and keeps what is done, 'restart' begins again,
+            'keep' continues with what was begun.
+        workers: The number of workers for this run; overrides the campaign and its cluster file.
+        merging: Merge during processing, on the same cluster; or leave it to the deployment 'merge', which
+            Prefect events trigger.
+    """
+    return process.fn(campaign, changed, workers, merging)
+
+
+def split(coordinator: Coordinator, crew: Crew, story: RunStory) -> None:
     """Inspect every input that the ledger does not know yet, on the cluster, and register it."""
     opened = coordinator.opened
     urls = coordinator.unsplit()
     batches = [urls[i : i + URLS_PER_SPLIT] for i in range(0, len(urls), URLS_PER_SPLIT)]
+    story.split(len(urls), tasks=len(batches))
     where = {"spec": opened.order.source, "folder": opened.order.folder}
     futures = crew.map(split_inputs, ({"urls": batch, "label": _label(batch)} | where for batch in batches))
     found: list[NewInput] = []
@@ -137,16 +170,25 @@ def _label(urls: tuple[str, ...]) -> str:
 
 
 def work_through(
-    coordinator: Coordinator, crew: Crew, *, merges: BackgroundMerges | AnnouncedMerges, progress: Progress
+    coordinator: Coordinator,
+    crew: Crew,
+    *,
+    merges: BackgroundMerges | AnnouncedMerges,
+    progress: Progress,
+    story: RunStory,
 ) -> None:
     """Keep a bounded number of blocks on the cluster until no event is left to process."""
     with crew.blocks() as blocks:
+        story.works_on(
+            cluster=coordinator.campaign.cluster.type, slots=crew.look_around(), dashboard=crew.dashboard
+        )
         while has_work(coordinator):
             slots = crew.look_around()  # what was lost is requeued
             map_what_fits(coordinator, blocks, slots=slots)
             settle(coordinator, blocks)
             merges.look()  # merges that fell due are announced
             progress.show()
+            story.look()
         let_finish(coordinator, blocks, look_around=crew.look_around)
 
 

@@ -19,12 +19,13 @@ from eventmill.campaign.choice import Changed
 from eventmill.campaign.garbage import take_back
 from eventmill.campaign.handle import CampaignHandle, load_campaign
 from eventmill.campaign.recovery import Need, need_of
+from eventmill.core.ledger_url import DEFAULT_LEDGER
 from eventmill.core.units import counted
 from eventmill.errors import EventmillError
 from eventmill.flows.merge import merge
 from eventmill.flows.process import process
-from eventmill.ledger import open_ledger
-from eventmill.prefect_api.failed_state import fails_in_one_line
+from eventmill.ledger import is_begun, open_ledger
+from eventmill.prefect_api.failed_state import fails_in_one_line, nothing_begun
 from eventmill.prefect_api.stale_runs import fail_stale_runs, ledger_fingerprint
 
 DEPLOYMENT = "process/process"
@@ -34,7 +35,7 @@ WAITING = (StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING)
 
 @flow(name="rescue", flow_run_name="rescue", validate_parameters=False)
 @fails_in_one_line
-def rescue(ledger: str = ".eventmill/ledger.sqlite") -> list[str]:
+def rescue(ledger: str = DEFAULT_LEDGER) -> Any:
     """Clean up and restart the campaigns of a ledger; returns one line for each. Harmless during runs, and twice.
 
     A campaign that should run, is unfinished and has no live coordinator is restarted as it was begun: by the
@@ -44,6 +45,8 @@ def rescue(ledger: str = ".eventmill/ledger.sqlite") -> list[str]:
     Args:
         ledger: The ledger of the campaigns: a path on a local disk, or a url.
     """
+    if not is_begun(ledger):
+        return nothing_begun(ledger)
     lines = []
     for record in open_ledger(ledger).campaigns():
         lines.append(f"{record.name} {look_after(ledger, record.name)}")

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import sys
@@ -14,6 +15,9 @@ import nbformat
 from nbclient import NotebookClient
 
 TIMEOUT_SECONDS = 240  # for one cell; on a busy machine a cluster takes its time to start
+
+PICTURES = {"03_lose_half_the_workers.ipynb": Path("docs/timeline.png")}
+"""Notebooks whose last picture a page shows, and where it is kept."""
 
 OF_A_TERMINAL = re.compile(r"\x1b\[[0-9;]*m")
 """Bold and colours, which not every viewer of notebooks knows."""
@@ -41,10 +45,20 @@ def execute(path: Path) -> nbformat.NotebookNode:
     return notebook
 
 
+def last_picture(notebook: nbformat.NotebookNode) -> bytes:
+    """The last image that a cell shows."""
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    images = [output.data["image/png"] for output in outputs if "image/png" in output.get("data", {})]
+    return base64.b64decode(images[-1])
+
+
 def main() -> None:
     """Command line: the notebooks to execute in place, all in this folder unless some are named."""
     for path in map(Path, sys.argv[1:] or sorted(map(str, Path(__file__).parent.glob("*.ipynb")))):
-        nbformat.write(execute(path.absolute()), path)
+        notebook = execute(path.absolute())
+        nbformat.write(notebook, path)
+        if path.name in PICTURES:
+            (Path(__file__).parents[1] / PICTURES[path.name]).write_bytes(last_picture(notebook))
 
 
 if __name__ == "__main__":

@@ -26,6 +26,9 @@ LONG = (  # before each group: what stays in `make test`
     "test_bad_events.py::test_exactly_the_poisonous_events_are_abandoned[0]",
     # the rule itself in engine/test_range_sizes.py and contract/test_ledger_stragglers.py
     "test_late_workers.py::test_a_first_loss_shortens_what_is_cut_already",
+    # the first two notebooks
+    "test_notebooks.py::test_a_notebook_runs[03_lose_half_the_workers.ipynb]",
+    "test_notebooks.py::test_a_notebook_runs[04_explore_a_campaign.ipynb]",
     # seed 7
     "test_drills.py::test_every_event_survives_what_a_seed_decides[11]",
     "test_drills.py::test_every_event_survives_what_a_seed_decides[13]",

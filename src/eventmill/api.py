@@ -6,7 +6,7 @@ is imported when they are called.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -90,7 +90,8 @@ def run(
         workers: Workers for this run, in place of the campaign's.
         changed: What to do about a difference, as `eventmill run --changed`: stop, accept, restart or keep.
         reopen: Try abandoned events again.
-        observer: Is told of progress about twice a second, from a thread of its own.
+        observer: Is told of progress about twice a second, from a thread of its own. If it is left out, a notebook
+            shows progress and the map of events in the output of the cell.
         asked_at: When the user asked for it, now if it is left out: what was said of the campaign since then, such
             as `eventmill pause`, is the last word.
     """
@@ -151,36 +152,70 @@ def try_payload(campaign: Spec, *, events: int = 10, start: int = 0, input_numbe
 
 @overload
 def read(
-    campaign: Campaign | Spec, *, as_: Literal["arrow"] = "arrow", ledger: str | Path | None = None
+    campaign: Campaign | Spec,
+    columns: Sequence[str] | None = None,
+    *,
+    as_: Literal["arrow"] = "arrow",
+    partial: bool = False,
+    ledger: str | Path | None = None,
 ) -> pa.Table: ...
 @overload
 def read(
-    campaign: Campaign | Spec, *, as_: Literal["pandas"], ledger: str | Path | None = None
+    campaign: Campaign | Spec,
+    columns: Sequence[str] | None = None,
+    *,
+    as_: Literal["pandas"],
+    partial: bool = False,
+    ledger: str | Path | None = None,
 ) -> pd.DataFrame: ...
 @overload
-def read(campaign: Campaign | Spec, *, as_: Literal["awkward"], ledger: str | Path | None = None) -> Any: ...
+def read(
+    campaign: Campaign | Spec,
+    columns: Sequence[str] | None = None,
+    *,
+    as_: Literal["awkward"],
+    partial: bool = False,
+    ledger: str | Path | None = None,
+) -> Any: ...
 @overload
-def read(campaign: Campaign | Spec, *, as_: Literal["hist"], ledger: str | Path | None = None) -> Histograms: ...
-def read(campaign: Campaign | Spec, *, as_: str = "arrow", ledger: str | Path | None = None) -> Any:
-    """The merged results of a campaign, from wherever its store is: all that is merged by now.
+def read(
+    campaign: Campaign | Spec,
+    columns: Sequence[str] | None = None,
+    *,
+    as_: Literal["hist"],
+    partial: bool = False,
+    ledger: str | Path | None = None,
+) -> Histograms: ...
+def read(
+    campaign: Campaign | Spec,
+    columns: Sequence[str] | None = None,
+    *,
+    as_: str = "arrow",
+    partial: bool = False,
+    ledger: str | Path | None = None,
+) -> Any:
+    """The results of a campaign, from wherever its store is: all that is merged by now.
 
     Files come by their first events. With `merge.bytes` a late file may hold events on both sides of an earlier
     one.
 
     'arrow' gives a `pyarrow.Table`, 'pandas' a `DataFrame`, 'awkward' an awkward array of records; 'hist' gives
-    histograms by name, added over all files. All of it is held in memory: for more than fits, open the files of
-    `Campaign.outputs` one by one. Raises `CampaignError` if the campaign's format cannot give that, `LedgerError`
-    if nothing is merged yet, `StoreError` if a file cannot be read, `AccessError` if a package is missing.
+    histograms by name, added over all files. All of it is held in memory: choose columns, or, for more than fits,
+    open the files of `Campaign.merged_files` one by one. Raises `CampaignError` if the campaign's format cannot
+    give that or has no such column, `LedgerError` if there is nothing yet, `StoreError` if a file cannot be read,
+    `AccessError` if a package is missing.
 
     Args:
         campaign: The campaign as `open_campaign` gives or takes it.
+        columns: The columns that are wanted, in that order, or names of histograms; all if left out.
         as_: 'arrow', 'pandas' or 'awkward' for `format: parquet` and `format: root`; 'hist' for `format: hist`.
+        partial: Also what is committed and not merged yet, after that, such as while the campaign runs.
         ledger: The ledger of a campaign that is named.
     """
     from eventmill.campaign.results import read_results
 
     opened = campaign if isinstance(campaign, Campaign) else open_campaign(campaign, ledger=ledger)
-    return read_results(opened, as_=as_)
+    return read_results(opened, as_=as_, columns=columns, partial=partial)
 
 
 def is_file(named: str) -> bool:

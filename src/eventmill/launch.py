@@ -8,13 +8,14 @@ from __future__ import annotations
 import functools
 import importlib
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from eventmill.campaign.campaign import Campaign
 from eventmill.campaign.choice import Changed
@@ -33,6 +34,9 @@ from eventmill.runtime.interrupts import heard, is_interrupted
 from eventmill.runtime.scratch import choose_scratch, remove_abandoned
 from eventmill.store import open_store
 
+if TYPE_CHECKING:
+    from eventmill.campaign.notebook_view import NotebookView
+
 
 def launch(
     campaign: CampaignSpec | Path | str | dict[str, Any],
@@ -48,6 +52,8 @@ def launch(
     Arguments and errors are those of `eventmill.run`.
     """
     spec, board = as_campaign_spec(campaign), Board()
+    view = _notebook_view(spec.name) if observer is None else None
+    observer = observer or view
     read_cluster(spec.cluster)
     with ExitStack() as stack:
         stack.enter_context(written_on(board))
@@ -57,6 +63,8 @@ def launch(
         with doing("looking for inputs, and comparing them with what was begun"):
             open_store(spec.store_url, credentials=spec.credentials).check()
             opened = open_campaign(spec, folder=Path.cwd(), changed=changed, asked_at=asked_at)
+        if view is not None:
+            view.follow(opened)
         if reopen:
             opened.reopen()
         try:
@@ -140,13 +148,18 @@ class _Run:
 
         from eventmill.flows.process import process
         from eventmill.prefect_api.availability import NO_ANSWER, is_no_answer
+        from eventmill.prefect_api.console import console_level
         from eventmill.prefect_api.terminal_run import at_server, handing_over, run_from_terminal
 
         # `open_campaign` has applied the choice already; only KEEP and RESCUE matter at each opening.
         keeps = self.changed in (Changed.KEEP, Changed.RESCUE)
         as_chosen = Changed.RESCUE if keeps else Changed.STOP
         try:
-            with at_server(url), handing_over(self.opened, asked_at=self.asked_at):
+            with (
+                at_server(url),
+                handing_over(self.opened, asked_at=self.asked_at),
+                console_level(os.environ["PREFECT_LOGGING_LEVEL"]),
+            ):
                 result: dict[str, Any] = run_from_terminal(
                     process, campaign=self.spec, changed=as_chosen, workers=self.workers
                 )
@@ -168,6 +181,15 @@ def _prepare(spec: CampaignSpec) -> None:
 
     prepare_cluster(spec)
     importlib.import_module("eventmill.flows.process")
+
+
+def _notebook_view(campaign: str) -> NotebookView | None:
+    """In the kernel of a notebook, what shows progress there. IPython is there already if this is one."""
+    if "IPython" not in sys.modules:
+        return None
+    from eventmill.campaign.notebook_view import NotebookView, in_notebook
+
+    return NotebookView(campaign) if in_notebook() else None
 
 
 def _what_is_kept(opened: CampaignHandle) -> str:

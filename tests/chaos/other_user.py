@@ -21,7 +21,17 @@ NOBODY = 65534
 PAGES = (
     *("", "health", "metrics", "status", "json/counts.json", "json/identity.json", "info/main/workers.html"),
     *("sitemap.json", "open", "api/health", "api/admin/settings", "api/flow_runs/filter"),
-    "api/block_documents/filter",
+    *(
+        "api/block_documents/filter",
+        "workers",
+        "tasks",
+        "system",
+        "groups",
+        "exceptions",
+        "events",
+        "graph",
+        "profile",
+    ),
 )
 """Of Dask's and of Prefect's servers."""
 

@@ -32,7 +32,7 @@ GATE = """
 
 OPEN_PAGES = {
     *("", "health", "metrics", "status", "json/counts.json", "json/identity.json", "sitemap.json"),
-    *("open", "api/health"),
+    *("workers", "tasks", "system", "groups", "open", "api/health"),
 }
 """Pages that docs/security.md names: Dask's numbers, and of Prefect the programs of its pages."""
 

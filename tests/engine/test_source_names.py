@@ -78,9 +78,14 @@ def test_the_format_is_told_by_names_or_declared(urls: list[str], declared: str 
             None,
             r"one format, but these inputs have 2: a\.root \(root\), b\.parquet \(parquet\)",
         ),
-        (["a.root", "b.csv"], None, r"the format of b\.csv cannot be inferred"),
+        (
+            ["a.root", "b.xls"],
+            None,
+            r"the format of b\.xls cannot be inferred .*'inputs\.reader' names code",
+        ),
+        (["a.csv.gz"], None, r"a\.csv\.gz is compressed as a whole \(\.gz\)"),
         (["a"], None, "the format of a cannot be inferred"),
-        (["a.root"], "hdf5", "'hdf5' is not an input format; known formats are root, parquet, generated"),
+        (["a.root"], "hdf5", "'hdf5' is not an input format; known formats are root, parquet, csv"),
         ([], None, "no input files"),
     ],
 )
@@ -92,8 +97,8 @@ def test_mixed_and_unknown_formats_are_refused(urls: list[str], declared: str | 
 
 def test_an_unknown_format_cannot_be_opened() -> None:
     """Wherever it came from."""
-    with pytest.raises(InputError, match="'csv' is not an input format"):
-        inspect_input("a.csv", SourceSpec("csv"))
+    with pytest.raises(InputError, match="'xls' is not an input format; known formats are root"):
+        inspect_input("a.csv", SourceSpec("xls"))
 
 
 @given(events=st.integers(1, 10**12), files=st.integers(1, 50))

@@ -69,7 +69,12 @@ NAMES = [
     "try_payload",
 ]
 
-ASK_METHODS = ["abandoned", "audit", "cancel", "outputs", "pause", "reopen", "report", "status"]
+FRAMES = ["abandoned", "events", "failures", "losses", "outputs", "samples", "spans", "workers"]
+
+ASK_METHODS = [
+    *("abandoned_spans", "audit", "cancel", "merged_files", "pause", "plot_map", "plot_progress", "read"),
+    *("reopen", "report", "status", *FRAMES),
+]
 
 HEAVY = {"pyarrow", "pandas", "numpy", "prefect", "dask", "distributed", "sqlalchemy", "pydantic", "fsspec"}
 
@@ -184,7 +189,7 @@ def test_what_is_not_there_is_said(campaign: Callable[..., CampaignSpec], tmp_pa
     with pytest.raises(em.LedgerError, match="other"):
         em.open_campaign("other", ledger=tmp_path / "ledger.sqlite")
     begun = em.open_campaign("story", ledger=tmp_path / "ledger.sqlite")
-    assert begun.name == "story" and begun.outputs() == ()
+    assert begun.name == "story" and begun.merged_files() == () and begun.outputs().empty
     with pytest.raises(em.LedgerError, match="no merged file yet"):
         em.read(begun)
     with pytest.raises(em.CampaignError, match="this campaign names its own ledger"):
@@ -276,7 +281,8 @@ def test_a_scientist_uses_them_as_the_page_says(tmp_path: Path) -> None:
     assert "300 of 300 events, 0 losses\n300 events in 3 files; _squares-manifest.json\n" in told
     assert "differs from what was begun: payload.parameters.offset: not set -> 1" in told
     assert "\ndone\n" in told
-    assert "\nTrue ()\n300 89401\n" in told
+    assert "\nTrue ()\n" in told and "\n300 89401\n" in told
+    assert (tmp_path / "map.png").read_bytes().startswith(b"\x89PNG")
     assert "which cannot be read as 'hist'; use as_='arrow' or as_='pandas'" in told
 
 

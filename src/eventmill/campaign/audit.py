@@ -10,9 +10,11 @@ from eventmill.config.campaign_spec import format_of, merged_suffix
 from eventmill.core.outputs import MergedOutput
 from eventmill.core.records import CampaignRow, Counts
 from eventmill.core.states import State
+from eventmill.core.units import counted
 from eventmill.errors import CorruptOutput, StoreError, StoreTaken
 from eventmill.formats import Format, open_format
 from eventmill.ledger import Ledger
+from eventmill.reports.html_table import table_html
 from eventmill.store import Store
 from eventmill.work.store_mark import check_store_is_ours, mark_key, read_mark
 
@@ -60,6 +62,19 @@ class Audit:
     def is_exact(self) -> bool:
         """Whether ledger and store agree in everything."""
         return not self.found
+
+    def _repr_html_(self) -> str:
+        """The audit as a notebook shows it."""
+        rows = [
+            ("merged files", f"{self.merged_files:,}, {counted(self.rows, 'row')}, {self.counts.merged:,} events"),
+            ("abandoned", counted(self.counts.abandoned, "event")),
+            ("not merged yet", counted(self.counts.open + self.counts.committed, "event")),
+            *((str(problem.kind), problem.text) for problem in self.found),
+        ]
+        title = (
+            "exact: every event is accounted for once" if self.is_exact else counted(len(self.found), "problem")
+        )
+        return table_html(title, rows)
 
 
 def audit(ledger: Ledger, store: Store, record: CampaignRow) -> Audit:

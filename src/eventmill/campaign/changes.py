@@ -15,8 +15,9 @@ from eventmill.campaign.split_inputs import side_by_side, split
 from eventmill.config.campaign_spec import (
     CampaignSpec,
 )
-from eventmill.core.ranges import Input
+from eventmill.core.ranges import Description, Input
 from eventmill.core.records import CampaignRow, JournalKind, is_about
+from eventmill.core.units import counted
 from eventmill.core.work_order import PayloadCode, SourceSpec
 from eventmill.errors import (
     CampaignChanged,
@@ -27,9 +28,11 @@ from eventmill.errors import (
 from eventmill.ledger import Ledger
 from eventmill.payloads.locate import check_installed
 from eventmill.sources import (
+    Named,
     how_changed,
     identity_of,
 )
+from eventmill.sources.patterns import NOTHING
 from eventmill.store import Store
 from eventmill.work.block import locate
 from eventmill.work.store_mark import is_marked
@@ -44,6 +47,8 @@ FIXED = (
     "inputs.columns",
     "inputs.format",
     "inputs.generated",
+    "inputs.types",
+    "inputs.csv",
     STORE,
     "output.format",
     "output.options",
@@ -67,10 +72,11 @@ class Difference:
     is_fixed: bool
 
 
-INPUT, REMOVED, CODE = "input", "removed input", "code"
+INPUT, REMOVED, CODE, READER = "input", "removed input", "code", "reader"
 """What no key of the campaign file says.
 
-An input that is new, or no longer as it was begun; one that still is, but is no longer named; the payload's code.
+An input that is new, or no longer as it was begun; one that still is, but is no longer named; the payload's code,
+and that of the reader.
 """
 
 
@@ -80,11 +86,12 @@ def compare(
     campaign: CampaignSpec,
     code: PayloadCode,
     *,
-    urls: Sequence[str],
+    named: Named,
     spec: SourceSpec,
     folder: Path,
 ) -> tuple[Difference, ...]:
     """How the campaign, its payload and its inputs differ from what was begun."""
+    urls = named.urls
     differences = [
         Difference(key, f"{key}: {_shown(old)} -> {_shown(new)}", is_fixed=_is_fixed(key))
         for key, old, new in _changed_keys(record.spec, campaign.model_dump(mode="json"))
@@ -93,6 +100,11 @@ def compare(
     if code.digest != record.payload:
         told = f"the code of payload {code.callable}: {record.payload} -> {code.digest}"
         differences.append(Difference(CODE, told, is_fixed=False))
+    reads = None if spec.reader is None else spec.reader.digest
+    if reads != record.reader and spec.reader is not None and record.reader is not None:
+        told = f"the code of reader {spec.reader.callable}: {record.reader} -> {reads}"
+        differences.append(Difference(READER, told, is_fixed=False))
+    reads_otherwise = any(each.key == READER or each.key.startswith("inputs.reader") for each in differences)
     known = {item.url: item for item in ledger.inputs(record.id)}
     removed = [url for url in known if url not in set(urls)]
     differences += side_by_side(lambda url: _removal(known[url], record, folder), removed)
@@ -100,8 +112,10 @@ def compare(
         lines = ledger.journal(record.id, JournalKind.LEFT_OUT)
         added = [url for url in urls if url not in known and not any(is_about(line, url) for line in lines)]
         differences += [Difference(INPUT, f"input {url} was added", is_fixed=False) for url in added]
+    differences += _said_otherwise([known[url] for url in urls if url in known], named)
     looked = side_by_side(
-        lambda url: tuple(_input_changes(known[url], spec, folder)), [url for url in urls if url in known]
+        lambda url: tuple(_input_changes(known[url], spec, folder, look=reads_otherwise)),
+        [url for url in urls if url in known],
     )
     differences += [Difference(INPUT, text, is_fixed=True) for texts in looked for text in texts]
     return tuple(differences)
@@ -116,8 +130,12 @@ def accept_changes(
     differences: Sequence[Difference],
     changed: Changed,
     store: Store,
+    reader: PayloadCode | None,
+    described: Mapping[str, Description],
 ) -> None:
     """Replace the campaign in the ledger by the new version, if the user chose that and it is possible.
+
+    `described` is what is now said of known inputs, by address.
 
     Otherwise raises `CampaignChanged`, which names every difference.
     """
@@ -126,8 +144,9 @@ def accept_changes(
     if any(difference.key == STORE for difference in fixed) and _is_ours(store, record, changed=changed):
         fixed = [difference for difference in fixed if difference.key != STORE]
     if changed is Changed.STOP or fixed:
-        is_other_code = any(difference.key == CODE for difference in differences)
-        is_code_there = not is_other_code or _is_there(ledger.code(record.payload))
+        changed_code = {CODE: record.payload, READER: record.reader}
+        digests = [changed_code.get(difference.key) for difference in differences]
+        is_code_there = all(_is_there(ledger.code(digest)) for digest in digests if digest is not None)
         told = f"differs from what was begun: {listed}"
         if changed is not Changed.STOP:
             told = f"cannot continue with these changes: {_listed(fixed)}"
@@ -141,6 +160,8 @@ def accept_changes(
             code=code,
             store_url=campaign.store_url,
             reason=listed,
+            reader=reader,
+            described=described,
         )
     keys = ", ".join(difference.key for difference in differences)  # no values: a parameter may be a secret
     logger.info("campaign '%s' continues with changes: %s", record.name, keys, extra={"campaign": record.name})
@@ -218,6 +239,40 @@ def _changed_keys(
             yield f"{prefix}{key}", before, after
 
 
+def new_descriptions(ledger: Ledger, record: CampaignRow, named: Named) -> dict[str, Description]:
+    """What is now said of known inputs, by address, where it differs from what was begun."""
+    return {
+        item.url: now
+        for item in ledger.inputs(record.id)
+        if item.url in set(named.urls) and not _says_the_same(item.description, now := _said_of(item, named))
+    }
+
+
+def _said_of(item: Input, named: Named) -> Description:
+    return named.described.get(item.url, NOTHING)
+
+
+def _says_the_same(old: Description, new: Description) -> bool:
+    return old.label == new.label and json.dumps(old.parameters) == json.dumps(new.parameters)
+
+
+def _said_otherwise(known: Sequence[Input], named: Named) -> Iterable[Difference]:
+    """Labels and parameters that differ, each change with its first input: a pattern may name thousands."""
+    inputs: dict[str, list[str]] = {}
+    for item in known:
+        old, new = item.description, _said_of(item, named)
+        changes = [("label", old.label, new.label)] if old.label != new.label else []
+        changes += [
+            (f"parameter '{key}'", *values) for key, *values in _changed_keys(old.parameters, new.parameters)
+        ]
+        for what, before, now in changes:
+            inputs.setdefault(f"{what}: {_shown(before)} -> {_shown(now)}", []).append(item.url)
+    for change, urls in inputs.items():
+        what, _, values = change.partition(": ")
+        more = f" and {counted(len(urls) - 1, 'more input')}" if len(urls) > 1 else ""
+        yield Difference("inputs.files", f"{what} of input {urls[0]}{more}: {values}", is_fixed=False)
+
+
 def _removal(item: Input, record: CampaignRow, folder: Path) -> Difference:
     """An input that is no longer named; whether it could still be processed as it was begun."""
     spec = record.spec.get("inputs") or {}
@@ -232,11 +287,12 @@ def _removal(item: Input, record: CampaignRow, folder: Path) -> Difference:
     return Difference(INPUT, f"input {item.url} was removed", is_fixed=True)
 
 
-def _input_changes(item: Input, spec: SourceSpec, folder: Path) -> Iterable[str]:
+def _input_changes(item: Input, spec: SourceSpec, folder: Path, *, look: bool) -> Iterable[str]:
+    """How an input differs; `look` into it even if its file is the same, because it is read otherwise."""
     if spec.format == "generated":
         return
     try:
-        if identity_of(locate(item.url, folder=str(folder)), spec) == item.identity:
+        if not look and _is_same_file(item, spec, folder):
             return
         (now,), _ = split([item.url], spec, folder=str(folder))
     except (InputError, ValueError):
@@ -244,3 +300,13 @@ def _input_changes(item: Input, spec: SourceSpec, folder: Path) -> Iterable[str]
         return
     if (now.identity, now.events) != (item.identity, item.events):
         yield f"input {item.url} changed: {how_changed(item.events, item.identity, now.events, now.identity)}"
+
+
+def _is_same_file(item: Input, spec: SourceSpec, folder: Path) -> bool:
+    """Whether the file is as it was; not known of an input whose reader has an identity of its own for it."""
+    try:
+        return identity_of(locate(item.url, folder=str(folder)), spec) == item.identity
+    except InputError:
+        if spec.reader is None:
+            raise
+        return False

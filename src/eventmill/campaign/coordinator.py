@@ -226,7 +226,7 @@ class Coordinator:
             losses_per_second=rate.losses / rate.slot_seconds if rate and rate.slot_seconds else None,
             overhead_seconds=rate.overhead_seconds if rate and rate.slot_seconds else None,
         )
-        self._log.range_size(self.range_size)
+        self._log.range_size(self.range_size, is_set=wanted is not None)
         is_settled = wanted is not None or self._measured.is_settled(range_events, slots=slots)
         self._measured = self._measured.with_range(range_events)
         block = opened.ledger.reserve(

@@ -56,12 +56,12 @@ class DecisionLog:
         """The campaign is stopped before its end."""
         logger.info("campaign '%s' stops early: %s", self.campaign, what, extra=self._about(reason=what))
 
-    def range_size(self, size: RangeSize) -> None:
+    def range_size(self, size: RangeSize, *, is_set: bool) -> None:
         """The size of ranges from now on; logged when it changes much."""
         if self._range_events / NEWS < size.events < self._range_events * NEWS:
             return
         self._range_events = size.events
-        why = "set by the campaign"
+        why = "set by the campaign" if is_set else "nothing is measured yet"
         if size.losses_per_second is not None:
             why = f"a busy slot is lost {size.losses_per_second * 3600:.3g} times per hour"
         logger.info(

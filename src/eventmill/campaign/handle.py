@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from eventmill.campaign.campaign import Campaign, store_of
@@ -13,6 +13,7 @@ from eventmill.campaign.inputs import list_inputs, source_spec
 from eventmill.config.campaign_spec import CampaignSpec, ledger_address, parse_campaign
 from eventmill.core.leases import LeaseProgress
 from eventmill.core.outputs import MergeGroup, MergeHolder
+from eventmill.core.ranges import Description
 from eventmill.core.records import CampaignRow, DesiredState, FailedRun, Holder, Incident, JournalKind, LossRate
 from eventmill.core.work_order import PayloadSpec, SourceSpec, WorkOrder
 from eventmill.errors import LedgerError
@@ -24,10 +25,14 @@ __all__ = ["CampaignHandle", "find_record", "load_campaign", "store_of", "work_o
 
 @dataclass(frozen=True, slots=True)
 class CampaignHandle(Campaign):
-    """A campaign with all that is needed to work on it: what travels to workers, and its inputs by address."""
+    """A campaign with all that is needed to work on it: what travels to workers, and its inputs by address.
+
+    `described` is what the campaign file says of inputs, by address.
+    """
 
     order: WorkOrder
     urls: tuple[str, ...]
+    described: Mapping[str, Description] = field(default_factory=dict)
 
     def block_ids(self) -> frozenset[int]:
         """Blocks that are handed out and not settled."""
@@ -134,10 +139,14 @@ def load_campaign(ledger_url: str, name: str, *, folder: Path) -> CampaignHandle
     # The inputs as they were found then, even if a list of them has been deleted since.
     known = tuple(item.url for item in ledger.inputs(record.id))
     named = Named(known, campaign.inputs.tree) if known else list_inputs(campaign)
-    spec, urls = source_spec(campaign, named), named.urls
+    spec = source_spec(campaign, named, reader=record.reader)
     order = work_order(campaign, record, spec=spec, folder=folder)
     # The given address: the path in the spec is relative to where the campaign was begun.
-    return CampaignHandle(ledger, record, replace(order, ledger_url=ledger_address(ledger_url)), urls)
+    order = replace(order, ledger_url=ledger_address(ledger_url))
+    if spec.reader is not None:
+        reader = replace(spec.reader, ledger_url=order.ledger_url)
+        order = replace(order, source=replace(spec, reader=reader))
+    return CampaignHandle(ledger, record, order, named.urls, named.described)
 
 
 def find_record(ledger: Ledger, name: str) -> CampaignRow | None:

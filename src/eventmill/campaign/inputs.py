@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from eventmill.config.campaign_spec import (
     CampaignSpec,
+    CsvOptions,
     Duplicates,
 )
 from eventmill.core.records import CampaignRow
-from eventmill.core.work_order import SourceSpec
+from eventmill.core.work_order import ReaderSpec, SourceSpec
+from eventmill.errors import InputError
+from eventmill.formats.schemas import schema_from_columns
 from eventmill.ledger import Ledger
 from eventmill.sources import (
     Named,
@@ -29,7 +32,7 @@ def list_inputs(campaign: CampaignSpec) -> Named:
     if inputs.generated is not None:
         return Named(generated_urls(inputs.generated.events, inputs.generated.files), None)
     return find_inputs(
-        inputs.files or (),
+        [each if isinstance(each, str) else (each.url, each.described) for each in inputs.files or ()],
         tree=inputs.tree,
         credentials=input_credentials(campaign),
         keep_duplicates=inputs.duplicates is Duplicates.KEEP,
@@ -41,18 +44,43 @@ def input_credentials(campaign: CampaignSpec) -> str | None:
     return campaign.inputs.credentials or campaign.credentials
 
 
-def source_spec(campaign: CampaignSpec, named: Named) -> SourceSpec:
-    """How to open the inputs of a campaign."""
+def source_spec(campaign: CampaignSpec, named: Named, *, reader: str | None = None) -> SourceSpec:
+    """How to open the inputs of a campaign. `reader` is the digest of its reader, if it has one."""
     if campaign.inputs.generated is not None:
         return SourceSpec("generated")
     columns = tuple(campaign.inputs.columns) if campaign.inputs.columns else None
+    if campaign.inputs.reader is not None:
+        assert reader is not None  # whoever has a campaign with a reader has found its code
+        return SourceSpec(
+            "reader",
+            columns=columns,
+            credentials=input_credentials(campaign),
+            reader=ReaderSpec(
+                callable=campaign.inputs.reader.callable,
+                parameters=campaign.inputs.reader.parameters,
+                digest=reader,
+                ledger_url=campaign.ledger_url,
+                memory_bytes=campaign.limits.memory,
+                input_seconds=campaign.limits.input_timeout.total_seconds(),
+                setup_seconds=campaign.limits.setup_timeout.total_seconds(),
+            ),
+        )
     format = source_format(named.urls, campaign.inputs.format)
+    csv, types = campaign.inputs.csv or CsvOptions(), campaign.inputs.types or {}
+    if (types and format not in ("csv", "jsonl")) or (campaign.inputs.csv and format != "csv"):
+        key = "types" if types else "csv"
+        raise InputError(f"'inputs.{key}' is for text files, but these inputs have the format '{format}'.")
+    if types:
+        schema_from_columns(types)  # raises for a type that there is not
     return SourceSpec(
         format,
         named.tree,
         columns,
         partitions=partition_types(named.urls, columns) if format == "parquet" else (),
         credentials=input_credentials(campaign),
+        types=tuple(types.items()),
+        delimiter=csv.delimiter,
+        names=None if csv.names is None else tuple(csv.names),
     )
 
 
@@ -62,8 +90,12 @@ def with_resolved_tree(campaign: CampaignSpec, spec: SourceSpec) -> CampaignSpec
     return campaign.model_copy(update={"inputs": inputs})
 
 
-def as_known(ledger: Ledger, record: CampaignRow, urls: Sequence[str], *, folder: Path) -> tuple[str, ...]:
+def as_known(ledger: Ledger, record: CampaignRow, named: Named, *, folder: Path) -> Named:
     """The same inputs, each with the address under which the ledger knows it, if it does."""
     inputs = [item.url for item in ledger.inputs(record.id)]
     known = {object_of(locate(url, folder=str(folder))): url for url in inputs} | {url: url for url in inputs}
-    return tuple(known.get(url) or known.get(object_of(locate(url, folder=str(folder))), url) for url in urls)
+    known_as = {
+        url: known.get(url) or known.get(object_of(locate(url, folder=str(folder))), url) for url in named.urls
+    }
+    described = {known_as[url]: said for url, said in named.described.items()}
+    return replace(named, urls=tuple(known_as.values()), described=described)

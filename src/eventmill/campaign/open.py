@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from eventmill.campaign.changes import accept_changes, compare
+from eventmill.campaign.changes import accept_changes, compare, new_descriptions
 from eventmill.campaign.choice import Changed
+from eventmill.campaign.code import payload_code, reader_code
 from eventmill.campaign.handle import CampaignHandle, find_record, load_campaign, store_of, work_order
 from eventmill.campaign.inputs import as_known, list_inputs, source_spec, with_resolved_tree
 from eventmill.campaign.leadership import hold_leadership
@@ -30,7 +31,6 @@ from eventmill.errors import (
 from eventmill.formats.schemas import schema_from_columns, schema_to_bytes
 from eventmill.ledger import Ledger, create_ledger, upgrade_ledger
 from eventmill.payloads.bundles import in_utf8
-from eventmill.payloads.locate import find_payload
 from eventmill.store import Store, open_store
 from eventmill.work.store_mark import check_store_is_free, check_store_is_ours, clear_store, hold_store, is_marked
 
@@ -68,17 +68,19 @@ def open_campaign(
         return _continue(opened, changed=changed, asked_at=asked_at)
     if changed in (Changed.KEEP, Changed.RESCUE):
         return _as_begun(campaign, folder=folder, changed=changed, asked_at=asked_at)
-    code = find_payload(campaign.payload.callable, folder=folder)
+    code = payload_code(campaign, folder=folder)
+    reader = reader_code(campaign, folder=folder)
+    reads = None if reader is None else reader.digest
     named = list_inputs(campaign)
-    spec = source_spec(campaign, named)
+    spec = source_spec(campaign, named, reader=reads)
     campaign = with_resolved_tree(campaign, spec)
     declared = schema_from_columns(campaign.output.columns) if campaign.output.columns else None
     ledger = create_ledger(campaign.ledger_url)
     store = open_store(campaign.store_url, credentials=campaign.credentials)
     record = find_record(ledger, campaign.name)
-    urls = named.urls if record is None else as_known(ledger, record, named.urls, folder=folder)
+    named = named if record is None else as_known(ledger, record, named, folder=folder)
     # Folders with another spelling may have other partition columns than when the campaign was begun.
-    spec = source_spec(campaign, replace(named, urls=urls))
+    spec = source_spec(campaign, named, reader=reads)
     if record is None:
         try:
             _take_place(store, campaign, changed=changed)
@@ -91,7 +93,7 @@ def open_campaign(
         taken = why_taken(ledger, record)
         if taken is not None and changed is not Changed.RESTART:
             raise taken
-        differences = compare(ledger, record, campaign, code, urls=urls, spec=spec, folder=folder)
+        differences = compare(ledger, record, campaign, code, named=named, spec=spec, folder=folder)
         if (differences or taken) and changed is Changed.RESTART:
             if record.store_url != campaign.store_url and not is_marked(store, record):
                 _take_place(
@@ -103,10 +105,17 @@ def open_campaign(
             logger.info(told, campaign.name, extra=_about(campaign))
             record = None
         elif differences:
-            accept_changes(ledger, record, campaign, code, differences=differences, changed=changed, store=store)
+            accept_changes(
+                *(ledger, record, campaign, code),
+                differences=differences,
+                changed=changed,
+                store=store,
+                reader=reader,
+                described=new_descriptions(ledger, record, named),
+            )
     if record is None:
         try:
-            record = _begin(ledger, campaign, code, declared=declared)
+            record = _begin(ledger, campaign, code, reader=reader, declared=declared)
         except NameTaken:  # another process just began it: continue as if it had existed before
             return open_campaign(campaign, folder=folder, changed=changed, asked_at=asked_at)
         if changed is Changed.RESTART:
@@ -116,10 +125,11 @@ def open_campaign(
     record = ledger.campaign(campaign.name)
     logger.info(
         "campaign '%s' opened: %d inputs, payload code %s, results in %s",
-        *(record.name, len(urls), record.payload, record.store_url),
+        *(record.name, len(named.urls), record.payload, record.store_url),
         extra=_about(campaign),
     )
-    return CampaignHandle(ledger, record, work_order(campaign, record, spec=spec, folder=folder), urls)
+    order = work_order(campaign, record, spec=spec, folder=folder)
+    return CampaignHandle(ledger, record, order, named.urls, named.described)
 
 
 def _about(campaign: CampaignSpec) -> dict[str, str]:
@@ -144,7 +154,12 @@ def _insist(ledger: Ledger, store: Store, record: CampaignRow) -> None:
 
 
 def _begin(
-    ledger: Ledger, campaign: CampaignSpec, code: PayloadCode, *, declared: pa.Schema | None
+    ledger: Ledger,
+    campaign: CampaignSpec,
+    code: PayloadCode,
+    *,
+    reader: PayloadCode | None,
+    declared: pa.Schema | None,
 ) -> CampaignRow:
     record = ledger.open_campaign(
         campaign.name,
@@ -152,6 +167,7 @@ def _begin(
         rules=campaign.rules,
         code=code,
         store_url=campaign.store_url,
+        reader=reader,
     )
     if declared is not None:
         ledger.fix_schema(record.id, schema_to_bytes(declared))
@@ -174,10 +190,11 @@ def _is_unchanged(opened: CampaignHandle, campaign: CampaignSpec) -> bool:
     if (opened.name, opened.order.ledger_url) != (campaign.name, campaign.ledger_url):
         return False
     now, then = find_record(opened.ledger, opened.name), opened.record
-    return now is not None and (now.uid, now.spec, now.payload, now.store_url) == (
+    return now is not None and (now.uid, now.spec, now.payload, now.reader, now.store_url) == (
         then.uid,
         then.spec,
         then.payload,
+        then.reader,
         then.store_url,
     )
 

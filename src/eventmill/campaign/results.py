@@ -5,13 +5,14 @@ What a format holds decides what it can be read as: tables as Arrow, pandas or a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eventmill.campaign.campaign import Campaign
+from eventmill.campaign.readable import ResultFile, all_files, merged_files
 from eventmill.config.campaign_spec import format_of
 from eventmill.core.records import CampaignRow
 from eventmill.errors import AccessError, CampaignError, CorruptOutput, EventmillError, LedgerError
@@ -19,6 +20,7 @@ from eventmill.formats import histograms
 from eventmill.formats.arrow_ranges import plain_schema
 from eventmill.formats.root import RootFormat
 from eventmill.formats.schemas import schema_from_bytes
+from eventmill.sources.file_source import some
 
 READABLE = {
     "parquet": ("arrow", "pandas", "awkward"),
@@ -28,35 +30,47 @@ READABLE = {
 """What the merged files of each format can be read as."""
 
 
-def read_results(campaign: Campaign, *, as_: str) -> Any:
+def read_results(
+    campaign: Campaign, *, as_: str, columns: Sequence[str] | None = None, partial: bool = False
+) -> Any:
     """All that is merged and shown by now, file after file by their first events; histograms are added.
 
-    Raises `CampaignError` if the format cannot give that, `LedgerError` if nothing is merged yet, `CorruptOutput`
+    With `partial` also what is committed and not merged yet, after that. `columns` are those of tables, or the
+    names of histograms; all if None.
+
+    Raises `CampaignError` if the format cannot give that, `LedgerError` if there is nothing yet, `CorruptOutput`
     or `StoreError` if a file cannot be read, `AccessError` if a package is missing.
     """
     row = campaign.read_row()
     format = format_of(row.spec)
     _check(campaign, format.name, as_)
-    keys = [file.key for file in campaign.ledger.published_outputs(campaign.id)]
-    if not keys:
-        raise LedgerError(
-            f"campaign '{campaign.name}' has no merged file yet, so there is nothing to read. See how far it is "
-            f"with 'eventmill status {campaign.as_argument}'."
-        )
-    try:
-        match format.name, as_:
-            case "hist", _:
-                return _histograms(campaign, keys)
-            case "root", "awkward":
-                return _awkward(campaign, keys, row)
-            case "root", _:
-                return _converted(_root_table(_awkward(campaign, keys, row), row), as_)
-            case _:
-                return _converted(_parquet_table(campaign, keys), as_)
-    except ImportError as error:
-        raise AccessError(
-            f"reading '{format.name}' as '{as_}' needs a package that is not installed: {error}."
-        ) from None
+    with all_files(campaign) if partial else merged_files(campaign) as files:
+        if not files:
+            raise LedgerError(_nothing_yet(campaign, partial=partial))
+        try:
+            match format.name, as_:
+                case "hist", _:
+                    return _histograms(campaign, files, columns)
+                case "root", "awkward":
+                    return _awkward(campaign, files, row, columns)
+                case "root", _:
+                    return _converted(_root_table(_awkward(campaign, files, row, columns), row), as_)
+                case _:
+                    return _converted(_parquet_table(campaign, files, columns), as_)
+        except ImportError as error:
+            raise AccessError(
+                f"reading '{format.name}' as '{as_}' needs a package that is not installed: {error}."
+            ) from None
+
+
+def _nothing_yet(campaign: Campaign, *, partial: bool) -> str:
+    kept = campaign.counts().committed
+    also = f" {kept:,} events are committed: partial=True reads them, too." if kept and not partial else ""
+    what = "nothing committed" if partial else "no merged file"
+    return (
+        f"campaign '{campaign.name}' has {what} yet, so there is nothing to read.{also} See how far it is "
+        f"with 'eventmill status {campaign.as_argument}'."
+    )
 
 
 def _check(campaign: Campaign, format: str, as_: str) -> None:
@@ -74,33 +88,42 @@ def _check(campaign: Campaign, format: str, as_: str) -> None:
         )
 
 
-def _each(campaign: Campaign, keys: list[str], read: Callable[[IO[bytes], str], Any]) -> list[Any]:
-    store, found = campaign.store, []
-    for key in keys:
-        with store.open(key) as file:
+def _each(campaign: Campaign, files: Sequence[ResultFile], read: Callable[[IO[bytes], str], Any]) -> list[Any]:
+    found = []
+    for result in files:
+        with result.open() as file:
             try:
-                found.append(read(file, key))
+                found.append(read(file, result.name))
             except (EventmillError, ImportError, MemoryError):
                 raise
             except Exception as error:  # whatever a library says of bytes that it cannot read
                 raise CorruptOutput(
-                    f"{key} cannot be read ({type(error).__name__}: {error}). Check it with "
+                    f"{result.name} cannot be read ({type(error).__name__}: {error}). Check it with "
                     f"'eventmill audit {campaign.as_argument}'.",
-                    key=key,
+                    key=result.name,
                 ) from error
     return found
 
 
-def _histograms(campaign: Campaign, keys: list[str]) -> histograms.Histograms:
+def _histograms(
+    campaign: Campaign, files: Sequence[ResultFile], columns: Sequence[str] | None
+) -> histograms.Histograms:
     total: histograms.Histograms = {}
-    loaded = _each(campaign, keys, lambda file, key: histograms.load(file, name=key))
-    for key, more in zip(keys, loaded, strict=True):
-        total = histograms.added(total, more, name=key)
-    return total
+    loaded = _each(campaign, files, lambda file, name: histograms.load(file, name=name))
+    for file, more in zip(files, loaded, strict=True):
+        total = histograms.added(total, more, name=file.name)
+    return {name: total[name] for name in _chosen(campaign, list(total), columns, what="histogram")}
 
 
-def _parquet_table(campaign: Campaign, keys: list[str]) -> pa.Table:
-    tables = _each(campaign, keys, lambda file, _: pq.ParquetFile(file).read())
+def _parquet_table(campaign: Campaign, files: Sequence[ResultFile], columns: Sequence[str] | None) -> pa.Table:
+    def read(file: IO[bytes], _: str) -> pa.Table:
+        opened = pq.ParquetFile(file)
+        names = opened.schema_arrow.names
+        return opened.read(columns=_chosen(campaign, names, columns, what="column")).select(
+            names if columns is None else list(columns)
+        )
+
+    tables = _each(campaign, files, read)
     try:
         table = pa.concat_tables(tables, promote_options="default")
     except pa.ArrowException as error:
@@ -112,24 +135,40 @@ def _parquet_table(campaign: Campaign, keys: list[str]) -> pa.Table:
     return table.replace_schema_metadata(None)  # the spans are those of one file
 
 
-def _awkward(campaign: Campaign, keys: list[str], row: CampaignRow) -> Any:
+def _chosen(campaign: Campaign, names: list[str], columns: Sequence[str] | None, *, what: str) -> list[str]:
+    """`columns`, each of which must be one of `names`; all of them if None."""
+    if isinstance(columns, str):
+        raise CampaignError(f"columns='{columns}' is one text; give a list: columns=['{columns}'].")
+    for name in columns or ():
+        if name not in names:
+            raise CampaignError(
+                f"campaign '{campaign.name}' has no {what} '{name}' in its results; it has {some(names)}."
+            )
+    return names if columns is None else list(dict.fromkeys(columns))
+
+
+def _awkward(
+    campaign: Campaign, files: Sequence[ResultFile], row: CampaignRow, columns: Sequence[str] | None
+) -> Any:
     """The payload's columns: the tree also has a counter for each list."""
     import awkward as ak
     import uproot
 
-    tree, names = RootFormat(**format_of(row.spec).options).tree, _schema(row).names
+    tree = RootFormat(**format_of(row.spec).options).tree
+    names = _chosen(campaign, _schema(row).names, columns, what="column")
 
     def read(file: IO[bytes], _: str) -> Any:
         with uproot.open(file) as root:
             return root[tree].arrays(names)
 
-    return ak.concatenate(_each(campaign, keys, read))
+    return ak.concatenate(_each(campaign, files, read))
 
 
 def _root_table(array: Any, row: CampaignRow) -> pa.Table:
     import awkward as ak
 
-    schema = _schema(row)
+    types = _schema(row)
+    schema = pa.schema([types.field(name) for name in ak.fields(array)])
     columns = [ak.to_arrow(array[field.name], extensionarray=False) for field in schema]
     return pa.table(
         [_cast(column, field) for column, field in zip(columns, schema, strict=True)], names=schema.names

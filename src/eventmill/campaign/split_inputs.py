@@ -29,7 +29,10 @@ from eventmill.sources import (
     inspect_input,
 )
 from eventmill.sources.layouts import disagreement, layouts_of, unreadable_columns
+from eventmill.sources.patterns import told_format
+from eventmill.sources.text_types import with_common_types
 from eventmill.work.block import locate
+from eventmill.work.reading import inspect_by_reader
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +54,8 @@ def split(urls: Iterable[str], spec: SourceSpec, *, folder: str) -> Split:
     def learn(url: str) -> NewInput | UnreadableInput:
         address = locate(url, folder=folder)
         try:
+            if spec.reader is not None:  # a process of its own reads it: a crash ends nothing else
+                return replace(inspect_by_reader(address, spec), url=url)
             suspect = is_suspect(address)
             with looking(address):
                 learned = _look_apart(address, spec) if suspect else inspect_input(address, spec)
@@ -109,7 +114,8 @@ def register(
                 "Repair them, or set 'inputs.unreadable: leave_out'."
             )
         opened.note_once(kind=JournalKind.LEFT_OUT, lines={str(item): item.url for item in unreadable})
-    found = list(found)
+    found = [replace(item, described=opened.described.get(item.url, item.described)) for item in found]
+    found = with_common_types(found, opened.inputs())
     check_alike(campaign, [*opened.ledger.layouts(opened.id), *layouts_of(found)])
     opened.note_once(kind=JournalKind.COLUMNS_LEFT_OUT, lines=dict.fromkeys(unreadable_columns(found), ""))
     place = {url: number for number, url in enumerate(opened.urls)}
@@ -132,6 +138,9 @@ def check_alike(campaign: CampaignSpec, layouts: Sequence[SeenLayout]) -> None:
     output = campaign.output
     has_types = output.columns is not None or output.format in ("hist", "bytes")
     if told := disagreement(layouts, results_have_types=has_types):
+        format = campaign.inputs.format or told_format(layouts[0].url)
+        if format in ("csv", "jsonl"):
+            told += " Or give the columns the same types in all files: 'inputs.types: {name: string}'."
         raise InputError(told)
 
 

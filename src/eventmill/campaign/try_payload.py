@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-import bdb
-import importlib
 import os
 import pickle
-import sys
 import tempfile
 import time
-import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from eventmill.campaign.inputs import list_inputs, source_spec
+from eventmill.campaign.code import payload_code
+from eventmill.campaign.tried_input import read_some, unpacked, users_code
 from eventmill.config.campaign_spec import CampaignSpec
-from eventmill.core.units import counted
-from eventmill.errors import InputError, PayloadError
+from eventmill.core.work_order import PayloadCode
 from eventmill.formats import arrow_ranges, open_format
 from eventmill.payloads.calls import SetUp, Where
 from eventmill.payloads.child import load_payload
-from eventmill.payloads.locate import find_payload
 from eventmill.rules import sizing
-from eventmill.sources import Source, open_source
-
-_NOT_THEIRS = (str(Path(__file__).parents[1]), "<frozen ", str(importlib.__file__))
 
 T = TypeVar("T")
 
@@ -70,20 +61,17 @@ def try_payload(campaign: CampaignSpec, *, events: int = 10, start: int = 0, inp
     fails or returns what cannot be stored.
     """
     name = f"payload {campaign.payload.callable}"
-    source = _open_input(campaign, input_number)
-    if start >= source.events:
-        raise InputError(
-            f"{source.url} has {counted(source.events, 'event')}; position {start} is beyond the last one."
-        )
-    where = Where(source.url, start, min(start + events, source.events))
+    tried = read_some(campaign, events=events, start=start, number=input_number)
+    where = tried.where
     place = f"{where.file} [{where.start}, {where.stop})"
-    with _user_code(f"{name} could not be set up"):
-        payload, setup = _timed(lambda: _set_up(campaign))
-    found = source.read(where.start, where.stop)
-    with _user_code(f"{name} failed for {place}"):
-        returned, call = _timed(lambda: payload(found, where))
-    with _user_code(f"the result of {name} for {place} cannot be stored"):
-        table, size = _as_stored(returned, campaign, events=len(where))
+    code = payload_code(campaign, folder=Path.cwd())
+    with unpacked(code) as folder:
+        with users_code(f"{name} could not be set up"):
+            payload, setup = _timed(lambda: _set_up(campaign, code, folder))
+        with users_code(f"{name} failed for {place}"):
+            returned, call = _timed(lambda: payload(tried.found, where))
+        with users_code(f"the result of {name} for {place} cannot be stored"):
+            table, size = _as_stored(returned, campaign, events=len(where))
     speed = sizing.Speed(len(where), call.seconds, sizing.LARGEST_RANGE_EVENTS)
     wise = sizing.range_events(speed, wanted=None, seconds=campaign.ranges.seconds.total_seconds())
     return Trial(
@@ -95,26 +83,12 @@ def try_payload(campaign: CampaignSpec, *, events: int = 10, start: int = 0, inp
         format=campaign.output.format,
         setup=setup,
         call=call,
-        auto_events=min(source.events, wise),
-        input_events=source.events,
+        auto_events=min(tried.input_events, wise),
+        input_events=tried.input_events,
     )
 
 
-def _open_input(campaign: CampaignSpec, number: int) -> Source:
-    named = list_inputs(campaign)
-    if number >= len(named.urls):
-        has = counted(len(named.urls), "input")
-        raise InputError(f"the campaign has no input {number}: it has {has}, counted from 0.")
-    return open_source(named.urls[number], source_spec(campaign, named))
-
-
-def _set_up(campaign: CampaignSpec) -> Callable[[Any, Where], object]:
-    """The payload, imported from its own file: debuggers and tracebacks show what the user edits."""
-    code = find_payload(campaign.payload.callable, folder=Path.cwd())
-    folder = None
-    if code.bundle is not None:
-        folder = (Path.cwd() / code.callable.rpartition(":")[0]).parent.resolve()
-        sys.path.insert(0, str(folder))
+def _set_up(campaign: CampaignSpec, code: PayloadCode, folder: Path | None) -> Callable[[Any, Where], object]:
     parameters = pickle.dumps(campaign.payload.parameters)
     return load_payload(SetUp(code.entry, folder, parameters, campaign.output.columns, path=()))
 
@@ -141,27 +115,3 @@ def _timed(work: Callable[[], T]) -> tuple[T, Spent]:
 def _cpu_seconds() -> float:
     times = os.times()
     return times.user + times.system + times.children_user + times.children_system
-
-
-@contextmanager
-def _user_code(what: str) -> Iterator[None]:
-    """Turn whatever the user's code raises into a PayloadError with that code's own traceback."""
-    try:
-        yield
-    except PayloadError:
-        raise
-    except bdb.BdbQuit:
-        raise PayloadError(f"{what}: you quit the debugger.") from None
-    except (Exception, SystemExit) as error:  # the user's code may raise anything
-        summary = " ".join("".join(traceback.format_exception_only(error)).split())
-        raise PayloadError(f"{what}: {summary}{_their_traceback(error)}") from error
-
-
-def _their_traceback(error: BaseException) -> str:
-    """The frames from the first one that is not Eventmill's, behind a line's end; empty if there are none."""
-    frames = error.__traceback__
-    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_NOT_THEIRS):
-        frames = frames.tb_next
-    if frames is None:
-        return ""
-    return "\n" + "".join(traceback.format_exception(type(error), error, frames)).rstrip()

@@ -26,6 +26,7 @@ class Command:
 
 COMMANDS: Mapping[str, Command] = {
     "run": Command("run:run", "Run a campaign on this machine, or on the cluster that it names."),
+    "init": Command("init:init", "Write an example campaign into ./examples, or list the examples."),
     "try": Command(
         "try_payload:try_payload",
         "Run the payload on a few events in this process, to debug it with breakpoint() and print().",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from eventmill import logs
 from eventmill.api import Campaign
@@ -78,5 +79,6 @@ def rescue(ledger: InLedger = None, log_level: LogLevel = Level.WARNING, log_jso
     with api_server(beside_ledger / "prefect", password=new_password()):
         from eventmill.flows.rescue import rescue as rescue_flow
 
-        for line in rescue_flow(ledger=path):
+        lines: Any = rescue_flow(ledger=path)
+        for line in lines:
             screen().print(line, highlight=False, soft_wrap=True)

@@ -14,10 +14,10 @@ from eventmill.api import Campaign
 from eventmill.cli.arguments import AsJson, InLedger, Named, file_of, find_campaign
 from eventmill.cli.output import facts, print_json, screen, table
 from eventmill.core.records import Counts
-from eventmill.core.units import counted
+from eventmill.core.units import counted, percent
 from eventmill.reports.abandoned import AbandonedSpan
 from eventmill.reports.abandoned import as_data as as_abandoned_data
-from eventmill.reports.render import account_rows, facts_of
+from eventmill.reports.render import account_rows, facts_of, label_lines
 from eventmill.reports.report import as_data
 from eventmill.reports.status import STATES, Standing, what_next
 from eventmill.runtime.process_id import describe
@@ -43,7 +43,8 @@ def _show_status(campaign: Campaign, answer: dict[str, Any], *, file: str) -> No
             "events",
             f"{events['total']:,} in {counted(answer['inputs'], 'input')}, {wanted:,} needed for the target",
         ),
-        *((name, f"{events[name]:,}  {events[name] / total:.1%}") for name in STATES if events[name]),
+        *((name, f"{events[name]:,}  {percent(events[name], total)}") for name in STATES if events[name]),
+        *label_lines(answer["labels"]),
         ("merged files", f"{answer['merged_files']:,} in {record.store_url}"),
         ("losses", f"{answer['losses']:,}"),
         ("failures", f"{answer['failures']:,}"),
@@ -82,7 +83,7 @@ def _spent(item: tuple[str, float]) -> float:
 def outputs(campaign: Named, ledger: InLedger = None, json: AsJson = False) -> None:
     """List the merged files of a campaign, with their events, rows, bytes and checksums."""
     found = find_campaign(campaign, ledger=ledger)
-    files = found.outputs()
+    files = found.merged_files()
     if json:
         print_json([asdict(file) for file in files])
         return
@@ -111,7 +112,7 @@ def report(campaign: Named, ledger: InLedger = None, json: AsJson = False) -> No
 def abandoned(campaign: Named, ledger: InLedger = None, json: AsJson = False) -> None:
     """List the abandoned events of a campaign with their reasons and tracebacks."""
     found = find_campaign(campaign, ledger=ledger)
-    spans = found.abandoned()
+    spans = found.abandoned_spans()
     if json:
         print_json([as_abandoned_data(span) for span in spans])
     else:

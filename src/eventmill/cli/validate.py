@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.text import Text
 
 from eventmill.access.retries import few_retries
+from eventmill.campaign.code import payload_code, reader_code
 from eventmill.campaign.handle import find_record
 from eventmill.campaign.inputs import list_inputs, source_spec
 from eventmill.campaign.split_inputs import check_alike, same_content, split
@@ -21,8 +22,8 @@ from eventmill.core.units import counted
 from eventmill.errors import InputError, LedgerError
 from eventmill.formats.schemas import schema_from_columns
 from eventmill.ledger import open_ledger
-from eventmill.payloads.locate import find_payload
 from eventmill.sources.layouts import layouts_of, unreadable_columns
+from eventmill.sources.text_types import with_common_types
 from eventmill.store import open_store
 from eventmill.work.store_mark import check_store_is_free, check_store_is_ours
 
@@ -50,16 +51,18 @@ def validate(campaign_file: CampaignFile) -> None:
 
 
 def _payload(campaign: CampaignSpec) -> str:
-    code = find_payload(campaign.payload.callable, folder=Path.cwd())
+    code = payload_code(campaign, folder=Path.cwd())
     size = f", {len(code.bundle) / 1000:,.1f} kB shipped to workers" if code.bundle is not None else ""
     return f"{code.callable}, code {code.digest}{size}"
 
 
 def _inputs(campaign: CampaignSpec) -> str:
     named = list_inputs(campaign)
-    urls, spec = named.urls, source_spec(campaign, named)
+    code = reader_code(campaign, folder=Path.cwd())
+    urls, spec = named.urls, source_spec(campaign, named, reader=None if code is None else code.digest)
     found, unreadable = split(urls, spec, folder=str(Path.cwd()))
     left_out = _left_out(campaign, found, unreadable)
+    found = tuple(with_common_types(found))
     check_alike(campaign, layouts_of(found))
     left_out += "".join(f"; {line}" for line in unreadable_columns(found))
     events = sum(item.events for item in found)
@@ -68,7 +71,8 @@ def _inputs(campaign: CampaignSpec) -> str:
     twice = same_content((item.url, item.identity) for item in found)
     if twice and campaign.inputs.duplicates is Duplicates.REFUSE:
         left_out += "".join(f"; warning: {line}" for line in twice)
-    return f"{counted(len(found), 'input')} ({spec.format}) with {counted(events, 'event')}{left_out}"
+    how = spec.format if code is None else f"reader {code.callable}, code {code.digest}"
+    return f"{counted(len(found), 'input')} ({how}) with {counted(events, 'event')}{left_out}"
 
 
 def _left_out(campaign: CampaignSpec, found: Sequence[NewInput], unreadable: Sequence[UnreadableInput]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -13,9 +13,9 @@ from prefect_dask.task_runners import DaskTaskRunner, PrefectDaskFuture
 
 from eventmill.campaign.coordinator import Coordinator
 from eventmill.campaign.doing import doing
+from eventmill.cluster.dashboard import dashboard_link
 from eventmill.cluster.dask_cluster import (
     cluster_runner,
-    dashboard_link,
     let_workers_leave,
     scheduler_answers,
     start_cluster,
@@ -23,6 +23,7 @@ from eventmill.cluster.dask_cluster import (
 from eventmill.cluster.dispatcher import Dispatcher, NotFetched, fetch
 from eventmill.cluster.liveness import Members, Slots
 from eventmill.cluster.warm_up import warm_workers
+from eventmill.core.leases import BlockReport
 from eventmill.core.ranges import Input
 from eventmill.errors import CampaignPaused
 from eventmill.rules.lineage import Lineage
@@ -32,11 +33,19 @@ from eventmill.runtime.interrupts import check_interrupted
 class Crew:
     """The workers of one run; use it in a `with` block. What is asked of it starts the cluster, if it is let go.
 
-    `lineage` knows which task run had which events.
+    `lineage` knows which task run had which events; `on_end` is called with the report of each block.
     """
 
-    def __init__(self, coordinator: Coordinator, *, workers: int | None, folder: Path) -> None:
+    def __init__(
+        self,
+        coordinator: Coordinator,
+        *,
+        workers: int | None,
+        folder: Path,
+        on_end: Callable[[BlockReport], object] = lambda report: None,
+    ) -> None:
         self._coordinator = coordinator
+        self._on_end = on_end
         self._workers = workers
         self._folder = folder
         self._at_end = ExitStack()
@@ -127,6 +136,6 @@ class Crew:
         let_workers_leave(runner, coordinator.campaign)
         with (
             warm_workers(runner, coordinator.opened.order),
-            Dispatcher(coordinator, runner, self._members, lineage=self.lineage) as blocks,
+            Dispatcher(coordinator, runner, self._members, lineage=self.lineage, on_end=self._on_end) as blocks,
         ):
             yield blocks

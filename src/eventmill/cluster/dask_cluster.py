@@ -16,6 +16,7 @@ from distributed.system import MEMORY_LIMIT
 from prefect_dask.task_runners import DaskTaskRunner
 
 from eventmill.campaign.doing import doing
+from eventmill.cluster.dashboard import numbers_only
 from eventmill.cluster.encryption import keys_of, security_of
 from eventmill.cluster.forkserver import start_forkserver
 from eventmill.cluster.graceful_exit import Leaving
@@ -120,21 +121,12 @@ def start_cluster(runner: DaskTaskRunner) -> None:
 
 
 def _start(runner: DaskTaskRunner) -> None:
-    with out_of_reach_of_ctrl_c():
+    with out_of_reach_of_ctrl_c(), numbers_only():
         _clusters[:] = [keys_of(runner)]
         if runner._cluster is not None and runner.adapt_kwargs:
             runner._cluster.scale(
                 runner.adapt_kwargs["minimum"]
             )  # now; adaptive scaling would begin after a second
-
-
-def dashboard_link(runner: DaskTaskRunner) -> str | None:
-    """The address of Dask's dashboard, for a browser on this machine; None if this cluster shows none.
-
-    It needs bokeh where the scheduler runs (`pip install 'eventmill[dashboard]'`).
-    """
-    client = runner._client
-    return None if client is None else (client.dashboard_link or None)
 
 
 def _wait_for_a_worker(runner: DaskTaskRunner) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Callable
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from http.client import NOT_FOUND
@@ -23,7 +24,7 @@ from eventmill.cluster.background_merges import PREFECT_TIMEOUT_SECONDS
 from eventmill.cluster.dask_cluster import set_scheduler_up
 from eventmill.cluster.liveness import METRIC, Members
 from eventmill.cluster.restarts import replace_silent
-from eventmill.core.leases import Block
+from eventmill.core.leases import Block, BlockReport
 from eventmill.errors import ClusterError, LedgerError, PrefectUnavailable
 from eventmill.prefect_api.availability import if_it_answers, is_no_answer
 from eventmill.prefect_api.block_states import block_name
@@ -103,7 +104,9 @@ class Dispatcher:
         members: Members,
         *,
         lineage: Lineage | None = None,
+        on_end: Callable[[BlockReport], object] = lambda report: None,
     ) -> None:
+        self._on_end = on_end
         self._coordinator = coordinator
         self._runner = runner
         self._lineage = lineage if lineage is not None else Lineage()
@@ -187,6 +190,11 @@ class Dispatcher:
             future.release()
             self._rest.end()
             was_left = self._give_back(flight)
+            report = _result_of(state)
+            if isinstance(report, BlockReport):
+                self._on_end(report)
+                if not report.committed:
+                    self._lineage.made_nothing(flight.future.task_run_id)
             return _error_of(state) or (self._unclaimed() if was_left else None)
         self._give_back(flight)
         error = future.exception() if future.status == "error" else None
@@ -298,7 +306,10 @@ def fetch(future: distributed.Future[Any]) -> Any:
 
 
 def _error_of(state: Any) -> BaseException | None:
-    if not isinstance(state, State) or state.is_completed():
-        return None
-    error = state.result(raise_on_failure=False)
-    return error if isinstance(error, BaseException) else None
+    """Why a task could not do its work. That ranges of its block failed is a result, whatever its state is."""
+    error = _result_of(state)
+    return error if isinstance(error, BaseException) and not state.is_completed() else None
+
+
+def _result_of(state: Any) -> Any:
+    return state.result(raise_on_failure=False) if isinstance(state, State) else None

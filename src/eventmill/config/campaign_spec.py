@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from math import isfinite
 from pathlib import Path
@@ -12,9 +12,11 @@ from typing import Annotated, Any, Literal, Self, Union, cast, get_args, get_ori
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
@@ -22,8 +24,9 @@ from pydantic import (
 from eventmill.access import holds_secret
 from eventmill.config.yaml_file import YamlError, read_yaml
 from eventmill.core.ledger_url import DEFAULT_LEDGER, PASSWORD_INSIDE, holds_password
+from eventmill.core.ranges import Description
 from eventmill.core.records import Rules
-from eventmill.core.units import Duration, Fraction, Size, parse_bytes
+from eventmill.core.units import Duration, Events, Fraction, Size, parse_bytes, parse_events
 from eventmill.core.work_order import FormatSpec
 from eventmill.errors import CampaignError
 from eventmill.formats import FORMATS, format_names, open_format
@@ -39,6 +42,12 @@ def _no_zero_byte(place: str) -> str:
 Place = Annotated[str, AfterValidator(_no_zero_byte)]
 """A path or an address."""
 
+
+EventsOrAuto = Annotated[
+    Literal["auto"] | int,
+    BeforeValidator(lambda value: value if value == "auto" else parse_events(value)),
+    WithJsonSchema({"type": ["string", "integer"], "examples": ["auto", 500, "2k"]}),
+]
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 IDENTIFIER = r"^[A-Za-z_][A-Za-z0-9_]*$"
@@ -64,6 +73,9 @@ class InputFormat(StrEnum):
 
     ROOT = "root"
     PARQUET = "parquet"
+    CSV = "csv"
+    JSONL = "jsonl"
+    FITS = "fits"
 
 
 class Unreadable(StrEnum):
@@ -83,7 +95,7 @@ class Duplicates(StrEnum):
 class Generated(Part):
     """Events without an input file: the payload generates them from their numbers."""
 
-    events: int = Field(ge=1, description="The number of events; they are numbered from 0.")
+    events: Events = Field(description="The number of events, such as 20k or 1M; they are numbered from 0.")
     files: int = Field(1, ge=1, description="The number of virtual inputs into which the events are divided.")
 
     @model_validator(mode="after")
@@ -93,23 +105,98 @@ class Generated(Part):
         return self
 
 
+class InputFile(Part):
+    """Inputs with a label, or with parameters of their own."""
+
+    url: str = Field(description="A path, url, glob, folder or @FILE; all inputs that it names are meant.")
+    label: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
+        None, description="The data set that these inputs belong to; events are also counted by label."
+    )
+    parameters: dict[str, Any] = Field(
+        default_factory=dict, description="Values of these inputs, which the payload gets as where.parameters."
+    )
+
+    @field_validator("parameters", mode="after")
+    @classmethod
+    def _can_be_kept(cls, value: dict[str, Any]) -> dict[str, Any]:
+        return {key: _as_json(item, key) for key, item in value.items()}
+
+    @property
+    def described(self) -> Description:
+        """What is said of these inputs."""
+        return Description(self.label, self.parameters)
+
+
+class CsvOptions(Part):
+    """For CSV files."""
+
+    delimiter: str | None = Field(
+        None, min_length=1, max_length=1, description="What is between values; a comma, in .tsv files a tab."
+    )
+    names: list[str] | None = Field(
+        None, min_length=1, description="The names of all columns, if the files have no header."
+    )
+
+
+class Reader(Part):
+    """Code of one's own that reads inputs."""
+
+    callable: str = Field(
+        description="path/to/file.py:Name or package.module:Name; called as Name(url, **parameters)."
+    )
+    parameters: dict[str, Any] = Field(default_factory=dict, description="Keyword arguments for the reader.")
+    files: list[str] | None = Field(
+        None, min_length=1, description="Data files that are shipped with the reader, as payload.files."
+    )
+
+    @field_validator("files", mode="before")
+    @classmethod
+    def _a_list(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+    @field_validator("parameters", mode="after")
+    @classmethod
+    def _can_be_kept(cls, value: dict[str, Any]) -> dict[str, Any]:
+        return {key: _as_json(item, key) for key, item in value.items()}
+
+
 class Inputs(Part):
     """Where the events come from: `files`, or `generated`."""
 
-    files: list[str] | None = Field(
+    files: list[str | InputFile] | None = Field(
         None,
         min_length=1,
-        description="Paths, urls, globs, folders of Parquet files, in campaign order; or @FILE with one per line.",
+        description=(
+            "Paths, urls, globs, folders of Parquet files, in campaign order; or @FILE with one per line. Or "
+            "{url: …, label: …, parameters: {…}}."
+        ),
     )
     generated: Generated | None = Field(None, description="Generate events instead of reading files.")
     format: str | None = Field(
         None,
-        description="root, parquet, or a format of an installed package; by default inferred from the file names.",
+        description=(
+            "root, parquet, csv, jsonl, fits, or a format of an installed package; by default inferred from the "
+            "file names."
+        ),
+    )
+    reader: Reader | None = Field(
+        None,
+        description=(
+            "Code of your own that opens an input, in place of a format: path/to/file.py:Name, or its parts."
+        ),
     )
     tree: str | None = Field(None, description="The TTree or RNTuple to read; optional if each file has only one.")
     columns: list[str] | None = Field(
         None, min_length=1, description="The columns (branches) that the payload gets; all by default."
     )
+    types: dict[str, str] | None = Field(
+        None,
+        description=(
+            "Types of columns in CSV files and JSON lines, such as {id: string}; by default inferred from all "
+            "rows."
+        ),
+    )
+    csv: CsvOptions | None = Field(None, description="Options of CSV files.")
     unreadable: Unreadable = Field(
         Unreadable.STOP, description="If an input cannot be read: stop, or leave it out and report it."
     )
@@ -122,22 +209,42 @@ class Inputs(Part):
         description="Credentials for inputs on S3, if not those of the campaign; 'anonymous' for public data.",
     )
 
+    @field_validator("files", mode="before")
+    @classmethod
+    def _a_list(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str | Mapping | InputFile) else value
+
+    @field_validator("csv", mode="before")
+    @classmethod
+    def _if_anything_is_set(cls, value: Any) -> Any:
+        empty = isinstance(value, dict) and all(each is None for each in value.values())
+        return None if empty else value  # the form in the Prefect UI sends an empty one
+
+    @field_validator("reader", mode="before")
+    @classmethod
+    def _in_parts(cls, value: Any) -> Any:
+        return {"callable": value} if isinstance(value, str) else value
+
     @field_validator("format")
     @classmethod
     def _known(cls, value: str | None) -> str | None:
         if value is not None and value not in tuple(InputFormat):
-            from eventmill.sources import input_formats  # all that reads files comes with it
+            from eventmill.sources import how_to_read_others, input_formats  # all that reads files comes with it
 
             if value not in input_formats():
-                raise ValueError(f"unknown input format; known formats are {', '.join(input_formats())}")
+                raise ValueError(f"unknown input format; {how_to_read_others()}")
         return value
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
         if (self.files is None) == (self.generated is None):
             raise ValueError("give either 'files' or 'generated'")
-        if self.generated is not None and (self.tree or self.columns or self.format):
-            raise ValueError("'tree', 'columns' and 'format' belong to 'files', not to 'generated'")
+        if self.generated is not None and (self.tree or self.columns or self.format or self.reader):
+            raise ValueError("'tree', 'columns', 'format' and 'reader' belong to 'files', not to 'generated'")
+        if self.reader is not None and (self.tree or self.format):
+            raise ValueError("'tree' and 'format' are for Eventmill's own sources, not for a 'reader'")
+        if (self.types or self.csv) and (self.generated is not None or self.reader is not None):
+            raise ValueError("'types' and 'csv' are for text files that Eventmill reads")
         return self
 
 
@@ -148,6 +255,19 @@ class Payload(Part):
         description="path/to/file.py:Name (relative to the working directory) or package.module:Name."
     )
     parameters: dict[str, Any] = Field(default_factory=dict, description="Keyword arguments for the payload.")
+    files: list[str] | None = Field(
+        None,
+        min_length=1,
+        description=(
+            "Data files beside the payload's file that are shipped with it, such as [model.json, 'tables/*.csv']; "
+            "at most 50 MB."
+        ),
+    )
+
+    @field_validator("files", mode="before")
+    @classmethod
+    def _a_list(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
 
     @field_validator("parameters", mode="after")
     @classmethod
@@ -159,8 +279,8 @@ class Payload(Part):
 class Ranges(Part):
     """How events are cut into ranges, the unit of processing, commit and loss."""
 
-    events: Literal["auto"] | int = Field(
-        "auto", description="Events per range; with auto, chosen from the measured speed."
+    events: EventsOrAuto = Field(
+        "auto", description="Events per range, such as 500 or 2k; with auto, chosen from the measured speed."
     )
     seconds: Duration = Field(
         "5s",
@@ -173,18 +293,13 @@ class Ranges(Part):
         description="How long one block should take. A block has one or more ranges; it is one Prefect task run.",
     )
 
-    @field_validator("events")
-    @classmethod
-    def _positive(cls, value: str | int) -> str | int:
-        if isinstance(value, int) and value < 1:
-            raise ValueError("a range must have at least 1 event")
-        return value
-
 
 class MergeSize(Part):
     """How large merged files are: a number of events (byte-identical files) or of bytes."""
 
-    events: int | None = Field(None, ge=1, description="Merged files end at multiples of this number of events.")
+    events: Events | None = Field(
+        None, description="Merged files end at multiples of this number of events, such as 20k."
+    )
     bytes: Size | None = Field(
         None,
         description="A merged file is made when its range outputs reach this size; 256MB if neither is given.",
@@ -292,8 +407,16 @@ class Output(Part):
 
 
 def format_of(spec: Mapping[str, Any]) -> FormatSpec:
-    """The output format of a campaign as the ledger holds it."""
-    return Output.model_validate(spec["output"]).spec if "output" in spec else FormatSpec()
+    """The output format of a campaign as the ledger holds it; `CampaignError` if no package here has it."""
+    if "output" not in spec:
+        return FormatSpec()
+    name = spec["output"].get("format", "parquet")
+    if name not in format_names():
+        raise CampaignError(
+            f"the campaign has the output format '{name}', which no package here adds; known are "
+            f"{', '.join(format_names())}. Install the package that adds it, in this environment, too."
+        )
+    return Output.model_validate(spec["output"]).spec
 
 
 def merged_suffix(spec: Mapping[str, Any]) -> str:
@@ -323,7 +446,11 @@ class Limits(Part):
         description="Seconds that an event may take. A range fails if it takes longer than this times its events.",
     )
     memory: Size | None = Field(
-        None, description="Memory that a payload's process may request (Linux). A range that needs more fails."
+        None,
+        description=(
+            "Memory that the process of the payload, or of a reader, may request (Linux). A range that needs more "
+            "fails."
+        ),
     )
     abandoned: Fraction = Field(
         "1%",
@@ -423,7 +550,8 @@ class CampaignSpec(Part):
         if isinstance(data, Mapping):
             parts = [data.get("inputs"), data.get("output")]
             values = [part.get(key) for part in parts if isinstance(part, Mapping) for key in ("files", "store")]
-            for url in [url for value in values for url in (value if isinstance(value, list) else [value])]:
+            named = [url for value in values for url in (value if isinstance(value, list) else [value])]
+            for url in [each.get("url") if isinstance(each, Mapping) else each for each in named]:
                 if isinstance(url, str) and holds_secret(url):
                     raise ValueError(
                         "a url contains a password or secret key; remove it, and set 'credentials' instead"
@@ -521,7 +649,17 @@ def parse_campaign(data: dict[str, Any], *, source: str) -> CampaignSpec:
 
 def what_is_wrong(error: ValidationError, model: type[BaseModel]) -> str:
     """One clause for each error in a file that `model` describes: the key, what is allowed, and what was given."""
-    return "; ".join(dict.fromkeys(_clause(item, model) for item in error.errors()))
+    return "; ".join(dict.fromkeys(_clause(item, model) for item in _meant(error.errors())))
+
+
+def _meant(errors: Sequence[Any]) -> Iterator[Any]:
+    """Of a value that may be a text or a part with keys, only the errors of what it was meant to be."""
+    for item in errors:
+        before = item["loc"][:-1]
+        others = [other for other in errors if other is not item and other["loc"][: len(before)] == before]
+        other_kind = "string_type" if isinstance(item.get("input"), Mapping) else "model_type"
+        if not (others and item["type"] == other_kind):
+            yield item
 
 
 def _clause(item: Any, model: type[BaseModel]) -> str:

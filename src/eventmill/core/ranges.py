@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from eventmill.core.states import State
 
@@ -75,11 +76,20 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
+class Description:
+    """What a campaign file says of an input: the label of its data set, and parameters of its own."""
+
+    label: str | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Input:
     """One input file (or one virtual file of generated events) as the ledger knows it.
 
     `first` is the campaign-wide position of its event 0; `boundaries` are the natural cluster
-    boundaries inside `(0, events)`, sorted; `identity` changes when the content does.
+    boundaries inside `(0, events)`, sorted; `identity` changes when the content does. `label` and `parameters` are
+    what the campaign file says of it. `index` is what its format needs to find events, as plain data.
     """
 
     id: int
@@ -89,6 +99,14 @@ class Input:
     first: int
     identity: str
     boundaries: tuple[int, ...] = ()
+    label: str | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    index: Mapping[str, Any] | None = field(default=None, hash=False)
+
+    @property
+    def description(self) -> Description:
+        """What the campaign file says of it."""
+        return Description(self.label, self.parameters)
 
 
 Layout = tuple[tuple[str, str], ...]
@@ -106,6 +124,7 @@ class NewInput:
     """What the split learned about one input, before the ledger gives it an id and a position.
 
     `layout` is empty if the format does not report it; `left_out` has existing columns that cannot be read.
+    `described` is what the campaign file says of it, `index` what its format needs to find events.
     """
 
     url: str
@@ -114,6 +133,8 @@ class NewInput:
     boundaries: tuple[int, ...] = ()
     layout: Layout = ()
     left_out: tuple[str, ...] = ()
+    described: Description = Description()
+    index: Mapping[str, Any] | None = field(default=None, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from eventmill.core.states import State
 from eventmill.text import told
 
 TARGET_REACHED = "target reached"
@@ -105,7 +106,8 @@ class UsageCause(StrEnum):
 class CampaignRow:
     """A campaign in the ledger. `spec` is the campaign file as plain data.
 
-    `id` is its number in this ledger; `uid` is random hex, unique among all ledgers.
+    `id` is its number in this ledger; `uid` is random hex, unique among all ledgers. `payload` is the digest of
+    the payload's code, `reader` that of the code that reads its inputs, if it is the user's own.
     """
 
     id: int
@@ -120,6 +122,7 @@ class CampaignRow:
     created_at: datetime
     closed_at: datetime | None
     close_reason: str | None
+    reader: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +179,24 @@ class Holder:
     events: int
     claimed_at: datetime
     expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StateSpan:
+    """Events `[start, stop)` in one state, by their campaign-wide positions."""
+
+    start: int
+    stop: int
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRow:
+    """A worker that was seen at a campaign; `seen_at` is None once it is known to be gone."""
+
+    worker: str
+    seen_at: datetime | None
+    quarantined_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

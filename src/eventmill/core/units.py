@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import timedelta
 from decimal import Decimal
-from math import inf
+from math import inf, isfinite
 from typing import Annotated
 
 from pydantic import BeforeValidator, ByteSize, PlainSerializer, TypeAdapter, WithJsonSchema
@@ -15,6 +16,13 @@ SECONDS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 MICROSECOND = 1e-6
 LONGEST = 1000 * 365.25 * 86400
 """The allowed durations in seconds; a date plus a thousand years is still a valid date."""
+
+THOUSANDS = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9}
+
+MOST_EVENTS = 10**18
+"""SQLite's integers have 63 bits."""
+
+_NUMBER = re.compile(r"\s*(\d[\d_]*(?:\.\d+)?)\s*([kKMG]?)\s*")
 
 _BYTES = TypeAdapter(ByteSize)
 
@@ -46,6 +54,21 @@ def parse_bytes(value: object) -> int:
     return int(size)
 
 
+def parse_events(value: object) -> int:
+    """`500`, `20k`, `1.5M`, `2G`, or the number itself; `ValueError` says what is allowed."""
+    wanted = "a number of events such as 500, 20k or 1.5M"
+    number: Decimal | None = None
+    if isinstance(value, str) and (match := _NUMBER.fullmatch(value)):
+        number = Decimal(match[1].replace("_", "")) * THOUSANDS[match[2]]
+    elif isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value):
+        number = Decimal(value)
+    if number is None or number != int(number):
+        raise ValueError(f"'{value}' is not valid; give {wanted}")
+    if not 1 <= number <= MOST_EVENTS:
+        raise ValueError(f"'{value}' is not between 1 and 10^18; give {wanted}")
+    return int(number)
+
+
 def parse_fraction(value: object) -> float:
     """`1%`, or `0.01`; `ValueError` says what is allowed."""
     wanted = "a fraction such as 1% or 0.01"
@@ -70,6 +93,11 @@ def write_duration(value: timedelta) -> str:
 def counted(number: int, what: str, many: str = "") -> str:
     """`1 file`, `2,000 events`; `many` is the plural if it is irregular."""
     return f"{number:,} {what if number == 1 else many or what + 's'}"
+
+
+def percent(part: int, whole: int) -> str:
+    """`99.9%`: rounded down, so that only all is 100 %; `0.0%` of nothing."""
+    return f"{math.floor(1000 * part / whole) / 10 if whole else 0.0:.1f}%"
 
 
 def _parse(value: object, units: dict[str, float], wanted: str) -> float:
@@ -98,6 +126,12 @@ Fraction = Annotated[
     float,
     BeforeValidator(parse_fraction),
     WithJsonSchema({"type": ["string", "number"], "examples": ["1%", 0.01]}),
+]
+
+Events = Annotated[
+    int,
+    BeforeValidator(parse_events),
+    WithJsonSchema({"type": ["integer", "string"], "examples": [500, "20k"]}),
 ]
 
 Size = Annotated[

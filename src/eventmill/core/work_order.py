@@ -9,9 +9,11 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class SourceSpec:
-    """How to open every input of a campaign. `format` is `root`, `parquet` or `generated`.
+    """How to open every input of a campaign. `format` is `root`, `parquet`, `generated` and so on.
 
-    `partitions` are the columns in folder names such as `year=2016`, with their types; `credentials` is a name.
+    `partitions` are the columns in folder names such as `year=2016`, with their types; `credentials` is a name. A
+    `reader` of the user's own takes the place of the format. `types`, `delimiter` and `names` (of the columns, if
+    there is no header) are for text files. `index` is that of one input.
     """
 
     format: str
@@ -19,6 +21,24 @@ class SourceSpec:
     columns: tuple[str, ...] | None = None
     partitions: tuple[tuple[str, str], ...] = ()
     credentials: str | None = None
+    reader: ReaderSpec | None = field(default=None, hash=False)
+    types: tuple[tuple[str, str], ...] = ()
+    delimiter: str | None = None
+    names: tuple[str, ...] | None = None
+    index: Mapping[str, Any] | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderSpec:
+    """The user's code that reads inputs: its digest in the ledger at `ledger_url`, and its limits."""
+
+    callable: str
+    parameters: Mapping[str, Any]
+    digest: str
+    ledger_url: str
+    memory_bytes: int | None = None
+    input_seconds: float | None = None
+    setup_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

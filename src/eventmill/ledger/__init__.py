@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from pathlib import Path
 from typing import cast
 
 import sqlalchemy as sa
 
-from eventmill.core.ledger_url import as_option, scheme_of
+from eventmill.core.ledger_url import DEFAULT_LEDGER, as_option, scheme_of
 from eventmill.errors import LedgerError
 from eventmill.ledger.commands.campaigns import CampaignVerbs
 from eventmill.ledger.commands.commits import CommitVerbs
@@ -19,11 +20,12 @@ from eventmill.ledger.commands.workers import HolderVerbs
 from eventmill.ledger.database import schema
 from eventmill.ledger.database.transactions import Clock, file_of, open_engine
 from eventmill.ledger.drilling import DrillReadings
+from eventmill.ledger.exploration import Exploration
 from eventmill.ledger.protocol import WorkLedger
 from eventmill.ledger.queries import Readings
 from eventmill.runtime.process_id import is_gone
 
-__all__ = ["Clock", "Ledger", "create_ledger", "open_ledger", "shared_ledger", "upgrade_ledger"]
+__all__ = ["Clock", "Ledger", "create_ledger", "is_begun", "open_ledger", "shared_ledger", "upgrade_ledger"]
 
 
 class Ledger(
@@ -35,6 +37,7 @@ class Ledger(
     MergerVerbs,
     SampleVerbs,
     DrillReadings,
+    Exploration,
     Readings,
 ):
     """All verbs. One verb is one transaction; several processes on one machine may use a ledger at once."""
@@ -55,6 +58,14 @@ def open_ledger(url: str, *, clock: Clock | None = None) -> Ledger:
     if version != schema.VERSION:
         raise LedgerError(_other_version(url, version))
     return ledger
+
+
+def is_begun(url: str) -> bool:
+    """False where the default ledger is not there yet: no campaign was begun in this folder.
+
+    Of any other ledger that is not there the name may be wrong, which `open_ledger` says.
+    """
+    return url != DEFAULT_LEDGER or Path(url).exists()
 
 
 def _version_of(tx: sa.Connection, url: str) -> int:

@@ -22,8 +22,9 @@ from eventmill.core.records import (
     UsageCause,
 )
 from eventmill.core.states import State
-from eventmill.ledger.commands.campaigns import read_counts, read_inputs
+from eventmill.ledger.commands.campaigns import read_counts, read_counts_by_label, read_inputs
 from eventmill.ledger.database import schema
+from eventmill.ledger.database.journal import incident_from, with_urls
 from eventmill.ledger.database.transactions import Database, read_spans
 
 
@@ -34,6 +35,11 @@ class Readings(Database):
         """Events by state."""
         with self.reading() as tx:
             return read_counts(tx, campaign_id)
+
+    def counts_by_label(self, campaign_id: int) -> dict[str | None, Counts]:
+        """Label -> events by state, in campaign order; None for inputs without a label."""
+        with self.reading() as tx:
+            return read_counts_by_label(tx, campaign_id)
 
     def newest_attempt(self) -> int:
         """The attempt that was drawn last; 0 before the first."""
@@ -110,31 +116,12 @@ class Readings(Database):
 
     def journal(self, campaign_id: int, *kinds: JournalKind) -> tuple[Incident, ...]:
         """The lines of the journal, oldest first; only of these kinds, if some are given."""
-        j, i = schema.journal, schema.input_
-        statement = (
-            sa.select(j, i.c.url)
-            .select_from(j.outerjoin(i, j.c.input_id == i.c.id))
-            .where(j.c.campaign_id == campaign_id)
-            .order_by(j.c.id)
-        )
+        j = schema.journal.c
+        statement = with_urls().where(j.campaign_id == campaign_id).order_by(j.id)
         if kinds:
-            statement = statement.where(j.c.kind.in_(kinds))
+            statement = statement.where(j.kind.in_(kinds))
         with self.reading() as tx:
-            return tuple(
-                Incident(
-                    r.at,
-                    JournalKind(r.kind),
-                    r.url,
-                    r.start,
-                    r.stop,
-                    r.attempt,
-                    r.holder,
-                    r.reason,
-                    r.detail,
-                    r.cpu_seconds,
-                )
-                for r in tx.execute(statement)
-            )
+            return tuple(incident_from(row) for row in tx.execute(statement))
 
     def count_incidents(self, campaign_id: int) -> dict[JournalKind, int]:
         """The number of lines of each kind in the journal."""

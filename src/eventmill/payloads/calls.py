@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from eventmill.core.leases import FailureKind
-from eventmill.core.ranges import EventRange
+from eventmill.core.ranges import Description, EventRange
 from eventmill.core.work_order import FormatSpec
+from eventmill.payloads.reader_calls import EventsRead, Inspected, ReaderSetUp
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,11 +22,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """The events that a payload processes: positions `[start, stop)` of `file`, zero-based."""
+    """The events that a payload processes: positions `[start, stop)` of `file`, zero-based.
+
+    `label` and `parameters` are what the campaign file says of that input (`inputs.files`).
+    """
 
     file: str
     start: int
     stop: int
+    label: str | None = field(default=None, repr=False)
+    parameters: Mapping[str, Any] = field(default_factory=dict, repr=False, hash=False)
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -54,7 +60,8 @@ class PayloadEntry:
 class RangeCall:
     """One range to process: where its staged events are, where to write its output, and in which format.
 
-    `schema` is that of the campaign, as bytes of the format; None while it may still be inferred.
+    `schema` is that of the campaign, as bytes of the format; None while it may still be inferred. `described` is
+    what the campaign file says of the input.
     """
 
     range: EventRange
@@ -63,6 +70,7 @@ class RangeCall:
     output_path: Path
     schema: bytes | None
     format: FormatSpec = field(default_factory=FormatSpec)
+    described: Description = field(default_factory=Description)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +101,7 @@ class SetUp:
     """The first message to a child after `Imports`. An unreadable pickle in `parameters` is a failure.
 
     `path` is the parent's `sys.path`: what the worker can import, its payload can import. `memory_bytes` is how
-    much memory it may ask for.
+    much memory it may ask for. With `reader` the code is no payload, but reads inputs.
     """
 
     entry: str
@@ -102,16 +110,17 @@ class SetUp:
     columns: Mapping[str, str] | None
     path: tuple[str, ...]
     memory_bytes: int | None = None
+    reader: ReaderSetUp | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The reply of a child: None after imports or set-up, the result of a range, or a failure.
+    """The reply of a child: None after imports or set-up, the result of a call, or a failure.
 
     `cpu_total_seconds` is all that the process has used so far, so that a crash can be charged for its call.
     """
 
-    value: RangeResult | Refusal | None
+    value: RangeResult | Inspected | EventsRead | Refusal | None
     cpu_total_seconds: float
 
 

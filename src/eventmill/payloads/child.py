@@ -25,11 +25,13 @@ from pathlib import Path
 from typing import Any
 
 from eventmill.core.leases import FailureKind
-from eventmill.errors import CampaignError, PayloadError
+from eventmill.errors import CampaignError, PayloadError, ScratchError
 from eventmill.payloads.calls import Answer, Imports, RangeCall, RangeResult, Refusal, SetUp, Where
 from eventmill.payloads.import_shipped import import_from
 from eventmill.payloads.keeper import POLITE, fork_payload, go_on_at, hear_nothing
 from eventmill.payloads.memory import is_out_of_memory, limit_memory, told_limit
+from eventmill.payloads.reader import OpenInputs, bind_reader
+from eventmill.payloads.reader_calls import EventsRead, InspectCall, Inspected, ReadCall, ReaderSetUp
 from eventmill.payloads.refusals import cpu_seconds, refuse
 from eventmill.payloads.wire import Line
 
@@ -85,14 +87,18 @@ def _serve(line: Line) -> None:
                 importlib.import_module(name)
         line.answer(_answer(None))
         request = line.receive()
-    payload = _set_up(request, line)
-    if isinstance(payload, Refusal):
-        line.answer(_answer(payload))
+    served = _set_up(request, line)
+    if isinstance(served, Refusal):
+        line.answer(_answer(served))
         return
     line.answer(_answer(None))
     while True:
-        call: RangeCall = line.receive()
-        answer = _work(payload, call, request, line)
+        call = line.receive()
+        answer: RangeResult | Inspected | EventsRead | Refusal
+        if isinstance(served, OpenInputs):
+            answer = _read(served, call, line)
+        else:
+            answer = _work(served, call, request, line)
         if isinstance(answer, Refusal) and answer.kind is FailureKind.MEMORY and request.memory_bytes is not None:
             answer = replace(answer, summary=f"{answer.summary}; {told_limit(request.memory_bytes)}")
         line.answer(_answer(answer))
@@ -113,7 +119,7 @@ def _end_if_fork(line: Line, error: BaseException | None = None) -> None:
     os._exit(code & 0xFF)
 
 
-def _answer(value: RangeResult | Refusal | None) -> Answer:
+def _answer(value: RangeResult | Inspected | EventsRead | Refusal | None) -> Answer:
     _flush()
     return Answer(value, cpu_seconds())
 
@@ -125,7 +131,7 @@ def _flush() -> None:
     _libc.fflush(None)
 
 
-def _set_up(request: SetUp, line: Line) -> Payload | Refusal:
+def _set_up(request: SetUp, line: Line) -> Payload | OpenInputs | Refusal:
     begun = cpu_seconds()
     # After our own entries, so that nothing on the path of the worker can hide what this process needs.
     sys.path += [entry for entry in request.path if entry not in sys.path]
@@ -134,6 +140,10 @@ def _set_up(request: SetUp, line: Line) -> Payload | Refusal:
     try:
         if request.memory_bytes is not None:
             limit_memory(request.memory_bytes)
+        if request.reader is not None:
+            reader = load_reader(request, request.reader)
+            _end_if_fork(line)
+            return reader
         payload = load_payload(request)
         _end_if_fork(line)
         # Imported now, not in the first range; after the payload, which may depend on the import order.
@@ -152,15 +162,8 @@ def load_payload(request: SetUp) -> Payload:
 
     Raises the exceptions of that code, and `PayloadError` if it cannot be called as `name(events, where, ...)`.
     """
-    module_name, _, name = request.entry.partition(":")
+    target, name = _imported(request)
     parameters = pickle.loads(request.parameters)
-    module = importlib.import_module(module_name)
-    folder = request.bundle_folder
-    if folder is not None and Path(getattr(module, "__file__", None) or "/").parent != folder:
-        raise PayloadError(f"{module_name}.py is hidden by {module!r}; rename it.")
-    target = getattr(module, name, None)
-    if not callable(target):
-        raise PayloadError(f"{module_name} has no class or function '{name}'.")
     if inspect.isclass(target):
         instance = target(**parameters)
         if not callable(instance):
@@ -169,6 +172,34 @@ def load_payload(request: SetUp) -> Payload:
         return instance
     _check_call(target, name, parameters)
     return lambda events, where: target(events, where, **parameters)
+
+
+def load_reader(request: SetUp, reader: ReaderSetUp) -> OpenInputs:
+    """Import a reader; its folder must be on `sys.path`. Opens no input.
+
+    Raises the exceptions of that code, and `PayloadError` if it cannot be called as `name(url, ...)`.
+    """
+    target, name = _imported(request)
+    if reader.look_up is not None:
+        from eventmill.access import look_up_with
+
+        look_up_with(reader.look_up)
+    parameters = pickle.loads(request.parameters)
+    bound = bind_reader(target, name, parameters=parameters, columns=reader.columns)
+    return OpenInputs(bound, name=name, credentials=reader.credentials)
+
+
+def _imported(request: SetUp) -> tuple[Any, str]:
+    """The class or function that is meant, and its name."""
+    module_name, _, name = request.entry.partition(":")
+    module = importlib.import_module(module_name)
+    folder = request.bundle_folder
+    if folder is not None and Path(getattr(module, "__file__", None) or "/").parent != folder:
+        raise PayloadError(f"{module_name}.py is hidden by {module!r}; rename it.")
+    target = getattr(module, name, None)
+    if not callable(target):
+        raise PayloadError(f"{module_name} has no class or function '{name}'.")
+    return target, name
 
 
 def _check_call(function: Callable[..., object], name: str, parameters: dict[str, object]) -> None:
@@ -184,6 +215,19 @@ def _check_call(function: Callable[..., object], name: str, parameters: dict[str
         raise PayloadError(f"{name} cannot be called as {name}({given}): {error}.") from None
 
 
+def _read(inputs: OpenInputs, call: InspectCall | ReadCall, line: Line) -> Inspected | EventsRead | Refusal:
+    begun = cpu_seconds()
+    try:
+        answer = inputs.inspect(call) if isinstance(call, InspectCall) else inputs.stage(call)
+        _end_if_fork(line)
+        return answer
+    except ScratchError as error:  # scratch is full or gone: no event is at fault
+        return refuse(FailureKind.SETUP, error, begun)
+    except BaseException as error:  # the user's code, with sys.exit() and KeyboardInterrupt
+        _end_if_fork(line, error)
+        return refuse(FailureKind.INPUT, error, begun)
+
+
 def _work(payload: Payload, call: RangeCall, request: SetUp, line: Line) -> RangeResult | Refusal:
     begun = cpu_seconds()
     try:
@@ -192,7 +236,9 @@ def _work(payload: Payload, call: RangeCall, request: SetUp, line: Line) -> Rang
     except Exception as error:  # unpickling runs foreign code
         return refuse(FailureKind.INPUT, error, begun)
     try:
-        result = payload(events, Where(call.url, call.range.start, call.range.stop))
+        said = call.described
+        where = Where(call.url, call.range.start, call.range.stop, said.label, dict(said.parameters))
+        result = payload(events, where)
         _end_if_fork(line)
     except BaseException as error:  # the user's code, with sys.exit() and KeyboardInterrupt
         _end_if_fork(line, error)

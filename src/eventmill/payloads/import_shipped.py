@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from importlib.machinery import FileFinder, SourceFileLoader
 from pathlib import Path
 from typing import Any
@@ -16,9 +18,21 @@ class _FromSource(SourceFileLoader):
         raise OSError
 
 
-def import_from(folder: Path) -> None:
-    """Put `folder` first on `sys.path`; what is in it and below is imported from source."""
-    make_finder = FileFinder.path_hook((_FromSource, [".py"]))
+def import_from(folder: Path, *, written_in: Path | None = None) -> None:
+    """Put `folder` first on `sys.path`; what is in it and below is imported from source.
+
+    Tracebacks and debuggers show the files of `written_in` instead, of which `folder` has copies.
+    """
+
+    class FromCopy(_FromSource):
+        """Its code says that it comes from where it was written."""
+
+        def source_to_code(self, data: Any, path: Any, **options: Any) -> Any:  # type: ignore[override]
+            """As Python does, under the other name."""
+            there = path if written_in is None else str(written_in / Path(path).relative_to(folder))
+            return super().source_to_code(data, there, **options)
+
+    make_finder = FileFinder.path_hook((FromCopy, [".py"]))
 
     def hook(path: str) -> Any:
         if not Path(path).is_relative_to(folder):
@@ -27,3 +41,25 @@ def import_from(folder: Path) -> None:
 
     sys.path_hooks.insert(0, hook)
     sys.path.insert(0, str(folder))
+    sys.path_importer_cache.pop(str(folder), None)
+
+
+@contextmanager
+def importing_from(folder: Path, files: Iterable[str], *, written_in: Path) -> Iterator[None]:
+    """`import_from` in a `with` block. Modules that have the names of shipped `files` are as before afterwards."""
+    tops = {name.partition("/")[0].removesuffix(".py") for name in files}
+    path, hooks = list(sys.path), list(sys.path_hooks)
+    before = _taken(tops)
+    import_from(folder, written_in=written_in)
+    try:
+        yield
+    finally:
+        _taken(tops)
+        sys.modules.update(before)
+        sys.path[:], sys.path_hooks[:] = path, hooks
+        sys.path_importer_cache.pop(str(folder), None)
+
+
+def _taken(tops: set[str]) -> dict[str, Any]:
+    """Take these modules and packages, and what is in them, out of what is imported."""
+    return {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] in tops}

@@ -8,60 +8,67 @@ import importlib.machinery
 import importlib.util
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
 from eventmill.core.work_order import PayloadCode
 from eventmill.errors import PayloadError
 from eventmill.payloads import bundles
+from eventmill.payloads.data_files import data_files
 from eventmill.payloads.needed_modules import needed
 
 _FORM = "write 'path/to/file.py:Name' or 'package.module:Name'"
 
 
-def find_payload(callable: str, *, folder: Path) -> PayloadCode:
+def find_payload(callable: str, *, folder: Path, files: Sequence[str] = (), role: str = "payload") -> PayloadCode:
     """Find the class or function that `callable` names; a file's path is relative to `folder`.
 
     The digest changes when the code changes, and differs for each name in it. The bundle also contains the
-    neighbouring modules; it is None for a package, which must be installed on the workers. Raises `PayloadError`
-    with one line: bad form, no such file, module or name, a syntax error with its line.
+    neighbouring modules, and the data `files` beside it; it is None for a package, which must be installed on the
+    workers. `role` is what messages call it. Raises `PayloadError` with one line: bad form, no such file, module
+    or name, a syntax error with its line.
     """
     place, colon, name = callable.rpartition(":")
     if not colon or not place or not name:
-        raise PayloadError(f"'{callable}' does not name a payload; {_FORM}.")
+        raise PayloadError(f"'{callable}' does not name a {role}; {_FORM}.")
     if not name.isidentifier():
         raise PayloadError(f"'{name}' in '{callable}' is not a top-level class or function; {_FORM}.")
     if place.endswith(".py"):
-        return _in_file(callable, folder / place, name)
+        return _in_file(callable, folder / place, name, files=files, role=role)
+    if files:
+        raise PayloadError(
+            f"'{role}.files' are shipped with a .py file, but '{callable}' is an installed module: install its "
+            "data with it."
+        )
     if not all(part.isidentifier() for part in place.split(".")):
         raise PayloadError(f"'{place}' in '{callable}' is neither a .py file nor a module; {_FORM}.")
     return _in_module(callable, place, name, folder)
 
 
-def _in_file(callable: str, path: Path, name: str) -> PayloadCode:
+def _in_file(callable: str, path: Path, name: str, *, files: Sequence[str], role: str) -> PayloadCode:
     module = path.stem
     if not path.is_file():
         others = sorted(p.name for p in path.parent.glob("*.py")) if path.parent.is_dir() else []
-        raise PayloadError(f"payload file {path} does not exist{_close(path.name, others, within='the folder')}")
+        raise PayloadError(f"{role} file {path} does not exist{_close(path.name, others, within='the folder')}")
     if "." in module:
-        raise PayloadError(f"payload file {path} cannot be imported; rename it without the dot.")
+        raise PayloadError(f"{role} file {path} cannot be imported; rename it without the dot.")
     if module in sys.stdlib_module_names:
-        raise PayloadError(f"payload file {path} has the name of Python's own module '{module}'; rename it.")
+        raise PayloadError(f"{role} file {path} has the name of Python's own module '{module}'; rename it.")
     tree = _parse(path)
     _check_name(tree, path, name)
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.level:
             raise PayloadError(
-                f"{path}, line {node.lineno}: a payload file cannot use relative imports ('from . import x'). "
-                "Write 'import x' for a module beside it; or install the package and set 'payload.callable' to "
+                f"{path}, line {node.lineno}: a {role} file cannot use relative imports ('from . import x'). "
+                f"Write 'import x' for a module beside it; or install the package and set '{role}.callable' to "
                 "'package.module:Name'."
             )
-    files = bundles.neighbours(path.parent)
-    files.setdefault(path.name, path.read_bytes())  # also a payload whose name looks like that of a test
-    files = needed(files, start=path.name)
+    beside = bundles.neighbours(path.parent)
+    beside.setdefault(path.name, path.read_bytes())  # also a payload whose name looks like that of a test
+    shipped = data_files(path.parent, files, key=f"{role}.files") | needed(beside, start=path.name)
     entry = f"{module}:{name}"
-    return PayloadCode(callable, entry, bundles.digest(files, entry=entry), bundles.pack(files))
+    return PayloadCode(callable, entry, bundles.digest(shipped, entry=entry), bundles.pack(shipped))
 
 
 def _in_module(callable: str, module: str, name: str, folder: Path) -> PayloadCode:

@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from eventmill.payloads.calls import PayloadEntry
+from eventmill.payloads.reader_calls import ReaderSetUp
 from eventmill.payloads.runner import WarmPayload
 
 _OTHERS_KEPT = 2
@@ -36,9 +37,10 @@ class Pool:
         columns: Mapping[str, str] | None,
         memory_bytes: int | None = None,
         setup_seconds: float | None = None,
+        reader: ReaderSetUp | None = None,
     ) -> Iterator[WarmPayload]:
         """A payload of this configuration, an idle one if possible; kept afterwards if its process lives."""
-        key = _key(code, parameters, columns, memory_bytes, setup_seconds)
+        key = _key(code, parameters, columns, memory_bytes, setup_seconds, reader)
         with self._lock:
             idle = self._idle[key] = self._idle.pop(key, [])
             payload = (
@@ -50,6 +52,7 @@ class Pool:
                     columns=columns,
                     memory_bytes=memory_bytes,
                     setup_seconds=setup_seconds,
+                    reader=reader,
                 )
             )
             self._lent.add(payload)
@@ -75,13 +78,14 @@ class Pool:
         columns: Mapping[str, str] | None,
         memory_bytes: int | None = None,
         setup_seconds: float | None = None,
+        reader: ReaderSetUp | None = None,
         number: int = 1,
     ) -> None:
         """Set up this number of payloads in advance; returns when they are ready.
 
         A borrower meanwhile waits for the set-up, and gets a failure from its own set-up.
         """
-        key = _key(code, parameters, columns, memory_bytes, setup_seconds)
+        key = _key(code, parameters, columns, memory_bytes, setup_seconds, reader)
         new = [
             WarmPayload(
                 code=code,
@@ -89,6 +93,7 @@ class Pool:
                 columns=columns,
                 memory_bytes=memory_bytes,
                 setup_seconds=setup_seconds,
+                reader=reader,
             )
             for _ in range(number)
         ]
@@ -125,9 +130,10 @@ def _key(
     columns: Mapping[str, str] | None,
     memory_bytes: int | None,
     setup_seconds: float | None,
+    reader: ReaderSetUp | None,
 ) -> str:
-    parts = [code.entry, code.digest, str(code.bundle_folder), columns, memory_bytes, setup_seconds, parameters]
-    return _spelled(parts)
+    told = [code.entry, code.digest, str(code.bundle_folder), columns, memory_bytes, setup_seconds, parameters]
+    return _spelled([*told, reader])
 
 
 def _spelled(value: object) -> str:
@@ -146,6 +152,27 @@ def _spelled(value: object) -> str:
 
 
 _pool = Pool()
+_readers = Pool()
+"""Apart from the payloads: a worker uses one of both in turn, and neither is to end the others of its kind."""
+
+
+def borrow_reader(
+    code: PayloadEntry,
+    *,
+    parameters: Mapping[str, Any],
+    reader: ReaderSetUp,
+    memory_bytes: int | None = None,
+    setup_seconds: float | None = None,
+) -> AbstractContextManager[WarmPayload]:
+    """`Pool.borrow` for a reader, from a pool of their own in this process."""
+    return _readers.borrow(
+        code,
+        parameters=parameters,
+        columns=None,
+        memory_bytes=memory_bytes,
+        setup_seconds=setup_seconds,
+        reader=reader,
+    )
 
 
 def borrow(
@@ -183,14 +210,20 @@ def prepare(
 
 
 def stop_all() -> None:
-    """Stop every warm payload of this process."""
+    """Stop every warm payload and reader of this process."""
     _pool.stop_all()
+    _readers.stop_all()
+
+
+def stop_readers() -> None:
+    """Stop every warm reader of this process."""
+    _readers.stop_all()
 
 
 def _forget() -> None:
     """A fork must neither use nor stop its parent's payloads."""
-    global _pool
-    _pool = Pool()
+    global _pool, _readers
+    _pool, _readers = Pool(), Pool()
 
 
 os.register_at_fork(after_in_child=_forget)

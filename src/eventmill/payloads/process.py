@@ -18,12 +18,13 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import wait
 
 from eventmill.payloads.calls import Answer, Imports, RangeCall, SetUp
 from eventmill.payloads.frames import TOKEN_BYTES, NoAnswer, Receiver, Ticket, frame
 from eventmill.payloads.keeper import END, PID
+from eventmill.payloads.reader_calls import InspectCall, ReadCall
 from eventmill.payloads.starter import start as _start
 from eventmill.text import words_of
 
@@ -48,18 +49,19 @@ class Ending:
     exit_code: int | None
     cpu_total_seconds: float
     peak_bytes: int
+    role: str = "payload"
 
     def __str__(self) -> str:
         if self.exit_code is None:
-            return "payload process died"
+            return f"{self.role} process died"
         if self.exit_code >= 0:
-            return f"payload process died with exit code {self.exit_code}"
+            return f"{self.role} process died with exit code {self.exit_code}"
         number = -self.exit_code
         known = number in {member.value for member in signal.Signals}
         name = f"{signal.Signals(number).name} ({number})" if known else str(number)
         # The kernel kills with this signal when memory runs out.
         memory = f" at {self.peak_bytes / 1e9:.2f} GB of memory" if number == signal.SIGKILL else ""
-        return f"payload process died with signal {name}{memory}"
+        return f"{self.role} process died with signal {name}{memory}"
 
 
 class ChildProcess:
@@ -109,6 +111,7 @@ class ChildProcess:
         self._ending: Ending | None = None
         self.kill_reason: str | None = None
         self.timed_out = False
+        self.role = "payload"  # what messages call it
 
     @property
     def pid(self) -> int:
@@ -123,10 +126,10 @@ class ChildProcess:
     def alive(self) -> bool:
         """Whether it can be called: it lives, and has not closed its connection."""
         if self.ending() is None and self._is_hung_up():
-            self._end_now("payload closed the connection to its worker")
+            self._end_now(f"{self.role} closed the connection to its worker")
         return self.ending() is None
 
-    def send(self, message: Imports | SetUp | RangeCall) -> None:
+    def send(self, message: Imports | SetUp | RangeCall | InspectCall | ReadCall) -> None:
         """Send a message, and forget earlier output. `receive` notices a child that is gone."""
         self._drain()
         self._printed = b""
@@ -142,7 +145,7 @@ class ChildProcess:
         try:
             self._socket.sendall(frame(ticket, pickle.dumps(message)))
         except ValueError as error:
-            self.kill(f"the payload could not be called: {error}")
+            self.kill(f"the {self.role} could not be called: {error}")
         except OSError:
             pass  # it has ended, and `receive` will see that
 
@@ -157,7 +160,7 @@ class ChildProcess:
             left = _LOOK_SECONDS if deadline is None else min(_LOOK_SECONDS, deadline - time.monotonic())
             if left <= 0:
                 self.timed_out = True
-                self._end_now(f"payload was killed because it gave no answer for {timeout:g} s")
+                self._end_now(f"{self.role} was killed because it gave no answer for {timeout:g} s")
                 return None
             ready = wait([self._socket, *([] if self._output is None else [self._output])], left)
             if self._output in ready:
@@ -235,7 +238,7 @@ class ChildProcess:
                 if pid:
                     while self._hear():
                         pass
-                    self._ending = _ending_of(self._news, status)
+                    self._ending = replace(_ending_of(self._news, status), role=self.role)
                     self._popen.returncode = self._ending.exit_code or 0
                     self._leash.close()
             return self._ending
@@ -263,13 +266,13 @@ class ChildProcess:
         """Let an idle process exit (its exit handlers run) within `timeout_seconds`, or kill it."""
         self._socket.close()
         if not self._wait(timeout_seconds):
-            self._end_now("payload was stopped")
+            self._end_now(f"{self.role} was stopped")
         self._drop_output()
 
     def _finish(self) -> None:
         """After the process has ended: wait for it, read its last output, release all resources."""
         if not self._wait(_END_SECONDS):  # it closed its connection but lives: it cannot be used any more
-            self._end_now("payload closed the connection to its worker")
+            self._end_now(f"{self.role} closed the connection to its worker")
         self._let_go()
 
     def _end_now(self, reason: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from eventmill import text
 from eventmill.core.leases import FailureKind
-from eventmill.errors import CampaignError, PayloadError
+from eventmill.errors import CampaignError, InputError, PayloadError, ScratchError
 from eventmill.payloads.calls import Refusal
 
 _OURS = str(Path(__file__).parent)
@@ -28,7 +28,7 @@ def refuse(kind: FailureKind, error: BaseException, begun: float) -> Refusal:
 
 def _tell(error: BaseException) -> tuple[str, str]:
     """One line, and the traceback from the user's first frame on."""
-    if isinstance(error, CampaignError | PayloadError):
+    if isinstance(error, CampaignError | InputError | PayloadError | ScratchError):
         return str(error), ""
     frames = error.__traceback__
     while frames is not None and _is_ours(frames.tb_frame.f_code.co_filename):

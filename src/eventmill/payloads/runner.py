@@ -14,8 +14,18 @@ from eventmill.core.leases import FailureKind, FailureReport
 from eventmill.payloads.calls import Answer, PayloadEntry, RangeCall, RangeResult, Refusal, SetUp
 from eventmill.payloads.memory import told_limit
 from eventmill.payloads.process import ChildProcess, Ending
+from eventmill.payloads.reader_calls import EventsRead, InspectCall, Inspected, ReadCall, ReaderSetUp
 from eventmill.payloads.standby import take_spare
 from eventmill.text import words_of
+
+Call = RangeCall | InspectCall | ReadCall
+Result = RangeResult | Inspected | EventsRead
+
+_ANSWERS: dict[type[Call], type[Result]] = {
+    RangeCall: RangeResult,
+    InspectCall: Inspected,
+    ReadCall: EventsRead,
+}
 
 _PATIENCE_SECONDS = 2.0  # for a payload's exit handlers
 
@@ -34,10 +44,16 @@ class WarmPayload:
         columns: Mapping[str, str] | None,
         memory_bytes: int | None = None,
         setup_seconds: float | None = None,
+        reader: ReaderSetUp | None = None,
     ) -> None:
-        """`memory_bytes` limits its memory (`payloads.memory`), `setup_seconds` the time of its set-up."""
+        """`memory_bytes` limits its memory (`payloads.memory`), `setup_seconds` the time of its set-up.
+
+        With `reader` the code reads inputs, and is called with `read`.
+        """
         self.code = code
         self._timeout = setup_seconds
+        self._reader = reader
+        self.role = "payload" if reader is None else "reader"
         self._memory_bytes = memory_bytes
         self._parameters = dict(parameters)
         self._columns = None if columns is None else dict(columns)
@@ -69,6 +85,11 @@ class WarmPayload:
         with self._turn:
             return self._start()
 
+    @property
+    def busy(self) -> bool:
+        """Whether a call or a set-up is running."""
+        return self._turn.locked()
+
     def run(self, call: RangeCall, timeout: float | None = None) -> RangeResult | FailureReport:
         """Process one range, after a set-up if necessary. After a failure there is no output file.
 
@@ -76,9 +97,22 @@ class WarmPayload:
         report has kind TIMEOUT; after any other death of the process it has kind CRASH. A process that ran out of
         memory is not used again. Harmless when repeated: the output is replaced.
         """
+        outcome = self._run(call, timeout)
+        assert isinstance(outcome, RangeResult | FailureReport)  # `_call` accepts nothing else
+        return outcome
+
+    def read(
+        self, call: InspectCall | ReadCall, timeout: float | None = None
+    ) -> Inspected | EventsRead | FailureReport:
+        """Inspect an input, or read a range of it; as `run`."""
+        outcome = self._run(call, timeout)
+        assert not isinstance(outcome, RangeResult)
+        return outcome
+
+    def _run(self, call: Call, timeout: float | None) -> Result | FailureReport:
         with self._turn:
             outcome = self._start() or self._call(call, timeout)
-            if isinstance(outcome, FailureReport):
+            if isinstance(outcome, FailureReport) and not isinstance(call, InspectCall):
                 call.output_path.unlink(missing_ok=True)
             return outcome
 
@@ -92,7 +126,7 @@ class WarmPayload:
             return
         with self._guard:
             if self._process is not None:
-                self._process.kill("payload was stopped by its worker")
+                self._process.kill(f"{self.role} was stopped by its worker")
 
     def _start(self) -> FailureReport | None:
         if self.alive:
@@ -102,13 +136,14 @@ class WarmPayload:
             parameters = pickle.dumps(self._parameters)
         except Exception as error:  # whatever a parameter's __reduce__ raises
             return FailureReport(
-                FailureKind.SETUP, f"the payload's parameters cannot be pickled: {words_of(error)}"
+                FailureKind.SETUP, f"the {self.role}'s parameters cannot be pickled: {words_of(error)}"
             )
         try:
             with self._guard:
                 process = self._process = take_spare()
         except OSError as error:
-            return FailureReport(FailureKind.SETUP, f"no process for the payload could be started: {error}")
+            return FailureReport(FailureKind.SETUP, f"no process for the {self.role} could be started: {error}")
+        process.role = self.role
         self._cpu_seconds = 0.0
         folder = self.code.bundle_folder
         process.send(
@@ -119,6 +154,7 @@ class WarmPayload:
                 columns=self._columns,
                 path=tuple(sys.path),
                 memory_bytes=self._memory_bytes,
+                reader=self._reader,
             )
         )
         outcome = self._outcome(process, process.receive(self._timeout))
@@ -133,27 +169,29 @@ class WarmPayload:
         self._setup_seconds += self._cpu_seconds
         return None
 
-    def _call(self, call: RangeCall, timeout: float | None) -> RangeResult | FailureReport:
+    def _call(self, call: Call, timeout: float | None) -> Result | FailureReport:
         process = self._process
         assert process is not None  # set up just now, under the same turn
         process.send(call)
         outcome = self._outcome(process, process.receive(timeout))
-        if outcome is None:  # only a set-up is answered with nothing
+        if not isinstance(outcome, FailureReport | _ANSWERS[type(call)]):  # only a set-up is answered with nothing
             self._close()
-            return FailureReport(
-                FailureKind.CRASH, "the payload's process answered with nothing", "", process.printed()
-            )
+            told = f"the {self.role}'s process answered with nothing"
+            return FailureReport(FailureKind.CRASH, told, "", process.printed())
         if isinstance(outcome, FailureReport):
             if outcome.kind is FailureKind.MEMORY:
                 self._close()
-        elif (found := _size_of(call.output_path)) != outcome.bytes:
-            self._close()
-            there = "it is not there" if found is None else f"there are {found:,}"
-            summary = f"the payload's process claims an output of {outcome.bytes:,} bytes, and {there}"
-            return FailureReport(FailureKind.CRASH, summary, "", outcome.printed, outcome.cpu_seconds)
+        elif isinstance(outcome, RangeResult | EventsRead) and not isinstance(call, InspectCall):
+            found = _size_of(call.output_path)
+            if found != outcome.bytes:
+                self._close()
+                there = "it is not there" if found is None else f"there are {found:,}"
+                summary = f"the {self.role}'s process claims an output of {outcome.bytes:,} bytes, and {there}"
+                spent = outcome.cpu_seconds if isinstance(outcome, RangeResult) else 0.0
+                return FailureReport(FailureKind.CRASH, summary, "", outcome.printed, spent)
         return outcome
 
-    def _outcome(self, process: ChildProcess, answer: Answer | None) -> RangeResult | FailureReport | None:
+    def _outcome(self, process: ChildProcess, answer: Answer | None) -> Result | FailureReport | None:
         """The answer with what was printed, or the report of a death, with the CPU time of this call."""
         if answer is None:
             ending = process.ending()
@@ -172,7 +210,7 @@ class WarmPayload:
         match answer.value:
             case Refusal(kind, summary, traceback, cpu_seconds):
                 return FailureReport(kind, summary, traceback, process.printed(), cpu_seconds)
-            case RangeResult() as result:
+            case RangeResult() | Inspected() | EventsRead() as result:
                 return replace(result, printed=process.printed())
             case None:
                 return None

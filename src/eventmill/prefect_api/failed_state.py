@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
-from prefect.states import Cancelled, Failed
+from prefect.states import Cancelled, Completed, Failed
 
 from eventmill.errors import CampaignPaused, EventmillError
 from eventmill.prefect_api.run_logs import log_to_prefect
@@ -45,6 +45,13 @@ def fails_in_one_line(work: Callable[P, R]) -> Callable[P, R]:
             raise
 
     return told
+
+
+def nothing_begun(ledger: str) -> Any:
+    """The end of a flow that looks after a ledger which is not there yet, as before the first campaign."""
+    message = f"there is no ledger {ledger} yet, so there is nothing to do"
+    logging.getLogger("eventmill.run").info(message)
+    return Completed(message=message, data=[])
 
 
 def _leave_tracebacks_out() -> None:

@@ -1,7 +1,7 @@
-"""Emits Prefect events when merges are due and when the target is reached: hints for the deployment `merge`.
+"""Emits Prefect events when merges fall due, and when the target is reached: hints for the deployment `merge`.
 
-A flow run that such an event starts asks the ledger what to do. So an event may be lost, duplicated or late; it is
-repeated as long as a merge is due.
+A flow run that such an event starts asks the ledger what to do, until nothing is due any more. So an event may be
+lost, duplicated or late; it is repeated as long as a merge is due, and not while a run is at it.
 """
 
 from __future__ import annotations
@@ -10,18 +10,25 @@ import math
 import time
 from types import TracebackType
 from typing import Self
+from uuid import UUID
 
-from prefect.events import emit_event
+from prefect.utilities.urls import url_for
 
 from eventmill.campaign.handle import CampaignHandle
 from eventmill.campaign.merge_queue import LOOK_SECONDS, Losses, is_due, is_under_way
 from eventmill.errors import MergeTimeout
+from eventmill.prefect_api.campaign_events import announce
+from eventmill.prefect_api.run_logs import run_log
+from eventmill.prefect_api.stale_runs import merge_runs
 
 MERGES_DUE = "eventmill.merges-due"
 TARGET_REACHED = "eventmill.target-reached"
 
 REPEAT_SECONDS = 60.0
 """The event is repeated after this time without a merge, then after twice as long, and so on."""
+
+IDLE_LOOKS = 2
+"""After so many looks at which merges were due and nobody merged, whoever did so has ended."""
 
 TIMEOUT_SECONDS = 600.0
 """How long the end of a campaign waits for a merge."""
@@ -38,10 +45,12 @@ class AnnouncedMerges:
         self._losses = Losses(opened)
         self._timeout = timeout_seconds
         self._looked_at = -math.inf
-        self._announced_at = -math.inf
+        self._announced_at: float | None = None  # None: nothing is announced that nobody has taken up
         self._repeat = REPEAT_SECONDS
+        self._idle = IDLE_LOOKS
         self._merged = 0
         self._waiting_since: float | None = None
+        self._linked: set[UUID] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -58,11 +67,15 @@ class AnnouncedMerges:
             return
         self._looked_at = now
         if not is_due(self._opened):
-            self._announced_at = -math.inf
+            self._announced_at, self._idle = None, IDLE_LOOKS
             return
         self._note_progress(now)
-        if now - self._announced_at >= self._repeat:
-            self._repeat = REPEAT_SECONDS if self._announced_at == -math.inf else 2 * self._repeat
+        if self._announced_at is None:
+            is_time, self._repeat = self._idle >= IDLE_LOOKS, REPEAT_SECONDS
+        else:
+            is_time = now - self._announced_at >= self._repeat
+            self._repeat *= 2 if is_time else 1
+        if is_time:
             self._announced_at = now
             announce(self._opened, MERGES_DUE)
 
@@ -74,7 +87,6 @@ class AnnouncedMerges:
         if self._waiting_since is None:
             self._waiting_since = time.monotonic()
             if _is_target_reached(self._opened):
-                self._announced_at = time.monotonic()
                 announce(self._opened, TARGET_REACHED)
         if not is_due(self._opened):
             return True
@@ -88,25 +100,18 @@ class AnnouncedMerges:
         return False
 
     def _note_progress(self, now: float) -> None:
-        """If merges make progress, wait before the next announcement."""
-        merged = self._opened.counts().merged
-        if merged == self._merged and not is_under_way(self._opened):
+        """Notice that somebody has taken up what was announced, and link the flow run."""
+        merged, under_way = self._opened.counts().merged, is_under_way(self._opened)
+        if merged == self._merged and not under_way:
+            self._idle += 1
             return
-        self._merged, self._repeat = merged, REPEAT_SECONDS
+        self._merged, self._idle, self._announced_at = merged, 0, None
         if self._waiting_since is not None:
             self._waiting_since = now
-        if self._announced_at > -math.inf:
-            self._announced_at = now
-
-
-def announce(opened: CampaignHandle, event: str) -> None:
-    """Emit one Prefect event about a campaign. It is lost silently if the server does not accept events."""
-    name = opened.name
-    emit_event(
-        event=event,
-        resource={"prefect.resource.id": f"eventmill.campaign.{name}", "prefect.resource.name": name},
-        payload={"campaign": name, "ledger": opened.order.ledger_url},
-    )
+        for run in merge_runs(self._opened):
+            if run.id not in self._linked:
+                self._linked.add(run.id)
+                run_log.info("merging is done by flow run '%s': %s", run.name, url_for("flow-run", obj_id=run.id))
 
 
 def _is_target_reached(opened: CampaignHandle) -> bool:

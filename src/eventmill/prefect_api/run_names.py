@@ -24,7 +24,7 @@ def is_made_up(name: str) -> bool:
 def _words() -> frozenset[str]:
     from coolname.data import config
 
-    lists: dict[str, dict[str, Any]] = config
+    lists: dict[str, Any] = dict(config)
     entries = [entry for each in lists.values() for entry in (*each.get("words", ()), *each.get("phrases", ()))]
     values = [str(each["value"]) for each in lists.values() if "value" in each]
     phrases = [entry.split() if isinstance(entry, str) else list(entry) for entry in entries]

@@ -82,7 +82,9 @@ def run_from_terminal(flow: Flow[..., Any], **parameters: Any) -> Any:
     """Run a flow in this process, as a call does, but as a run of the deployment `DEPLOYMENT`."""
     logging.getLogger("asyncio").addFilter(_is_news)
     with doing("registering the run with Prefect"), get_client(sync_client=True) as client:
-        deployment = client.create_deployment(client.create_flow(flow), DEPLOYMENT, description=DESCRIPTION)
+        deployment = client.create_deployment(
+            client.create_flow(flow), DEPLOYMENT, description=DESCRIPTION, tags=["eventmill"]
+        )
         run = client.create_flow_run_from_deployment(
             deployment, parameters=flow.serialize_parameters(parameters), state=Pending()
         )

@@ -10,6 +10,7 @@ from eventmill.core.keys import companion_key
 from eventmill.core.records import CampaignRow, JournalKind, is_about
 from eventmill.core.states import State
 from eventmill.ledger import Ledger
+from eventmill.reports.status import events_by_label
 from eventmill.store import Store
 from eventmill.store.overwrite import replace
 
@@ -27,6 +28,7 @@ def manifest(ledger: Ledger, record: CampaignRow) -> dict[str, Any]:
     merged = ledger.merged_outputs(record.id)
     counts = ledger.counts(record.id)
     inputs = ledger.inputs(record.id)
+    label = {item.url: item.label for item in inputs}
     taken_up = {item.url for item in inputs}  # some of them were added later, after a repair
     codes = sorted({s.payload for _, s in ledger.spans(record.id, State.MERGED) if s.payload})
     return {
@@ -41,7 +43,17 @@ def manifest(ledger: Ledger, record: CampaignRow) -> dict[str, Any]:
             "abandoned": counts.abandoned,
             "unfinished": counts.open + counts.committed,
         },
-        "inputs": [{"url": item.url, "events": item.events, "identity": item.identity} for item in inputs],
+        "labels": events_by_label(ledger.counts_by_label(record.id)),
+        "inputs": [
+            {
+                "url": item.url,
+                "events": item.events,
+                "identity": item.identity,
+                "label": item.label,
+                "parameters": dict(item.parameters),
+            }
+            for item in inputs
+        ],
         "left_out": [
             incident.reason
             for incident in ledger.journal(record.id, JournalKind.LEFT_OUT, JournalKind.COLUMNS_LEFT_OUT)
@@ -54,6 +66,7 @@ def manifest(ledger: Ledger, record: CampaignRow) -> dict[str, Any]:
                 "sha256": file.sha256,
                 "rows": file.rows,
                 "events": file.events,
+                "labels": list(dict.fromkeys(label[url] for url, _, _ in file.spans if label[url] is not None)),
                 "spans": [list(span) for span in file.spans],
             }
             for file in merged

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from eventmill.core.keys import companion_key
 from eventmill.core.records import CampaignRow
 from eventmill.core.units import counted
 from eventmill.ledger import Ledger
+from eventmill.reports.html_table import table_html
+from eventmill.reports.plots import COURSE, draw_course
 from eventmill.reports.report import Report, as_data, report
 from eventmill.store import Store
 from eventmill.store.overwrite import replace
@@ -42,6 +46,7 @@ def facts_of(made: Report) -> list[tuple[str, str]]:
     events = made.events
     lines = [
         ("events", f"{events['total']:,}, {events['merged']:,} merged, {events['abandoned']:,} abandoned"),
+        *label_lines(made.labels),
         ("wall", f"{made.wall_seconds:,.1f} s with a coordinator"),
         ("slots", f"{made.slot_seconds:,.1f} s alive, {made.idle_seconds:,.1f} s of them idle"),
         ("idle tail", f"{made.idle_tail_seconds:,.1f} s of slot time while no work was left to hand out"),
@@ -63,6 +68,18 @@ def goodput(made: Report) -> str:
     return f"{of_cpu} of the CPU spent, {_percent(made.goodput_of_slots)} of the slot time"
 
 
+def label_lines(labels: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """One line for each label: its events, and what became of them."""
+    return [
+        (
+            "" if number else "by label",
+            f"{'without a label' if each['label'] is None else each['label']}: {each['total']:,} events, "
+            f"{each['processed']:,} processed, {each['abandoned']:,} abandoned",
+        )
+        for number, each in enumerate(labels)
+    ]
+
+
 def account_rows(made: Report) -> list[tuple[str, str, int, int, str]]:
     """The accounts of CPU as rows: cause, seconds, events, how often, how that is known."""
     shown = [account for account in made.accounts if account.occurrences or account.cause == "useful"]
@@ -79,29 +96,21 @@ def markdown(made: Report) -> str:
     )
 
 
+def as_html(made: Report) -> str:
+    """The report as two tables, for a notebook."""
+    heads = ("CPU", "seconds", "events", "times", "how it is known")
+    accounts = [heads, *([str(cell) for cell in row] for row in account_rows(made))]
+    return table_html(made.campaign, facts_of(made)) + table_html("What the CPU was spent on", accounts)
+
+
 def draw(made: Report, path: Path) -> None:
     """Live workers, throughput and losses over the time with a coordinator, as a PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # not pyplot, which may open windows
     from matplotlib.figure import Figure
 
-    seconds = [point.seconds for point in made.points]
     figure = Figure(figsize=(8, 6.5), layout="constrained")
     FigureCanvasAgg(figure)
-    alive, rate, lost = figure.subplots(3, 1, sharex=True)
-    for label, values in (
-        ("workers", [p.workers for p in made.points]),
-        ("slots", [p.slots for p in made.points]),
-        ("busy slots", [p.busy for p in made.points]),
-    ):
-        alive.step(seconds, values, where="pre", label=label)
-    alive.legend(loc="lower center", ncols=3, fontsize=8)
-    rate.step(seconds, [p.rate for p in made.points], where="pre", color="tab:green")
-    lost.step(seconds, [p.losses for p in made.points], where="pre", color="tab:red")
-    alive.set_ylabel("alive")
-    rate.set_ylabel("events/s")
-    lost.set(ylabel="losses so far", xlabel="seconds with a coordinator")
-    for axes in (alive, rate, lost):
-        axes.set_ylim(bottom=0)
+    draw_course(made, figure.subplots(COURSE, 1, sharex=True))
     losses = counted(made.losses, "loss", "losses")
     figure.suptitle(f"{made.campaign}: goodput {goodput(made)}, {losses}")
     figure.savefig(path, format="png", dpi=90)

@@ -10,6 +10,7 @@ from typing import Any
 
 from eventmill.core.records import CampaignRow, Counts, Incident, JournalKind, Sample, UsageTotals
 from eventmill.ledger import Ledger
+from eventmill.reports.status import events_by_label
 
 RANGES_PER_LOSS = 2
 """A slot has at most two uncommitted ranges (`work/block.py`), so a death costs no more."""
@@ -81,6 +82,7 @@ class Report:
     quarantined: tuple[str, ...]
     ranges: tuple[Range, ...]
     points: tuple[Point, ...]
+    labels: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def useful_seconds(self) -> float:
@@ -92,6 +94,12 @@ class Report:
         """CPU of everything, including the upper bound of what was lost."""
         return sum(account.cpu_seconds for account in self.accounts)
 
+    def _repr_html_(self) -> str:
+        """The report as a notebook shows it."""
+        from eventmill.reports.render import as_html  # it draws what this module counts
+
+        return as_html(self)
+
 
 def report(ledger: Ledger, record: CampaignRow) -> Report:
     """The report of a campaign as its ledger knows it now."""
@@ -102,6 +110,7 @@ def report(ledger: Ledger, record: CampaignRow) -> Report:
         losses=ledger.journal(record.id, JournalKind.LOSS),
         samples=ledger.samples(record.id),
         quarantined=sorted(ledger.quarantined(record.id)),
+        labels=events_by_label(ledger.counts_by_label(record.id)),
     )
 
 
@@ -113,6 +122,7 @@ def make_report(
     losses: Sequence[Incident],
     samples: Sequence[Sample],
     quarantined: Sequence[str] = (),
+    labels: Sequence[Mapping[str, Any]] = (),
 ) -> Report:
     """The same, from values that were read from a ledger. Pure."""
     accounts = _accounts(counts, used, losses)
@@ -142,7 +152,8 @@ def make_report(
         recomputed_per_loss=_ratio(lost.events, len(losses)),
         quarantined=tuple(quarantined),
         ranges=_ranges(samples),
-        points=_points(samples),
+        points=points_of(samples),
+        labels=tuple(labels),
     )
 
 
@@ -178,7 +189,8 @@ def _accounts(counts: Counts, used: Mapping[str, UsageTotals], losses: Sequence[
     )
 
 
-def _points(samples: Sequence[Sample]) -> tuple[Point, ...]:
+def points_of(samples: Sequence[Sample]) -> tuple[Point, ...]:
+    """The samples as points of the report: seconds with a coordinator, and the rate since the sample before."""
     points: list[Point] = []
     seconds = 0.0
     for before, sample in zip([None, *samples], samples, strict=False):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
@@ -114,6 +115,7 @@ def campaign_status(ledger: Ledger, record: CampaignRow) -> dict[str, Any]:
         "state": str(state),
         "target": record.rules.target,
         "events": events_by_state(counts),
+        "labels": events_by_label(ledger.counts_by_label(record.id)),
         "inputs": inputs,
         "merged_files": len(ledger.merged_outputs(record.id)),
         "workers": [
@@ -150,3 +152,16 @@ def _has_begun(ledger: Ledger, record: CampaignRow) -> bool:
 def events_by_state(counts: Counts) -> dict[str, int]:
     """`counts` as plain data, with their total."""
     return {"total": counts.total, **{str(state): getattr(counts, state) for state in STATES}}
+
+
+def events_by_label(found: Mapping[str | None, Counts]) -> list[dict[str, Any]]:
+    """The events of each label, in campaign order; `label` is None for inputs without one. Empty if none has one.
+
+    `processed` are those whose result is safe; what is neither processed nor abandoned is still to be done.
+    """
+    if not any(label is not None for label in found):
+        return []
+    return [
+        {"label": label, "total": counts.total, "processed": counts.done, "abandoned": counts.abandoned}
+        for label, counts in found.items()
+    ]

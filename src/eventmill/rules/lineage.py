@@ -31,6 +31,8 @@ class Lineage:
     _splits: deque[_Had] = field(default_factory=lambda: deque(maxlen=MOST_RUNS))
     _blocks: deque[_Had] = field(default_factory=lambda: deque(maxlen=MOST_RUNS))
 
+    _empty: deque[UUID] = field(default_factory=lambda: deque(maxlen=MOST_RUNS))
+
     def place(self, firsts: Mapping[int, int]) -> None:
         """Learn where inputs begin."""
         self.firsts.update(firsts)
@@ -44,6 +46,10 @@ class Lineage:
         first = self.firsts.get(ordinal, 0)
         self._blocks.append(_Had(run, first + start, first + stop))
 
+    def made_nothing(self, run: UUID) -> None:
+        """A run has ended and committed nothing, so that no merge has anything of it."""
+        self._empty.append(run)
+
     def before(self, *, ordinal: int, start: int, stop: int) -> tuple[UUID, ...]:
         """Where these events of an input come from: the run that found them, and the last ones that had them."""
         first = self.firsts.get(ordinal, 0)
@@ -52,9 +58,10 @@ class Lineage:
         return (*islice(found, 1), *islice(had, MOST_BEFORE))
 
     def made(self, groups: Iterable[tuple[int, int]]) -> tuple[UUID, ...]:
-        """The last runs that had events of these groups, each a `(start, stop)`."""
-        wanted = sorted(groups)
-        return tuple(islice((had.run for had in reversed(self._blocks) if _touches(wanted, had)), MOST_MERGED))
+        """The last runs that may have made something of these groups, each a `(start, stop)`."""
+        wanted, empty = sorted(groups), set(self._empty)
+        makers = (had.run for had in reversed(self._blocks) if had.run not in empty and _touches(wanted, had))
+        return tuple(islice(makers, MOST_MERGED))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ import os
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 
@@ -32,6 +33,7 @@ __all__ = [
     "find_inputs",
     "generated_urls",
     "how_changed",
+    "how_to_read_others",
     "identity_of",
     "input_formats",
     "inspect_input",
@@ -42,6 +44,9 @@ __all__ = [
 ]
 
 Shared = TypeVar("Shared", bound=tuple[Any, ...])
+
+PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip", ".tgz")
+"""Suffixes of files that are compressed as a whole."""
 
 OPEN_FILES = 8
 """The number of files that a process keeps open: more than its slots, few enough to bound memory."""
@@ -77,6 +82,9 @@ SOURCES = Registry(
     {
         "root": "eventmill.sources.root:open_root",
         "parquet": "eventmill.sources.parquet:open_parquet",
+        "csv": "eventmill.sources.csv_files:open_csv",
+        "jsonl": "eventmill.sources.jsonl_files:open_jsonl",
+        "fits": "eventmill.sources.fits_files:open_fits",
         "generated": "eventmill.sources.generated:open_generated",
     },
 )
@@ -87,9 +95,18 @@ def input_formats() -> tuple[str, ...]:
     return SOURCES.names()
 
 
+def how_to_read_others() -> str:
+    """What a user can do about a format that is not known: a clause."""
+    names = ", ".join(name for name in input_formats() if name != "generated")
+    return (
+        f"known formats are {names}; for any other, 'inputs.reader' names code of your own that reads it "
+        "(docs/extending.md)"
+    )
+
+
 def _opener(format: str) -> Callable[[str, SourceSpec], Source]:
     if format not in input_formats():
-        raise InputError(f"'{format}' is not an input format; known formats are {', '.join(input_formats())}.")
+        raise InputError(f"'{format}' is not an input format; {how_to_read_others()}.")
     opener: Callable[[str, SourceSpec], Source] = SOURCES.load(format)
     return opener
 
@@ -144,12 +161,17 @@ def _forget_open_files() -> None:
 os.register_at_fork(after_in_child=_forget_open_files)
 
 
-def open_source(url: str, spec: SourceSpec, *, expected: str | None = None) -> Source:
+def open_source(
+    url: str, spec: SourceSpec, *, expected: str | None = None, index: Mapping[str, Any] | None = None
+) -> Source:
     """The input at `url`, opened now or kept from before if it is still the same; InputError if not.
 
     Thread-safe. The caller need not close it: a process keeps the last few. If a kept remote input has the
-    `expected` identity, the server is not asked again, because reads notice a change.
+    `expected` identity, the server is not asked again, because reads notice a change. `index` is what the split
+    found, which some formats need.
     """
+    if index is not None:
+        spec = replace(spec, index=index)
     return _open_files.get(url, spec, expected) if spec.format != "generated" else _open(url, spec)
 
 
@@ -193,7 +215,13 @@ def inspect_input(url: str, spec: SourceSpec) -> NewInput:
         told: Layout = getattr(source, "layout", ())
         left_out: tuple[str, ...] = getattr(source, "left_out", ())
         return NewInput(
-            source.url, source.events, source.identity, source.boundaries, _shared(told), _shared(left_out)
+            source.url,
+            source.events,
+            source.identity,
+            source.boundaries,
+            _shared(told),
+            _shared(left_out),
+            index=getattr(source, "index", None),
         )
     finally:
         source.close()
@@ -219,16 +247,20 @@ def source_format(urls: Sequence[str], declared: str | None) -> str:
     """
     if declared is not None:
         if declared not in input_formats():
-            raise InputError(
-                f"'{declared}' is not an input format; known formats are {', '.join(input_formats())}."
-            )
+            raise InputError(f"'{declared}' is not an input format; {how_to_read_others()}.")
         return declared
     examples: dict[str, str] = {}
     for url in urls:
         told = "generated" if url.startswith("generated:") else _told(url)
         if told is None:
+            if suffix_of(url) in PACKED:
+                raise InputError(
+                    f"{url} is compressed as a whole ({suffix_of(url)}), so nothing can be read from its middle. "
+                    "Decompress it, or rewrite it as Parquet."
+                )
             raise InputError(
-                f"the format of {url} cannot be inferred from its name; set 'inputs.format' to root or parquet."
+                f"the format of {url} cannot be inferred from its name. Set 'inputs.format'; "
+                f"{how_to_read_others()}."
             )
         examples.setdefault(told, url)
     if not examples:

@@ -10,7 +10,7 @@ import os
 import threading
 import weakref
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -105,7 +105,8 @@ class Content:
 
     `load(start, stop)` gives an array or a table of these events that has a length, `nbytes` and slices;
     `weigh(start, stop)` estimates how many bytes that is. `close` ends threads and the like. `layout` has the
-    columns that are read with their types, `left_out` the existing columns that cannot be read.
+    columns that are read with their types, `left_out` the existing columns that cannot be read. `index` is plain
+    data for the next process that opens the file: it gets it as `SourceSpec.index`.
     """
 
     events: int
@@ -115,6 +116,7 @@ class Content:
     close: Callable[[], None]
     layout: Layout = ()
     left_out: tuple[str, ...] = ()
+    index: Mapping[str, Any] | None = None
 
 
 class FileSource:
@@ -131,6 +133,7 @@ class FileSource:
         self.boundaries = content.boundaries
         self.layout = content.layout
         self.left_out = content.left_out
+        self.index = content.index
         self._file = file
         self._content = content
         self._lock = threading.Lock()

@@ -8,22 +8,31 @@ from __future__ import annotations
 
 import errno
 import glob
+import json
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from eventmill.access import scheme
 from eventmill.access.s3 import Bucket, S3Error
+from eventmill.core.ranges import Description
 from eventmill.errors import AccessError, InputError
 from eventmill.sources.addresses import canonical, is_local, local_path, object_of, path_of, written_path
 
-SUFFIXES = {".root": "root", ".parquet": "parquet", ".parq": "parquet", ".pq": "parquet"}
+SUFFIXES = {
+    **{".root": "root", ".parquet": "parquet", ".parq": "parquet", ".pq": "parquet"},
+    **{".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"},
+    **{".fits": "fits", ".fit": "fits", ".fts": "fits"},
+}
 """File suffix -> format."""
+
+NOTHING = Description()
+"""What is said of most inputs."""
 
 LISTED_AT_ONCE = 16
 
@@ -32,10 +41,14 @@ _TREE = re.compile(r"(?P<file>.+\.root):(?P<tree>[^:]+)", re.IGNORECASE | re.DOT
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """The canonical addresses of all inputs, in campaign order, and the tree to read in each, if one was named."""
+    """The canonical addresses of all inputs, in campaign order, and the tree to read in each, if one was named.
+
+    `described` is what the campaign file says of inputs, by address; nothing of those that are not in it.
+    """
 
     urls: tuple[str, ...]
     tree: str | None
+    described: Mapping[str, Description] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +60,28 @@ class _Match:
     tree: str | None = None
 
 
+Pattern = str | tuple[str, Description]
+"""What the user wrote, perhaps with what is said of the inputs that it names."""
+
+
 def find_inputs(
-    files: Sequence[str], *, tree: str | None = None, credentials: str | None = None, keep_duplicates: bool = False
+    files: Sequence[Pattern],
+    *,
+    tree: str | None = None,
+    credentials: str | None = None,
+    keep_duplicates: bool = False,
 ) -> Named:
     """The files for paths, urls, globs (including `**`), folders of Parquet files and `@lists`.
 
     Patterns are in the given order, the matches of each are sorted. An address that is matched several times,
     however it is spelled, is one input, at its first position. Two addresses of one file (links) are refused with
-    both names, because its events would be counted twice, unless `keep_duplicates`. InputError for a pattern
-    without matches, and if `tree` and all `file.root:tree` name different trees.
+    both names, because its events would be counted twice, unless `keep_duplicates`. If several patterns match a
+    file, what one of them says of it holds; if two say different things, it is refused. InputError also for a
+    pattern without matches, and if `tree` and all `file.root:tree` name different trees.
     """
-    patterns = list(_written_out(files))
+    given = [(each, NOTHING) if isinstance(each, str) else each for each in files]
+    written = [(pattern, said) for each, said in given for pattern in _written_out([each])]
+    patterns = [pattern for pattern, _ in written]
     with ThreadPoolExecutor(LISTED_AT_ONCE) as pool:  # those that wait for answers wait together
         tasks = [
             None if is_local(pattern) else pool.submit(copy_context().run, _match_remote, pattern, credentials)
@@ -68,15 +92,26 @@ def find_inputs(
             for pattern, task in zip(patterns, tasks, strict=True)
         ]
     found: dict[str, str] = {}
-    for match in matches:
+    described: dict[str, Description] = {}
+    for match, (_, said) in zip(matches, written, strict=True):
         for url in match.urls:
-            found.setdefault(object_of(url), canonical(url))
+            name = found.setdefault(object_of(url), canonical(url))
+            if said != NOTHING and described.setdefault(name, said) != said:
+                raise InputError(
+                    f"'inputs.files' says two things of {name}: {_told(described[name])}, and {_told(said)}. Let "
+                    "only one entry match it."
+                )
     if not found:
         raise InputError("no input files were given.")
     urls = tuple(found.values())
     if not keep_duplicates:
         _refuse_links(urls)
-    return Named(urls, _one_tree(matches, tree))
+    return Named(urls, _one_tree(matches, tree), described)
+
+
+def _told(said: Description) -> str:
+    label = "no label" if said.label is None else f"label '{said.label}'"
+    return f"{label} and parameters {json.dumps(said.parameters)}" if said.parameters else label
 
 
 def told_format(url: str) -> str | None:

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,27 +33,26 @@ from eventmill.core.leases import (
 )
 from eventmill.core.outputs import RangeOutput
 from eventmill.core.ranges import EventRange
-from eventmill.core.work_order import PayloadCode, WorkOrder
+from eventmill.core.work_order import WorkOrder
 from eventmill.errors import CampaignError, EventmillError, InputError, PayloadError, ScratchError
 from eventmill.formats import open_format
 from eventmill.ledger import shared_ledger
 from eventmill.ledger.protocol import WorkLedger
-from eventmill.payloads import bundles
-from eventmill.payloads.calls import PayloadEntry, RangeCall, RangeResult
+from eventmill.payloads.calls import RangeCall, RangeResult
 from eventmill.payloads.keeper import POLITE
-from eventmill.payloads.locate import check_installed
 from eventmill.payloads.pool import borrow, prepare
 from eventmill.payloads.runner import WarmPayload
-from eventmill.payloads.unpack import put_code
 from eventmill.rules import cutting
 from eventmill.runtime import drain
 from eventmill.runtime.daemon_executor import Reader
 from eventmill.runtime.heartbeat import renewing
-from eventmill.runtime.scratch import code_folder, open_scratch, stage
-from eventmill.sources import Source, how_changed, open_source
+from eventmill.runtime.scratch import open_scratch
+from eventmill.sources import how_changed, open_source
 from eventmill.store import Store, open_store
 from eventmill.work import block_report
 from eventmill.work.block_log import BlockLog
+from eventmill.work.reading import OpenInput, ReadHere, open_by_reader, reader_process
+from eventmill.work.user_code import payload_entry
 
 logger = logging.getLogger(__name__)
 
@@ -128,8 +127,12 @@ def _claim_and_run(order: WorkOrder, block_id: int, *, holder: str) -> BlockRepo
 
 @contextmanager
 def _prepared(order: WorkOrder, claim: Claim, ledger: WorkLedger) -> Iterator[_BlockWork]:
-    with borrow(**_payload_of(order)) as payload, open_scratch() as scratch:
-        yield _BlockWork(order, claim, ledger, payload, scratch)
+    with (
+        borrow(**_payload_of(order)) as payload,
+        reader_process(order.source) as reader,
+        open_scratch() as scratch,
+    ):
+        yield _BlockWork(order, claim, ledger, payload, scratch, reader)
 
 
 def warm_up(order: WorkOrder, *, slots: int) -> None:
@@ -140,6 +143,9 @@ def warm_up(order: WorkOrder, *, slots: int) -> None:
     with suppress(EventmillError):
         if drain.here().why is None:
             prepare(**_payload_of(order), number=slots)
+            with reader_process(order.source) as reader:
+                if reader is not None:
+                    reader.start()
 
 
 def _payload_of(order: WorkOrder) -> dict[str, Any]:
@@ -150,26 +156,6 @@ def _payload_of(order: WorkOrder) -> dict[str, Any]:
         "memory_bytes": order.memory_bytes,
         "setup_seconds": order.setup_seconds,
     }
-
-
-def payload_entry(ledger_url: str, digest: str) -> PayloadEntry:
-    """The code of the payload, fetched from the ledger once in this process, and checked each time.
-
-    Raises `PayloadError` if it is not the code with this digest, `ScratchError` if it cannot be unpacked.
-    """
-    code, files = _code(ledger_url, digest)
-    if files is None:
-        check_installed(code)
-        return PayloadEntry(code.entry, code.digest, None)
-    return PayloadEntry(code.entry, code.digest, put_code(files, code.digest, code_folder()))
-
-
-@lru_cache(maxsize=8)
-def _code(ledger_url: str, digest: str) -> tuple[PayloadCode, dict[str, bytes] | None]:
-    code = shared_ledger(ledger_url).code(digest)
-    if code.bundle is None:
-        return code, None
-    return code, bundles.unpack(code.bundle, entry=code.entry, digest=code.digest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,12 +189,19 @@ class _BlockWork:
     """One claim in work. Reader, storer and renewer have one thread each."""
 
     def __init__(
-        self, order: WorkOrder, claim: Claim, ledger: WorkLedger, payload: WarmPayload, scratch: Path
+        self,
+        order: WorkOrder,
+        claim: Claim,
+        ledger: WorkLedger,
+        payload: WarmPayload,
+        scratch: Path,
+        reader: WarmPayload | None,
     ) -> None:
         self.order = order
         self.claim = claim
         self.ledger = ledger
         self.payload = payload
+        self.reader = reader  # the process of the user's own reader
         self.scratch = scratch
         self.store: Store = open_store(order.store_url, credentials=order.credentials)
         self.schema = claim.schema
@@ -239,6 +232,7 @@ class _BlockWork:
             finally:
                 storer.shutdown(wait=True)
                 reader.close()
+                self._stop_reading()
         if self.report.end is not BlockEnd.SICK:
             end = block_report.end_of(
                 self.report,
@@ -261,6 +255,12 @@ class _BlockWork:
                 self.directive = reply.directive if reply.directive is not Directive.CONTINUE else self.directive
         if reply.directive is Directive.STOP:
             self.payload.stop()
+            self._stop_reading()
+
+    def _stop_reading(self) -> None:
+        """End a reader's process that is in the middle of something, because nobody waits for it any more."""
+        if self.reader is not None and self.reader.busy:
+            self.reader.stop()
 
     def end(self) -> None:
         """Cancel the running call, because this process must end. Computed ranges are still committed."""
@@ -288,7 +288,7 @@ class _BlockWork:
         return self.directive is Directive.STOP
 
     def _set_up(self) -> bool:
-        failure = self.payload.start()
+        failure = self.payload.start() or (None if self.reader is None else self.reader.start())
         if failure is not None:
             if not self._is_stopped() and not self._ends_with_us(failure):
                 self._note_setup_failed(failure)
@@ -310,10 +310,14 @@ class _BlockWork:
             self.drained = f"{why}; {failure.summary}"
         return why is not None
 
-    def _open_source(self, *, expected: str | None = None) -> Source:
-        item = self.claim.input
+    def _open_source(self, *, expected: str | None = None) -> OpenInput:
+        item, spec = self.claim.input, self.order.source
         url = locate(item.url, folder=self.order.folder)
-        source = open_source(url, self.order.source, expected=expected)
+        source: OpenInput
+        if self.reader is not None and spec.reader is not None:
+            source = open_by_reader(self.reader, url, spec.reader)
+        else:
+            source = ReadHere(open_source(url, spec, expected=expected, index=item.index))
         if (source.identity, source.events) != (item.identity, item.events):
             raise InputError(
                 f"{item.url} has changed since it was split: "
@@ -352,14 +356,15 @@ class _BlockWork:
         for future in uncommitted:
             self._add(future.result())
 
-    def _reads(self, opening: Future[Source], reader: Reader) -> Iterator[_Reading]:
+    def _reads(self, opening: Future[OpenInput], reader: Reader) -> Iterator[_Reading]:
         """Yield range by range; each read begins when it is requested."""
         for piece in self._ranges():
             yield _Reading(piece, reader.submit(partial(self._read, opening, piece)))
 
     def _wait_for(self, reading: _Reading) -> _Staged | None:
         """The events that were read; None if they are not needed any more, or reading took too long."""
-        begun, patience = time.monotonic(), self.order.input_seconds
+        begun = time.monotonic()
+        patience = self.order.input_seconds if self.reader is None else None  # the reader's process has its own
         while not wait([reading.staged], LOOK_SECONDS).done:
             if self.directive is not Directive.CONTINUE:
                 return None
@@ -392,14 +397,10 @@ class _BlockWork:
                     return
                 yield piece
 
-    def _read(self, opening: Future[Source], piece: EventRange) -> _Staged:
+    def _read(self, opening: Future[OpenInput], piece: EventRange) -> _Staged:
         source = opening.result()  # what is not what was split ends the block, and no event is at fault
         path = self.scratch / f"{piece.start}.events"
-        try:
-            events = source.read(piece.start, piece.stop)
-        except InputError as error:
-            return _Staged(piece, path, FailureReport(FailureKind.INPUT, str(error)))
-        return _Staged(piece, path, stage(events, path))
+        return _Staged(piece, path, source.stage(piece, path))
 
     def _compute(self, staged: _Staged) -> _Computed | FailureReport:
         call = RangeCall(
@@ -409,6 +410,7 @@ class _BlockWork:
             output_path=self._output_path(staged.range),
             schema=self.schema,
             format=self.order.format,
+            described=self.claim.input.description,
         )
         self.begun = staged.range.stop
         begun, before = time.monotonic(), self._computed_at

@@ -91,7 +91,7 @@ def _merge(
     ledger: WorkLedger, store: Store, order: WorkOrder, *, merge: Merge, lease: MergeLease, scratch: Path
 ) -> Outcome:
     format, path = open_format(order.format), scratch / "merged"
-    parts = [_part(store, output) for output in merge.outputs]
+    parts = [part_of(store, output) for output in merge.outputs]
     schema = format.read_schema(parts[0]) if merge.schema is None else merge.schema
     try:
         rows = format.merge(parts, schema=schema, path=path)
@@ -108,7 +108,8 @@ def _merge(
     return outcome
 
 
-def _part(store: Store, output: CommittedOutput) -> Part:
+def part_of(store: Store, output: CommittedOutput) -> Part:
+    """A committed output as formats read it: verified against what the ledger recorded."""
     return Part(
         open=functools.partial(store.open, output.key),
         name=output.key,

@@ -8,8 +8,8 @@ from datetime import timedelta
 import pytest
 
 from eventmill.core.leases import Outcome
-from eventmill.core.ranges import EventRange, NewInput
-from eventmill.core.records import CampaignRow, DesiredState, Rules
+from eventmill.core.ranges import Description, EventRange, NewInput
+from eventmill.core.records import CampaignRow, Counts, DesiredState, Rules
 from eventmill.core.work_order import PayloadCode
 from eventmill.errors import CampaignLocked, LedgerError
 from eventmill.ledger import Ledger
@@ -290,3 +290,49 @@ def test_who_works_for_a_forgotten_campaign_works_for_no_other(
     assert ledger.infer_schema(claim.lease, b"late") is None
     assert not ledger.renew_leadership(leadership)
     assert (ledger.campaign("c").schema, layout(ledger, new)) == (None, ["0 [0, 20) ready"])
+
+
+def test_events_are_counted_by_the_label_of_their_input(ledger: Ledger, open_campaign: CampaignHandle) -> None:
+    """In campaign order, inputs without a label together; empty inputs have their label, too."""
+    campaign = open_campaign(10)
+    signal, more = Description("signal", {"mass": 125}), Description("more")
+    ledger.add_inputs(
+        campaign.id,
+        [
+            NewInput("s1", 20, "s1", described=signal),
+            NewInput("s2", 5, "s2", described=signal, index={"offsets": [0, 7]}),
+            NewInput("empty", 0, "e", described=more),
+        ],
+    )
+    claim = begin(ledger, lead(ledger, campaign), events=10)
+    commit(ledger, claim, (0, 10))
+    assert list(ledger.counts_by_label(campaign.id).items()) == [
+        (None, Counts(committed=10)),
+        ("signal", Counts(ready=25)),
+        ("more", Counts()),
+    ]
+    found = ledger.inputs(campaign.id)
+    assert [item.description for item in found] == [Description(), signal, signal, more]
+    assert [item.index for item in found] == [None, None, {"offsets": [0, 7]}, None]
+
+
+def test_a_claim_knows_what_is_said_of_its_input(ledger: Ledger, open_campaign: CampaignHandle) -> None:
+    """So does each claim after something else was said of it."""
+    campaign = open_campaign()
+    before, after = Description("a", {"x": 1.5}), Description(None, {"x": [2]})
+    ledger.add_inputs(campaign.id, [NewInput("file", 20, "id", described=before)])
+    leadership = lead(ledger, campaign)
+    assert begin(ledger, leadership, events=10).input.description == before
+    reader = PayloadCode("r.py:open", "r:open", "e" * 16, b"zip")
+    ledger.change_campaign(
+        campaign.id,
+        spec={},
+        rules=campaign.rules,
+        code=CODE,
+        store_url=campaign.store_url,
+        reason="said otherwise",
+        reader=reader,
+        described={"file": after, "stranger": before},
+    )
+    assert begin(ledger, leadership, events=10).input.description == after
+    assert ledger.campaign(campaign.name).reader == reader.digest and ledger.code(reader.digest) == reader

@@ -41,6 +41,7 @@ def test_a_finished_campaign_is_done_and_its_events_add_up(
         "state": "done",
         "target": 0.9,
         "events": {"total": 60, "merged": 57, "committed": 0, "leased": 0, "ready": 0, "abandoned": 3},
+        "labels": [],
         "inputs": 2,
         "merged_files": 3,
         "workers": [],

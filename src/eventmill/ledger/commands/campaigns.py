@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from eventmill import text
 from eventmill.core.leases import LeadershipLease, Lease
 from eventmill.core.partition import coalesce
-from eventmill.core.ranges import Input, Layout, NewInput, SeenLayout, Span, fingerprint
+from eventmill.core.ranges import Description, Input, Layout, NewInput, SeenLayout, Span, fingerprint
 from eventmill.core.records import (
     NOTHING_LEFT,
     TARGET_REACHED,
@@ -41,13 +41,25 @@ class CampaignVerbs(Database):
     """Verbs on whole campaigns."""
 
     def open_campaign(
-        self, name: str, *, spec: Mapping[str, Any], rules: Rules, code: PayloadCode, store_url: str
+        self,
+        name: str,
+        *,
+        spec: Mapping[str, Any],
+        rules: Rules,
+        code: PayloadCode,
+        store_url: str,
+        reader: PayloadCode | None = None,
     ) -> CampaignRow:
-        """Add a new campaign. Raises `NameTaken` if the ledger has a campaign of this name."""
+        """Add a new campaign. Raises `NameTaken` if the ledger has a campaign of this name.
+
+        `reader` is the code that reads its inputs, if that is the user's own.
+        """
         with self.writing() as tx:
             if tx.execute(sa.select(schema.campaign.c.id).where(schema.campaign.c.name == name)).first():
                 raise words.name_taken(name)
             keep_code(tx, code)
+            if reader is not None:
+                keep_code(tx, reader)
             now = self.now(tx)
             tx.execute(
                 sa.insert(schema.campaign).values(
@@ -56,6 +68,7 @@ class CampaignVerbs(Database):
                     spec=dict(spec),
                     rules=_rules_to_json(rules),
                     payload=code.digest,
+                    reader=None if reader is None else reader.digest,
                     store_url=store_url,
                     wanted=DesiredState.RUN,
                     created_at=now,
@@ -94,14 +107,25 @@ class CampaignVerbs(Database):
         code: PayloadCode,
         store_url: str,
         reason: str,
+        reader: PayloadCode | None = None,
+        described: Mapping[str, Description] | None = None,
     ) -> None:
         """Continue with another spec, other rules or other code; what is done is kept.
 
-        `store_url` may be another address of the same store, never another store. There may be more work now, so
-        the campaign is open again. The journal records the `reason`.
+        `store_url` may be another address of the same store, never another store. `described` has new labels and
+        parameters of known inputs, by url. There may be more work now, so the campaign is open again. The journal
+        records the `reason`.
         """
         with self.writing() as tx:
             keep_code(tx, code)
+            if reader is not None:
+                keep_code(tx, reader)
+            for url, said in (described or {}).items():
+                tx.execute(
+                    sa.update(schema.input_)
+                    .where(schema.input_.c.campaign_id == campaign_id, schema.input_.c.url == url)
+                    .values(label=said.label, parameters=dict(said.parameters))
+                )
             write_journal(tx, campaign_id, self.now(tx), kind=JournalKind.CHANGED, reason=reason)
             tx.execute(
                 sa.update(schema.campaign)
@@ -110,6 +134,7 @@ class CampaignVerbs(Database):
                     spec=dict(spec),
                     rules=_rules_to_json(rules),
                     payload=code.digest,
+                    reader=None if reader is None else reader.digest,
                     store_url=store_url,
                     closed_at=None,
                 )
@@ -141,12 +166,12 @@ class CampaignVerbs(Database):
                     "identity": identity,
                     "boundaries": list(new.boundaries),
                 }
-                layout = {"layout": _keep_layout(tx, new.layout, kept)}
-                number = tx.execute(
-                    sa.insert(schema.input_).values(values | layout).returning(schema.input_.c.id)
-                ).scalar_one()
-                values.pop("campaign_id")
-                known[url] = Input(**values | {"id": number, "boundaries": new.boundaries})  # type: ignore[arg-type]
+                said = {"label": new.described.label, "parameters": dict(new.described.parameters)}
+                more = {"layout": _keep_layout(tx, new.layout, kept), "find": new.index}
+                row = tx.execute(
+                    sa.insert(schema.input_).values(values | said | more).returning(schema.input_)
+                ).one()
+                number, known[url] = row.id, input_from(row)
                 if new.events:
                     insert_spans(tx, campaign_id, [Span(number, 0, new.events, State.READY)])
                     open_again(tx, campaign_id)
@@ -393,6 +418,7 @@ def _record(row: sa.Row[Any]) -> CampaignRow:
         created_at=row.created_at,
         closed_at=row.closed_at,
         close_reason=row.close_reason,
+        reader=row.reader,
     )
 
 
@@ -411,6 +437,23 @@ def read_counts(tx: sa.Connection, campaign_id: int) -> Counts:
         .group_by(table.c.state)
     )
     return Counts(**{state: int(events) for state, events in tx.execute(statement)})
+
+
+def read_counts_by_label(tx: sa.Connection, campaign_id: int) -> dict[str | None, Counts]:
+    """Label -> events by state, in the order of the first input with each; None for inputs without a label."""
+    span, item = schema.span, schema.input_
+    events = sa.select(item.c.label, sa.func.min(item.c.ordinal)).where(item.c.campaign_id == campaign_id)
+    labels = tx.execute(events.group_by(item.c.label).order_by(sa.func.min(item.c.ordinal))).all()
+    statement = (
+        sa.select(item.c.label, span.c.state, sa.func.sum(span.c.stop - span.c.start))
+        .join_from(span, item, span.c.input_id == item.c.id)
+        .where(span.c.campaign_id == campaign_id)
+        .group_by(item.c.label, span.c.state)
+    )
+    found: dict[str | None, dict[str, int]] = {label: {} for label, _ in labels}
+    for label, state, number in tx.execute(statement):
+        found[label][state] = int(number)
+    return {label: Counts(**states) for label, states in found.items()}
 
 
 def _keep_layout(tx: sa.Connection, layout: Layout, kept: set[str]) -> str | None:
@@ -435,7 +478,18 @@ def read_inputs(tx: sa.Connection, campaign_id: int) -> tuple[Input, ...]:
 
 def input_from(row: sa.Row[Any]) -> Input:
     """One row of the input table."""
-    return Input(row.id, row.ordinal, row.url, row.events, row.first, row.identity, tuple(row.boundaries))
+    return Input(
+        id=row.id,
+        ordinal=row.ordinal,
+        url=row.url,
+        events=row.events,
+        first=row.first,
+        identity=row.identity,
+        boundaries=tuple(row.boundaries),
+        label=row.label,
+        parameters=row.parameters,
+        index=row.find,
+    )
 
 
 def dissolve_blocks(tx: sa.Connection, campaign_id: int, block_ids: Sequence[int]) -> int:

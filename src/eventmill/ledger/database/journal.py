@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from eventmill.core.records import JournalKind, UsageCause
+from eventmill.core.records import Incident, JournalKind, UsageCause
 from eventmill.ledger.database import schema
 
 _USAGE = schema.usage.c
@@ -32,6 +32,28 @@ def write_journal(
     values = {"detail": "", "cpu_seconds": 0.0} | more
     tx.execute(
         sa.insert(schema.journal).values(campaign_id=campaign_id, at=at, kind=kind, reason=reason, **values)
+    )
+
+
+def with_urls() -> sa.Select[Any]:
+    """Lines of the journal, each with the url of its input."""
+    j, i = schema.journal, schema.input_
+    return sa.select(j, i.c.url).select_from(j.outerjoin(i, j.c.input_id == i.c.id))
+
+
+def incident_from(row: sa.Row[Any]) -> Incident:
+    """A row of `with_urls` as the line of the journal that it is."""
+    return Incident(
+        row.at,
+        JournalKind(row.kind),
+        row.url,
+        row.start,
+        row.stop,
+        row.attempt,
+        row.holder,
+        row.reason,
+        row.detail,
+        row.cpu_seconds,
     )
 
 

@@ -12,7 +12,7 @@ from eventmill import text
 from eventmill.core.records import DesiredState
 from eventmill.core.states import State
 
-VERSION = 4
+VERSION = 5
 """Increased with every incompatible change of the tables; older ledgers are upgraded (`ledger/migrations`)."""
 
 FIRST_VERSION = 2
@@ -124,6 +124,7 @@ campaign = sa.Table(
     sa.Column("spec", sa.JSON, nullable=False),
     sa.Column("rules", sa.JSON, nullable=False),
     sa.Column("payload", sa.ForeignKey("code.digest"), nullable=False),
+    sa.Column("reader", sa.ForeignKey("code.digest")),  # NULL where Eventmill's own sources read the inputs
     sa.Column("store_url", Name, nullable=False),
     sa.Column("schema_bytes", sa.LargeBinary),
     sa.Column("wanted", sa.String, nullable=False),
@@ -158,6 +159,9 @@ input_ = sa.Table(
     sa.Column("identity", Name, nullable=False),
     sa.Column("boundaries", sa.JSON, nullable=False),
     sa.Column("layout", sa.ForeignKey("layout.fingerprint")),  # NULL where a format does not say it
+    sa.Column("label", Words),
+    sa.Column("parameters", sa.JSON, nullable=False, server_default="{}"),
+    sa.Column("find", sa.JSON(none_as_null=True)),  # what a format needs to find events ("index" is a word of SQL)
     sa.UniqueConstraint("campaign_id", "ordinal"),
     sa.UniqueConstraint("campaign_id", "url"),
     sa.CheckConstraint("events >= 0 AND first >= 0"),

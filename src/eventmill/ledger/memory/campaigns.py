@@ -12,7 +12,7 @@ from typing import Any
 from eventmill import text
 from eventmill.core.leases import LeadershipLease, Lease
 from eventmill.core.partition import coalesce
-from eventmill.core.ranges import Input, NewInput, SeenLayout, Span
+from eventmill.core.ranges import Description, Input, NewInput, SeenLayout, Span
 from eventmill.core.records import (
     NOTHING_LEFT,
     TARGET_REACHED,
@@ -37,7 +37,14 @@ class CampaignVerbs(MemoryTables):
     """Verbs on whole campaigns."""
 
     def open_campaign(
-        self, name: str, *, spec: Mapping[str, Any], rules: Rules, code: PayloadCode, store_url: str
+        self,
+        name: str,
+        *,
+        spec: Mapping[str, Any],
+        rules: Rules,
+        code: PayloadCode,
+        store_url: str,
+        reader: PayloadCode | None = None,
     ) -> CampaignRow:
         """Add a new campaign. Raises `NameTaken` if the ledger has a campaign of this name."""
         name = text.name(name)
@@ -45,6 +52,8 @@ class CampaignVerbs(MemoryTables):
             if any(campaign.row.name == name for campaign in self._campaigns.values()):
                 raise words.name_taken(name)
             self._keep_code(code)
+            if reader is not None:
+                self._keep_code(reader)
             now = self._now()
             row = CampaignRow(
                 id=next(self._campaign_numbers),
@@ -59,6 +68,7 @@ class CampaignVerbs(MemoryTables):
                 created_at=now,
                 closed_at=None,
                 close_reason=None,
+                reader=None if reader is None else text.name(reader.digest),
             )
             self._campaigns[row.id] = CampaignTables(row, looked_at=now)
             return row
@@ -90,16 +100,24 @@ class CampaignVerbs(MemoryTables):
         code: PayloadCode,
         store_url: str,
         reason: str,
+        reader: PayloadCode | None = None,
+        described: Mapping[str, Description] | None = None,
     ) -> None:
         """Continue with another spec, other rules or other code; what is done is kept."""
         with self._lock:
             campaign = self._tables(campaign_id)
             self._keep_code(code)
+            if reader is not None:
+                self._keep_code(reader)
+            for number, item in campaign.inputs.items():
+                if (said := (described or {}).get(item.url)) is not None:
+                    campaign.inputs[number] = replace(item, **_description(said))
             campaign.write_journal(self._now(), kind=JournalKind.CHANGED, reason=reason)
             campaign.set_row(
                 spec=_as_json(spec),
                 rules=rules,
                 payload=text.name(code.digest),
+                reader=None if reader is None else text.name(reader.digest),
                 store_url=text.name(store_url),
                 closed_at=None,
             )
@@ -130,6 +148,8 @@ class CampaignVerbs(MemoryTables):
             first=last.first + last.events if last else 0,
             identity=text.name(new.identity),
             boundaries=new.boundaries,
+            **_description(new.described),
+            index=None if new.index is None else _as_json(new.index),
         )
         campaign.inputs[item.id] = item
         if new.layout:
@@ -360,6 +380,12 @@ class CampaignVerbs(MemoryTables):
         """All samples that were kept, oldest first."""
         with self._lock:
             return tuple(self._look_at(campaign_id).samples)
+
+
+def _description(said: Description) -> dict[str, Any]:
+    """Label and parameters as they come back from a database."""
+    label = None if said.label is None else text.told(said.label)
+    return {"label": label, "parameters": _as_json(said.parameters)}
 
 
 def _as_json(spec: Mapping[str, Any]) -> dict[str, Any]:

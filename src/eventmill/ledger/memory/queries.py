@@ -10,13 +10,16 @@ from eventmill.core.ranges import Input, Span
 from eventmill.core.records import (
     NOTHING_LEFT,
     TARGET_REACHED,
+    Counts,
     FailedRun,
     Holder,
     Incident,
     JournalKind,
     LossRate,
+    StateSpan,
     UsageCause,
     UsageTotals,
+    WorkerRow,
 )
 from eventmill.core.states import State
 from eventmill.ledger.memory.tables import MemoryTables
@@ -24,6 +27,15 @@ from eventmill.ledger.memory.tables import MemoryTables
 
 class Queries(MemoryTables):
     """Queries that change nothing."""
+
+    def counts_by_label(self, campaign_id: int) -> dict[str | None, Counts]:
+        """Label -> events by state, in campaign order; None for inputs without a label."""
+        with self._lock:
+            campaign = self._look_at(campaign_id)
+            found: dict[str | None, Counter[str]] = {item.label: Counter() for item in campaign.inputs.values()}
+            for span in campaign.spans:
+                found[campaign.inputs[span.input_id].label][span.state] += len(span)
+            return {label: Counts(**states) for label, states in found.items()}
 
     def newest_attempt(self) -> int:
         """The attempt that was drawn last; 0 before the first."""
@@ -66,6 +78,25 @@ class Queries(MemoryTables):
                 (campaign.inputs[s.input_id], s) for s in campaign.spans if not states or s.state in states
             )
 
+    def state_spans(self, campaign_id: int) -> tuple[StateSpan, ...]:
+        """The state of every event, by campaign-wide positions, in campaign order."""
+        return tuple(
+            StateSpan(item.first + span.start, item.first + span.stop, span.state)
+            for item, span in self.spans(campaign_id)
+        )
+
+    def block_holders(self, campaign_id: int) -> dict[int, str]:
+        """Block -> the worker that claimed it, without duplicate claims."""
+        with self._lock:
+            blocks = self._look_at(campaign_id).blocks.values()
+            return {row.id: row.holder for row in blocks if row.attempt is not None and row.copy_of is None}
+
+    def workers(self, campaign_id: int) -> tuple[WorkerRow, ...]:
+        """All workers that were ever seen at the campaign, by their ids."""
+        with self._lock:
+            rows = sorted(self._look_at(campaign_id).holders.items())
+            return tuple(WorkerRow(name, row.seen_at, row.quarantined_at) for name, row in rows)
+
     def rows(self, campaign_id: int) -> int:
         """The number of spans of the campaign: the size of its ledger."""
         with self._lock:
@@ -75,6 +106,10 @@ class Queries(MemoryTables):
         """The lines of the journal, oldest first; only of these kinds, if some are given."""
         with self._lock:
             return tuple(line.incident for line in self._look_at(campaign_id).lines(*kinds))
+
+    def newest_incidents(self, campaign_id: int, *kinds: JournalKind, most: int) -> tuple[Incident, ...]:
+        """The newest lines of the journal of these kinds, newest first, at most so many."""
+        return self.journal(campaign_id, *kinds)[::-1][:most]
 
     def count_incidents(self, campaign_id: int) -> dict[JournalKind, int]:
         """The number of lines of each kind in the journal."""

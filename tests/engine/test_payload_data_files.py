@@ -1,0 +1,167 @@
+"""Data files beside a payload: shipped with its code, part of what it is, found beside its module."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from eventmill.api import try_payload
+from eventmill.core.work_order import PayloadCode
+from eventmill.errors import PayloadError
+from eventmill.payloads import bundles, data_files
+from eventmill.payloads.calls import PayloadEntry, RangeResult
+from eventmill.payloads.locate import find_payload
+from eventmill.payloads.runner import WarmPayload
+from eventmill.payloads.unpack import put_code
+from tests.engine.payload_lab import Bench, bench  # noqa: F401  # a fixture
+
+PAYLOAD = """
+import json
+from pathlib import Path
+
+import pyarrow as pa
+
+HERE = Path(__file__).parent
+
+
+def cut(events, where):
+    limit = json.loads((HERE / "model.json").read_text())["limit"]
+    names = sorted(path.relative_to(HERE).as_posix() for path in HERE.rglob("*") if path.is_file())
+    return pa.table({"limit": [limit], "files": [names]})
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A payload, the files that it needs, and others."""
+    for name, text in {
+        "payload.py": PAYLOAD,
+        "model.json": json.dumps({"limit": 12}),
+        "tables/a.csv": "1",
+        "tables/b.csv": "2",
+        "tables/deep/c.csv": "3",
+        "tables/notes.txt": "not needed",
+        "[odd].txt": "literally",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def find(home: Path, *files: str) -> PayloadCode:
+    """The payload with these files."""
+    return find_payload("payload.py:cut", folder=home, files=files)
+
+
+def contents(code: PayloadCode) -> dict[str, bytes]:
+    """What is shipped."""
+    assert code.bundle is not None
+    return bundles.unpack(code.bundle, entry=code.entry, digest=code.digest)
+
+
+@pytest.mark.parametrize(
+    ("files", "shipped"),
+    [
+        ([], []),
+        (["model.json"], ["model.json"]),
+        (["tables/*.csv"], ["tables/a.csv", "tables/b.csv"]),
+        (["tables/**/*.csv"], ["tables/a.csv", "tables/b.csv", "tables/deep/c.csv"]),
+        (["tables/**", "model.json"], ["model.json", "tables/a.csv", "tables/b.csv", "tables/deep/c.csv"]),
+        (["[odd].txt", "./model.json", "model.json"], ["[odd].txt", "model.json"]),
+    ],
+)
+def test_the_named_files_travel_and_no_others(home: Path, files: list[str], shipped: list[str]) -> None:
+    """Names and patterns, in the folder of the module and below it."""
+    (home / "tables/notes.txt").unlink()
+    assert sorted(contents(find(home, *files))) == sorted(["payload.py", *shipped])
+
+
+def test_a_changed_file_is_other_code(home: Path) -> None:
+    """By content and by name; what is not named may change."""
+    before = find(home, "model.json").digest
+    (home / "tables/a.csv").write_text("changed")
+    assert find(home, "model.json").digest == before != find(home).digest
+    (home / "model.json").write_text(json.dumps({"limit": 13}))
+    assert find(home, "model.json").digest != before
+
+
+@pytest.mark.parametrize(
+    ("pattern", "said"),
+    [
+        ("model.jsn", "model.jsn, named by 'payload.files', does not exist in"),
+        ("*.onnx", r"\*.onnx, named by 'payload.files', matches no file in"),
+        ("tables", "is a folder in .*; to ship a folder, write 'tables/\\*\\*'"),
+        ("../up.txt", r"names \.\./up\.txt, which is outside"),
+        ("/etc/passwd", "names /etc/passwd, which is outside"),
+    ],
+)
+def test_what_cannot_be_shipped_is_named(home: Path, pattern: str, said: str) -> None:
+    """In one line, before anything runs."""
+    with pytest.raises(PayloadError, match=said) as error:
+        find(home, pattern)
+    assert "\n" not in str(error.value)
+
+
+def test_files_that_are_too_large_are_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With their size, and what to do instead."""
+    monkeypatch.setattr(data_files, "LIMIT_BYTES", 2_000_000)
+    (home / "model.onnx").write_bytes(bytes(2_000_001))
+    with pytest.raises(
+        PayloadError, match=r"2 files with 2\.0 MB, more than the 2 MB .*model\.onnx \(2\.0 MB\)\. Put"
+    ):
+        find(home, "model.*")
+
+
+def test_an_installed_module_brings_its_own_data(home: Path) -> None:
+    """Nothing is shipped of it, so no file can be shipped with it."""
+    with pytest.raises(PayloadError, match=r"'payload\.files' are shipped with a \.py file, but 'json:loads'"):
+        find_payload("json:loads", folder=home, files=["model.json"])
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.dictionaries(st.text("abc/ö[]", min_size=1, max_size=6).map(lambda n: f"d/{n}/x"), st.binary()))
+def test_any_files_come_back_as_they_went(files: dict[str, bytes]) -> None:
+    """Names and contents of any kind, byte by byte."""
+    digest = bundles.digest(files, entry="m:f")
+    assert bundles.unpack(bundles.pack(files), entry="m:f", digest=digest) == files
+
+
+def test_a_worker_and_try_run_the_shipped_copy(
+    home: Path,
+    tmp_path: Path,
+    bench: Bench,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Both find the files beside the module, and neither finds one that was not named."""
+    code = find(home, "model.json", "tables/*.csv")
+    folder = put_code(contents(code), code.digest, tmp_path / "code")
+    payload = WarmPayload(code=PayloadEntry(code.entry, code.digest, folder), parameters={}, columns=None)
+    shipped = ["model.json", "payload.py", "tables/a.csv", "tables/b.csv"]
+    try:
+        assert isinstance(payload.run(bench.call(1)), RangeResult)
+        assert bench.result(payload, 1) == {"limit": [12], "files": [shipped]}
+    finally:
+        payload.stop()
+
+    monkeypatch.chdir(home)
+    spec = {
+        "name": "t",
+        "inputs": {"generated": {"events": 5}},
+        "payload": {"callable": "payload.py:cut", "files": ["model.json", "tables/*.csv"]},
+        "output": {"store": "out"},
+    }
+    before = list(sys.path), dict(sys.modules)
+    assert try_payload(spec).result.to_pylist() == [{"limit": 12, "files": shipped}]
+    assert (list(sys.path), sys.modules.get("payload")) == (before[0], before[1].get("payload"))
+    spec["payload"]["files"] = "tables/a.csv"  # type: ignore[index]
+    with pytest.raises(PayloadError, match="FileNotFoundError") as error:
+        try_payload(spec)
+    assert f'File "{home}/payload.py", line 11' in str(error.value)  # what the user edits
+    (home / "payload.py").write_text(PAYLOAD.replace('["limit"]', '["limit"] + 1'))
+    spec["payload"]["files"] = ["model.json"]  # type: ignore[index]
+    assert try_payload(spec).result["limit"].to_pylist() == [13]
