@@ -28,7 +28,8 @@ from eventmill.campaign.open import open_campaign
 from eventmill.campaign.progress import Observation, Observer
 from eventmill.config.campaign_spec import CampaignSpec, as_campaign_spec
 from eventmill.config.cluster_config import read_cluster
-from eventmill.errors import EventmillError, Interrupted, PrefectUnavailable
+from eventmill.core.records import JournalKind
+from eventmill.errors import CampaignLocked, CampaignPaused, EventmillError, Interrupted, PrefectUnavailable
 from eventmill.runtime.interrupts import heard, is_interrupted
 from eventmill.runtime.scratch import choose_scratch, remove_abandoned
 from eventmill.store import open_store
@@ -77,10 +78,20 @@ def launch(
                 run = _Run(spec, opened, workers=workers, changed=changed, asked_at=asked_at)
                 result = run.embedded(board, follow=follow)
         except BaseException as error:
-            if not isinstance(error, KeyboardInterrupt) and not is_interrupted():
-                raise
-            raise Interrupted(_what_is_kept(opened)) from None
+            if isinstance(error, KeyboardInterrupt) or is_interrupted():
+                told = _what_is_kept(opened)
+                _note_end(opened, told)
+                raise Interrupted(told) from None
+            if isinstance(error, EventmillError) and not isinstance(error, CampaignLocked | CampaignPaused):
+                _note_end(opened, str(error))
+            raise
     return Campaign(opened.ledger, opened.read_row()), result
+
+
+def _note_end(opened: CampaignHandle, told: str) -> None:
+    """Write down how the run ended, for `eventmill status`."""
+    with suppress(EventmillError):
+        opened.note(kind=JournalKind.RUN_FAILED, reason=told.partition("\n")[0])
 
 
 def _nobody_follows(opened: CampaignHandle) -> None:

@@ -155,14 +155,14 @@ def test_addresses_are_absolute_unless_they_are_urls(tmp_path: Path, monkeypatch
         ({"output": {"store": "o", "options": {"x": 1}}}, "'options' are for formats of installed packages"),
         ({"output": {"store": "o", "merge": {"events": 1, "bytes": 1}}}, "give either 'events' or 'bytes'"),
         ({"output": {"store": "o", "merge": {"bytes": "1 XB"}}}, "give a size such as 500kB, 256MB, 1GiB"),
-        ({"target": 1.5}, "'target': input should be less than or equal to 1 (given: 1.5)"),
-        ({"target": 0}, "'target': input should be greater than 0 (given: 0)"),
-        ({"limits": {"failures": 0}}, "'limits.failures': input should be greater than or equal to 1"),
+        ({"target": 1.5}, "'target' must be at most 1, not 1.5"),
+        ({"target": 0}, "'target' must be more than 0, not 0"),
+        ({"limits": {"failures": 0}}, "'limits.failures' must be at least 1, not 0"),
         ({"limits": {"lease": "soon"}}, "'limits.lease': 'soon' is not valid; give a duration such as"),
         ({"limits": {"lease": True}}, "'limits.lease': give a duration such as 500ms, 60s"),
         ({"limits": {"lease": float("inf")}}, "'inf' is not above zero and finite"),
         ({"limits": {"lease": "99999999 d"}}, "not between a microsecond and a thousand years"),
-        ({"cluster": {"workers": 0}}, "'cluster.workers': input should be greater than or equal to 1"),
+        ({"cluster": {"workers": 0}}, "'cluster.workers' must be at least 1, not 0"),
         ({7: 1}, "'7': keys should be strings"),
         ({"in[0]": 1}, "unknown key 'in[0]'; allowed are: name, inputs"),
         ({"int": 1}, "unknown key 'int'; allowed are: name, inputs"),
@@ -301,9 +301,7 @@ def test_what_is_wrong_in_a_cluster_file_is_named_as_in_a_campaign(tmp_path: Pat
     with pytest.raises(ClusterError) as refusal:
         read_cluster(Cluster(type=str(path)))
     told = str(refusal.value)
-    assert (
-        "'workers': input should be greater than or equal to 1 (given: 0); unknown key 'workerz'; allowed" in told
-    )
+    assert "'workers' must be at least 1, not 0; unknown key 'workerz'; allowed" in told
     assert "pydantic" not in told and "ClusterConfig" not in told
     path.write_text("tls: {ca: a.pem, key: b.pem, cert: c.pem}\n")
     with pytest.raises(ClusterError) as refusal:

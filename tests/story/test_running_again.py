@@ -262,3 +262,11 @@ def test_differences_are_named_also_if_the_new_store_does_not_answer(
         Crew(elsewhere, tmp_path)
     with pytest.raises(StoreError, match="no such bucket"):
         Crew(elsewhere, tmp_path, changed=Changed.ACCEPT)
+
+
+def test_workers_of_a_run_that_ended_are_not_counted_by_the_next(
+    begun: Callable[..., CampaignSpec], tmp_path: Path
+) -> None:
+    """Their leases last a minute, but their processes are gone: the report would count slots that nobody has."""
+    with Crew(begun(), tmp_path) as crew:
+        assert crew.opened.live_workers() == frozenset()

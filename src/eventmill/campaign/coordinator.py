@@ -94,7 +94,7 @@ class Coordinator:
         opened = self.opened
         with ExitStack() as stack:
             self.leadership = stack.enter_context(hold_leadership(opened.ledger, opened.id))
-            gone = [h.holder for h in opened.holders() if self.is_gone(h.holder)]
+            gone = [name for name in self._workers() if self.is_gone(name)]
             lost = opened.mark_lost(holders=gone, reason="its process was gone when the campaign was resumed")
             self._log.lost(lost)
             self.counts = opened.counts()
@@ -289,6 +289,8 @@ class Coordinator:
         if now - self._watched_at < WATCH_SECONDS:
             return lost
         self._watched_at = now
+        if gone := [name for name in self._workers() if self.is_gone(name)]:  # idle ones; they are not alive
+            opened.mark_lost(holders=gone, reason="its worker vanished")
         if not opened.ledger.renew_leadership(self.leadership):
             raise CampaignLocked(
                 "another coordinator has taken over this campaign; this one stops. Nothing is lost."
@@ -311,6 +313,10 @@ class Coordinator:
             if lease.range_events > MUCH_LONGER * size.events and lease.begun < lease.stop:
                 freed = self.opened.ledger.shorten(self.leadership, lease.block_id, at=lease.begun)
                 self._log.cut_anew(lease, freed=freed)
+
+    def _workers(self) -> frozenset[str]:
+        """Everybody who works or may work for this campaign, as far as the ledger knows."""
+        return self.opened.live_workers() | {holder.holder for holder in self.opened.holders()}
 
     def record_block_end(self, error: BaseException | None) -> None:
         """Record how the task of a block ended. The ledger already knows what became of its events.

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterable
 from datetime import timedelta
 
 from rich.console import Console
 from rich.progress import BarColumn, ProgressColumn, Task, TextColumn
 from rich.progress import Progress as RichProgress
+from rich.table import Table
 from rich.text import Text
 
 from eventmill.campaign.progress import Progress
@@ -126,8 +128,26 @@ class _Left(ProgressColumn):
         return Text("" if now.seconds_left is None else _left(now.seconds_left), style="dim")
 
 
+ROOM_FOR_CTRL_C = 4
+"""Columns that the bar leaves free: a terminal prints `^C` behind it, and a full line would become two bars."""
+
+
+class _Bar(RichProgress):
+    """A line that is a little shorter than the terminal."""
+
+    def __init__(self, *columns: ProgressColumn, console: Console) -> None:
+        self._terminal = console  # asked for its width before rich has set `console`
+        super().__init__(*columns, console=console, expand=True, disable=not console.is_terminal)
+
+    def make_tasks_table(self, tasks: Iterable[Task]) -> Table:
+        """The line, as wide as the terminal is now."""
+        table = super().make_tasks_table(tasks)
+        table.expand, table.width = False, max(1, self._terminal.width - ROOM_FOR_CTRL_C)
+        return table
+
+
 def _bar(console: Console) -> RichProgress:
-    return RichProgress(
+    return _Bar(
         TextColumn("{task.description}", style="bold", markup=False),
         BarColumn(bar_width=None),
         _Percent(),
@@ -135,8 +155,6 @@ def _bar(console: Console) -> RichProgress:
         _Elapsed(),
         _Left(),
         console=console,
-        expand=True,
-        disable=not console.is_terminal,
     )
 
 

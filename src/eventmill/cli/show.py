@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 from rich.text import Text
@@ -51,6 +52,9 @@ def _show_status(campaign: Campaign, answer: dict[str, Any], *, file: str) -> No
     ]
     if record.close_reason:
         lines.append(("closed", record.close_reason))
+    if (error := answer["last_error"]) is not None:
+        at = datetime.fromisoformat(error["at"])
+        lines.append(("last run", f"ended at {at:%Y-%m-%d %H:%M:%S} UTC: {error['message']}"))
     out = screen()
     out.print(Text.assemble((record.name, "bold"), " is ", (state, "bold")))
     out.print(facts(lines))
@@ -61,6 +65,8 @@ def _show_status(campaign: Campaign, answer: dict[str, Any], *, file: str) -> No
             for worker in workers
         ]
         out.print(table(["worker on", "process", "blocks", "events"], rows))
+    if waiting := answer["blocks_waiting"]:
+        out.print(f"{counted(waiting, 'block')} more, whose events are leased, too, wait for a free worker.")
     if told := what_next(state, campaign=campaign.as_argument, file=file):
         out.print(told)
 

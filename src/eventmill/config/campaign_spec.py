@@ -671,11 +671,39 @@ def _clause(item: Any, model: type[BaseModel]) -> str:
     if item["type"] == "missing":
         return f"'{place}' is missing"
     given = item.get("input")
+    if (wanted := _wanted(item)) is not None:
+        is_plain = given is None or isinstance(given, str | int | float | bool)
+        return f"'{place}' must be {wanted}, not {given!r}" if is_plain else f"'{place}' must be {wanted}"
     if item["type"] == "string_pattern_mismatch":
         message = PATTERNS[item["ctx"]["pattern"]]
     is_shown = isinstance(given, str | int | float | bool) and f"'{given}'" not in message
     shown = f" (given: {given!r})" if is_shown else ""
     return f"'{place or 'campaign'}': {message[0].lower()}{message[1:]}{shown}"
+
+
+_LIMITS = {
+    "greater_than_equal": ("ge", "at least"),
+    "greater_than": ("gt", "more than"),
+    "less_than_equal": ("le", "at most"),
+    "less_than": ("lt", "less than"),
+}
+_KINDS = {
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "finite_number": "a finite number",
+}
+
+
+def _wanted(item: Any) -> str | None:
+    """What a value has to be, in our words; None if the message says it in its own."""
+    if item["type"] in _LIMITS:
+        key, words = _LIMITS[item["type"]]
+        limit = item["ctx"][key]
+        return f"{words} {limit:g}" if isinstance(limit, float) else f"{words} {limit}"
+    return _KINDS.get(item["type"])
 
 
 def _place(location: tuple[Any, ...], model: type[BaseModel]) -> tuple[list[Any], type[BaseModel]]:

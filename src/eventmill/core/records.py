@@ -87,6 +87,7 @@ class JournalKind(StrEnum):
     WANTED = "wanted"  # the user changed the desired state
     CLOSED = "close"  # the campaign ended, and why
     BROKEN = "broken"  # it was useless to continue
+    RUN_FAILED = "run failed"  # the line with which a run ended that did not end well
     STORE = "store"  # the store stopped answering, or answers again
     WARNING = "warning"  # not an error, but people should see it
 

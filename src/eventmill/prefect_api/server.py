@@ -84,7 +84,13 @@ def api_server(
         meanwhile()
         yield known
         return
-    make_private_folder(folder.absolute())
+    try:
+        make_private_folder(folder.absolute())
+    except OSError as error:
+        raise ClusterError(
+            f"the folder of the Prefect server, {folder.absolute()}, cannot be made: {error.strerror}. Move away "
+            "what is in its place, or set PREFECT_API_URL to a server of your own."
+        ) from None
     before = os.environ.get("PREFECT_API_AUTH_STRING")
     server = _Server(folder, password=password, deployments=deployments)
     try:

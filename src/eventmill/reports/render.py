@@ -50,8 +50,7 @@ def facts_of(made: Report) -> list[tuple[str, str]]:
         ("wall", f"{made.wall_seconds:,.1f} s with a coordinator"),
         ("slots", f"{made.slot_seconds:,.1f} s alive, {made.idle_seconds:,.1f} s of them idle"),
         ("idle tail", f"{made.idle_tail_seconds:,.1f} s of slot time while no work was left to hand out"),
-        ("goodput", f"{_at_least(made)}{_percent(made.goodput_of_cpu)} of the CPU spent was useful"),
-        ("", f"{_percent(made.goodput_of_slots)} of the slot time was useful CPU"),
+        ("goodput", goodput(made)),
         ("set-up", f"{_percent(made.setup_share)} of the CPU spent"),
         ("failures", f"{made.failures:,}"),
         ("losses", _losses(made)),
@@ -61,6 +60,12 @@ def facts_of(made: Report) -> list[tuple[str, str]]:
     if made.quarantined:
         lines.append(("quarantined", ", ".join(made.quarantined)))
     return lines
+
+
+def goodput(made: Report) -> str:
+    """Both ratios, in the words in which text, picture and Prefect's artifact have them."""
+    of_cpu = f"{_at_least(made)}{_percent(made.goodput_of_cpu)}"
+    return f"{of_cpu} of the CPU spent, {_percent(made.goodput_of_slots)} of the slot time"
 
 
 def label_lines(labels: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
@@ -107,7 +112,7 @@ def draw(made: Report, path: Path) -> None:
     FigureCanvasAgg(figure)
     draw_course(made, figure.subplots(COURSE, 1, sharex=True))
     losses = counted(made.losses, "loss", "losses")
-    figure.suptitle(f"{made.campaign}: goodput {_percent(made.goodput_of_slots)}, {losses}")
+    figure.suptitle(f"{made.campaign}: goodput {goodput(made)}, {losses}")
     figure.savefig(path, format="png", dpi=90)
 
 

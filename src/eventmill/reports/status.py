@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
-from eventmill.core.records import CampaignRow, Counts, DesiredState, JournalKind
+from eventmill.core.records import CampaignRow, Counts, DesiredState, Incident, JournalKind
 from eventmill.core.states import State
 from eventmill.ledger import Ledger
 from eventmill.runtime.process_id import is_gone, parse_holder
@@ -15,8 +15,11 @@ from eventmill.runtime.process_id import is_gone, parse_holder
 class Standing(StrEnum):
     """The state of a campaign."""
 
+    STARTING = "starting"  # a live coordinator drives it, and no worker has begun with anything
     RUNNING = "running"  # a live coordinator drives it
-    PAUSED = "paused"  # by the user; workers finish their current ranges
+    PAUSING = "pausing"  # the user paused it, and workers finish their current ranges
+    PAUSED = "paused"  # by the user
+    CANCELLING = "cancelling"  # the user cancelled it, and workers drop their current ranges
     CANCELLED = "cancelled"  # by the user
     DONE = "done"  # the target is reached, and every event is merged or abandoned
     INCOMPLETE = "incomplete"  # every event is merged or abandoned, and the target is missed
@@ -26,8 +29,10 @@ class Standing(StrEnum):
 def what_next(state: Standing, *, campaign: str, file: str) -> str:
     """What the user can do next. `campaign` and `file` are the arguments that name it in commands."""
     match state:
-        case Standing.RUNNING:
+        case Standing.STARTING | Standing.RUNNING:
             return ""
+        case Standing.PAUSING | Standing.CANCELLING:
+            return f"When its run has ended, 'eventmill run {file}' continues it."
         case Standing.PAUSED | Standing.CANCELLED:
             return f"'eventmill run {file}' continues it."
         case Standing.DONE:
@@ -42,17 +47,31 @@ def what_next(state: Standing, *, campaign: str, file: str) -> str:
 
 
 def standing(
-    counts: Counts, *, target: float, wanted: DesiredState, inputs: int, open_merges: int, leader: str | None
+    counts: Counts,
+    *,
+    target: float,
+    wanted: DesiredState,
+    inputs: int,
+    open_merges: int,
+    leader: str | None,
+    has_begun: bool = True,
 ) -> Standing:
     """The state of a campaign.
 
-    `leader` has a live leadership, and its process is not known to be gone; `open_merges` counts merges that have
-    begun and whose file is not published yet. If there is a leader and the desired state is RUN, the campaign is
-    running, even if only the final report is left to write. Without a leader, a campaign without open events is
-    done or incomplete, whatever its desired state.
+    `leader` has a live leadership, and its process is not known to be gone; `has_begun` tells whether workers have
+    begun with something since then; `open_merges` counts merges that have begun and whose file is not published
+    yet. If there is a leader and the desired state is RUN, the campaign is running, even if only the final report
+    is left to write. Without a leader, a campaign without open events is done or incomplete, whatever its desired
+    state.
     """
-    if leader is not None and wanted is DesiredState.RUN:
-        return Standing.RUNNING
+    if leader is not None:
+        match wanted:
+            case DesiredState.RUN:
+                return Standing.RUNNING if has_begun or (inputs and not counts.open) else Standing.STARTING
+            case DesiredState.PAUSED:
+                return Standing.PAUSING
+            case DesiredState.CANCELLED:
+                return Standing.CANCELLING
     settled = bool(inputs) and not (counts.open or counts.committed or open_merges)
     if settled:
         return Standing.DONE if counts.done >= counts.needed(target) else Standing.INCOMPLETE
@@ -70,12 +89,16 @@ STATES = (State.MERGED, State.COMMITTED, State.LEASED, State.READY, State.ABANDO
 def campaign_status(ledger: Ledger, record: CampaignRow) -> dict[str, Any]:
     """A campaign's status as plain data. `state` is a `Standing`; `events` are counted by state.
 
-    `workers` are those with live leases, except those whose process is known to be gone. `failures` counts runs in
+    `workers` are those with live leases, except those whose process is known to be gone; `blocks_waiting` are
+    handed out and wait for a worker that is free, their events count as leased. `failures` counts runs in
     which the payload failed, `losses` those whose worker vanished; `cpu_seconds` is by what became of it.
+    `last_error` is the line with which the last run ended, and when; None if it ended well or no run has ended.
     """
     counts, leader = ledger.counts(record.id), ledger.leader(record.id)
     incidents, inputs = ledger.count_incidents(record.id), len(ledger.inputs(record.id))
-    alive = [holder for holder in ledger.holders(record.id) if not is_gone(holder.holder)]
+    holders = ledger.holders(record.id)
+    alive = [holder for holder in holders if not is_gone(holder.holder)]
+    waiting = len(ledger.block_ids(record.id)) - sum(holder.blocks for holder in holders)
     processes = {holder.holder: parse_holder(holder.holder) for holder in alive}
     state = standing(
         counts,
@@ -84,7 +107,9 @@ def campaign_status(ledger: Ledger, record: CampaignRow) -> dict[str, Any]:
         inputs=inputs,
         open_merges=len(ledger.open_merges(record.id)),
         leader=None if leader is None or is_gone(leader) else leader,
+        has_begun=bool(alive) or _has_begun(ledger, record),
     )
+    error = None if state is Standing.DONE else last_error(ledger, record)
     return {
         "campaign": record.name,
         "state": str(state),
@@ -104,10 +129,24 @@ def campaign_status(ledger: Ledger, record: CampaignRow) -> dict[str, Any]:
             for holder in alive
             for process in [processes[holder.holder]]
         ],
+        "blocks_waiting": max(0, waiting),
         "losses": incidents.get(JournalKind.LOSS, 0),
         "failures": incidents.get(JournalKind.FAILURE, 0) + incidents.get(JournalKind.ABANDONED, 0),
+        "last_error": None if error is None else {"at": error.at.isoformat(), "message": error.reason},
         "cpu_seconds": {str(cause): round(cpu, 6) for cause, (_, _, cpu) in ledger.usage(record.id).items()},
     }
+
+
+def last_error(ledger: Ledger, record: CampaignRow) -> Incident | None:
+    """How the last run ended, if it did not end well; None if the user wanted something else since then."""
+    lines = ledger.journal(record.id, JournalKind.RUN_FAILED, JournalKind.WANTED)
+    return lines[-1] if lines and lines[-1].kind is JournalKind.RUN_FAILED else None
+
+
+def _has_begun(ledger: Ledger, record: CampaignRow) -> bool:
+    """Whether a worker was seen busy under the newest leadership."""
+    lead = ledger.last_lead(record.id)
+    return any(sample.leadership == lead and sample.busy for sample in ledger.samples(record.id))
 
 
 def events_by_state(counts: Counts) -> dict[str, int]:

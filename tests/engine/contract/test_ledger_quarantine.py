@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
 from eventmill.core.leases import Block, Claim, LeadershipLease, Outcome
 from eventmill.core.ranges import EventRange
@@ -165,3 +166,21 @@ def test_a_quarantine_is_written_down_once(ledger: Ledger, open_campaign: Campai
         ledger.setup_failed(claim.lease, NOT_SET_UP)
     assert ledger.quarantined(campaign.id) == {"sick"}
     assert [incident.holder for incident in ledger.journal(campaign.id, "quarantine")] == ["sick"]
+
+
+def test_a_worker_that_is_known_to_be_gone_is_not_alive(
+    ledger: Ledger, open_campaign: CampaignHandle, clock: SettableClock
+) -> None:
+    """Whether it held something or was idle, and although it was heard of a moment ago; it may come back."""
+    leadership = lead(ledger, campaign := open_campaign(30))
+    ledger.record_heartbeats(campaign.id, ["idle", "other"])
+    begin(ledger, leadership, events=10, holder="busy")
+    assert ledger.live_workers(campaign.id) == {"idle", "busy", "other"}
+    lost = ledger.mark_lost(campaign.id, holders=["idle", "busy", "never seen"], reason="it was gone")
+    assert [incident.holder for incident in lost] == ["busy"]
+    assert ledger.live_workers(campaign.id) == {"other"}
+    clock.move(1)
+    ledger.note_sample(leadership, slots=1, every=timedelta(0))
+    assert [sample.workers for sample in ledger.samples(campaign.id)] == [1]
+    ledger.record_heartbeats(campaign.id, ["idle"])
+    assert ledger.live_workers(campaign.id) == {"idle", "other"}

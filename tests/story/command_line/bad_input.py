@@ -153,7 +153,7 @@ BAD_KEYS = [
     Bad("missing key", with_keys(payload=None), BEGINS, ("'payload' is missing",)),
     Bad("two things at once", with_keys(payload=None, tagret=1), BEGINS, ("'payload' is missing", "'tagret'")),
     Bad("no number", with_keys(target="lots"), BEGINS, ("'target'", "number", "'lots'")),
-    Bad("too large", with_keys(target=2), BEGINS, ("'target'", "less than or equal to 1", "2")),
+    Bad("too large", with_keys(target=2), BEGINS, ("'target' must be at most 1, not 2",)),
     Bad("a part that is a word", with_keys(payload="payload.py:square"), BEGINS, ("'payload'", "dictionary")),
     Bad("a name with a blank", with_keys(name="my campaign"), BEGINS, ("'name'", "'my campaign'")),
     Bad("no duration", with_keys(limits__lease="soon"), BEGINS, ("'limits.lease'", "'soon'", "60s")),

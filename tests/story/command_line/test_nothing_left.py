@@ -102,7 +102,7 @@ def test_new_inputs_are_noticed(new_campaign: NewCampaign, folder: Path) -> None
     """A file that came under the pattern is a difference, and work once it is accepted."""
     (folder / "in").mkdir()
     pq.write_table(pa.table({"x": range(30)}), folder / "in" / "a.parquet")
-    mill = new_campaign(inputs={"files": ["in/*.parquet"]}, payload={"callable": "payload.py:same"})
+    mill = new_campaign(inputs={"files": ["in/*.parquet"]}, payload={"callable": "payload.py:untouched"})
     mill.run()
     assert settled(mill.campaign) is not None
     pq.write_table(pa.table({"x": range(5)}), folder / "in" / "b.parquet")
@@ -117,7 +117,7 @@ def test_an_input_that_was_left_out_is_looked_at_again(new_campaign: NewCampaign
     pq.write_table(pa.table({"x": range(30)}), folder / "in" / "a.parquet")
     (folder / "in" / "b.parquet").write_text("not Parquet")
     mill = new_campaign(
-        inputs={"files": ["in/*.parquet"], "unreadable": "leave_out"}, payload={"callable": "payload.py:same"}
+        inputs={"files": ["in/*.parquet"], "unreadable": "leave_out"}, payload={"callable": "payload.py:untouched"}
     )
     mill.run()
     assert mill.opened.journal(JournalKind.LEFT_OUT)

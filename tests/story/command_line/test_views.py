@@ -45,7 +45,9 @@ def test_a_finished_campaign_is_done_and_its_events_add_up(
         "inputs": 2,
         "merged_files": 3,
         "workers": [],
+        "blocks_waiting": 0,
         "losses": 0,
+        "last_error": None,
     }
 
 
@@ -86,12 +88,49 @@ def test_a_campaign_runs_while_its_coordinator_lives_and_is_interrupted_afterwar
 def test_what_the_user_wants_of_a_campaign_is_its_state(
     new_campaign: Callable[..., Mill], command_line: CommandLine, wanted: DesiredState
 ) -> None:
-    """Paused and cancelled are told also while its coordinator still lives."""
+    """While its coordinator still lives, it is on the way there."""
     mill = new_campaign()
     with mill.driven():
         mill.opened.ledger.set_desired_state(mill.opened.record.id, wanted)
         told = answer(command_line("status", "squares", "--json"))
-        assert isinstance(told, dict) and told["state"] == wanted
+        under_way = {DesiredState.PAUSED: "pausing", DesiredState.CANCELLED: "cancelling"}[wanted]
+        assert isinstance(told, dict) and told["state"] == under_way
+        assert "When its run has ended" in command_line("status", "squares").out
+    told = answer(command_line("status", "squares", "--json"))
+    assert isinstance(told, dict) and told["state"] == wanted
+
+
+def test_a_campaign_starts_until_a_worker_has_begun(
+    new_campaign: Callable[..., Mill], command_line: CommandLine
+) -> None:
+    """Blocks that wait for a worker are told, since their events count as leased."""
+    mill = new_campaign()
+    with mill.driven() as coordinator:
+        assert "squares is starting" in command_line("status", "squares").out
+        block = coordinator.next_block(slots=1)
+        told = command_line("status", "squares").out
+        assert block is not None
+        assert "squares is starting" in told and "1 block more, whose events are leased, too, wait" in told
+        mill.opened.ledger.claim(block.id, holder=str(this_process()))
+        told = command_line("status", "squares").out
+        assert "squares is running" in told and "wait for a worker" not in told
+
+
+def test_the_last_error_stays_until_a_run_ends_well(
+    new_campaign: Callable[..., Mill], command_line: CommandLine, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The line with which the last run ended, here because no Prefect server could be started."""
+    mill = new_campaign()
+    (folder / ".eventmill" / "prefect").write_text("not a folder")
+    ended = command_line("run", "campaign.yaml")
+    assert ended.code == 1
+    line = ended.err.strip().splitlines()[-1].removeprefix("eventmill: ")
+    assert line in command_line("status", "squares").out
+    told = answer(command_line("status", "squares", "--json"))
+    assert isinstance(told, dict) and told["last_error"]["message"] == line
+    mill.run()
+    told = answer(command_line("status", "squares", "--json"))
+    assert isinstance(told, dict) and (told["state"], told["last_error"]) == ("done", None)
 
 
 def test_a_campaign_that_misses_its_target_is_short(

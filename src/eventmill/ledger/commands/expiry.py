@@ -68,12 +68,18 @@ class LossVerbs(Database):
             )
 
     def mark_lost(self, campaign_id: int, *, holders: Collection[str], reason: str) -> tuple[Incident, ...]:
-        """Take back at once what these workers held, because they are known to have vanished."""
+        """Take back at once what these workers held, because they are known to have vanished.
+
+        From now on none of them is a live worker, also one that held nothing.
+        """
         with self.writing() as tx:
             campaign = locked(tx, campaign_id)
             blocks = schema.block
             held = (blocks.c.campaign_id == campaign_id) & blocks.c.holder.in_(list(holders))
-            return self._lose_all(tx, campaign, held, reason)
+            lost = self._lose_all(tx, campaign, held, reason)
+            for holder in holders:
+                record_gone(tx, campaign_id, holder)
+            return lost
 
     def _lose_all(
         self, tx: sa.Connection, campaign: CampaignRow, which: sa.ColumnElement[bool], reason: str

@@ -83,7 +83,7 @@ def record_seen(tx: sa.Connection, campaign_id: int, holders: Collection[str], a
 
 
 def record_gone(tx: sa.Connection, campaign_id: int, holder: str) -> None:
-    """Record that this worker vanished; it may come back."""
+    """Record that this worker vanished, if it was ever seen; it may come back."""
     tx.execute(_SEEN, {"b_campaign": campaign_id, "b_name": holder, "b_at": None})
 
 

@@ -175,11 +175,17 @@ class BlockVerbs(HolderVerbs):
             return self._lose_all(campaign, _ended(campaign, now), words.LEASE_EXPIRED)
 
     def mark_lost(self, campaign_id: int, *, holders: Collection[str], reason: str) -> tuple[Incident, ...]:
-        """Take back at once what these workers held, because they are known to have vanished."""
+        """Take back at once what these workers held, because they are known to have vanished.
+
+        From now on none of them is a live worker, also one that held nothing.
+        """
         with self._lock:
             campaign, names = self._tables(campaign_id), {text.name(holder) for holder in holders}
             held = [row for row in campaign.blocks.values() if row.attempt is not None and row.holder in names]
-            return self._lose_all(campaign, held, reason)
+            lost = self._lose_all(campaign, held, reason)
+            for name in names & campaign.holders.keys():
+                record_seen(campaign, name, None)
+            return lost
 
     def _lose_all(self, campaign: CampaignTables, rows: Sequence[BlockRow], reason: str) -> tuple[Incident, ...]:
         lost = []
