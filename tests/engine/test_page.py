@@ -41,9 +41,11 @@ def page_of(text: str = "no", *, files: int = 1, counts: Counts | None = None, *
         datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), JournalKind.FAILURE, text, 1, 2, 3, text, text, text, 0.0
     )
     merged = [MergedOutput(n, f"{text}-{n}", 100, "0" * 64, 5, 5, ()) for n in range(files)]
-    status = {"state": "running", "target": 0.99, "workers": [{}], "losses": 0, "failures": 1}
+    labels = [{"label": text, "total": 10, "processed": 5, "abandoned": 1}]
+    status = {"state": "running", "labels": labels, "target": 0.99, "workers": [{}], "losses": 0, "failures": 1}
     shown = {
         "campaign": text,
+        "at": datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
         "store_url": text,
         "status": status,
         "counts": counts,

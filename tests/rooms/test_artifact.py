@@ -52,7 +52,7 @@ def test_one_artifact_follows_the_campaign_to_its_end(
         text = ended["data"]
         for file in committed.ledger.published_outputs(committed.id):
             assert f"{committed.record.store_url}/{file.key}".replace("_", r"\_") in text
-        assert "What it cost" in text and "Dask dashboard" not in text and "| **state** | done |" in text
+        assert "What it cost" in text and "Dask dashboard" not in text and "| state | done |" in text
         assert {name for name, _ in PICTURE.findall(text)} >= {"event from 0 to 39", "square from 0 to 1521"}
         for _, image in PICTURE.findall(text):
             assert base64.b64decode(image).startswith(b"\x89PNG")

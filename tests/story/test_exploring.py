@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import eventmill as em
@@ -180,3 +182,22 @@ def test_plots_go_into_axes(campaign: Callable[..., CampaignSpec], tmp_path: Pat
     _, own = plt.subplots()
     assert found.plot_map(own) is own
     plt.close("all")
+
+
+def test_events_are_counted_by_label(campaign: Callable[..., CampaignSpec], tmp_path: Path) -> None:
+    """A physicist divides by what was processed of each data set."""
+    for name in ("signal", "background"):
+        pq.write_table(pa.table({"event": range(100)}), tmp_path / f"{name}.parquet")
+    files = [
+        {"url": str(tmp_path / "signal.parquet"), "label": "signal", "parameters": {"xsec": 0.5}},
+        {"url": str(tmp_path / "background.parquet"), "label": "background"},
+    ]
+    spec = campaign("copy", inputs={"files": files})
+    with Crew(spec, tmp_path) as crew:
+        crew.run(until=lambda counts: counts.done >= 100)
+        crew.run()
+    found = em.open_campaign(spec)
+    by_label = found.events().groupby("label")[["events", "merged"]].sum()
+    assert by_label.to_dict("index") == {name: {"events": 100, "merged": 100} for name in ("signal", "background")}
+    assert found.events().parameters.tolist() == [{"xsec": 0.5}, {}]
+    assert "Data sets" in found._repr_html_() and "background" in found._repr_html_()

@@ -36,10 +36,18 @@ def events(ledger: Ledger, record: CampaignRow) -> pd.DataFrame:
     for item, span in ledger.spans(record.id):
         counts[item.id][span.state] += len(span)
     rows = [
-        (item.url, item.events, *(counts[item.id][state] for state in STATES), item.identity) for item in inputs
+        (
+            item.url,
+            item.label,
+            item.events,
+            *(counts[item.id][state] for state in STATES),
+            dict(item.parameters),
+            item.identity,
+        )
+        for item in inputs
     ]
-    kinds = {"input": TEXT, "events": INT, **{str(state): INT for state in STATES}, "identity": TEXT}
-    return _frame(kinds, rows)
+    kinds = {"input": TEXT, "label": TEXT, "events": INT, **{str(state): INT for state in STATES}}
+    return _frame(kinds | {"parameters": TEXT, "identity": TEXT}, rows)
 
 
 def spans(ledger: Ledger, record: CampaignRow) -> pd.DataFrame:
@@ -52,6 +60,7 @@ def spans(ledger: Ledger, record: CampaignRow) -> pd.DataFrame:
     rows = [
         (
             item.url,
+            item.label,
             span.start,
             span.stop,
             len(span),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from eventmill.core.outputs import MergedOutput
@@ -36,6 +37,7 @@ class Overview:
     """
 
     campaign: str
+    at: datetime
     store_url: str
     status: dict[str, Any]
     counts: Counts
@@ -57,6 +59,7 @@ def overview(ledger: Ledger, record: CampaignRow, *, pace: Pace | None = None) -
     counts, pace = ledger.counts(record.id), pace or Pace()
     return Overview(
         campaign=record.name,
+        at=datetime.now(UTC),
         store_url=record.store_url,
         status=campaign_status(ledger, record),
         counts=counts,

@@ -21,8 +21,13 @@ from eventmill.reports.html_table import table_html
 from eventmill.reports.overview import Overview
 from eventmill.text import line
 
+DATA_SET = ("label", "events", "processed", "abandoned")
+
 MOST_FILES = 20
 """So many merged files are listed on a page; `eventmill outputs` lists all."""
+
+NARROW = 240
+"""The width of a strip in the Prefect UI, in pixels: beside it there is room for all columns."""
 
 SHOWN = (State.MERGED, State.COMMITTED, State.LEASED, State.READY, State.ABANDONED)
 """The states of a row, what is done first."""
@@ -68,21 +73,25 @@ def duration(seconds: float) -> str:
 
 def markdown(now: Overview, *, links: Sequence[tuple[str, str]] = ()) -> str:
     """The page in Markdown. `links` are texts with addresses."""
-    parts = [_table(("", ""), [(f"**{name}**", _cell(text)) for name, text in facts(now)])]
+    (first, state), *others = facts(now)
+    parts = [_table((first, _cell(state)), [(f"**{name}**", _cell(text)) for name, text in others])]
+    parts.append(f"As of {now.at:%H:%M:%S} UTC. Reload this page to see it as it is now.")
     if links:
         parts.append(" · ".join(f"[{text}]({address})" for text, address in links))
     if now.strips:
         rows = [
             (
                 _cell(s.label),
-                f"![{_cell(told(s))}]({data_url(png(s))})",
+                f"![{_cell(told(s))}]({data_url(png(s, width=NARROW))})",
                 *(f"{s.counts[state]:,}" for state in SHOWN),
             )
             for s in now.strips
         ]
         total = ("all", "", *(f"{sum(s.counts[state] for s in now.strips):,}" for state in SHOWN))
-        heads = ("input", "its events, from the first to the last", *map(str, SHOWN))
+        heads = ("input", "from the first event to the last", *map(str, SHOWN))
         parts.append(f"### Events\n\n{_table(heads, [*rows, total])}\n\n{_legend()}")
+    if sets := _data_sets(now):
+        parts.append(f"### Data sets\n\n{_table(DATA_SET, [[_cell(text) for text in row] for row in sets])}")
     if now.newest:
         rows = [(f"{_clock(i.at)}", str(i.kind), _cell(_where(i)), _cell(i.reason)) for i in now.newest]
         parts.append(f"### Newest failures and losses\n\n{_table(('UTC', 'what', 'events', 'reason'), rows)}")
@@ -129,10 +138,23 @@ def as_html(now: Overview) -> str:
             for state in SHOWN
         )
         parts.append(f"<table>{rows}</table><div>{key}</div>")
+    if sets := _data_sets(now):
+        parts.append(table_html("Data sets", [DATA_SET, *sets]))
     if now.newest:
         rows_told = [(_clock(i.at), str(i.kind), _where(i), i.reason) for i in now.newest]
         parts.append(table_html("Newest failures and losses", rows_told))
     return f"<div>{''.join(parts)}</div>"
+
+
+def _data_sets(now: Overview) -> list[tuple[str, ...]]:
+    """The events of each label, by which physicists normalise; none if no input has a label."""
+    return [
+        (
+            "without a label" if each["label"] is None else str(each["label"]),
+            *(f"{each[name]:,}" for name in ("total", "processed", "abandoned")),
+        )
+        for each in now.status["labels"]
+    ]
 
 
 def _from_here(store_url: str) -> str:
