@@ -73,7 +73,7 @@ def spans(ledger: Ledger, record: CampaignRow) -> pd.DataFrame:
         )
         for item, span in ledger.spans(record.id)
     ]
-    kinds = {"input": TEXT, "start": INT, "stop": INT, "events": INT, "state": TEXT}
+    kinds = {"input": TEXT, "label": TEXT, "start": INT, "stop": INT, "events": INT, "state": TEXT}
     return _frame(kinds | {"worker": TEXT, "file": TEXT, "failures": INT, "losses": INT, "reason": TEXT}, rows)
 
 
