@@ -31,6 +31,7 @@ from eventmill.cluster.dask_cluster import own_dask_folder
 from eventmill.cluster.forkserver import without_main_module
 from eventmill.config.campaign_spec import CampaignSpec, as_campaign_spec
 from eventmill.core.ranges import NewInput, UnreadableInput
+from eventmill.core.work_order import SplitOrder
 from eventmill.errors import EventmillError
 from eventmill.flows.merge import merge
 from eventmill.prefect_api.campaign_events import telling_the_end
@@ -154,8 +155,8 @@ def split(coordinator: Coordinator, crew: Crew, story: RunStory) -> None:
     urls = coordinator.unsplit()
     batches = [urls[i : i + URLS_PER_SPLIT] for i in range(0, len(urls), URLS_PER_SPLIT)]
     story.split(len(urls), tasks=len(batches))
-    where = {"spec": opened.order.source, "folder": opened.order.folder}
-    futures = crew.map(split_inputs, ({"urls": batch, "label": _label(batch)} | where for batch in batches))
+    parts = [SplitOrder(batch, opened.order.source, opened.order.folder) for batch in batches]
+    futures = crew.map(split_inputs, ({"part": part} for part in parts))
     found: list[NewInput] = []
     unreadable: list[UnreadableInput] = []
     for future in futures:
@@ -165,10 +166,6 @@ def split(coordinator: Coordinator, crew: Crew, story: RunStory) -> None:
         unreadable += refused
     inputs = register(opened, coordinator.campaign, found, unreadable)
     crew.note_split(inputs, dict(zip(batches, futures, strict=True)))
-
-
-def _label(urls: tuple[str, ...]) -> str:
-    return urls[0] if len(urls) == 1 else f"{urls[0]} and {len(urls) - 1} more"
 
 
 def work_through(

@@ -11,7 +11,7 @@ from prefect import State, task
 from prefect.cache_policies import NO_CACHE
 
 from eventmill.core.leases import BlockReport
-from eventmill.core.work_order import WorkOrder
+from eventmill.core.work_order import BlockOrder
 from eventmill.prefect_api.block_states import end_block
 from eventmill.prefect_api.tls_cache import read_certificates_once
 from eventmill.runtime.process_id import this_process
@@ -21,6 +21,6 @@ read_certificates_once()
 
 
 @task(name="block", cache_policy=NO_CACHE, persist_result=False)
-def process_block(order: WorkOrder, block_id: int) -> State[BlockReport]:
+def process_block(block: BlockOrder) -> State[BlockReport]:
     """`work.block.run_block` on this worker; the state says how it ended."""
-    return end_block(run_block(order, block_id, holder=str(this_process())))
+    return end_block(run_block(block.order, block.block_id, holder=str(this_process())))

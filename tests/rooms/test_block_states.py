@@ -21,6 +21,7 @@ from eventmill.cluster.dispatcher import _error_of
 from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.core.leases import BlockEnd, BlockReport, FailureKind, FailureReport
 from eventmill.core.ranges import EventRange
+from eventmill.core.work_order import BlockOrder
 from eventmill.payloads.pool import stop_all
 from eventmill.prefect_api.block_states import block_name, name_at_end, state_of
 from eventmill.prefect_api.failed_state import fails_in_one_line
@@ -153,9 +154,9 @@ def test_a_block_that_failed_is_red_and_its_log_has_traceback_and_print(
             second = opened.ledger.reserve(lead, events=20, range_events=10, aligned=False)
             for block in (first, second):
                 assert block is not None
-                name = block_name("squares", ordinal=0, start=block.start, stop=block.stop)
+                name = block_name("two blocks", ordinal=0, start=block.start, stop=block.stop)
                 run: Any = process_block.with_options(task_run_name=name)
-                run(opened.order, block.id, return_state=True)
+                run(BlockOrder(opened.order, block.id), return_state=True)
 
     try:
         with temporary_settings({PREFECT_LOGGING_TO_API_ENABLED: True}):
@@ -165,14 +166,14 @@ def test_a_block_that_failed_is_red_and_its_log_has_traceback_and_print(
         stop_all()
 
     def ended() -> list[TaskRun]:
-        runs = [run for run in client.read_task_runs() if run.name.startswith("squares · file 0")]
+        runs = [run for run in client.read_task_runs() if run.name.startswith("two blocks · file 0")]
         return runs if len(runs) == 2 and all(run.state and run.state.is_final() for run in runs) else []
 
     runs = waiting.until(ended, seconds=60)
     told = {run.name: (run.state_type, run.state.message) for run in runs}
     assert told == {
-        "squares · file 0 [0, 20)": (StateType.COMPLETED, "20 of 20 events committed"),
-        "squares · file 0 [20, 40)": (
+        "two blocks · file 0 [0, 20)": (StateType.COMPLETED, "20 of 20 events committed"),
+        "two blocks · file 0 [20, 40)": (
             StateType.FAILED,
             "0 of 20 events committed; 20 failed: payload: ValueError: no muon",
         ),

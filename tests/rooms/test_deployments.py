@@ -66,6 +66,8 @@ def test_a_deployed_campaign_is_merged_by_a_run_that_starts_by_itself(
     merged = team.until(lambda: ended("merge"))
     assert (merged.name, merged.state_name) == ("squares · merge", "Completed"), merged.state.message
     assert merged.created_by.type == "AUTOMATION"
+    assert {"eventmill", "campaign:squares"} <= set(merged.tags)
+    assert (processed.state.message or "").startswith("60 of 60 events are in ")
     files = sorted((team.folder / "out").glob("*.parquet"))
     assert events_in_files(team) == Counter(range(EVENTS))
 
@@ -133,3 +135,52 @@ def open_campaign_of(team: Team, name: str) -> tuple[Ledger, CampaignRow] | None
         return ledger, ledger.campaign(name)
     except LedgerError:
         return None
+
+
+URGENT = """
+  - name: urgent
+    description: The same, ahead of the others.
+    entrypoint: eventmill.flows.process.process
+    tags: [eventmill]
+    work_pool: {name: eventmill, work_queue_name: urgent}
+"""
+"""What docs/deploying.md adds to `prefect.yaml`."""
+
+
+@pytest.mark.system
+@pytest.mark.timeout(900)
+def test_of_two_campaigns_the_urgent_one_runs_first(team: Team, client: SyncPrefectClient) -> None:
+    """It was started later, in a queue of higher priority of a pool that runs one thing at a time."""
+    for name in ("ordinary", "urgent"):
+        campaign = {
+            "name": name,
+            "inputs": {"generated": {"events": 40}},
+            "payload": {"callable": "payload.py:square"},
+            "output": {"store": f"out/{name}"},
+            "cluster": {"type": "local", "workers": 1},
+        }
+        (team.folder / f"{name}.yaml").write_text(yaml.safe_dump(campaign))
+    with (team.folder / "prefect.yaml").open("a") as file:
+        file.write(URGENT)
+    team.prefect("work-pool", "create", "eventmill", "--type", "process", "--overwrite")
+    team.prefect("work-pool", "set-concurrency-limit", "eventmill", "1")
+    team.prefect("work-queue", "create", "urgent", "--pool", "eventmill", "--priority", "1")
+    team.prefect("deploy", "--all")
+
+    def ended() -> list[FlowRun]:
+        mine = [run for run in team.runs(client, "process") if run.name in ("ordinary", "urgent")]
+        return mine if len(mine) == 2 and all(run.state and run.state.is_final() for run in mine) else []
+
+    try:
+        for deployment, name in (("process", "ordinary"), ("urgent", "urgent")):
+            parameters = ("--param", f"campaign={name}.yaml", "--param", "merging=beside")
+            team.prefect("deployment", "run", f"process/{deployment}", *parameters)
+        team.start_worker()
+        first, second = team.until(ended)
+    finally:  # other tests use the pool
+        team.prefect("work-pool", "clear-concurrency-limit", "eventmill")
+    assert [(run.name, run.state_name) for run in (first, second)] == [
+        ("urgent", "Completed"),
+        ("ordinary", "Completed"),
+    ]
+    assert first.end_time <= second.start_time

@@ -162,7 +162,9 @@ def test_why_a_decision_fell_is_told(listener: Listener) -> None:
     """Range length, another worker, a duplicate, what is taken back. A size that hardly changed is no news."""
     log = DecisionLog("story")
     for events in (10, 15, 40, 30):
-        log.range_size(RangeSize(events=events, seconds=2.0, losses_per_second=0.01, overhead_seconds=0.1))
+        log.range_size(
+            RangeSize(events=events, seconds=2.0, losses_per_second=0.01, overhead_seconds=0.1), is_set=False
+        )
     block = Block(5, 1, 0, 100, 200, 10, avoid=("a:1:1",))
     log.reserved(block)
     log.duplicated(3, block)

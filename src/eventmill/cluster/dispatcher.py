@@ -25,6 +25,7 @@ from eventmill.cluster.dask_cluster import set_scheduler_up
 from eventmill.cluster.liveness import METRIC, Members
 from eventmill.cluster.restarts import replace_silent
 from eventmill.core.leases import Block, BlockReport
+from eventmill.core.work_order import BlockOrder
 from eventmill.errors import ClusterError, LedgerError, PrefectUnavailable
 from eventmill.prefect_api.availability import if_it_answers, is_no_answer
 from eventmill.prefect_api.block_states import block_name
@@ -144,8 +145,8 @@ class Dispatcher:
         with self._members.kept_from(block.avoid):
             future = self._runner.submit(
                 named,
-                {"order": opened.order, "block_id": block.id},
-                dependencies=inputs_of(self._lineage.before(**where), parameter="block_id"),
+                {"block": BlockOrder(opened.order, block.id)},
+                dependencies=inputs_of(self._lineage.before(**where), parameter="block"),
             )
         self._lineage.worked(future.task_run_id, **where)
         self._flights[str(future.wrapped_future.key)] = _Flight(block, future)

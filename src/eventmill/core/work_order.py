@@ -91,3 +91,20 @@ class PayloadCode:
     entry: str
     digest: str
     bundle: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class BlockOrder:
+    """What travels to the worker of one block, as one value: a graph repeats edges for each further parameter."""
+
+    order: WorkOrder
+    block_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class SplitOrder:
+    """What travels to the worker that inspects some inputs. Their urls start from `folder`."""
+
+    urls: tuple[str, ...]
+    spec: SourceSpec
+    folder: str

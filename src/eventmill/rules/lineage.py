@@ -8,17 +8,24 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import islice
 from uuid import UUID
 
 MOST_RUNS = 5_000
 """Older runs are forgotten: later runs rarely get their events."""
 
 MOST_BEFORE = 3
-"""Edges into one block from blocks that had some of its events before."""
+"""Edges into one block from blocks that had some of its events before. Nearly all blocks have one edge.
+
+The fewer, the better: Prefect's graph (3.8.8) repeats each edge from a run as often as that run has inputs, and
+its page shows no arrows where there are very many.
+"""
 
 MOST_MERGED = 50
 """Edges into one merge run. Prefect (3.8.8) stores each with some 90 bytes, and nobody can read more."""
+
+
+Events = tuple[int, int]
+"""A piece of the campaign, half-open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +58,17 @@ class Lineage:
         self._empty.append(run)
 
     def before(self, *, ordinal: int, start: int, stop: int) -> tuple[UUID, ...]:
-        """Where these events of an input come from: the run that found them, and the last ones that had them."""
+        """Where these events of an input come from: the last runs that had them, else the one that found them."""
         first = self.firsts.get(ordinal, 0)
-        found = _last(self._splits, first + start, first + stop)
-        had = _last(self._blocks, first + start, first + stop)
-        return (*islice(found, 1), *islice(had, MOST_BEFORE))
+        had, left = _last(self._blocks, [(first + start, first + stop)], most=MOST_BEFORE)
+        found, _ = _last(self._splits, left, most=1)
+        return (*had, *found)
 
     def made(self, groups: Iterable[tuple[int, int]]) -> tuple[UUID, ...]:
         """The last runs that may have made something of these groups, each a `(start, stop)`."""
-        wanted, empty = sorted(groups), set(self._empty)
-        makers = (had.run for had in reversed(self._blocks) if had.run not in empty and _touches(wanted, had))
-        return tuple(islice(makers, MOST_MERGED))
+        empty = set(self._empty)
+        made, _ = _last((had for had in self._blocks if had.run not in empty), sorted(groups), most=MOST_MERGED)
+        return tuple(made)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +78,25 @@ class _Had:
     stop: int
 
 
-def _last(runs: deque[_Had], start: int, stop: int) -> Iterator[UUID]:
-    return (had.run for had in reversed(runs) if had.start < stop and start < had.stop)
+def _last(runs: Iterable[_Had], wanted: list[Events], *, most: int) -> tuple[list[UUID], list[Events]]:
+    """The last runs that had each of these events, newest first, at most so many; and the events that none had."""
+    found: list[UUID] = []
+    for had in reversed(list(runs)):
+        if not wanted or len(found) == most:
+            break
+        rest = [piece for events in wanted for piece in _without(events, had)]
+        if rest != wanted:
+            found.append(had.run)
+            wanted = rest
+    return found, wanted
 
 
-def _touches(groups: list[tuple[int, int]], had: _Had) -> bool:
-    return any(had.start < stop and start < had.stop for start, stop in groups)
+def _without(events: Events, had: _Had) -> Iterator[Events]:
+    start, stop = events
+    if had.stop <= start or stop <= had.start:
+        yield events
+        return
+    if start < had.start:
+        yield start, had.start
+    if had.stop < stop:
+        yield had.stop, stop
