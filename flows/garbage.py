@@ -5,8 +5,6 @@ The file is not called `gc.py`, because Prefect puts this folder first on `sys.p
 
 from __future__ import annotations
 
-from typing import Any
-
 from prefect import flow, get_run_logger
 
 from eventmill.campaign.garbage import collect
@@ -19,7 +17,7 @@ from eventmill.prefect_api.failed_state import fails_in_one_line, nothing_begun
 
 @flow(name="gc", flow_run_name="gc", validate_parameters=False)
 @fails_in_one_line
-def gc(ledger: str = DEFAULT_LEDGER) -> Any:
+def gc(ledger: str = DEFAULT_LEDGER) -> list[str]:
     """Delete what dead attempts left in the stores; returns one line for each campaign. Harmless during runs.
 
     An attempt first becomes dead in the ledger, so that its late commit is fenced; then its objects are deleted.
@@ -29,7 +27,8 @@ def gc(ledger: str = DEFAULT_LEDGER) -> Any:
         ledger: The ledger of the campaigns: a path on a local disk, or a url.
     """
     if not is_begun(ledger):
-        return nothing_begun(ledger)
+        nothing: list[str] = nothing_begun(ledger)
+        return nothing
     opened = open_ledger(ledger)
     lines = []
     for record in opened.campaigns():

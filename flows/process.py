@@ -73,7 +73,7 @@ def process(
     changed: Changed = Changed.STOP,
     workers: int | None = None,
     merging: Merging = Merging.BESIDE,
-) -> Any:
+) -> dict[str, Any]:
     """Process every event of a campaign on a Dask cluster, and merge the results. Running it again resumes.
 
     Raises `CampaignIncomplete` when no work is left and the target is missed.
@@ -121,7 +121,9 @@ def process(
             return ended
         result = show_result(progress, manifest=coordinator.finish())
         coordinator.check_target()
-    return Completed(message=in_a_line(result), data=result)
+    told: Any = Completed(message=in_a_line(result), data=result)
+    done: dict[str, Any] = told  # what a caller gets
+    return done
 
 
 # A form of its own, because Prefect (3.8.8) cannot say which field is wrong where a path would do, too.
@@ -131,7 +133,7 @@ def process_form(
     changed: Changed = Changed.STOP,
     workers: int | None = None,
     merging: Merging = Merging.BESIDE,
-) -> Any:
+) -> dict[str, Any]:
     """Process every event of a campaign that is filled in here, without a file. Running it again resumes.
 
     Args:

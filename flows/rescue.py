@@ -35,7 +35,7 @@ WAITING = (StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING)
 
 @flow(name="rescue", flow_run_name="rescue", validate_parameters=False)
 @fails_in_one_line
-def rescue(ledger: str = DEFAULT_LEDGER) -> Any:
+def rescue(ledger: str = DEFAULT_LEDGER) -> list[str]:
     """Clean up and restart the campaigns of a ledger; returns one line for each. Harmless during runs, and twice.
 
     A campaign that should run, is unfinished and has no live coordinator is restarted as it was begun: by the
@@ -46,7 +46,8 @@ def rescue(ledger: str = DEFAULT_LEDGER) -> Any:
         ledger: The ledger of the campaigns: a path on a local disk, or a url.
     """
     if not is_begun(ledger):
-        return nothing_begun(ledger)
+        nothing: list[str] = nothing_begun(ledger)
+        return nothing
     lines = []
     for record in open_ledger(ledger).campaigns():
         lines.append(f"{record.name} {look_after(ledger, record.name)}")

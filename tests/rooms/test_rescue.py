@@ -29,7 +29,7 @@ from eventmill.core.records import DesiredState
 from eventmill.flows.garbage import gc
 from eventmill.flows.process import process
 from eventmill.flows.rescue import rescue
-from eventmill.prefect_api.stale_runs import fail_stale_runs
+from eventmill.prefect_api.stale_runs import fail_stale_runs, merge_runs
 
 LEDGER = ".eventmill/ledger.sqlite"
 
@@ -153,6 +153,16 @@ def test_runs_of_the_dead_get_a_final_state_and_those_of_the_living_do_not(
     assert states == {dead.id: "Crashed", other.id: "Running"}
 
 
+def test_a_run_that_merges_is_not_taken_for_a_dead_one_that_leads(
+    begun: CampaignHandle, client: SyncPrefectClient, a_run_that: Callable[..., FlowRun]
+) -> None:
+    """It has the campaign's tags, too, so that people find it; whoever leads next leaves it alone."""
+    merging = a_run_that(leads=begun, lead=None)
+    assert [run.id for run in merge_runs(begun)] == [merging.id]
+    assert fail_stale_runs(begun.ledger, begun.record) == 0
+    assert client.read_flow_run(merging.id).state_name == "Running"
+
+
 @pytest.fixture
 def a_run_that(client: SyncPrefectClient) -> Iterator[Callable[..., FlowRun]]:
     """Flow runs that Prefect believes to be running."""
@@ -160,11 +170,11 @@ def a_run_that(client: SyncPrefectClient) -> Iterator[Callable[..., FlowRun]]:
 
     made: list[UUID] = []
 
-    def run(*, leads: CampaignHandle, lead: int, name: str | None = None) -> FlowRun:
+    def run(*, leads: CampaignHandle, lead: int | None, name: str | None = None) -> FlowRun:
         from eventmill.prefect_api.stale_runs import tags_of
 
-        tags = tags_of(leads.ledger, name or leads.record.name)
-        run = client.create_flow_run(process, parameters={"campaign": "c"}, tags=[*tags, f"lead:{lead}"])
+        tags = tags_of(leads.ledger, name or leads.record.name) + ([f"lead:{lead}"] if lead is not None else [])
+        run = client.create_flow_run(process, parameters={"campaign": "c"}, tags=tags)
         client.set_flow_run_state(run.id, Running(), force=True)
         made.append(run.id)
         return run

@@ -21,7 +21,7 @@ def send(name: str, *, subject: str, message: str) -> None:
         ) from None
     if not isinstance(block, NotificationBlock):
         raise AccessError(f"the Prefect block '{name}' sends no notifications: name one such as slack-webhook/me.")
-    notify: Any = block.notify
+    notify: Any = block.notify  # which is a coroutine where a loop runs, unless it is told not to be
     try:
         notify(message, subject, _sync=True)
     except Exception as error:  # of whatever service it is

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,9 +44,10 @@ def test_an_example_is_written_as_the_repository_has_it(example: str, capsys: py
             read_campaign(path)
 
 
-def test_the_example_that_needs_nothing_else_works() -> None:
+def test_the_example_that_needs_nothing_else_works(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its stars are made, and its payload selects some of them."""
     assert eventmill("init", "stars") == 0
+    monkeypatch.setattr(sys, "argv", ["make_stars.py"])
     runpy.run_path("examples/stars/make_stars.py", run_name="__main__")
     campaign = read_campaign(Path("examples/stars/campaign.yaml"))
     trial = try_payload(campaign, events=1_000, start=0, input=0)
