@@ -132,7 +132,7 @@ def open_campaign(campaign: Spec, *, ledger: str | Path | None = None) -> Campai
     return Campaign(found, found.campaign(spec.name))
 
 
-def try_payload(campaign: Spec, *, events: int = 10, start: int = 0, input_number: int = 0) -> Trial:
+def try_payload(campaign: Spec, *, events: int = 10, start: int = 0, input: int | str = 0) -> Trial:
     """Run the payload on a few events in this process, to debug it: `breakpoint()` and `print()` work.
 
     Needs no ledger, store or cluster. Raises `InputError` if there are no such events, and `PayloadError`, with
@@ -142,12 +142,12 @@ def try_payload(campaign: Spec, *, events: int = 10, start: int = 0, input_numbe
         campaign: The campaign, the path of its file, or plain data.
         events: How many events.
         start: Position of the first one in its input, from 0.
-        input_number: Which input, from 0.
+        input: Which input: its number, from 0, or its address or file name.
     """
     from eventmill.campaign import try_payload as trying
     from eventmill.config.campaign_spec import as_campaign_spec
 
-    return trying.try_payload(as_campaign_spec(campaign), events=events, start=start, input_number=input_number)
+    return trying.try_payload(as_campaign_spec(campaign), events=events, start=start, input=input)
 
 
 @overload

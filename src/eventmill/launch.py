@@ -69,7 +69,7 @@ def launch(
             opened.reopen()
         try:
             with doing("checking the results"):
-                manifest = settle(opened, spec)
+                manifest = settle(opened)
             follow = observation.follow if observation is not None else _nobody_follows
             if manifest is not None:
                 follow(opened)

@@ -139,19 +139,9 @@ def accept_changes(
 
     Otherwise raises `CampaignChanged`, which names every difference.
     """
-    listed = _listed(differences)
-    fixed = [difference for difference in differences if difference.is_fixed]
-    if any(difference.key == STORE for difference in fixed) and _is_ours(store, record, changed=changed):
-        fixed = [difference for difference in fixed if difference.key != STORE]
-    if changed is Changed.STOP or fixed:
-        changed_code = {CODE: record.payload, READER: record.reader}
-        digests = [changed_code.get(difference.key) for difference in differences]
-        is_code_there = all(_is_there(ledger.code(digest)) for digest in digests if digest is not None)
-        told = f"differs from what was begun: {listed}"
-        if changed is not Changed.STOP:
-            told = f"cannot continue with these changes: {_listed(fixed)}"
-        choices = _choices(fixed, is_code_there=is_code_there)
-        raise CampaignChanged(f"campaign '{record.name}' {told}. {choices}")
+    refused = refusal(ledger, record, differences=differences, changed=changed, store=store)
+    if refused is not None:
+        raise refused
     with hold_leadership(ledger, record.id):
         ledger.change_campaign(
             record.id,
@@ -159,12 +149,30 @@ def accept_changes(
             rules=campaign.rules,
             code=code,
             store_url=campaign.store_url,
-            reason=listed,
+            reason=_listed(differences),
             reader=reader,
             described=described,
         )
     keys = ", ".join(difference.key for difference in differences)  # no values: a parameter may be a secret
     logger.info("campaign '%s' continues with changes: %s", record.name, keys, extra={"campaign": record.name})
+
+
+def refusal(
+    ledger: Ledger, record: CampaignRow, *, differences: Sequence[Difference], changed: Changed, store: Store
+) -> CampaignChanged | None:
+    """The error that names every difference and what can be done; None if the user chose what is possible."""
+    fixed = [difference for difference in differences if difference.is_fixed]
+    if any(difference.key == STORE for difference in fixed) and _is_ours(store, record, changed=changed):
+        fixed = [difference for difference in fixed if difference.key != STORE]
+    if changed is not Changed.STOP and not fixed:
+        return None
+    changed_code = {CODE: record.payload, READER: record.reader}
+    digests = [changed_code.get(difference.key) for difference in differences]
+    is_code_there = all(_is_there(ledger.code(digest)) for digest in digests if digest is not None)
+    told = f"differs from what was begun: {_listed(differences)}"
+    if changed is not Changed.STOP:
+        told = f"cannot continue with these changes: {_listed(fixed)}"
+    return CampaignChanged(f"campaign '{record.name}' {told}. {_choices(fixed, is_code_there=is_code_there)}")
 
 
 def _listed(differences: Sequence[Difference]) -> str:

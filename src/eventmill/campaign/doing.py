@@ -15,6 +15,7 @@ class Board:
         self._said: list[list[str]] = []
         self._lock = threading.Lock()
         self.watch_url: str | None = None
+        self.remarks: tuple[str, ...] = ()
 
     @property
     def words(self) -> str:
@@ -60,3 +61,9 @@ def doing(words: str) -> Iterator[None]:
         yield
     finally:
         board.end(step)
+
+
+def remark(told: str) -> None:
+    """Say something that people should read, and that is no error."""
+    if (board := _board.get()) is not None:
+        board.remarks += (told,)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -10,9 +11,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from eventmill.campaign.changes import accept_changes, compare, new_descriptions
+from eventmill.campaign.changes import CODE, READER, Difference, accept_changes, compare, new_descriptions
 from eventmill.campaign.choice import Changed
 from eventmill.campaign.code import payload_code, reader_code
+from eventmill.campaign.doing import remark
 from eventmill.campaign.handle import CampaignHandle, find_record, load_campaign, store_of, work_order
 from eventmill.campaign.inputs import as_known, list_inputs, source_spec, with_resolved_tree
 from eventmill.campaign.leadership import hold_leadership
@@ -104,6 +106,8 @@ def open_campaign(
             told = "campaign '%s' is restarted: earlier results are deleted"
             logger.info(told, campaign.name, extra=_about(campaign))
             record = None
+        elif not differences and changed in (Changed.RESTART, Changed.ACCEPT):
+            remark(_nothing_differs(record, changed))
         elif differences:
             accept_changes(
                 *(ledger, record, campaign, code),
@@ -113,6 +117,8 @@ def open_campaign(
                 reader=reader,
                 described=new_descriptions(ledger, record, named),
             )
+            if stays := _what_stays(ledger, record, differences):
+                remark(stays)
     if record is None:
         try:
             record = _begin(ledger, campaign, code, reader=reader, declared=declared)
@@ -130,6 +136,26 @@ def open_campaign(
     )
     order = work_order(campaign, record, spec=spec, folder=folder)
     return CampaignHandle(ledger, record, order, named.urls, named.described)
+
+
+def _nothing_differs(record: CampaignRow, changed: Changed) -> str:
+    told = f"'--changed {changed}' changes nothing: nothing differs from what was begun, and what is done is kept"
+    if changed is Changed.RESTART:
+        told += f". To compute it again, delete {record.store_url} or give the campaign another name"
+    return told
+
+
+def _what_stays(ledger: Ledger, record: CampaignRow, differences: Sequence[Difference]) -> str | None:
+    """What an accepted change of the payload means for events that are done; None if nothing else is meant."""
+    counts = ledger.counts(record.id)
+    keys = [each.key for each in differences if each.key in (CODE, READER) or each.key.startswith("payload.")]
+    if not keys or not counts.done:
+        return None
+    rest = f"the other {counts.open:,} get the new one" if counts.open else "no other event is left to process"
+    return (
+        f"{counts.done:,} events are done and keep the results of the earlier version ({', '.join(keys)}); "
+        f"{rest}. To compute them again, give the campaign another name, or delete its merged files."
+    )
 
 
 def _about(campaign: CampaignSpec) -> dict[str, str]:

@@ -35,7 +35,8 @@ logger = logging.getLogger(__name__)
 class Progress:
     """A campaign at one moment: of `total` events those `done` (of them `merged`), still `open`, or `abandoned`.
 
-    `doing` is what the run is at if it is not just processing events, such as `starting 2 workers`; else empty.
+    `remarks` are sentences that people should read. `doing` is what the run is at if it is not just processing
+    events, such as `starting 2 workers`; else empty.
     `workers` hold leases now; `losses` and `failures` are all so far. `rate` is in events per second, and
     `seconds_left` is how long the rest will take; both are None until they can be known. `watch_url` shows the run
     in the Prefect UI and lets whoever has it in, so it is not for a log. `is_last` says that nothing more will be
@@ -54,6 +55,7 @@ class Progress:
     is_last: bool = False
     watch_url: str | None = field(default=None, repr=False)
     doing: str = ""
+    remarks: tuple[str, ...] = ()
     rate: float | None = None
     seconds_left: float | None = None
 
@@ -112,9 +114,9 @@ class Observation:
         with suppress(LedgerError):  # looked at again soon
             self._look()
         doing = "" if is_last else self._board.words or self._progress.doing
-        watch_url = self._board.watch_url
         self._is_told = True
-        self._observer(replace(self._progress, is_last=is_last, doing=doing, watch_url=watch_url))
+        told = replace(self._progress, is_last=is_last, doing=doing, watch_url=self._board.watch_url)
+        self._observer(replace(told, remarks=self._board.remarks))
 
     def _look(self) -> None:
         opened, now = self._opened, time.monotonic()

@@ -91,6 +91,15 @@ def _look_apart(address: str, spec: SourceSpec) -> NewInput:
     raise InputError(f"{DEATHS} processes ended while they inspected it ({', '.join(dict.fromkeys(endings))}).")
 
 
+def can_be_read(url: str, spec: SourceSpec, *, folder: str) -> bool:
+    """Whether an input can be inspected, found in a separate process: it may end whatever process looks at it."""
+    try:
+        _look_apart(locate(url, folder=folder), spec)
+    except InputError:
+        return False
+    return True
+
+
 def side_by_side(work: Callable[[str], Result], urls: Sequence[str]) -> list[Result]:
     """`work` for each url; for several remote urls at once, because these mostly wait for answers."""
     remote = any("://" in url for url in urls)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import bdb
+import difflib
 import importlib
 import pickle
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,14 +42,11 @@ class TriedInput:
     input_events: int
 
 
-def read_some(campaign: CampaignSpec, *, events: int, start: int, number: int) -> TriedInput:
+def read_some(campaign: CampaignSpec, *, events: int, start: int, input: int | str) -> TriedInput:
     """Up to `events` events from position `start` of an input; `InputError` if there are none."""
     reader = reader_code(campaign, folder=Path.cwd())
     named = list_inputs(campaign)
-    if number >= len(named.urls):
-        has = counted(len(named.urls), "input")
-        raise InputError(f"the campaign has no input {number}: it has {has}, counted from 0.")
-    url = named.urls[number]
+    url = _chosen(named.urls, input)
     spec = source_spec(campaign, named, reader=None if reader is None else reader.digest)
     said = named.described.get(url, NOTHING)
 
@@ -69,6 +67,36 @@ def read_some(campaign: CampaignSpec, *, events: int, start: int, number: int) -
     source = open_source(url, spec)
     here = where(source.events)
     return TriedInput(source.read(here.start, here.stop), here, source.events)
+
+
+def _chosen(urls: Sequence[str], input: int | str) -> str:
+    """The input of that number, address or file name; `InputError` if there is none, or if there are several."""
+    if isinstance(input, int) or (input.isdecimal() and input not in map(_file_name, urls)):
+        number, has = int(input), counted(len(urls), "input")
+        if number >= len(urls):
+            raise InputError(f"the campaign has no input {number}: it has {has}, counted from 0.")
+        return urls[number]
+    path = str(Path(input).absolute())
+    found = [url for url in urls if input in (url, _file_name(url)) or str(Path(url).absolute()) == path]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        listed = ", ".join(found[:NAMED]) + (", …" if len(found) > NAMED else "")
+        raise InputError(f"{len(found)} inputs of the campaign are called '{input}': {listed}. Give one of these.")
+    close = difflib.get_close_matches(input, [*urls, *map(_file_name, urls)], n=1)
+    hint = f" Did you mean '{close[0]}'?" if close else ""
+    raise InputError(
+        f"the campaign has no input '{input}': give its address, its file name, or its number, from 0 to "
+        f"{len(urls) - 1}.{hint}"
+    )
+
+
+def _file_name(url: str) -> str:
+    return url.rstrip("/").rpartition("/")[2]
+
+
+NAMED = 3
+"""The maximum number of inputs in a message."""
 
 
 def _set_up(spec: SourceSpec, code: PayloadCode, folder: Path | None) -> SetUp:

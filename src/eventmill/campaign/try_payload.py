@@ -54,14 +54,14 @@ class Trial:
     input_events: int
 
 
-def try_payload(campaign: CampaignSpec, *, events: int = 10, start: int = 0, input_number: int = 0) -> Trial:
+def try_payload(campaign: CampaignSpec, *, events: int = 10, start: int = 0, input: int | str = 0) -> Trial:
     """Run the payload on `events` events of one input, from position `start` on. Needs no cluster.
 
     Raises `InputError` if there are no such events, and `PayloadError`, with the payload's own traceback, if it
     fails or returns what cannot be stored.
     """
     name = f"payload {campaign.payload.callable}"
-    tried = read_some(campaign, events=events, start=start, number=input_number)
+    tried = read_some(campaign, events=events, start=start, input=input)
     where = tried.where
     place = f"{where.file} [{where.start}, {where.stop})"
     code = payload_code(campaign, folder=Path.cwd())

@@ -31,6 +31,7 @@ class ProgressBar:
         self._printed_at = 0.0
         self._printed_doing = ""
         self._is_link_told = False
+        self._remarks_told = 0
 
     def __call__(self, progress: Progress) -> None:
         """Bring the bar up to date."""
@@ -38,6 +39,9 @@ class ProgressBar:
             self._is_link_told = True
             told = Text(f"Watch it in the Prefect UI: {progress.watch_url}", style="dim")
             self._console.print(told, soft_wrap=True)
+        for remark in progress.remarks[self._remarks_told :]:
+            self._console.print(Text.assemble(("note", "bold yellow"), f": {remark}"), soft_wrap=True)
+        self._remarks_told = len(progress.remarks)
         bar = self._bar or self._start(progress)
         bar.update(bar.task_ids[0], total=progress.total or None, completed=progress.done, now=progress)
         if not self._console.is_terminal:

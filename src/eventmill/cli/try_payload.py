@@ -26,11 +26,14 @@ def try_payload(
     campaign_file: CampaignFile,
     events: Annotated[int, typer.Option(min=1, help="The number of events.")] = 10,
     start: Annotated[int, typer.Option(min=0, help="The position of the first event in its input, from 0.")] = 0,
-    number: Annotated[int, typer.Option("--input", min=0, help="The number of the input, from 0.")] = 0,
+    given: Annotated[
+        str,
+        typer.Option("--input", metavar="INPUT", help="Which input: its number, from 0, address or file name."),
+    ] = "0",
 ) -> None:
     """Run the payload on a few events in this process, to debug it with breakpoint() and print()."""
     campaign = CampaignSpec.from_file(campaign_file)
-    trial = api.try_payload(campaign, events=events, start=start, input_number=number)
+    trial = api.try_payload(campaign, events=events, start=start, input=given)
     out, where = screen(), trial.where
     size = f"{trial.bytes:,} bytes ({trial.format})"
     made = counted(trial.table.num_rows, "row") if trial.table is not None else size
@@ -76,10 +79,13 @@ def _show_speed(out: Console, trial: Trial, ranges: Ranges) -> None:
     lasts, yours = trial.auto_events * per_event, ""
     if ranges.events != "auto":
         yours = f" Your ranges of {ranges.events:,} would take about {ranges.events * per_event:.3g} s."
+    first = ranges.events if ranges.events != "auto" else min(sizing.FIRST_RANGE_EVENTS, trial.input_events)
+    grows = ", which become longer as it learns the speed" if ranges.events == "auto" else ""
     auto, aim = counted(trial.auto_events, "event"), write_duration(ranges.seconds)
     out.print(
         f"'ranges: {{events: auto}}' would choose ranges of {auto}, about {lasts:.3g} s each "
-        f"({_why(trial, aim=aim)}).{yours}"
+        f"({_why(trial, aim=aim)}).{yours} A run begins with ranges of "
+        f"{counted(first, 'event')}{grows}."
     )
 
 

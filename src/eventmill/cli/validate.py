@@ -12,16 +12,20 @@ from eventmill.access.retries import few_retries
 from eventmill.campaign.code import payload_code, reader_code
 from eventmill.campaign.handle import find_record
 from eventmill.campaign.inputs import list_inputs, source_spec
+from eventmill.campaign.preview import check_unchanged
 from eventmill.campaign.split_inputs import check_alike, same_content, split
 from eventmill.cli.arguments import CampaignFile, file_of
 from eventmill.cli.output import facts, screen
 from eventmill.config.campaign_spec import CampaignSpec, Duplicates, Unreadable, merged_suffix, read_campaign
-from eventmill.config.cluster_config import read_cluster
+from eventmill.config.cluster_config import LOCAL_CLUSTER, read_cluster
 from eventmill.core.ranges import NewInput, UnreadableInput
 from eventmill.core.units import counted
-from eventmill.errors import InputError, LedgerError
+from eventmill.core.work_order import PayloadCode
+from eventmill.errors import InputError, LedgerError, PayloadError
 from eventmill.formats.schemas import schema_from_columns
 from eventmill.ledger import open_ledger
+from eventmill.payloads import bundles
+from eventmill.payloads.needed_modules import missing
 from eventmill.sources.layouts import layouts_of, unreadable_columns
 from eventmill.sources.text_types import with_common_types
 from eventmill.store import open_store
@@ -53,7 +57,22 @@ def validate(campaign_file: CampaignFile) -> None:
 def _payload(campaign: CampaignSpec) -> str:
     code = payload_code(campaign, folder=Path.cwd())
     size = f", {len(code.bundle) / 1000:,.1f} kB shipped to workers" if code.bundle is not None else ""
-    return f"{code.callable}, code {code.digest}{size}"
+    return f"{code.callable}, code {code.digest}{size}{_missing(campaign, code)}"
+
+
+def _missing(campaign: CampaignSpec, code: PayloadCode) -> str:
+    """Modules that the payload imports and that are not here: an error if its workers run here, else a warning."""
+    if code.bundle is None:
+        return ""
+    names = ", ".join(map(str, missing(bundles.unpack(code.bundle, entry=code.entry, digest=code.digest))))
+    if not names:
+        return ""
+    if read_cluster(campaign.cluster).cluster_class == LOCAL_CLUSTER:
+        raise PayloadError(
+            f"payload {code.callable} imports what is not installed here: {names}. Install it, or put the module "
+            "beside the payload."
+        )
+    return f"; warning: it imports what is not installed here and must be where workers run: {names}"
 
 
 def _inputs(campaign: CampaignSpec) -> str:
@@ -101,8 +120,12 @@ def _ledger(campaign: CampaignSpec) -> str:
             return f"{path}, to be created"
         if path.is_dir():
             raise LedgerError(f"the ledger {path} is a folder; give the path of a file.")
-    record = find_record(open_ledger(campaign.ledger_url), campaign.name)
-    return f"{campaign.ledger}, {'does not have' if record is None else 'has'} a campaign '{campaign.name}'"
+    ledger = open_ledger(campaign.ledger_url)
+    record = find_record(ledger, campaign.name)
+    if record is None:
+        return f"{campaign.ledger}, does not have a campaign '{campaign.name}'"
+    check_unchanged(ledger, record, campaign, folder=Path.cwd())
+    return f"{campaign.ledger}, has this campaign '{campaign.name}', as it is here"
 
 
 def _store(campaign: CampaignSpec) -> str:

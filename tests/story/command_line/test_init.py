@@ -50,7 +50,7 @@ def test_the_example_that_needs_nothing_else_works(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(sys, "argv", ["make_stars.py"])
     runpy.run_path("examples/stars/make_stars.py", run_name="__main__")
     campaign = read_campaign(Path("examples/stars/campaign.yaml"))
-    trial = try_payload(campaign, events=1_000, start=0, input_number=0)
+    trial = try_payload(campaign, events=1_000, start=0, input=0)
     assert trial.table is not None and 0 < trial.table.num_rows < 1_000
 
 

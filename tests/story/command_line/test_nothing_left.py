@@ -25,7 +25,7 @@ NewCampaign = Callable[..., Mill]
 
 def settled(campaign: CampaignSpec, *, changed: Changed = Changed.STOP) -> str | None:
     """What a run finds out before it would start anything."""
-    return settle(open_campaign(campaign, folder=Path.cwd(), changed=changed), campaign)
+    return settle(open_campaign(campaign, folder=Path.cwd(), changed=changed))
 
 
 @pytest.fixture(scope="module")

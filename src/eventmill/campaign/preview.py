@@ -1,0 +1,30 @@
+"""What a run would refuse about a campaign that was begun, found without changing anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from eventmill.campaign.changes import compare, refusal
+from eventmill.campaign.choice import Changed
+from eventmill.campaign.code import payload_code, reader_code
+from eventmill.campaign.inputs import as_known, list_inputs, source_spec, with_resolved_tree
+from eventmill.config.campaign_spec import CampaignSpec
+from eventmill.core.records import CampaignRow
+from eventmill.ledger import Ledger
+from eventmill.store import open_store
+
+
+def check_unchanged(ledger: Ledger, record: CampaignRow, campaign: CampaignSpec, *, folder: Path) -> None:
+    """Raise `CampaignChanged`, as a run does, if campaign, code or inputs differ from what was begun."""
+    code, reader = payload_code(campaign, folder=folder), reader_code(campaign, folder=folder)
+    reads = None if reader is None else reader.digest
+    named = list_inputs(campaign)
+    campaign = with_resolved_tree(campaign, source_spec(campaign, named, reader=reads))
+    named = as_known(ledger, record, named, folder=folder)
+    spec = source_spec(campaign, named, reader=reads)
+    differences = compare(ledger, record, campaign, code, named=named, spec=spec, folder=folder)
+    if differences:
+        store = open_store(campaign.store_url, credentials=campaign.credentials)
+        refused = refusal(ledger, record, differences=differences, changed=Changed.STOP, store=store)
+        if refused is not None:
+            raise refused

@@ -1,0 +1,137 @@
+"""A run is never silent: it says what it does, and tells rate and time left when they can be known."""
+
+from __future__ import annotations
+
+import io
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+
+from rich.console import Console
+
+from eventmill.campaign.doing import Board, doing, remark, written_on
+from eventmill.campaign.merge_queue import begin_due
+from eventmill.campaign.progress import MOMENT_SECONDS, Observation, Progress
+from eventmill.cli.progress_bar import ROOM_FOR_CTRL_C, ProgressBar
+from eventmill.runtime.process_id import this_process
+from tests.story.command_line.conftest import Mill
+from tests.waiting import until
+
+
+def told_by(*progress: Progress, is_terminal: bool = False, width: int = 100) -> str:
+    """What the bar prints of these."""
+    out = io.StringIO()
+    bar = ProgressBar(Console(file=out, force_terminal=is_terminal, color_system=None, width=width))
+    for each in progress:
+        bar(each)
+    return out.getvalue()
+
+
+def test_the_innermost_words_count_until_they_are_over() -> None:
+    """Also if another thread ends in between; without a board nothing happens."""
+    board = Board()
+    with doing("nobody reads this"):
+        remark("nor this")
+    with written_on(board), doing("one"):
+        assert board.words == "one"
+        with doing("two"):
+            assert board.words == "two"
+            step = board.begin("three")
+        assert board.words == "three"
+        board.end(step)
+        assert board.words == "one"
+        remark("a sentence")
+    assert (board.words, board.remarks) == ("", ("a sentence",))
+
+
+def test_without_a_terminal_each_new_step_is_a_line_and_no_more() -> None:
+    """Numbers that change in it make no new one."""
+    begun = Progress("sky")
+    running = Progress("sky", total=100, done=10, open=90, workers=2)
+    said = told_by(
+        replace(begun, doing="starting the Prefect server"),
+        replace(begun, doing="starting the Prefect server"),
+        replace(begun, doing="inspecting inputs, 0 of 100 done"),
+        replace(begun, doing="inspecting inputs, 50 of 100 done"),
+        replace(running, doing="setting up the payload on 2 workers"),
+        replace(running, doing="setting up the payload on 2 workers (30 s so far)"),
+        running,
+        replace(running, done=100, open=0, merged=100, is_last=True),
+    )
+    assert said.splitlines() == [
+        "sky: starting the Prefect server …",
+        "sky: inspecting inputs, 0 of 100 done …",
+        "sky: 10 of 100 events · 0 merged · 2 workers · 0 losses · setting up the payload on 2 workers …",
+        "sky: 100 of 100 events · 100 merged · 2 workers · 0 losses",
+    ]
+
+
+def test_rate_and_time_left_are_told_when_they_are_known() -> None:
+    """Not before: eleven hours were announced for two minutes."""
+    running = Progress("sky", total=100, done=10, open=90, is_last=True)
+    assert "/s" not in told_by(running) and "left" not in told_by(running)
+    assert "3.0/s" in (said := told_by(replace(running, rate=3.0, seconds_left=3700.0))) and "1:01:40 left" in said
+
+
+def test_notes_are_told_once() -> None:
+    """Above the bar, on a line of their own."""
+    noted = Progress("sky", total=10, remarks=("nothing differs",))
+    said = told_by(noted, noted, replace(noted, remarks=("nothing differs", "[/dim] stays"), is_last=True))
+    assert said.count("note: nothing differs\n") == 1 and "note: [/dim] stays\n" in said
+
+
+def test_the_bar_leaves_room_for_what_a_terminal_prints_at_ctrl_c() -> None:
+    """`^C` behind a full line would wrap, and leave a second bar; and the clock goes on when all is processed."""
+    said = told_by(
+        Progress("sky", total=10, done=10, doing="merging, 1 of 5 files done"), is_terminal=True, width=100
+    )
+    shown = re.sub(r"\x1b\[[?0-9;]*[a-zA-Z]", "", said).replace("\r", "\n")
+    lines = [line for line in shown.splitlines() if "merging" in line]
+    assert lines and 90 <= max(map(len, lines)) <= 100 - ROOM_FOR_CTRL_C
+
+
+def test_a_run_is_told_from_its_first_block_to_its_last_file(new_campaign: Callable[..., Mill]) -> None:
+    """What the ledger knows: blocks that nobody has, a set-up, merges; then what a run says of itself."""
+    mill, told, board = new_campaign(), list[Progress](), Board()
+    heard = threading.Event()
+
+    def listen(progress: Progress) -> None:
+        told.append(progress)
+        heard.set()
+
+    def next_words() -> str:
+        heard.clear()
+        assert heard.wait(60)
+        heard.clear()
+        assert heard.wait(60)  # the one before may have been looked up earlier
+        return told[-1].doing
+
+    with Observation("squares", listen, board=board) as observation, mill.driven() as coordinator:
+        observation.follow(mill.opened)
+        assert next_words() == "handing out the first events"
+        block = coordinator.next_block(slots=1)
+        assert block is not None
+        claim = mill.opened.ledger.claim(block.id, holder=str(this_process()))
+        assert next_words().startswith("setting up the payload on 1 worker")
+        step = board.begin("writing the report")
+        assert next_words() == "writing the report"
+        board.end(step)
+        assert claim is not None
+        mill.opened.ledger.release(claim.lease)
+        while not coordinator.close_if_finished():
+            mill.work(coordinator)
+        assert begin_due(mill.opened)
+        until(lambda: told[-1].doing == "merging, 0 of 3 files done", seconds=60)
+    assert told[-1].is_last and told[-1].doing == "" and told[-1].total == 60
+
+
+def test_what_takes_a_moment_is_not_told(new_campaign: Callable[..., Mill]) -> None:
+    """A refusal shows no bar; a campaign that was finished is told once."""
+    told: list[Progress] = []
+    with Observation("squares", told.append):
+        pass
+    assert told == []
+    with Observation("squares", told.append) as observation:
+        observation.follow(new_campaign().opened)
+    assert len(told) == 1 and told[0].is_last and MOMENT_SECONDS > 0
