@@ -131,7 +131,7 @@ def test_addresses_are_absolute_unless_they_are_urls(tmp_path: Path, monkeypatch
         ),
         ({"inputs": {"generated": {"events": 2, "files": 3}}}, "2 events cannot be divided into 3 files"),
         ({"inputs": {"generated": {"events": 2}, "tree": "T"}}, "belong to 'files', not to 'generated'"),
-        ({"payload": "p.py:F"}, "'payload': input should be a valid dictionary"),
+        ({"payload": 5}, "'payload': input should be a valid dictionary"),
         ({"payload": {}}, "'payload.callable' is missing"),
         ({"ranges": {"events": 0}}, "'ranges.events': '0' is not between 1 and 10^18; give a number of"),
         ({"ranges": {"events": "many"}}, "'ranges.events': 'many' is not valid; give a number of events"),

@@ -70,6 +70,10 @@ FIXED = (
 """Keys that cannot change while results made under the old value are kept."""
 
 
+TOLD_OTHERWISE = ("inputs.files", "payload.source", "inputs.reader.source")
+"""Keys of which the differences are told by input, or as other code."""
+
+
 @dataclass(frozen=True, slots=True)
 class Difference:
     """One clause for people, and what decides: which `key` of the campaign file it is about, `input` or `code`.
@@ -105,7 +109,7 @@ def compare(
     differences = [
         Difference(key, f"{key}: {_shown(old)} -> {_shown(new)}", is_fixed=_is_fixed(key))
         for key, old, new in _changed_keys(record.spec, campaign.model_dump(mode="json"))
-        if key != "inputs.files"
+        if key not in TOLD_OTHERWISE
     ]
     if code.digest != record.payload:
         told = f"the code of payload {code.callable}: {record.payload} -> {code.digest}"

@@ -45,7 +45,7 @@ def import_from(folder: Path, *, written_in: Path | None = None) -> None:
 
 
 @contextmanager
-def importing_from(folder: Path, files: Iterable[str], *, written_in: Path) -> Iterator[None]:
+def importing_from(folder: Path, files: Iterable[str], *, written_in: Path | None) -> Iterator[None]:
     """`import_from` in a `with` block. Modules that have the names of shipped `files` are as before afterwards."""
     tops = {name.partition("/")[0].removesuffix(".py") for name in files}
     path, hooks = list(sys.path), list(sys.path_hooks)

@@ -15,7 +15,7 @@ def needed(files: Mapping[str, bytes], *, start: str) -> dict[str, bytes]:
     found = {start}
     waiting = [start]
     while waiting:
-        modules = _imported(files[waiting.pop()])
+        modules = imported(files[waiting.pop()])
         if modules is None:
             return dict(files)
         for name in files:
@@ -26,7 +26,7 @@ def needed(files: Mapping[str, bytes], *, start: str) -> dict[str, bytes]:
     return {name: files[name] for name in sorted(found)}
 
 
-def _imported(source: bytes) -> set[str] | None:
+def imported(source: bytes) -> set[str] | None:
     """Top-level names of the modules that a file imports; None if they cannot be determined."""
     try:
         tree = ast.parse(source)
