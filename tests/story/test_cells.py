@@ -78,7 +78,7 @@ def test_a_campaign_from_a_notebook(
             return parse_campaign(keys, source="the notebook")
 
     notebook(CELL)
-    with Crew(spec(), tmp_path) as crew:
+    with Crew(spec(), tmp_path, workers=1) as crew:
         crew.run(until=lambda counts: counts.done > 0)
     notebook(CELL)
     with Crew(spec(), tmp_path) as crew:

@@ -27,6 +27,7 @@ from eventmill.errors import (
 )
 from eventmill.ledger import Ledger
 from eventmill.payloads.locate import check_installed
+from eventmill.payloads.pool import stop_readers
 from eventmill.sources import (
     Named,
     how_changed,
@@ -131,6 +132,7 @@ def compare(
         lambda url: tuple(_input_changes(known[url], spec, folder, look=reads_otherwise)),
         [url for url in urls if url in known],
     )
+    stop_readers()  # this process reads nothing more
     differences += [Difference(INPUT, text, is_fixed=True) for texts in looked for text in texts]
     return tuple(differences)
 
