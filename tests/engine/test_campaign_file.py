@@ -120,6 +120,7 @@ def test_addresses_are_absolute_unless_they_are_urls(tmp_path: Path, monkeypatch
         ),
         ({"inputs": {"files": ["a", {"label": "b"}]}}, "'inputs.files.1.url' is missing"),
         ({"inputs": {"files": ["a", {"url": "b", "label": ""}]}}, "'inputs.files.1.label': string should have at"),
+        ({"inputs": {"files": [{"url": "b", "label": "a\x07"}]}}, "characters that cannot be shown"),
         ({"inputs": {"files": [{"url": "s3://key:secret@b/a"}]}}, "a url contains a password or secret key"),
         (
             {"inputs": {"files": [{"url": "a", "parameters": {"d": date(2026, 1, 2)}}]}},

@@ -239,6 +239,8 @@ def test_a_value_that_is_not_of_its_declared_type_is_named(tmp_path: Path) -> No
     said = r"row 51, column 'b': CSV conversion error to int64: invalid value 'x'\. Correct it, or declare"
     with pytest.raises(InputError, match=said):
         inspect_input(url, SourceSpec("csv", types=(("b", "int64"),)))
+    with pytest.raises(InputError, match=said):
+        inspect_input(url, SourceSpec("csv", columns=("b",), types=(("b", "int64"),)))
     with pytest.raises(InputError, match=r"has no column 'c' among its 2. There are a, b"):
         inspect_input(url, SourceSpec("csv", types=(("c", "int64"),)))
     with pytest.raises(InputError, match=r"has no column 'A' among its 2. Did you mean a"):

@@ -257,10 +257,11 @@ def _changed_keys(
 
 def new_descriptions(ledger: Ledger, record: CampaignRow, named: Named) -> dict[str, Description]:
     """What is now said of known inputs, by address, where it differs from what was begun."""
+    urls = set(named.urls)
     return {
         item.url: now
         for item in ledger.inputs(record.id)
-        if item.url in set(named.urls) and not _says_the_same(item.description, now := _said_of(item, named))
+        if item.url in urls and not _says_the_same(item.description, now := _said_of(item, named))
     }
 
 

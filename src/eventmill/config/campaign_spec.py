@@ -122,6 +122,13 @@ class InputFile(Part):
     def _can_be_kept(cls, value: dict[str, Any]) -> dict[str, Any]:
         return {key: _as_json(item, key) for key, item in value.items()}
 
+    @field_validator("label")
+    @classmethod
+    def _can_be_shown(cls, value: str | None) -> str | None:
+        if value is not None and not value.isprintable():
+            raise ValueError(f"{value!r} has characters that cannot be shown; use letters, digits and signs")
+        return value
+
     @property
     def described(self) -> Description:
         """What is said of these inputs."""
