@@ -139,6 +139,7 @@ def test_a_readers_events_reach_the_payload(reading: Callable[..., CampaignSpec]
         (17, {}, "reader process died with exit code 0"),
         (18, {"memory": "2GB"}, "MemoryError"),
     ],
+    ids=["raises", "crashes", "hangs", "lies", "exits", "takes memory"],
 )
 def test_a_reader_that_fails_costs_the_events_that_it_fails_for(
     reading: Callable[..., CampaignSpec], home: Path, number: int, limits: dict[str, Any], said: str
@@ -176,6 +177,7 @@ def test_a_reader_that_fails_costs_the_events_that_it_fails_for(
         ("wrong", {}, PayloadError, r"reader wrong cannot be called as wrong\(url\): missing a required argument"),
         ("missing", {}, PayloadError, r"has no top-level class or function 'missing'"),
     ],
+    ids=["crashes", "hangs", "no source", "parameters", "no such name"],
 )
 def test_a_reader_that_opens_nothing_stops_the_campaign(
     reading: Callable[..., CampaignSpec], home: Path, name: str, limits: dict[str, Any], error: Any, said: str
