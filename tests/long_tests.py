@@ -45,6 +45,11 @@ LONG = (  # before each group: what stays in `make test`
     "test_ledger_laws.py::TestMoreHistoriesOnBoth::runTest",
     # inputs of which several are inspected at once
     "test_input_inspection.py::test_inputs_that_end_whoever_looks_into_them_are_named[one by one]",
+    # readers that crash, hang and lie
+    "test_readers.py::test_a_reader_that_fails_costs_the_events_that_it_fails_for[raises]",
+    "test_readers.py::test_a_reader_that_fails_costs_the_events_that_it_fails_for[exits]",
+    "test_readers.py::test_a_reader_that_fails_costs_the_events_that_it_fails_for[takes memory]",
+    "test_readers.py::test_a_reader_that_opens_nothing_stops_the_campaign[hangs]",
     # nothing as large: it makes a thousand objects
     "test_store_s3.py::test_more_keys_than_fit_into_one_answer",
 )

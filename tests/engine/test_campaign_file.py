@@ -120,6 +120,7 @@ def test_addresses_are_absolute_unless_they_are_urls(tmp_path: Path, monkeypatch
         ),
         ({"inputs": {"files": ["a", {"label": "b"}]}}, "'inputs.files.1.url' is missing"),
         ({"inputs": {"files": ["a", {"url": "b", "label": ""}]}}, "'inputs.files.1.label': string should have at"),
+        ({"inputs": {"files": [{"url": "b", "label": "a\x07"}]}}, "characters that cannot be shown"),
         ({"inputs": {"files": [{"url": "s3://key:secret@b/a"}]}}, "a url contains a password or secret key"),
         (
             {"inputs": {"files": [{"url": "a", "parameters": {"d": date(2026, 1, 2)}}]}},
@@ -131,7 +132,7 @@ def test_addresses_are_absolute_unless_they_are_urls(tmp_path: Path, monkeypatch
         ),
         ({"inputs": {"generated": {"events": 2, "files": 3}}}, "2 events cannot be divided into 3 files"),
         ({"inputs": {"generated": {"events": 2}, "tree": "T"}}, "belong to 'files', not to 'generated'"),
-        ({"payload": "p.py:F"}, "'payload': input should be a valid dictionary"),
+        ({"payload": 5}, "'payload': input should be a valid dictionary"),
         ({"payload": {}}, "'payload.callable' is missing"),
         ({"ranges": {"events": 0}}, "'ranges.events': '0' is not between 1 and 10^18; give a number of"),
         ({"ranges": {"events": "many"}}, "'ranges.events': 'many' is not valid; give a number of events"),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.csv as pv
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -238,6 +239,8 @@ def test_a_value_that_is_not_of_its_declared_type_is_named(tmp_path: Path) -> No
     said = r"row 51, column 'b': CSV conversion error to int64: invalid value 'x'\. Correct it, or declare"
     with pytest.raises(InputError, match=said):
         inspect_input(url, SourceSpec("csv", types=(("b", "int64"),)))
+    with pytest.raises(InputError, match=said):
+        inspect_input(url, SourceSpec("csv", columns=("b",), types=(("b", "int64"),)))
     with pytest.raises(InputError, match=r"has no column 'c' among its 2. There are a, b"):
         inspect_input(url, SourceSpec("csv", types=(("c", "int64"),)))
     with pytest.raises(InputError, match=r"has no column 'A' among its 2. Did you mean a"):
@@ -342,3 +345,27 @@ def test_rows_are_the_same_however_much_is_seen_at_once(text: str, cut: int) -> 
         first, end = rows.whole(data[:cut], final=False) if cut and data[:cut] else ([], 0)
         rest, _ = rows.whole(data[end:], final=True) if data[end:] else ([], 0)
         assert [*first, *(end + start for start in rest)] == list(whole)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(st.sampled_from('a,"\r\n'), min_size=1, max_size=24), st.booleans())
+@example('"a""b"\n"c"', True)
+@example('a"b"\n', True)
+def test_counting_quotes_and_looking_at_fields_find_the_same_rows(text: str, final: bool) -> None:
+    """Where quotes are regular; and whatever the quotes, Arrow finds so many rows."""
+    data, rows = text.encode(), QuotedRows(",")
+    quick = rows.whole(data, final=final)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(QuotedRows, "_is_regular", lambda *_: False)
+        careful = rows.whole(data, final=final)
+    assert (list(quick[0]), quick[1]) == (list(careful[0]), careful[1])
+    if final and quick[1] >= 0:
+        kept: list[int] = []
+        table = pv.read_csv(
+            pa.BufferReader(data + b"\n"),
+            read_options=pv.ReadOptions(column_names=["c0"], use_threads=False),
+            parse_options=pv.ParseOptions(
+                newlines_in_values=True, invalid_row_handler=lambda row: kept.append(1) or "skip"
+            ),
+        )
+        assert len(table) + len(kept) == len(quick[0])

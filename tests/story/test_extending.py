@@ -17,7 +17,7 @@ import pytest
 from eventmill import plugins
 from eventmill.campaign.audit import audit
 from eventmill.campaign.handle import store_of
-from eventmill.config.campaign_spec import CampaignSpec, read_campaign
+from eventmill.config.campaign_spec import CampaignSpec, parse_campaign, read_campaign
 from eventmill.core.records import Counts
 from eventmill.payloads.pool import stop_all
 from tests.story.test_readme import run_here
@@ -66,6 +66,18 @@ def stars(installed: Path) -> pd.DataFrame:
     runpy.run_path("make_sky.py")
     nights = [np.load(path) for path in sorted(Path("sky").glob("*.npy"))]
     return pd.concat([pd.DataFrame(night).assign(row=range(1500)) for night in nights], ignore_index=True)
+
+
+def test_a_reader_beside_the_campaign_needs_no_package(installed: Path, stars: pd.DataFrame) -> None:
+    """The page's ten lines give the stars that are in the files."""
+    keys = {"inputs": {"files": ["sky/*.npy"], "reader": "reader.py:Stars"}, "output": {"store": "read"}}
+    given = {"name": "read", "payload": {"callable": "payload.py:bright", "parameters": {"limit": 12.0}}}
+    opened = run_here(parse_campaign(given | keys | {"ranges": {"events": 500}}, source="the page"), installed)
+
+    assert opened.ledger.counts(opened.record.id) == Counts(merged=4500)
+    (merged,) = Path("read").glob("*.parquet")
+    expected = stars[stars.mag < 12].reset_index(drop=True)
+    pd.testing.assert_frame_equal(pd.read_parquet(merged), expected, check_dtype=False)
 
 
 def test_a_source_a_store_and_a_format_of_another_package_carry_a_campaign(

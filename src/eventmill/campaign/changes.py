@@ -27,6 +27,7 @@ from eventmill.errors import (
 )
 from eventmill.ledger import Ledger
 from eventmill.payloads.locate import check_installed
+from eventmill.payloads.pool import stop_readers
 from eventmill.sources import (
     Named,
     how_changed,
@@ -58,6 +59,10 @@ FIXED = (
     "output.merge.events",  # ranges that are done may cross the new windows
 )
 """Keys that cannot change while results made under the old value are kept."""
+
+
+TOLD_OTHERWISE = ("inputs.files", "payload.source", "inputs.reader.source")
+"""Keys of which the differences are told by input, or as other code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +100,7 @@ def compare(
     differences = [
         Difference(key, f"{key}: {_shown(old)} -> {_shown(new)}", is_fixed=_is_fixed(key))
         for key, old, new in _changed_keys(record.spec, campaign.model_dump(mode="json"))
-        if key != "inputs.files"
+        if key not in TOLD_OTHERWISE
     ]
     if code.digest != record.payload:
         told = f"the code of payload {code.callable}: {record.payload} -> {code.digest}"
@@ -117,6 +122,7 @@ def compare(
         lambda url: tuple(_input_changes(known[url], spec, folder, look=reads_otherwise)),
         [url for url in urls if url in known],
     )
+    stop_readers()  # this process reads nothing more
     differences += [Difference(INPUT, text, is_fixed=True) for texts in looked for text in texts]
     return tuple(differences)
 
@@ -249,10 +255,11 @@ def _changed_keys(
 
 def new_descriptions(ledger: Ledger, record: CampaignRow, named: Named) -> dict[str, Description]:
     """What is now said of known inputs, by address, where it differs from what was begun."""
+    urls = set(named.urls)
     return {
         item.url: now
         for item in ledger.inputs(record.id)
-        if item.url in set(named.urls) and not _says_the_same(item.description, now := _said_of(item, named))
+        if item.url in urls and not _says_the_same(item.description, now := _said_of(item, named))
     }
 
 

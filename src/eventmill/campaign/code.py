@@ -13,7 +13,7 @@ from eventmill.work.user_code import remember
 def payload_code(campaign: CampaignSpec, *, folder: Path) -> PayloadCode:
     """The code of the payload with the data files that it needs; `PayloadError` says what is wrong."""
     payload = campaign.payload
-    return find_payload(payload.callable, folder=folder, files=payload.files or ())
+    return find_payload(payload.callable, folder=folder, files=payload.files or (), source=payload.source)
 
 
 def reader_code(campaign: CampaignSpec, *, folder: Path) -> PayloadCode | None:
@@ -24,6 +24,7 @@ def reader_code(campaign: CampaignSpec, *, folder: Path) -> PayloadCode | None:
     reader = campaign.inputs.reader
     if reader is None:
         return None
-    code = find_payload(reader.callable, folder=folder, files=reader.files or (), role="reader")
+    files = reader.files or ()
+    code = find_payload(reader.callable, folder=folder, files=files, source=reader.source, role="reader")
     remember(code)
     return code

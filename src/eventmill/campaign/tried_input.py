@@ -115,7 +115,8 @@ def unpacked(code: PayloadCode) -> Iterator[Path | None]:
         return
     files = bundles.unpack(code.bundle, entry=code.entry, digest=code.digest)
     folder = put_code(files, code.digest, code_folder())
-    written_in = (Path.cwd() / code.callable.rpartition(":")[0]).parent.resolve()
+    place = code.callable.rpartition(":")[0]
+    written_in = (Path.cwd() / place).parent.resolve() if place else None
     with importing_from(folder, files, written_in=written_in):
         yield folder
 

@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from eventmill.access import holds_secret
+from eventmill.config.cell_code import written_out
 from eventmill.config.yaml_file import YamlError, read_yaml
 from eventmill.core.ledger_url import DEFAULT_LEDGER, PASSWORD_INSIDE, holds_password
 from eventmill.core.ranges import Description
@@ -121,6 +122,13 @@ class InputFile(Part):
     def _can_be_kept(cls, value: dict[str, Any]) -> dict[str, Any]:
         return {key: _as_json(item, key) for key, item in value.items()}
 
+    @field_validator("label")
+    @classmethod
+    def _can_be_shown(cls, value: str | None) -> str | None:
+        if value is not None and not value.isprintable():
+            raise ValueError(f"{value!r} has characters that cannot be shown; use letters, digits and signs")
+        return value
+
     @property
     def described(self) -> Description:
         """What is said of these inputs."""
@@ -138,6 +146,12 @@ class CsvOptions(Part):
     )
 
 
+SOURCE = Field(
+    None,
+    description="The code itself, in place of a file; 'callable' is then a name in it. A notebook gives it.",
+)
+
+
 class Reader(Part):
     """Code of one's own that reads inputs."""
 
@@ -148,6 +162,12 @@ class Reader(Part):
     files: list[str] | None = Field(
         None, min_length=1, description="Data files that are shipped with the reader, as payload.files."
     )
+    source: str | None = SOURCE
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_a_function(cls, data: Any) -> Any:
+        return _with_code(data, role="reader")
 
     @field_validator("files", mode="before")
     @classmethod
@@ -220,11 +240,6 @@ class Inputs(Part):
         empty = isinstance(value, dict) and all(each is None for each in value.values())
         return None if empty else value  # the form in the Prefect UI sends an empty one
 
-    @field_validator("reader", mode="before")
-    @classmethod
-    def _in_parts(cls, value: Any) -> Any:
-        return {"callable": value} if isinstance(value, str) else value
-
     @field_validator("format")
     @classmethod
     def _known(cls, value: str | None) -> str | None:
@@ -263,6 +278,12 @@ class Payload(Part):
             "at most 50 MB."
         ),
     )
+    source: str | None = SOURCE
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_a_function(cls, data: Any) -> Any:
+        return _with_code(data, role="payload")
 
     @field_validator("files", mode="before")
     @classmethod
@@ -611,6 +632,17 @@ def read_campaign(path: Path) -> CampaignSpec:
 def ledger_address(ledger: str) -> str:
     """The address of a ledger, valid from any folder of this machine, from an address or a relative path."""
     return ledger if "://" in ledger else f"sqlite:///{Path(ledger).absolute()}"
+
+
+def _with_code(data: Any, *, role: str) -> Any:
+    """A payload or reader that is given as a text, a function or a class, with the keys that it stands for."""
+    if isinstance(data, str) or (callable(data) and not isinstance(data, BaseModel)):
+        data = {"callable": data}
+    if isinstance(data, dict) and callable(data.get("callable")):
+        if data.get("source") is not None:
+            raise ValueError("give either a function or its 'source'")
+        data = data | written_out(data["callable"], role=role)
+    return data
 
 
 def _as_json(value: Any, place: str) -> Any:

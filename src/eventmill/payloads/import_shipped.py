@@ -18,21 +18,26 @@ class _FromSource(SourceFileLoader):
         raise OSError
 
 
-def import_from(folder: Path, *, written_in: Path | None = None) -> None:
-    """Put `folder` first on `sys.path`; what is in it and below is imported from source.
-
-    Tracebacks and debuggers show the files of `written_in` instead, of which `folder` has copies.
-    """
+def _from_copy(folder: Path, written_in: Path) -> type[_FromSource]:
+    """A loader of the copies in `folder`. Not for workers: its frame stays in tracebacks of failed imports."""
 
     class FromCopy(_FromSource):
         """Its code says that it comes from where it was written."""
 
         def source_to_code(self, data: Any, path: Any, **options: Any) -> Any:  # type: ignore[override]
             """As Python does, under the other name."""
-            there = path if written_in is None else str(written_in / Path(path).relative_to(folder))
-            return super().source_to_code(data, there, **options)
+            return super().source_to_code(data, str(written_in / Path(path).relative_to(folder)), **options)
 
-    make_finder = FileFinder.path_hook((FromCopy, [".py"]))
+    return FromCopy
+
+
+def import_from(folder: Path, *, written_in: Path | None = None) -> None:
+    """Put `folder` first on `sys.path`; what is in it and below is imported from source.
+
+    Tracebacks and debuggers show the files of `written_in` instead, of which `folder` has copies.
+    """
+    loader = _FromSource if written_in is None else _from_copy(folder, written_in)
+    make_finder = FileFinder.path_hook((loader, [".py"]))
 
     def hook(path: str) -> Any:
         if not Path(path).is_relative_to(folder):
@@ -45,9 +50,9 @@ def import_from(folder: Path, *, written_in: Path | None = None) -> None:
 
 
 @contextmanager
-def importing_from(folder: Path, files: Iterable[str], *, written_in: Path) -> Iterator[None]:
+def importing_from(folder: Path, files: Iterable[str], *, written_in: Path | None) -> Iterator[None]:
     """`import_from` in a `with` block. Modules that have the names of shipped `files` are as before afterwards."""
-    tops = {name.partition("/")[0].removesuffix(".py") for name in files}
+    tops = {name.partition("/")[0].removesuffix(".py") for name in files if name.endswith(".py")}
     path, hooks = list(sys.path), list(sys.path_hooks)
     before = _taken(tops)
     import_from(folder, written_in=written_in)

@@ -16,19 +16,31 @@ from eventmill.core.work_order import PayloadCode
 from eventmill.errors import PayloadError
 from eventmill.payloads import bundles
 from eventmill.payloads.data_files import data_files
-from eventmill.payloads.needed_modules import needed
+from eventmill.payloads.needed_modules import imported, needed
+
+CELL = "notebook_cell"
+"""The name of the module with the code of a notebook."""
 
 _FORM = "write 'path/to/file.py:Name' or 'package.module:Name'"
 
 
-def find_payload(callable: str, *, folder: Path, files: Sequence[str] = (), role: str = "payload") -> PayloadCode:
+def find_payload(
+    callable: str,
+    *,
+    folder: Path,
+    files: Sequence[str] = (),
+    source: str | None = None,
+    role: str = "payload",
+) -> PayloadCode:
     """Find the class or function that `callable` names; a file's path is relative to `folder`.
 
-    The digest changes when the code changes, and differs for each name in it. The bundle also contains the
-    neighbouring modules, and the data `files` beside it; it is None for a package, which must be installed on the
-    workers. `role` is what messages call it. Raises `PayloadError` with one line: bad form, no such file, module
-    or name, a syntax error with its line.
+    With `source`, the code itself, it is a name in that. The digest changes when the code changes, and differs for
+    each name in it. The bundle also contains the neighbouring modules, and the data `files` beside it; it is None
+    for a package, which must be installed on the workers. `role` is what messages call it. Raises `PayloadError`
+    with one line: bad form, no such file, module or name, a syntax error with its line.
     """
+    if source is not None:
+        return _in_source(callable, source, folder, files=files, role=role)
     place, colon, name = callable.rpartition(":")
     if not colon or not place or not name:
         raise PayloadError(f"'{callable}' does not name a {role}; {_FORM}.")
@@ -68,6 +80,22 @@ def _in_file(callable: str, path: Path, name: str, *, files: Sequence[str], role
     beside.setdefault(path.name, path.read_bytes())  # also a payload whose name looks like that of a test
     shipped = data_files(path.parent, files, key=f"{role}.files") | needed(beside, start=path.name)
     entry = f"{module}:{name}"
+    return PayloadCode(callable, entry, bundles.digest(shipped, entry=entry), bundles.pack(shipped))
+
+
+def _in_source(callable: str, source: str, folder: Path, *, files: Sequence[str], role: str) -> PayloadCode:
+    """Code of a notebook: a module of its own, with those of the working folder that it imports."""
+    name, path = callable.rpartition(":")[2], Path(f"{CELL}.py")
+    content = source.encode()
+    tree = _parse(path, content)
+    _check_name(tree, Path(f"{role}.source"), name)
+    modules = {name.partition(".")[0] for name in imported(content) or ()}
+    beside: dict[str, bytes] = {}
+    if any((folder / f"{module}.py").is_file() or (folder / module).is_dir() for module in modules):
+        beside = bundles.neighbours(folder)
+    shipped = data_files(folder, files, key=f"{role}.files")
+    shipped |= needed(beside | {path.name: content}, start=path.name)
+    entry = f"{CELL}:{name}"
     return PayloadCode(callable, entry, bundles.digest(shipped, entry=entry), bundles.pack(shipped))
 
 
@@ -160,9 +188,9 @@ def _regular(folders: list[Path]) -> Path | None:
     return next((folder for folder in folders if (folder / "__init__.py").is_file()), None)
 
 
-def _parse(path: Path) -> ast.Module:
+def _parse(path: Path, content: bytes | None = None) -> ast.Module:
     try:
-        return ast.parse(path.read_bytes(), filename=str(path))
+        return ast.parse(path.read_bytes() if content is None else content, filename=str(path))
     except SyntaxError as error:
         where = f", line {error.lineno}" if error.lineno else ""
         raise PayloadError(f"{path}{where}: {error.msg}; correct it and try again.") from error

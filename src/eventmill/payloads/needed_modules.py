@@ -17,7 +17,7 @@ def needed(files: Mapping[str, bytes], *, start: str) -> dict[str, bytes]:
     found = {start}
     waiting = [start]
     while waiting:
-        modules = _imported(files[waiting.pop()])
+        modules = imported(files[waiting.pop()])
         if modules is None:
             return dict(files)
         for name in files:
@@ -75,7 +75,7 @@ def _is_installed(module: str) -> bool:
         return True
 
 
-def _imported(source: bytes) -> set[str] | None:
+def imported(source: bytes) -> set[str] | None:
     """Top-level names of the modules that a file imports; None if they cannot be determined."""
     try:
         tree = ast.parse(source)

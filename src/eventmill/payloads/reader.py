@@ -132,12 +132,13 @@ class OpenInputs:
             raise InputError(
                 f"reader {self._name} returned {reprlib.repr(source)} for {url}; it must return {WHAT_IT_IS}."
             )
-        edges = [_whole_number(edge) for edge in getattr(source, "boundaries", None) or ()]
+        told = getattr(source, "boundaries", None)
+        edges = [] if told is None else [_whole_number(edge) for edge in told]
         inside = [edge for edge in edges if edge is not None and 0 < edge < events]
         if None in edges or any(a > b for a, b in itertools.pairwise(inside)):
             raise InputError(
                 f"reader {self._name} gives boundaries for {url} that are not sorted event numbers: "
-                f"{reprlib.repr(getattr(source, 'boundaries', None))}."
+                f"{reprlib.repr(told)}."
             )
         identity = _identity_of(source, url, self._credentials)
         layout = self._layout(getattr(source, "layout", None), url)
@@ -145,7 +146,7 @@ class OpenInputs:
 
     def _layout(self, given: Any, url: str) -> Layout:
         """Names and types as `inputs` are compared by; any Arrow schema will do, or pairs of texts."""
-        if not given:
+        if given is None:
             return ()
         import pyarrow as pa
 

@@ -214,6 +214,7 @@ def inspect_input(url: str, spec: SourceSpec) -> NewInput:
         # A source of another package may know nothing of layouts.
         told: Layout = getattr(source, "layout", ())
         left_out: tuple[str, ...] = getattr(source, "left_out", ())
+        index = getattr(source, "index", None)
         return NewInput(
             source.url,
             source.events,
@@ -221,7 +222,7 @@ def inspect_input(url: str, spec: SourceSpec) -> NewInput:
             source.boundaries,
             _shared(told),
             _shared(left_out),
-            index=getattr(source, "index", None),
+            index=index if isinstance(index, Mapping) else None,
         )
     finally:
         source.close()

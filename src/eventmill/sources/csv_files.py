@@ -133,7 +133,7 @@ class _Csv:
         if place is None:
             return f"{self.url} cannot be read after row {row:,}: {said}"
         where = f"row {row + int(place[1]):,}" if place[1] else f"a row after {row:,}"
-        column = _column_of(said, self.chosen)
+        column = _column_of(said, self.names)
         hint = " Correct it, or declare another type with 'inputs.types'." if types else ""
         return f"{self.url}: {where}, column '{column}': {place[2].rstrip('.')}.{hint}"
 

@@ -109,19 +109,40 @@ class QuotedRows:
         """As `Rows` says."""
         ends = _line_ends(data, final=final)
         if b'"' in data:
-            before = re.escape(self.delimiter.encode())
-            field = re.compile(rb'(?:\A|(?<=%b)|(?<=[\r\n]))"[^"]*+(?:""[^"]*+)*+("?)' % before)
-            found = [(*match.span(), match.end(1) > match.start(1)) for match in field.finditer(data)]
-            if found and not found[-1][2] and final:
+            quotes = np.flatnonzero(np.frombuffer(data, np.uint8) == ord('"'))
+            if self._is_regular(data, quotes):
+                is_open, within = bool(len(quotes) % 2), np.searchsorted(quotes, ends) % 2 == 1
+            else:
+                is_open, within = self._look_at_fields(data, ends)
+            if is_open and final:
                 return np.array([0]), -1
-            opened = np.array([begin for begin, _, _ in found], np.int64)
-            closed = np.array([end if is_closed else len(data) for _, end, is_closed in found], np.int64)
-            if len(opened):
-                at = np.searchsorted(opened, ends, side="right") - 1
-                ends = ends[(at < 0) | (ends >= closed[at])]
+            ends = ends[~within]
         bytes_ = np.frombuffer(data, np.uint8)
         starts, used = _starts(ends, len(data), final=final)
         return starts[~np.isin(bytes_[starts], (10, 13))], used
+
+    def _is_regular(self, data: bytes, quotes: Positions) -> bool:
+        """Whether each second quote closes what the one before it opened; then counting them is enough.
+
+        So it is if an opening one begins a field or follows a closing one (two of them are a quote in a text), and
+        a closing one ends a field, or is followed by an opening one.
+        """
+        around = np.frombuffer(b"\n" + data + b"\n", np.uint8)
+        border = np.array([*self.delimiter.encode(), 10, 13, ord('"')], np.uint8)
+        before, after = around[quotes[::2]], around[quotes[1::2] + 2]
+        return bool(np.isin(before, border).all() and np.isin(after, border).all())
+
+    def _look_at_fields(self, data: bytes, ends: Positions) -> tuple[bool, npt.NDArray[np.bool_]]:
+        """Whether the last quote is open, and which line ends are within quotes; one field after the other."""
+        before = re.escape(self.delimiter.encode())
+        field = re.compile(rb'(?:\A|(?<=%b)|(?<=[\r\n]))"[^"]*+(?:""[^"]*+)*+("?)' % before)
+        found = [(*match.span(), match.end(1) > match.start(1)) for match in field.finditer(data)]
+        if not found:
+            return False, np.zeros(len(ends), np.bool_)
+        opened = np.array([begin for begin, _, _ in found], np.int64)
+        closed = np.array([end if is_closed else len(data) for _, end, is_closed in found], np.int64)
+        at = np.searchsorted(opened, ends, side="right") - 1
+        return not found[-1][2], (at >= 0) & (ends < closed[at])
 
 
 class LineRows:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -22,6 +23,9 @@ from eventmill.work.user_code import payload_entry
 
 TRIES = 3
 """A reader's process that dies while it inspects an input is tried again: it may have been preempted."""
+
+
+_FRAME = re.compile(r'File "([^"<]+)", line (\d+)')
 
 
 class OpenInput(Protocol):
@@ -119,7 +123,7 @@ def _inspected(answer: Inspected | EventsRead | FailureReport) -> NewInput:
     assert isinstance(answer, FailureReport)
     if answer.kind is FailureKind.SETUP:
         raise PayloadError(f"the reader cannot be set up: {_with_details(answer)}")
-    raise InputError(_with_details(_told(answer)))
+    raise InputError(_with_place(_told(answer)))
 
 
 def _told(failure: FailureReport) -> FailureReport:
@@ -127,6 +131,14 @@ def _told(failure: FailureReport) -> FailureReport:
     if failure.kind is FailureKind.TIMEOUT:
         return replace(failure, summary=f"{failure.summary} (limits.input_timeout)")
     return failure
+
+
+def _with_place(failure: FailureReport) -> str:
+    """One line, because several inputs may fail: what is wrong, and where in the user's code."""
+    raised, crashed = _FRAME.findall(failure.traceback), _FRAME.findall(failure.printed)
+    frames = raised[-1:] or crashed[:1]  # a crash is told from its end
+    place = "".join(f" ({Path(file).name}, line {line})" for file, line in frames)
+    return f"{failure.summary.rstrip('.')}{place}."
 
 
 def _with_details(failure: FailureReport) -> str:

@@ -1,0 +1,309 @@
+"""A function or class of a notebook or script, written out as a module that can be shipped. Runs nothing of it.
+
+The rule: the module has the source of the function, and of what it uses by a global name: functions and classes of
+the same notebook with their source, modules and what comes from modules as imports, simple values as they are now.
+What is anything else is refused by name. So two cells with one text are the same code, wherever they were run.
+"""
+
+from __future__ import annotations
+import __future__
+
+import ast
+import builtins
+import dis
+import functools
+import inspect
+import linecache
+import math
+import site
+import sys
+import sysconfig
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
+
+MOST_CHARACTERS = 100_000
+"""A longer value is data, and belongs in a file."""
+
+_OF_EACH_MODULE = {"__name__", "__file__", "__doc__", "__builtins__"}
+_ANNOTATIONS = __future__.annotations.compiler_flag
+
+
+def written_out(target: Any, *, role: str) -> dict[str, str]:
+    """The `callable`, and the `source` if it has no module of its own, for a function or class.
+
+    Raises `ValueError`, which names what cannot be shipped and says what to do instead. `role` is what messages
+    call it: payload or reader.
+    """
+    _check_kind(target, role)
+    name = target.__name__
+    module = sys.modules.get(target.__module__)
+    if target.__module__ != "__main__" and module is not None:
+        if getattr(module, name, None) is not target:
+            raise ValueError(f"'{name}' is not what its module {target.__module__} has under this name")
+        return {"callable": f"{_place_of(module)}:{name}"}
+    return {"callable": name, "source": _Writer(role).module(target)}
+
+
+def _check_kind(target: Any, role: str) -> None:
+    if isinstance(target, functools.partial):
+        raise ValueError(f"a functools.partial is no {role}; give its function, and its arguments as 'parameters'")
+    if inspect.ismethod(target):
+        raise ValueError(f"'{target.__name__}' is a method of an object; give the class, or a function")
+    if not isinstance(target, FunctionType | type):
+        raise ValueError(f"a {type(target).__name__} is no {role}; give a function or a class")
+    if target.__name__ == "<lambda>":
+        raise ValueError("a lambda cannot be shipped, because it has no name; write a function with 'def'")
+    if target.__qualname__ != target.__name__:
+        where = target.__qualname__.rpartition(".")[0].replace(".<locals>", "()")
+        raise ValueError(
+            f"'{target.__name__}' is defined inside {where}, and what it sees there cannot be shipped; define it "
+            "at the top level, and give values as 'parameters'"
+        )
+    if inspect.iscoroutinefunction(target):
+        raise ValueError(f"'{target.__name__}' is an async function; write it without 'async'")
+
+
+def _place_of(module: ModuleType) -> str:
+    """How a campaign file names a module: by its file, or by its name if it is installed or in a package."""
+    file = getattr(module, "__file__", None)
+    if "." in module.__name__ or file is None:
+        return module.__name__
+    path = Path(file).resolve()
+    installed = [*site.getsitepackages(), site.getusersitepackages(), *sysconfig.get_paths().values()]
+    if path.suffix != ".py" or any(path.is_relative_to(Path(folder).resolve()) for folder in installed):
+        return module.__name__
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+class _Writer:
+    """Collects what a module needs, in the order in which it is found; each name once."""
+
+    def __init__(self, role: str) -> None:
+        self._role = role
+        self._futures = False
+        self._imports: set[str] = set()
+        self._values: dict[str, str] = {}
+        self._definitions: dict[str, str] = {}
+        self._seen: dict[str, object] = {}
+
+    def module(self, target: Any) -> str:
+        """The text of the module."""
+        self._define(target.__name__, target)
+        parts = [
+            "from __future__ import annotations" if self._futures else "",
+            "\n".join(sorted(self._imports)),
+            "\n".join(f"{name} = {value}" for name, value in sorted(self._values.items())),
+            *(f"\n{text}" for text in self._definitions.values()),
+        ]
+        return "\n\n".join(part for part in parts if part).strip("\n") + "\n"
+
+    def _define(self, name: str, target: Any) -> None:
+        self._seen[name] = target
+        text, scope, flags = _source_of(target)
+        self._futures = self._futures or bool(flags & _ANNOTATIONS)
+        code = compile(text, "<cell>", "exec", flags=flags & _ANNOTATIONS, dont_inherit=True)
+        chains = _chains(ast.parse(text))
+        for used in sorted(set(_globals_of(code, name)) - {name}):
+            self._need(used, scope, by=name, chains=chains)
+        self._definitions[name] = text
+
+    def _need(self, name: str, scope: dict[str, Any], *, by: str, chains: dict[str, set[str]]) -> None:
+        """Whatever `by` uses under a global name."""
+        if name in _OF_EACH_MODULE or (name not in scope and hasattr(builtins, name)):
+            return
+        if name not in scope:
+            raise ValueError(f"'{by}' uses '{name}', which is not defined")
+        value = scope[name]
+        if isinstance(value, ModuleType):
+            self._import(name, value, by=by, chains=chains)
+            return
+        if name in self._seen:
+            if self._seen[name] is not value:
+                raise ValueError(f"'{name}' is two things for what '{by}' uses; give one of them another name")
+            return
+        if isinstance(value, FunctionType | type) and value.__module__ == "__main__":
+            _check_kind(value, "function or class")
+            self._define(value.__name__, value)
+            if value.__name__ != name:
+                self._seen[name] = value
+                self._definitions[name] = f"{name} = {value.__name__}\n"
+            return
+        self._seen[name] = value
+        if origin := _origin(value):
+            module, original = origin
+            self._imports.add(f"from {module} import {original}" + (f" as {name}" if original != name else ""))
+            return
+        written = _literal(value)
+        if written is None:
+            raise ValueError(
+                f"'{by}' uses '{name}', a {type(value).__name__}, which cannot be shipped as text. Make it inside "
+                f"the {self._role}, give it in 'parameters', or put it into a file and name that in 'files'"
+            )
+        if len(written) > MOST_CHARACTERS:
+            raise ValueError(
+                f"'{by}' uses '{name}', whose value has {len(written):,} characters; put it into a file, and name "
+                "that in 'files'"
+            )
+        self._values[name] = written
+
+    def _import(self, name: str, module: ModuleType, *, by: str, chains: dict[str, set[str]]) -> None:
+        if module.__name__ == "__main__":
+            raise ValueError(f"'{by}' uses '{name}', the notebook or script itself, which is not shipped")
+        top = module.__name__ == name
+        self._imports.add(f"import {module.__name__}" + ("" if top else f" as {name}"))
+        for chain in chains.get(name, ()):  # `import a.b` defines `a`, and is needed for `a.b.c`
+            full = module.__name__ + chain.removeprefix(name)
+            if isinstance(sys.modules.get(full), ModuleType):
+                self._imports.add(f"import {full}")
+
+
+def _source_of(target: Any) -> tuple[str, dict[str, Any], int]:
+    """The text of a definition with its decorators, the names that it sees, and how it was compiled."""
+    name = target.__name__
+    if isinstance(target, FunctionType):
+        function = inspect.unwrap(target)
+        if not isinstance(function, FunctionType):
+            raise ValueError(f"'{name}' wraps a {type(function).__name__}; give a function or a class")
+        if function.__closure__:
+            hidden = ", ".join(f"'{each}'" for each in function.__code__.co_freevars)
+            raise ValueError(f"'{name}' uses {hidden} of the function around it; give that as 'parameters'")
+        codes, scope = [function.__code__], function.__globals__
+    else:
+        codes = [code for code in _codes_of(target) if code.co_qualname.startswith(f"{name}.")]
+        scope = vars(sys.modules["__main__"])
+    first = min((code.co_firstlineno for code in codes), default=None)
+    for file in [codes[0].co_filename] if codes else _newest_cells():
+        lines = linecache.getlines(file)
+        found = [node for node in _definitions(_parsed(lines)) if node.name == name]
+        found = [node for node in found if first is None or _first_line(node) <= first <= (node.end_lineno or 0)]
+        if found:
+            break
+    else:
+        lines, found = [], []
+    if not found:
+        raise ValueError(
+            f"the source of '{name}' is not known (was it typed at a prompt, or made by exec?). Write it into a "
+            ".py file, and give 'file.py:Name'"
+        )
+    node = found[-1]
+    text = textwrap.dedent("".join(lines[_first_line(node) - 1 : node.end_lineno]))
+    return text.rstrip() + "\n", scope, codes[0].co_flags if codes else 0
+
+
+def _newest_cells() -> list[str]:
+    """Where a class without methods may be written, which knows no file itself: the newest cell first."""
+    cells = [name for name in linecache.cache if name.startswith("<ipython-input") or "ipykernel_" in name]
+    script = getattr(sys.modules["__main__"], "__file__", None)
+    return [*reversed(cells), *([script] if script else [])]
+
+
+def _parsed(lines: list[str]) -> ast.Module:
+    try:
+        return ast.parse("".join(lines))
+    except SyntaxError:
+        return ast.Module([], [])
+
+
+def _codes_of(target: type) -> Iterator[CodeType]:
+    """The code of the methods of a class."""
+    for value in vars(target).values():
+        inside = (getattr(value, key, None) for key in ("__func__", "fget", "func"))
+        for each in (value, *inside):
+            if isinstance(each, FunctionType):
+                yield inspect.unwrap(each).__code__
+
+
+Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+
+
+def _definitions(tree: ast.Module) -> Iterator[Definition]:
+    """All that is defined, in the order of the text; nothing that is inside of a definition."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, Definition):
+            yield node
+        elif isinstance(node, ast.If | ast.For | ast.While | ast.With | ast.Try):
+            yield from _definitions(node)  # type: ignore[arg-type]  # any node has children
+
+
+def _first_line(node: Definition) -> int:
+    return min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+
+
+def _globals_of(code: CodeType, defined: str) -> Iterator[str]:
+    """The global names that code uses, with all functions and classes in it."""
+    own = {defined} if code.co_name == "<module>" else set()
+    for instruction in dis.get_instructions(code):
+        match instruction.opname:
+            case "STORE_NAME":
+                own.add(instruction.argval)
+            case "STORE_GLOBAL" | "DELETE_GLOBAL":
+                raise ValueError(
+                    f"'{defined}' changes the global '{instruction.argval}', which no other process sees; write "
+                    "a class, and keep it in 'self'"
+                )
+            case "LOAD_GLOBAL" | "LOAD_FROM_DICT_OR_GLOBALS":
+                yield instruction.argval
+            case "LOAD_NAME" if instruction.argval not in own:
+                yield instruction.argval
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _globals_of(constant, defined)
+
+
+def _chains(tree: ast.AST) -> dict[str, set[str]]:
+    """Name -> `name.a`, `name.a.b` and so on, as they stand in the text."""
+    found: dict[str, set[str]] = {}
+    for node in ast.walk(tree):
+        names: list[str] = []
+        each: ast.AST = node
+        while isinstance(each, ast.Attribute):
+            names.append(each.attr)
+            each = each.value
+        if names and isinstance(each, ast.Name):
+            found.setdefault(each.id, set()).add(".".join([each.id, *reversed(names)]))
+    return found
+
+
+def _origin(value: Any) -> tuple[str, str] | None:
+    """The module and the name under which other processes can import a value; None if it has none."""
+    module, name = getattr(value, "__module__", None), getattr(value, "__name__", None)
+    if not isinstance(module, str) or not isinstance(name, str) or module == "__main__":
+        return None
+    there = sys.modules.get(module)
+    return (module, name) if there is not None and getattr(there, name, None) is value else None
+
+
+def _literal(value: Any) -> str | None:
+    """A simple value as Python text; None for anything else."""
+    if isinstance(value, float) and not math.isfinite(value) and type(value) is float:
+        return f'float("{value}")'
+    if value is None or value is ... or type(value) in (bool, int, float, complex, str, bytes):
+        return repr(value)
+    if type(value) in (list, tuple, set, frozenset):
+        parts = [
+            _literal(each) for each in (sorted(value, key=repr) if isinstance(value, set | frozenset) else value)
+        ]
+        if any(part is None for part in parts):
+            return None
+        return _container(type(value), [str(part) for part in parts])
+    if type(value) is dict:
+        pairs = [(_literal(key), _literal(each)) for key, each in value.items()]
+        if any(key is None or each is None for key, each in pairs):
+            return None
+        return "{" + ", ".join(f"{key}: {each}" for key, each in pairs) + "}"
+    return None
+
+
+_BRACKETS: dict[type, Callable[[str, int], str]] = {
+    list: lambda inside, _: f"[{inside}]",
+    tuple: lambda inside, number: f"({inside},)" if number == 1 else f"({inside})",
+    set: lambda inside, number: f"{{{inside}}}" if number else "set()",
+    frozenset: lambda inside, number: f"frozenset({{{inside}}})" if number else "frozenset()",
+}
+
+
+def _container(kind: type, parts: list[str]) -> str:
+    return _BRACKETS[kind](", ".join(parts), len(parts))

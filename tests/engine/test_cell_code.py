@@ -1,0 +1,256 @@
+"""Functions and classes of a notebook or script as payloads: written out as text, or refused by name."""
+
+from __future__ import annotations
+
+import linecache
+import subprocess
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eventmill.config.campaign_spec import CampaignSpec, parse_campaign
+from eventmill.config.cell_code import written_out
+from eventmill.core.work_order import PayloadCode
+from eventmill.errors import CampaignError
+from eventmill.payloads.locate import find_payload
+
+Cell = Callable[[str], dict[str, Any]]
+
+
+@pytest.fixture
+def cell(monkeypatch: pytest.MonkeyPatch) -> Cell:
+    """Runs the text of cells as IPython does, one after the other, in one namespace."""
+    main = types.ModuleType("__main__")
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    count = iter(range(100))
+
+    def run(text: str) -> dict[str, Any]:
+        name = f"<ipython-input-{next(count)}>"
+        linecache.cache[name] = len(text), None, text.splitlines(keepends=True), name
+        exec(compile(text, name, "exec", dont_inherit=True), vars(main))
+        return vars(main)
+
+    return run
+
+
+def used(source: str, name: str) -> Any:
+    """What a new process finds under a name in the module."""
+    module = types.ModuleType("cell_of_a_test")
+    sys.modules[module.__name__] = module  # dataclasses look there
+    exec(compile(source, "cell.py", "exec"), vars(module))
+    return vars(module)[name]
+
+
+SETTING = """
+import math
+import os.path
+import xml.dom
+import numpy as np
+from pathlib import Path
+from math import sqrt as root
+LIMIT, TABLE, ODD = 12, {"a": [1, (2.5,)], "b": {3}}, float("inf")
+UNUSED = object()
+
+def helper(x):
+    return root(x) if x > 0 else other(-x)
+
+def other(x):
+    return helper(x) + len(TABLE["a"])
+
+alias = helper
+"""
+
+FUNCTION = """
+def select(events, where, *, scale=LIMIT):
+    '''With all that it needs.'''
+    total = sum(value for value in [alias(4), np.float64(1), math.pi * 0, 0 * len(os.path.join("a", "b"))])
+    return total * scale, Path("x").name, ODD, xml.dom.__name__
+"""
+
+
+def test_a_function_brings_what_it_uses(cell: Cell) -> None:
+    """Modules, names from modules, simple values, functions that need each other; nothing else."""
+    function = cell(SETTING + FUNCTION)["select"]
+    found = written_out(function, role="payload")
+    assert found["callable"] == "select"
+    assert (
+        used(found["source"], "select")(None, None) == function(None, None) == (36.0, "x", float("inf"), "xml.dom")
+    )
+    assert "UNUSED" not in found["source"] and "import xml.dom\n" in found["source"]
+
+
+def test_a_class_brings_what_it_uses(cell: Cell) -> None:
+    """Its bases, decorators, default values and what its methods use, also inside of them."""
+    text = """
+from dataclasses import dataclass
+from functools import cached_property
+FACTOR = 3
+def twice(function):
+    def inner(*given):
+        return 2 * function(*given)
+    return inner
+class Base:
+    unit = 1
+    more = unit + FACTOR
+@dataclass
+class Weigh(Base):
+    limit: int = FACTOR
+    @cached_property
+    def table(self):
+        return [each * FACTOR for each in range(self.limit)]
+    @twice
+    def __call__(self, events, where):
+        return sum(self.table) + self.more
+"""
+    weigh = cell(text)["Weigh"]
+    source = written_out(weigh, role="payload")["source"]
+    assert used(source, "Weigh")(limit=4)(None, None) == weigh(limit=4)(None, None) == 44
+
+
+def test_one_text_is_one_code_wherever_it_was_run(cell: Cell, tmp_path: Path) -> None:
+    """Two cells of one text are the same code; a changed text, or another value that it uses, is other code."""
+
+    def code() -> PayloadCode:
+        found = written_out(cell(FUNCTION)["select"], role="payload")
+        return find_payload(found["callable"], folder=tmp_path, source=found["source"])
+
+    cell(SETTING)
+    first = code()
+    cell("UNUSED = 5")
+    assert code() == first
+    cell("LIMIT = 13")
+    second = code()
+    assert second.digest != first.digest
+    cell("LIMIT = 12\ndef other(x):\n    return 0\n")
+    assert code().digest not in (first.digest, second.digest)
+
+
+def test_annotations_that_are_only_texts_need_nothing(cell: Cell) -> None:
+    """With the import that makes them texts; without it they are needed when the function is defined."""
+    text = "from __future__ import annotations\ndef f(events: Unknown, where: Any) -> Nothing:\n    return 1\n"
+    source = written_out(cell(text)["f"], role="payload")["source"]
+    assert source.startswith("from __future__ import annotations\n") and used(source, "f")(None, None) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("f = lambda events, where: events", "a lambda cannot be shipped, because it has no name"),
+        ("def make():\n    def f(e, w): ...\n    return f\nf = make()", r"'f' is defined inside make\(\)"),
+        ("import functools\nf = functools.partial(print, 1)", "a functools.partial is no payload"),
+        ("class A:\n    def m(self, e, w): ...\nf = A().m", "'m' is a method of an object; give the class"),
+        ("class A:\n    def __call__(self, e, w): ...\nf = A()", "a A is no payload; give a function or a class"),
+        ("class A:\n    def m(e, w): ...\nf = A.m", r"'m' is defined inside A"),
+        ("async def f(e, w): ...", "'f' is an async function"),
+        (
+            "model = object()\ndef f(e, w): return model",
+            "'f' uses 'model', a object, which cannot",
+        ),
+        ("import numpy\ntable = numpy.ones(3)\ndef f(e, w): return table", "'f' uses 'table', a ndarray"),
+        ("def f(e, w): return missing", "'f' uses 'missing', which is not defined"),
+        ("n = 0\ndef f(e, w):\n    global n\n    n += 1", "'f' changes the global 'n'"),
+        ("big = 'x' * 200_000\ndef f(e, w): return big", "'f' uses 'big', whose value has 200,002 characters"),
+        ("model = [object()]\ndef g(): return model\ndef f(e, w): return g()", "'g' uses 'model', a list"),
+        ("exec('def f(e, w): ...')", "the source of 'f' is not known"),
+    ],
+)
+def test_what_cannot_be_shipped_is_refused_by_name(cell: Cell, text: str, said: str) -> None:
+    """With what to do instead."""
+    function = cell(text)["f"]
+    with pytest.raises(ValueError, match=said):
+        written_out(function, role="payload")
+
+
+def test_code_with_a_module_of_its_own_is_named_by_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file by its path from the working folder, an installed module by its name: as a campaign file would."""
+    (tmp_path / "analysis_of_stars.py").write_text("def select(events, where): ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    import analysis_of_stars  # type: ignore[import-not-found]
+
+    try:
+        assert written_out(analysis_of_stars.select, role="payload") == {"callable": "analysis_of_stars.py:select"}
+    finally:
+        del sys.modules["analysis_of_stars"]
+    assert written_out(find_payload, role="payload") == {"callable": "eventmill.payloads.locate:find_payload"}
+
+
+def test_a_campaign_takes_a_function(cell: Cell) -> None:
+    """Alone, or beside other keys of the payload; the campaign is plain data all the same. So does a reader."""
+    function = cell("def f(events, where): return events\ndef open_it(url): ...\n")["f"]
+    keys: dict[str, Any] = {"name": "c", "inputs": {"files": ["a.x"]}, "output": {"store": "out"}}
+    spec = CampaignSpec(**keys, payload=function)
+    assert spec == parse_campaign(keys | {"payload": {"callable": function}}, source="c")
+    assert CampaignSpec.model_validate_json(spec.model_dump_json()) == spec
+    assert (spec.payload.callable, spec.payload.source) == ("f", "def f(events, where): return events\n")
+    reader = vars(sys.modules["__main__"])["open_it"]
+    read = parse_campaign(keys | {"payload": function, "inputs": {"files": ["a.x"], "reader": reader}}, source="c")
+    assert read.inputs.reader is not None and read.inputs.reader.callable == "open_it"
+    with pytest.raises(CampaignError, match="'payload': a lambda cannot be shipped"):
+        parse_campaign(keys | {"payload": lambda events, where: events}, source="c")
+
+
+SCRIPT = """
+import helping
+import pandas as pd
+import eventmill as em
+
+LIMIT = 3
+
+class Select:
+    def __init__(self, more=0):
+        self.limit = LIMIT + more
+
+    def __call__(self, events, where):
+        return pd.DataFrame({"event": helping.keep(events, self.limit)})
+
+if __name__ == "__main__":
+    keys = {"name": "c", "inputs": {"generated": {"events": 9}}, "output": {"store": "out"}}
+    tried = em.try_payload(keys | {"payload": {"callable": Select, "parameters": {"more": 1}}}, events=9)
+    print(tried.result["event"].tolist())
+    raise SystemExit(0 if "notebook_cell" not in __import__("sys").modules else 1)
+"""
+
+
+def test_a_script_gives_its_class_with_the_modules_beside_it(tmp_path: Path) -> None:
+    """In a process of its own, whose main module is the script."""
+    (tmp_path / "script.py").write_text(SCRIPT)
+    (tmp_path / "helping.py").write_text("def keep(events, limit):\n    return [e for e in events if e < limit]\n")
+    ended = subprocess.run(
+        [sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (0, "[0, 1, 2, 3]\n"), ended.stderr
+
+
+IN_IPYTHON = """
+from IPython.core.interactiveshell import InteractiveShell
+from eventmill.config.cell_code import written_out
+
+shell = InteractiveShell.instance()
+for cell in (
+    "import math\\nclass Base:\\n    unit = 2",
+    "%precision 3\\nclass Select(Base):\\n    def __call__(self, e, w): return math.pi",
+    "def plain(events, where):\\n    return Select().unit",
+):
+    shell.run_cell(cell)
+    shell.run_cell("answer = 1")
+import sys
+shell.run_cell("from eventmill.config.cell_code import written_out; made = written_out(plain, role='payload')")
+print(shell.user_ns["made"]["source"])
+"""
+
+
+def test_cells_of_ipython_are_written_out(tmp_path: Path) -> None:
+    """By IPython itself, with a class that has no methods, and a magic in its cell."""
+    pytest.importorskip("IPython")
+    (tmp_path / "script.py").write_text(IN_IPYTHON)
+    ended = subprocess.run(
+        [sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    source = ended.stdout[ended.stdout.index("import math") :]
+    assert used(source, "plain")(None, None) == 2
