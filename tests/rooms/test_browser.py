@@ -108,7 +108,7 @@ def browser(server: str) -> Iterator[Browser]:
 
     SCREENSHOTS.mkdir(exist_ok=True)
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         page = chromium.new_page(viewport={"width": 1400, "height": 1000})
         page.set_default_timeout(PAGE_SECONDS * 1000)
         yield Browser(page, server)

@@ -96,8 +96,8 @@ def markdown(now: Overview, *, links: Sequence[tuple[str, str]] = ()) -> str:
         rows = [(f"{_clock(i.at)}", str(i.kind), _cell(_where(i)), _cell(i.reason)) for i in now.newest]
         parts.append(f"### Newest failures and losses\n\n{_table(('UTC', 'what', 'events', 'reason'), rows)}")
     if now.files:
-        rows = [(_cell(path), f"{f.events:,}", f"{f.rows:,}", f"{f.bytes:,}") for path, f in _listed(now)]
-        parts.append(f"### Merged files\n\n{_table(('file', 'events', 'rows', 'bytes'), rows)}{_more(now)}")
+        rows = [(f"{f.events:,}", f"{f.rows:,}", f"{f.bytes:,}", _cell(path)) for path, f in _listed(now)]
+        parts.append(f"### Merged files\n\n{_table(('events', 'rows', 'bytes', 'file'), rows)}{_more(now)}")
     return "\n\n".join(parts) + "\n"
 
 
