@@ -32,9 +32,10 @@ SPLIT = """
     import sys
     import lookers
     from eventmill.campaign import split_inputs
+    from eventmill.core.work_order import SourceSpec
 
     split_inputs.inspect_input = lookers.look
-    found, unreadable = split_inputs.split(sys.argv[1:], None, folder=".")
+    found, unreadable = split_inputs.split(sys.argv[1:], SourceSpec("generated"), folder=".")
     print(*(item.url.rsplit("/")[-1] for item in found))
     print(*unreadable, sep=chr(10))
 """

@@ -70,7 +70,7 @@ def test_the_graph_of_a_run_shows_where_events_went(client: SyncPrefectClient, c
     runs = [found for found in runs if mine <= set(found.tags)]
     assert runs and all(len(found.tags) == len(set(found.tags)) for found in runs)
     files = {task.name for task in client.read_task_runs() if task.flow_run_id in {found.id for found in runs}}
-    assert {f"merge · {file.key}" for file in opened.outputs()} <= files
+    assert {f"merge · {file.key}" for file in opened.merged_files()} <= files
 
 
 def test_an_edge_is_a_number_and_weighs_nothing() -> None:

@@ -156,7 +156,7 @@ def test_each_merged_file_is_told_with_its_address_and_the_end_with_the_exit_cod
         told = lines.take()
         store = Path("out").absolute()
         assert [line for line in told if line.startswith("merged ")] == [
-            f"merged 20 events, 20 rows into {store}/{file.key}" for file in committed.outputs()
+            f"merged 20 events, 20 rows into {store}/{file.key}" for file in committed.merged_files()
         ]
         assert told[0] == f"campaign 'squares': 40 of 40 events done, results go to {store}"
         assert told[-1].startswith(

@@ -150,7 +150,7 @@ def test_a_reader_that_fails_costs_the_events_that_it_fails_for(
         counts = crew.run()
         assert (counts.merged, counts.abandoned) == (5, 1)
         assert crew.rows()["event"].to_pylist() == [1, 2, 3, 4, 5]
-        (lost,) = crew.opened.abandoned()
+        (lost,) = crew.opened.abandoned_spans()
         assert (lost.start, lost.stop) == (4, 5)
         (incident,) = crew.opened.journal(JournalKind.ABANDONED)
 

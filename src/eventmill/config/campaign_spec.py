@@ -7,16 +7,14 @@ from enum import StrEnum
 from math import isfinite
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Literal, Self, Union, cast, get_args, get_origin
+from typing import Annotated, Any, Self, Union, cast, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
-    WithJsonSchema,
     field_validator,
     model_validator,
 )
@@ -27,7 +25,7 @@ from eventmill.config.yaml_file import YamlError, read_yaml
 from eventmill.core.ledger_url import DEFAULT_LEDGER, PASSWORD_INSIDE, holds_password
 from eventmill.core.ranges import Description
 from eventmill.core.records import Rules
-from eventmill.core.units import Duration, Events, Fraction, Size, parse_bytes, parse_events
+from eventmill.core.units import Duration, Events, EventsOrAuto, Fraction, Size, parse_bytes
 from eventmill.core.work_order import FormatSpec
 from eventmill.errors import CampaignError
 from eventmill.formats import FORMATS, format_names, open_format
@@ -43,12 +41,6 @@ def _no_zero_byte(place: str) -> str:
 Place = Annotated[str, AfterValidator(_no_zero_byte)]
 """A path or an address."""
 
-
-EventsOrAuto = Annotated[
-    Literal["auto"] | int,
-    BeforeValidator(lambda value: value if value == "auto" else parse_events(value)),
-    WithJsonSchema({"type": ["string", "integer"], "examples": ["auto", 500, "2k"]}),
-]
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 IDENTIFIER = r"^[A-Za-z_][A-Za-z0-9_]*$"

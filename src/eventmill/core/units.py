@@ -7,7 +7,7 @@ import re
 from datetime import timedelta
 from decimal import Decimal
 from math import inf, isfinite
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, ByteSize, PlainSerializer, TypeAdapter, WithJsonSchema
 
@@ -128,10 +128,19 @@ Fraction = Annotated[
     WithJsonSchema({"type": ["string", "number"], "examples": ["1%", 0.01]}),
 ]
 
+EVENTS_SCHEMA = {"type": ["integer", "string"], "minimum": 1}
+"""With it, a form says at the field what is wrong: a keyword counts for the type that it is about."""
+
 Events = Annotated[
     int,
     BeforeValidator(parse_events),
-    WithJsonSchema({"type": ["integer", "string"], "examples": [500, "20k"]}),
+    WithJsonSchema(EVENTS_SCHEMA | {"pattern": f"^({_NUMBER.pattern})$", "examples": [500, "20k"]}),
+]
+
+EventsOrAuto = Annotated[
+    Literal["auto"] | int,
+    BeforeValidator(lambda value: value if value == "auto" else parse_events(value)),
+    WithJsonSchema(EVENTS_SCHEMA | {"pattern": f"^(auto|{_NUMBER.pattern})$", "examples": ["auto", 500, "2k"]}),
 ]
 
 Size = Annotated[

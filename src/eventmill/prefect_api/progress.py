@@ -95,7 +95,7 @@ class Progress:
         try:
             with if_it_answers():
                 if self._artifact is None or not _updated(self._artifact, text):
-                    self._artifact = _created(self.opened, text)
+                    self._artifact = _new_artifact(self.opened, text)
         except PrefectHTTPStatusError as error:  # a campaign does not end because it cannot be shown
             logger.warning("the artifact of campaign '%s' cannot be shown: %s", self.opened.name, error)
 
@@ -124,7 +124,7 @@ def _updated(artifact: UUID, text: str) -> bool:
     return True
 
 
-def _created(opened: CampaignHandle, text: str) -> UUID | None:
+def _new_artifact(opened: CampaignHandle, text: str) -> UUID | None:
     made: Any = create_markdown_artifact(
         text, key=artifact_key(opened.name, "campaign"), description=f"Campaign {opened.name}"
     )

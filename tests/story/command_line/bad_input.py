@@ -154,7 +154,7 @@ BAD_KEYS = [
     Bad("two things at once", with_keys(payload=None, tagret=1), BEGINS, ("'payload' is missing", "'tagret'")),
     Bad("no number", with_keys(target="lots"), BEGINS, ("'target'", "number", "'lots'")),
     Bad("too large", with_keys(target=2), BEGINS, ("'target' must be at most 1, not 2",)),
-    Bad("a part that is a word", with_keys(payload="payload.py:square"), BEGINS, ("'payload'", "dictionary")),
+    Bad("a part that is a word", with_keys(limits="many"), BEGINS, ("'limits'", "dictionary")),
     Bad("a name with a blank", with_keys(name="my campaign"), BEGINS, ("'name'", "'my campaign'")),
     Bad("no duration", with_keys(limits__lease="soon"), BEGINS, ("'limits.lease'", "'soon'", "60s")),
     Bad("empty ranges", with_keys(ranges__events=0), BEGINS, ("'ranges.events'", "between 1 and")),

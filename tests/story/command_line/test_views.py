@@ -120,6 +120,7 @@ def test_the_last_error_stays_until_a_run_ends_well(
     new_campaign: Callable[..., Mill], command_line: CommandLine, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The line with which the last run ended, here because no Prefect server could be started."""
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)  # that of the rooms' tests, if they run in this process
     mill = new_campaign()
     (folder / ".eventmill" / "prefect").write_text("not a folder")
     ended = command_line("run", "campaign.yaml")
