@@ -9,6 +9,7 @@ import base64
 import os
 import re
 import sys
+import tempfile
 from pathlib import Path
 
 import nbformat
@@ -18,6 +19,9 @@ TIMEOUT_SECONDS = 240  # for one cell; on a busy machine a cluster takes its tim
 
 PICTURES = {"03_lose_half_the_workers.ipynb": Path("docs/timeline.png")}
 """Notebooks whose last picture a page shows, and where it is kept."""
+
+OF_A_FOLDER = re.compile(rf"{re.escape(tempfile.gettempdir())}/[\w-]+/")
+"""The temporary folder in which a notebook works: its files are told by their names there."""
 
 OF_A_TERMINAL = re.compile(r"\x1b\[[0-9;]*m")
 """Bold and colours, which not every viewer of notebooks knows."""
@@ -39,6 +43,8 @@ def execute(path: Path) -> nbformat.NotebookNode:
         for output in cell.get("outputs", ()):
             if output.output_type == "stream":
                 output.text = OF_A_TERMINAL.sub("", output.text).replace(f"{path.parent.parent}/", "")
+            elif "text/plain" in output.get("data", {}):
+                output.data["text/plain"] = OF_A_FOLDER.sub("", output.data["text/plain"])
     notebook.metadata = nbformat.from_dict(
         {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
     )
