@@ -181,9 +181,10 @@ def test_a_person_launches_watches_and_looks_at_the_result(
 
     browser.page.goto(f"{browser.base}/runs/flow-run/{run.id}")
     browser.until(lambda text: "Completed" in text)
-    text = browser.until(lambda text: "events are merged" in text or "1,600 of 1,600" in text)
+    browser.until(lambda text: "its worker vanished" in text)  # in the log
     browser.look("completed")
-    assert "its worker vanished" in text  # in the log
+    browser.tab("Details")
+    browser.until(lambda text: "1,600 of 1,600 events are in 4 merged files" in text)
     browser.tab("Task Runs")
     browser.until(lambda text: "watched · file" in text)
     browser.look("task-runs")
