@@ -51,6 +51,7 @@ test: lint
 
 # Of these tests one that fails is run once more, and listed at the end as rerun: a fault to be found all the same.
 system: setup
+	tests/install_browser.sh
 	$(BIN)/pytest -m "long and not system" -n $(TESTS_AT_ONCE) --dist worksteal
 	$(BIN)/pytest -m system --reruns 1
 
@@ -78,7 +79,7 @@ lock: setup
 	    --output-file requirements.lock pyproject.toml
 
 clean:
-	rm -rf .lint build dist demo src/eventmill.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .lint build dist demo screenshots src/eventmill.egg-info .pytest_cache .mypy_cache .ruff_cache
 	rm -rf .import_linter_cache .hypothesis
 	find src tasks flows deployments tests examples -name __pycache__ -prune -exec rm -rf {} +
 
