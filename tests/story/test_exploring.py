@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pandas as pd
@@ -12,11 +13,21 @@ import pyarrow.parquet as pq
 import pytest
 
 import eventmill as em
+from eventmill.campaign.coordinator import Coordinator
+from eventmill.campaign.merge_queue import begin_due
+from eventmill.campaign.open import open_campaign
+from eventmill.campaign.readable import all_files
+from eventmill.campaign.split_inputs import register, split
 from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.core.leases import FailureKind, FailureReport
 from eventmill.core.ranges import EventRange
 from eventmill.core.records import JournalKind
+from eventmill.formats import open_format
+from eventmill.payloads.pool import stop_all
 from eventmill.reports import frames
+from eventmill.work.block import run_block
+from eventmill.work.merge import part_of
+from eventmill.work.publish import publish_merges
 from tests.crew import Crew
 from tests.engine.ledger_actions import begin, lead
 
@@ -205,3 +216,31 @@ def test_events_are_counted_by_label(campaign: Callable[..., CampaignSpec], tmp_
     assert by_label.to_dict("index") == {name: {"events": 100, "merged": 100} for name in ("signal", "background")}
     assert found.events().parameters.tolist() == [{"xsec": 0.5}, {}]
     assert "Data sets" in found._repr_html_() and "background" in found._repr_html_()
+
+
+def test_partial_results_are_read_while_files_are_published(
+    campaign: Callable[..., CampaignSpec], tmp_path: Path
+) -> None:
+    """A merged file that leaves its staging place between look and read is read where it went."""
+    spec = campaign("number", events=400, ranges={"events": 50}, merge={"events": 100})
+    opened = open_campaign(spec, folder=tmp_path)
+    found, _ = split(opened.urls, opened.order.source, folder=opened.order.folder)
+    with Coordinator(opened, spec) as coordinator:
+        register(opened, spec, found, ())
+        while (block := coordinator.next_block(slots=1)) is not None:
+            run_block(opened.order, block.id, holder="w")
+    ledger, store = opened.ledger, opened.store
+    number, *_ = begin_due(opened)
+    claimed = ledger.claim_merge(number, holder="w", length=timedelta(hours=1))
+    assert claimed is not None
+    merge, lease = claimed
+    parts = [part_of(store, output) for output in merge.outputs]
+    open_format(opened.order.format).merge(parts, schema=merge.schema or b"", path=tmp_path / "file")
+    stored = store.put("_staged/story/1.parquet", tmp_path / "file")
+    ledger.complete_merge(lease, staged=stored.key, bytes=stored.bytes, sha256=stored.sha256, rows=100)
+    with all_files(opened) as files:
+        publish_merges(ledger, store, opened.id)
+        assert sorted(store.keys("_staged")) == []
+        rows = sum(pq.ParquetFile(file.open()).metadata.num_rows for file in files)
+    assert rows == 400
+    stop_all()

@@ -70,6 +70,6 @@ def _is_finished(opened: CampaignHandle) -> bool:
     try:
         with store.open(manifest_key(record.name)) as file:
             said: Any = json.load(file)
-    except (CorruptOutput, ValueError):
+    except (CorruptOutput, ValueError, RecursionError):  # whatever somebody wrote there
         return False
     return bool(said == json.loads(json.dumps(manifest(ledger, record))))

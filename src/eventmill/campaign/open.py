@@ -154,7 +154,7 @@ def _what_stays(ledger: Ledger, record: CampaignRow, differences: Sequence[Diffe
     rest = f"the other {counts.open:,} get the new one" if counts.open else "no other event is left to process"
     return (
         f"{counts.done:,} events are done and keep the results of the earlier version ({', '.join(keys)}); "
-        f"{rest}. To compute them again, give the campaign another name, or delete its merged files."
+        f"{rest}. To compute them again, give the campaign another name."
     )
 
 

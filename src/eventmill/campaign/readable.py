@@ -6,8 +6,8 @@ What is not merged is put into one temporary file of the campaign's format, so t
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from eventmill.config.campaign_spec import format_of
 from eventmill.core.outputs import CommittedOutput
 from eventmill.errors import CorruptOutput
 from eventmill.formats import open_format
+from eventmill.store import Store
 from eventmill.work.merge import part_of
 
 TRIES = 5
@@ -34,17 +35,16 @@ class ResultFile:
 
 @dataclass(frozen=True, slots=True)
 class _Moment:
-    """Merged files by the keys where they are now, and range outputs: together all committed events, each once."""
+    """Merged files, each by the keys where it may be, and range outputs: all committed events, each once."""
 
-    keys: tuple[str, ...]
+    files: tuple[tuple[str, ...], ...]
     unmerged: tuple[CommittedOutput, ...]
 
 
 @contextmanager
 def merged_files(campaign: Campaign) -> Iterator[tuple[ResultFile, ...]]:
     """The merged files that are shown, by their first events."""
-    keys = [file.key for file in campaign.ledger.published_outputs(campaign.id)]
-    yield _shown(campaign, keys)
+    yield _shown(campaign, [(file.key,) for file in campaign.ledger.published_outputs(campaign.id)])
 
 
 @contextmanager
@@ -69,7 +69,7 @@ def _gathered(campaign: Campaign, path: Path) -> tuple[ResultFile, ...]:
             if tries == TRIES or _moment(campaign) == moment:  # not merged meanwhile: it is damaged
                 raise
         else:
-            return *_shown(campaign, moment.keys), *rest
+            return *_shown(campaign, moment.files), *rest
     raise AssertionError("unreachable")
 
 
@@ -79,13 +79,21 @@ def _moment(campaign: Campaign) -> _Moment:
     while True:
         before = ledger.merged_outputs(campaign.id)
         unmerged = ledger.committed_outputs(campaign.id)
-        staged = {number: key for number, key, _ in ledger.unpublished(campaign.id)}
+        staged = {number: (key,) for number, key, _ in ledger.unpublished(campaign.id)}
         if ledger.merged_outputs(campaign.id) == before:
-            return _Moment(tuple(staged.get(file.merge_id, file.key) for file in before), unmerged)
+            # While a file is published, it may be under one key or the other.
+            return _Moment(tuple((*staged.get(file.merge_id, ()), file.key) for file in before), unmerged)
 
 
-def _shown(campaign: Campaign, keys: list[str] | tuple[str, ...]) -> tuple[ResultFile, ...]:
-    return tuple(ResultFile(key, partial(campaign.store.open, key)) for key in keys)
+def _shown(campaign: Campaign, files: Sequence[tuple[str, ...]]) -> tuple[ResultFile, ...]:
+    return tuple(ResultFile(keys[-1], partial(_open_one_of, campaign.store, keys)) for keys in files)
+
+
+def _open_one_of(store: Store, keys: tuple[str, ...]) -> IO[bytes]:
+    for key in keys[:-1]:
+        with suppress(CorruptOutput):  # it is not there any more: it was published
+            return store.open(key)
+    return store.open(keys[-1])
 
 
 def _merged_here(campaign: Campaign, outputs: tuple[CommittedOutput, ...], path: Path) -> tuple[ResultFile, ...]:

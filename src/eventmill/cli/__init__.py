@@ -80,7 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except typer.TyperException as error:
         if not error.format_message():  # no command was given: the help has been shown
             sys.exit(error.exit_code)
-        _leave(f"{error.format_message().rstrip('.')}. See 'eventmill --help'.", code=error.exit_code)
+        said = error.format_message().rstrip(".")
+        _leave(f"{said}{'' if said.endswith('?') else '.'} See 'eventmill --help'.", code=error.exit_code)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the last flush must not fail again
         sys.exit(1)

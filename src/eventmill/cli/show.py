@@ -138,4 +138,7 @@ def _show(name: str, spans: Sequence[AbandonedSpan], *, total: int, file: str) -
             process = describe(newest.holder or "an unknown process")
             out.print(f"  the newest traceback, at {newest.at:%Y-%m-%d %H:%M:%S} UTC in {process}:")
             out.print(Text("\n".join(f"    {line}" for line in told(newest.detail).split("\n"))))
-    out.print(f"\nFix the cause, then try them again with 'eventmill run {file} --reopen'.")
+    out.print(
+        f"\nFix the cause, then try them again with 'eventmill run {file} --reopen'; with "
+        "'--changed accept', too, if that changed the payload."
+    )

@@ -37,6 +37,11 @@ def manifest(ledger: Ledger, record: CampaignRow) -> dict[str, Any]:
         "close_reason": record.close_reason,
         "payload": record.payload,
         "payloads_used": codes,
+        # What is merged may be of before or after such a change.
+        "accepted_changes": [
+            {"at": line.at.isoformat(), "what": line.reason}
+            for line in ledger.journal(record.id, JournalKind.CHANGED)
+        ],
         "events": {
             "total": counts.total,
             "merged": counts.merged,

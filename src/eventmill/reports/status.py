@@ -92,7 +92,8 @@ def campaign_status(ledger: Ledger, record: CampaignRow) -> dict[str, Any]:
     `workers` are those with live leases, except those whose process is known to be gone; `blocks_waiting` are
     handed out and wait for a worker that is free, their events count as leased. `failures` counts runs in
     which the payload failed, `losses` those whose worker vanished; `cpu_seconds` is by what became of it.
-    `last_error` is the line with which the last run ended, and when; None if it ended well or no run has ended.
+    `last_error` is the line with which the last run ended, and when; None if it ended well, no run has
+    ended, or another one is going on.
     """
     counts, leader = ledger.counts(record.id), ledger.leader(record.id)
     incidents, inputs = ledger.count_incidents(record.id), len(ledger.inputs(record.id))
@@ -109,7 +110,8 @@ def campaign_status(ledger: Ledger, record: CampaignRow) -> dict[str, Any]:
         leader=None if leader is None or is_gone(leader) else leader,
         has_begun=bool(alive) or _has_begun(ledger, record),
     )
-    error = None if state is Standing.DONE else last_error(ledger, record)
+    is_led = state in (Standing.STARTING, Standing.RUNNING)
+    error = None if is_led or state is Standing.DONE else last_error(ledger, record)
     return {
         "campaign": record.name,
         "state": str(state),
