@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import linecache
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
 
 from eventmill.config.campaign_spec import CampaignSpec, parse_campaign
 from eventmill.config.cell_code import written_out
@@ -28,7 +31,7 @@ def cell(monkeypatch: pytest.MonkeyPatch) -> Cell:
     main = types.ModuleType("__main__")
     monkeypatch.setitem(sys.modules, "__main__", main)
     monkeypatch.setattr(linecache, "cache", {})
-    count = iter(range(100))
+    count = itertools.count()
 
     def run(text: str) -> dict[str, Any]:
         name = f"<ipython-input-{next(count)}>"
@@ -214,6 +217,11 @@ def corrected(function):
             "'f'",
         ),
         (["class A:\n    def m(self): return B\nclass B(A): ...\ndef f(e, w): return A, B"], "loaded alone"),
+        (
+            ["import itertools\nL = 1\ndef f(e, w, of=itertools.repeat(L, 3)): return list(of)", "L = 2"],
+            "a default value of 'f'",
+        ),
+        (["import enum\nL = 1\nclass A(enum.IntEnum):\n    X = L\ndef f(e, w): return A.X", "L = 2"], "of 'A'"),
         (["loop = []\nloop.append(loop)\ndef f(e, w): return loop"], "'f' uses 'loop', a list"),
     ],
 )
@@ -223,6 +231,42 @@ def test_what_is_not_what_its_source_says_is_refused(cell: Cell, texts: list[str
         names = cell(text)
     with pytest.raises(ValueError, match=said):
         written_out(names["f"], role="payload")
+
+
+STATEMENTS = [
+    "L = {n}",
+    "def h(x=L): return x, {n}, L",
+    "def g(): return h(), {n}",
+    "old = h",
+    "old = g",
+    "h, old = old, h",
+    "h = corrected(h)",
+    "@corrected\ndef h(x={n}): return x, L",
+    "def corrected(function):\n    @functools.wraps(function)\n    def inner(*all): return {n}, function(*all)\n"
+    "    return inner",
+    "class C:\n    a = L",
+    "class C:\n    a = {n}\n    def m(self): return C.a, self.a, h()",
+    "Old = C",
+    "C.a = {n}",
+    "h.__defaults__ = ({n},)",
+]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.sampled_from(STATEMENTS), st.integers(1, 3)), max_size=6))
+def test_what_is_shipped_does_what_the_object_does(cell: Cell, done: list[tuple[str, int]]) -> None:
+    """Whatever was defined again, wrapped, renamed or changed before: it is that, or it is refused."""
+    cell("import functools\n" + "\n".join(STATEMENTS[n].format(n=1) for n in (0, 8, 1, 2, 3, 9, 11)))
+    for text, number in done:
+        cell(text.format(n=number))
+    function = cell("def f(e, w): return old(), h(), g(), Old.a, C.a")["f"]
+    try:
+        source = written_out(function, role="payload")["source"]
+    except ValueError:
+        event("refused")
+    else:
+        event("shipped")
+        assert used(source, "f")(None, None) == function(None, None)
 
 
 def test_a_script_that_was_edited_meanwhile_is_refused(cell: Cell) -> None:
@@ -264,6 +308,10 @@ def test_a_text_over_several_lines_stays_as_it_is(cell: Cell, indented: str) -> 
         "odd = complex('nan'), -0.0, complex(-0.0, float('-inf'))\ndef f(e, w): return odd",
         "import numpy as np\ndef f(e, w):\n    try:\n        for i in range(3): np.sum(i)\n"
         "    except ValueError:\n        return np.max(1)\n    return {k: v for k, v in () if k in {1, 2}}",
+        "import enum\nclass A(enum.IntEnum):\n    X = 1\nclass B(enum.Flag):\n    X = 1\n    Y = 2\n"
+        "class C(enum.StrEnum):\n    X = 'x'\ndef f(e, w, of=(A.X, B.X | B.Y, C.X)): return of",
+        "from typing import NamedTuple\nclass A(NamedTuple):\n    a: int = 1\ndef f(e, w, of=A(2)): return of",
+        "import itertools\ndef f(e, w, of=itertools.repeat(1, 3)): return list(of)",
         "from __future__ import annotations\ndef g(x: int): ...\ndef f(e, w):\n    return g",
     ],
 )

@@ -12,7 +12,7 @@ import functools
 import pickle
 import sys
 import types
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from eventmill.config.cell_names import OF_EACH_MODULE, globals_of
@@ -38,6 +38,17 @@ _PARTS: list[tuple[type | tuple[type, ...], tuple[str, ...]]] = [
     (types.UnionType, ("__args__",)),
     ((types.MemberDescriptorType, types.GetSetDescriptorType), ("__name__",)),
 ]
+_VALUES: dict[type, Callable[[Any], Any]] = {
+    int: int.__int__,
+    float: float.__float__,
+    str: str.__str__,
+    tuple: lambda value: tuple.__getitem__(value, slice(None)),
+}
+"""What classes of Python extend (such as `IntEnum` and `NamedTuple`), and how the plain value is read."""
+
+_MADE_AT_RUN_TIME = 1 << 9
+"""The flag of a class that a `class` statement made, or a C module at run time."""
+
 _EMPTY = object()
 
 
@@ -180,17 +191,14 @@ def _inside(cell: types.CellType) -> Any:
 
 
 def _is_of_python(kind: type) -> bool:
-    """Whether all that an object of this class has stands in its `__dict__` and its slots."""
-    heap = 1 << 9
-    return all(
-        each is object or (each.__flags__ & heap and each.__basicsize__ <= _size(each)) for each in kind.__mro__
-    )
-
-
-def _size(kind: type) -> int:
-    """The most that an object takes whose class only adds `__dict__`, weak references and slots."""
-    slots = [key for each in kind.__mro__ for key in _slots(each)]
-    return object.__basicsize__ + tuple.__itemsize__ * (len(slots) + 2)
+    """Whether all that an object has stands in its `__dict__`, its slots and the value that its class extends."""
+    others = [each for each in kind.__mro__ if each is not object and each not in _VALUES]
+    if not all(each.__flags__ & _MADE_AT_RUN_TIME for each in others):
+        return False
+    if len(others) + 1 < len(kind.__mro__):
+        return True
+    places = sum(len(_slots(each)) for each in others) + bool(kind.__dictoffset__) + bool(kind.__weakrefoffset__)
+    return kind.__basicsize__ <= object.__basicsize__ + tuple.__itemsize__ * places  # more is hidden state
 
 
 def _slots(kind: type) -> list[str]:
@@ -199,4 +207,5 @@ def _slots(kind: type) -> list[str]:
 
 def _state(value: Any) -> list[Any]:
     slots = [key for kind in type(value).__mro__ for key in _slots(kind)]
-    return [dict(getattr(value, "__dict__", {})), *(getattr(value, key, _EMPTY) for key in slots)]
+    values = [plain(value) for kind, plain in _VALUES.items() if isinstance(value, kind)]
+    return [*values, dict(getattr(value, "__dict__", {})), *(getattr(value, key, _EMPTY) for key in slots)]
