@@ -188,14 +188,17 @@ def corrected(function):
         ([WRAPPING + "@corrected\ndef f(e, w): return 1\nf = corrected(f)"], "the code of 'f'"),
         (
             ["def h(): return 1\nold = h", "def h(): return 2\ndef f(e, w): return old(), h()"],
-            "the code of 'h'",
+            "'h' is two things",
         ),
         (
             ["def h(): return 1\nold = h", "def h(): return 2\ndef f(e, w): return h(), old()\nh, old = old, h"],
-            "the code of 'h'",
+            "'h' is two things",
         ),
         (["class C:\n    a = 1\nOld = C\nclass C:\n    a = 2\ndef f(e, w): return Old.a"], "'a' of 'C'"),
-        (["class C:\n    a = 1\nOld = C", "class C:\n    a = 2\ndef f(e, w): return Old.a, C.a"], "'a' of 'C'"),
+        (
+            ["class C:\n    a = 1\nOld = C", "class C:\n    a = 2\ndef f(e, w): return Old.a, C.a"],
+            "'C' is two things",
+        ),
         (["class f:\n    a = 1\nclass Other(f):\n    a = 2\nf.a = 3"], "the attribute 'a' of 'f'"),
         (["L = 12\ndef f(e, w, limit=L): return limit", "L = 20"], "a default value of 'f'"),
         (["L = 12\ndef f(e, w, *, limit={'a': [L]}): return limit", "L = 20"], "a default value of 'f'"),
@@ -266,7 +269,15 @@ def test_what_is_shipped_does_what_the_object_does(cell: Cell, done: list[tuple[
         event("refused")
     else:
         event("shipped")
-        assert used(source, "f")(None, None) == function(None, None)
+        assert outcome(used(source, "f")) == outcome(function)
+
+
+def outcome(function: Callable[[None, None], object]) -> object:
+    """What a call gives; renamed functions may call each other for ever."""
+    try:
+        return function(None, None)
+    except RecursionError:
+        return "for ever"
 
 
 def test_a_script_that_was_edited_meanwhile_is_refused(cell: Cell) -> None:

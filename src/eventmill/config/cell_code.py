@@ -90,6 +90,7 @@ class _Writer:
         self._imports: set[str] = set()
         self._values: dict[str, str] = {}
         self._definitions: dict[str, str] = {}
+        self._last: dict[str, str] = {}
         self._seen: dict[str, object] = {}
 
     def module(self, target: Any) -> str:
@@ -99,7 +100,7 @@ class _Writer:
             "from __future__ import annotations" if self._futures else "",
             "\n".join(sorted(self._imports)),
             "\n".join(f"{name} = {value}" for name, value in sorted(self._values.items())),
-            *(f"\n{text}" for text in self._definitions.values()),
+            *(f"\n{text}" for text in {**self._definitions, **self._last}.values()),
         ]
         return "\n\n".join(part for part in parts if part).strip("\n") + "\n"
 
@@ -123,16 +124,18 @@ class _Writer:
         if isinstance(value, ModuleType):
             self._import(name, value, by=by, chains=chains)
             return
-        if name in self._seen:
-            if self._seen[name] is not value:
-                raise ValueError(f"'{name}' is two things for what '{by}' uses; give one of them another name")
+        if self._is_seen(name, value, by=by):
             return
         if isinstance(value, FunctionType | type) and value.__module__ == "__main__":
             _check_kind(value, "function or class")
-            self._define(value.__name__, value)
-            if value.__name__ != name:
-                self._seen[name] = value
-                self._definitions[name] = f"{name} = {value.__name__}\n"
+            self._seen[name] = value
+            if value.__name__ == name:
+                self._define(name, value)
+                return
+            if not self._is_seen(value.__name__, value, by=by):
+                self._define(value.__name__, value)
+            later = value.__name__ not in self._definitions  # it is used by what it uses itself
+            (self._last if later else self._definitions)[name] = f"{name} = {value.__name__}\n"
             return
         self._seen[name] = value
         if origin := _origin(value):
@@ -154,6 +157,11 @@ class _Writer:
                 "that in 'files'"
             )
         self._values[name] = written
+
+    def _is_seen(self, name: str, value: Any, *, by: str) -> bool:
+        if name in self._seen and self._seen[name] is not value:
+            raise ValueError(f"'{name}' is two things for what '{by}' uses; give one of them another name")
+        return name in self._seen
 
     def _import(self, name: str, module: ModuleType, *, by: str, chains: dict[str, set[str]]) -> None:
         if module.__name__ == "__main__":
