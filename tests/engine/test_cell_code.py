@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import itertools
 import linecache
 import subprocess
 import sys
@@ -11,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
 
 from eventmill.config.campaign_spec import CampaignSpec, parse_campaign
 from eventmill.config.cell_code import written_out
@@ -26,7 +30,8 @@ def cell(monkeypatch: pytest.MonkeyPatch) -> Cell:
     """Runs the text of cells as IPython does, one after the other, in one namespace."""
     main = types.ModuleType("__main__")
     monkeypatch.setitem(sys.modules, "__main__", main)
-    count = iter(range(100))
+    monkeypatch.setattr(linecache, "cache", {})
+    count = itertools.count()
 
     def run(text: str) -> dict[str, Any]:
         name = f"<ipython-input-{next(count)}>"
@@ -163,6 +168,174 @@ def test_what_cannot_be_shipped_is_refused_by_name(cell: Cell, text: str, said: 
     function = cell(text)["f"]
     with pytest.raises(ValueError, match=said):
         written_out(function, role="payload")
+
+
+WRAPPING = """
+import functools
+def corrected(function):
+    @functools.wraps(function)
+    def inner(*given):
+        return 2 * function(*given)
+    return inner
+"""
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        ([WRAPPING + "def f(e, w): return 1\nf = corrected(f)"], "the code of 'f'"),
+        ([WRAPPING + "def h(): return 1\nh = corrected(h)\ndef f(e, w): return h()"], "the code of 'h'"),
+        ([WRAPPING + "@corrected\ndef f(e, w): return 1\nf = corrected(f)"], "the code of 'f'"),
+        (
+            ["def h(): return 1\nold = h", "def h(): return 2\ndef f(e, w): return old(), h()"],
+            "'h' is two things",
+        ),
+        (
+            ["def h(): return 1\nold = h", "def h(): return 2\ndef f(e, w): return h(), old()\nh, old = old, h"],
+            "'h' is two things",
+        ),
+        (["class C:\n    a = 1\nOld = C\nclass C:\n    a = 2\ndef f(e, w): return Old.a"], "'a' of 'C'"),
+        (
+            ["class C:\n    a = 1\nOld = C", "class C:\n    a = 2\ndef f(e, w): return Old.a, C.a"],
+            "'C' is two things",
+        ),
+        (["class f:\n    a = 1\nclass Other(f):\n    a = 2\nf.a = 3"], "the attribute 'a' of 'f'"),
+        (["L = 12\ndef f(e, w, limit=L): return limit", "L = 20"], "a default value of 'f'"),
+        (["L = 12\ndef f(e, w, *, limit={'a': [L]}): return limit", "L = 20"], "a default value of 'f'"),
+        (["L = 12\ndef f(e, w, limit=L): return limit", "L = 12.0"], "a default value of 'f'"),
+        (["L = 12\nclass f:\n    limit = L", "L = 20"], "the attribute 'limit' of 'f'"),
+        (["L = 12\nclass f:\n    limit = L\n    def m(self): return L", "L = 20"], "the attribute 'limit' of 'f'"),
+        (["class f:\n    def m(self): ...\nf.limit = 5"], "the attribute 'limit' of 'f'"),
+        (["class f:\n    def m(self): ...\ndef g(self): return 1\nf.m = g"], "the code of 'g'"),
+        (["def f(e, w=1): return w\nf.__defaults__ = (9,)"], "a default value of 'f'"),
+        (["def f(e, w): return f.calls\nf.calls = 1"], "the attribute 'calls' of 'f'"),
+        ([WRAPPING, "@corrected\ndef f(e, w): return 1", WRAPPING.replace("2 *", "3 *")], "the code of 'f'"),
+        (
+            [
+                "F = 2\ndef times(n):\n    def deco(g):\n        def inner(*a): return n * g(*a)\n"
+                "        inner.__name__ = inner.__qualname__ = 'f'\n        return inner\n    return deco\n"
+                "def f(e, w): return 1\nf = times(F)(f)",
+                "F = 3",
+            ],
+            "'f'",
+        ),
+        (["class A:\n    def m(self): return B\nclass B(A): ...\ndef f(e, w): return A, B"], "loaded alone"),
+        (
+            ["import itertools\nL = 1\ndef f(e, w, of=itertools.repeat(L, 3)): return list(of)", "L = 2"],
+            "a default value of 'f'",
+        ),
+        (["import enum\nL = 1\nclass A(enum.IntEnum):\n    X = L\ndef f(e, w): return A.X", "L = 2"], "of 'A'"),
+        (["loop = []\nloop.append(loop)\ndef f(e, w): return loop"], "'f' uses 'loop', a list"),
+    ],
+)
+def test_what_is_not_what_its_source_says_is_refused(cell: Cell, texts: list[str], said: str) -> None:
+    """However the object came to differ from the text that would be shipped for it."""
+    for text in texts:
+        names = cell(text)
+    with pytest.raises(ValueError, match=said):
+        written_out(names["f"], role="payload")
+
+
+STATEMENTS = [
+    "L = {n}",
+    "def h(x=L): return x, {n}, L",
+    "def g(): return h(), {n}",
+    "old = h",
+    "old = g",
+    "h, old = old, h",
+    "h = corrected(h)",
+    "@corrected\ndef h(x={n}): return x, L",
+    "def corrected(function):\n    @functools.wraps(function)\n    def inner(*all): return {n}, function(*all)\n"
+    "    return inner",
+    "class C:\n    a = L",
+    "class C:\n    a = {n}\n    def m(self): return C.a, self.a, h()",
+    "Old = C",
+    "C.a = {n}",
+    "h.__defaults__ = ({n},)",
+]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.sampled_from(STATEMENTS), st.integers(1, 3)), max_size=6))
+def test_what_is_shipped_does_what_the_object_does(cell: Cell, done: list[tuple[str, int]]) -> None:
+    """Whatever was defined again, wrapped, renamed or changed before: it is that, or it is refused."""
+    cell("import functools\n" + "\n".join(STATEMENTS[n].format(n=1) for n in (0, 8, 1, 2, 3, 9, 11)))
+    for text, number in done:
+        cell(text.format(n=number))
+    function = cell("def f(e, w): return old(), h(), g(), Old.a, C.a")["f"]
+    try:
+        source = written_out(function, role="payload")["source"]
+    except ValueError:
+        event("refused")
+    else:
+        event("shipped")
+        assert outcome(used(source, "f")) == outcome(function)
+
+
+def outcome(function: Callable[[None, None], object]) -> object:
+    """What a call gives; renamed functions may call each other for ever."""
+    try:
+        return function(None, None)
+    except RecursionError:
+        return "for ever"
+
+
+def test_a_script_that_was_edited_meanwhile_is_refused(cell: Cell) -> None:
+    """Its lines are read when the campaign is made, and are then those of another code."""
+    function = cell("def f(e, w): return 1\n")["f"]
+    name = function.__code__.co_filename
+    linecache.cache[name] = 1, None, ["def f(e, w): return 2\n"], name
+    with pytest.raises(ValueError, match=r"the code of 'f' is not what its source says.*'file\.py:f'"):
+        written_out(function, role="payload")
+
+
+@pytest.mark.parametrize("indented", ["    two", "two", "\ttwo"])
+def test_a_text_over_several_lines_stays_as_it_is(cell: Cell, indented: str) -> None:
+    """Also in a function under an `if`, whatever its lines begin with."""
+    text = f"if True:\n    def f(e, w):\n        return '''one\n{indented}'''\n"
+    function = cell(text)["f"]
+    source = written_out(function, role="payload")["source"]
+    assert used(source, "f")(None, None) == function(None, None) == f"one\n{indented}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        WRAPPING + "@corrected\ndef f(e, w): return 1",
+        WRAPPING + "F = 2\n@corrected\n@corrected\ndef f(e, w, n=F): return n",
+        "import contextlib\n@contextlib.contextmanager\ndef f(e, w): yield 1",
+        "import enum\nclass Kind(enum.Enum):\n    A = 1\n    B = 2\ndef f(e, w): return Kind.A",
+        "from typing import NamedTuple\nclass f(NamedTuple):\n    a: int\n    b: str = 'x'",
+        "from dataclasses import dataclass, field\n@dataclass(frozen=True)\nclass f:\n    a: int = 1\n"
+        "    b: list = field(default_factory=list)\n    def __call__(self, e, w): return self",
+        "import numpy as np\nclass f:\n    edges = np.linspace(0, 1, 5)\n    def m(self): return self",
+        "import functools, re\nclass f:\n    p = re.compile('x')\n    @functools.lru_cache(3)\n"
+        "    def g(self): ...\n    @functools.cached_property\n    def h(self): ...\n    @property\n"
+        "    def i(self): ...\n    @classmethod\n    def j(cls): return super().j\n    none = object()",
+        "import abc\nclass A(abc.ABC):\n    __slots__ = ('x',)\n    @abc.abstractmethod\n    def m(self): ...\n"
+        "class f(A):\n    def m(self): return super().m",
+        "from pydantic import BaseModel, Field\nclass f(BaseModel):\n    a: int = Field(3, gt=1)\n"
+        "    def __call__(self, e, w): return self",
+        "odd = complex('nan'), -0.0, complex(-0.0, float('-inf'))\ndef f(e, w): return odd",
+        "import numpy as np\ndef f(e, w):\n    try:\n        for i in range(3): np.sum(i)\n"
+        "    except ValueError:\n        return np.max(1)\n    return {k: v for k, v in () if k in {1, 2}}",
+        "import enum\nclass A(enum.IntEnum):\n    X = 1\nclass B(enum.Flag):\n    X = 1\n    Y = 2\n"
+        "class C(enum.StrEnum):\n    X = 'x'\ndef f(e, w, of=(A.X, B.X | B.Y, C.X)): return of",
+        "from typing import NamedTuple\nclass A(NamedTuple):\n    a: int = 1\ndef f(e, w, of=A(2)): return of",
+        "import itertools\ndef f(e, w, of=itertools.repeat(1, 3)): return list(of)",
+        "from __future__ import annotations\ndef g(x: int): ...\ndef f(e, w):\n    return g",
+    ],
+)
+@pytest.mark.parametrize("apart", [False, True])
+def test_what_is_usual_is_shipped(cell: Cell, text: str, *, apart: bool) -> None:
+    """Whether the text was compiled at once, as a script is, or by the statement, as a notebook does."""
+    names: dict[str, Any] = {}
+    lines = text.splitlines(keepends=True)
+    starts = [min([n.lineno, *(d.lineno for d in getattr(n, "decorator_list", ()))]) for n in ast.parse(text).body]
+    ends = [*(start - 1 for start in starts[1:]), len(lines)]
+    for first, last in zip(starts, ends, strict=True) if apart else [(1, len(lines))]:
+        names = cell("".join(lines[first - 1 : last]))
+    assert used(written_out(names["f"], role="payload")["source"], "f") is not None
 
 
 def test_code_with_a_module_of_its_own_is_named_by_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

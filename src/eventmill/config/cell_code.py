@@ -1,8 +1,9 @@
-"""A function or class of a notebook or script, written out as a module that can be shipped. Runs nothing of it.
+"""A function or class of a notebook or script, written out as a module that can be shipped.
 
 The rule: the module has the source of the function, and of what it uses by a global name: functions and classes of
 the same notebook with their source, modules and what comes from modules as imports, simple values as they are now.
 What is anything else is refused by name. So two cells with one text are the same code, wherever they were run.
+The module is checked against the object before it is shipped.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import __future__
 
 import ast
 import builtins
-import dis
 import functools
 import inspect
 import linecache
@@ -18,16 +18,17 @@ import math
 import site
 import sys
 import sysconfig
-import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
+from eventmill.config.cell_check import check
+from eventmill.config.cell_names import OF_EACH_MODULE, chains_of, globals_of
+
 MOST_CHARACTERS = 100_000
 """A longer value is data, and belongs in a file."""
 
-_OF_EACH_MODULE = {"__name__", "__file__", "__doc__", "__builtins__"}
 _ANNOTATIONS = __future__.annotations.compiler_flag
 
 
@@ -44,7 +45,9 @@ def written_out(target: Any, *, role: str) -> dict[str, str]:
         if getattr(module, name, None) is not target:
             raise ValueError(f"'{name}' is not what its module {target.__module__} has under this name")
         return {"callable": f"{_place_of(module)}:{name}"}
-    return {"callable": name, "source": _Writer(role).module(target)}
+    source = _Writer(role).module(target)
+    check(source, target)
+    return {"callable": name, "source": source}
 
 
 def _check_kind(target: Any, role: str) -> None:
@@ -87,6 +90,7 @@ class _Writer:
         self._imports: set[str] = set()
         self._values: dict[str, str] = {}
         self._definitions: dict[str, str] = {}
+        self._last: dict[str, str] = {}
         self._seen: dict[str, object] = {}
 
     def module(self, target: Any) -> str:
@@ -96,7 +100,7 @@ class _Writer:
             "from __future__ import annotations" if self._futures else "",
             "\n".join(sorted(self._imports)),
             "\n".join(f"{name} = {value}" for name, value in sorted(self._values.items())),
-            *(f"\n{text}" for text in self._definitions.values()),
+            *(f"\n{text}" for text in {**self._definitions, **self._last}.values()),
         ]
         return "\n\n".join(part for part in parts if part).strip("\n") + "\n"
 
@@ -105,14 +109,14 @@ class _Writer:
         text, scope, flags = _source_of(target)
         self._futures = self._futures or bool(flags & _ANNOTATIONS)
         code = compile(text, "<cell>", "exec", flags=flags & _ANNOTATIONS, dont_inherit=True)
-        chains = _chains(ast.parse(text))
-        for used in sorted(set(_globals_of(code, name)) - {name}):
+        chains = chains_of(ast.parse(text))
+        for used in sorted(set(globals_of(code, name)) - {name}):
             self._need(used, scope, by=name, chains=chains)
         self._definitions[name] = text
 
     def _need(self, name: str, scope: dict[str, Any], *, by: str, chains: dict[str, set[str]]) -> None:
         """Whatever `by` uses under a global name."""
-        if name in _OF_EACH_MODULE or (name not in scope and hasattr(builtins, name)):
+        if name in OF_EACH_MODULE or (name not in scope and hasattr(builtins, name)):
             return
         if name not in scope:
             raise ValueError(f"'{by}' uses '{name}', which is not defined")
@@ -120,23 +124,28 @@ class _Writer:
         if isinstance(value, ModuleType):
             self._import(name, value, by=by, chains=chains)
             return
-        if name in self._seen:
-            if self._seen[name] is not value:
-                raise ValueError(f"'{name}' is two things for what '{by}' uses; give one of them another name")
+        if self._is_seen(name, value, by=by):
             return
         if isinstance(value, FunctionType | type) and value.__module__ == "__main__":
             _check_kind(value, "function or class")
-            self._define(value.__name__, value)
-            if value.__name__ != name:
-                self._seen[name] = value
-                self._definitions[name] = f"{name} = {value.__name__}\n"
+            self._seen[name] = value
+            if value.__name__ == name:
+                self._define(name, value)
+                return
+            if not self._is_seen(value.__name__, value, by=by):
+                self._define(value.__name__, value)
+            later = value.__name__ not in self._definitions  # it is used by what it uses itself
+            (self._last if later else self._definitions)[name] = f"{name} = {value.__name__}\n"
             return
         self._seen[name] = value
         if origin := _origin(value):
             module, original = origin
             self._imports.add(f"from {module} import {original}" + (f" as {name}" if original != name else ""))
             return
-        written = _literal(value)
+        try:
+            written = _literal(value)
+        except RecursionError:  # it contains itself, or is very deep
+            written = None
         if written is None:
             raise ValueError(
                 f"'{by}' uses '{name}', a {type(value).__name__}, which cannot be shipped as text. Make it inside "
@@ -148,6 +157,11 @@ class _Writer:
                 "that in 'files'"
             )
         self._values[name] = written
+
+    def _is_seen(self, name: str, value: Any, *, by: str) -> bool:
+        if name in self._seen and self._seen[name] is not value:
+            raise ValueError(f"'{name}' is two things for what '{by}' uses; give one of them another name")
+        return name in self._seen
 
     def _import(self, name: str, module: ModuleType, *, by: str, chains: dict[str, set[str]]) -> None:
         if module.__name__ == "__main__":
@@ -189,7 +203,9 @@ def _source_of(target: Any) -> tuple[str, dict[str, Any], int]:
             ".py file, and give 'file.py:Name'"
         )
     node = found[-1]
-    text = textwrap.dedent("".join(lines[_first_line(node) - 1 : node.end_lineno]))
+    text = "".join(lines[_first_line(node) - 1 : node.end_lineno])
+    if text[0].isspace():  # no line is moved, because a text over several lines would be another one
+        text = f"if True:\n{text}"
     return text.rstrip() + "\n", scope, codes[0].co_flags if codes else 0
 
 
@@ -232,41 +248,6 @@ def _first_line(node: Definition) -> int:
     return min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
 
 
-def _globals_of(code: CodeType, defined: str) -> Iterator[str]:
-    """The global names that code uses, with all functions and classes in it."""
-    own = {defined} if code.co_name == "<module>" else set()
-    for instruction in dis.get_instructions(code):
-        match instruction.opname:
-            case "STORE_NAME":
-                own.add(instruction.argval)
-            case "STORE_GLOBAL" | "DELETE_GLOBAL":
-                raise ValueError(
-                    f"'{defined}' changes the global '{instruction.argval}', which no other process sees; write "
-                    "a class, and keep it in 'self'"
-                )
-            case "LOAD_GLOBAL" | "LOAD_FROM_DICT_OR_GLOBALS":
-                yield instruction.argval
-            case "LOAD_NAME" if instruction.argval not in own:
-                yield instruction.argval
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _globals_of(constant, defined)
-
-
-def _chains(tree: ast.AST) -> dict[str, set[str]]:
-    """Name -> `name.a`, `name.a.b` and so on, as they stand in the text."""
-    found: dict[str, set[str]] = {}
-    for node in ast.walk(tree):
-        names: list[str] = []
-        each: ast.AST = node
-        while isinstance(each, ast.Attribute):
-            names.append(each.attr)
-            each = each.value
-        if names and isinstance(each, ast.Name):
-            found.setdefault(each.id, set()).add(".".join([each.id, *reversed(names)]))
-    return found
-
-
 def _origin(value: Any) -> tuple[str, str] | None:
     """The module and the name under which other processes can import a value; None if it has none."""
     module, name = getattr(value, "__module__", None), getattr(value, "__name__", None)
@@ -280,7 +261,9 @@ def _literal(value: Any) -> str | None:
     """A simple value as Python text; None for anything else."""
     if isinstance(value, float) and not math.isfinite(value) and type(value) is float:
         return f'float("{value}")'
-    if value is None or value is ... or type(value) in (bool, int, float, complex, str, bytes):
+    if type(value) is complex:
+        return f"complex({_literal(value.real)}, {_literal(value.imag)})"
+    if value is None or value is ... or type(value) in (bool, int, float, str, bytes):
         return repr(value)
     if type(value) in (list, tuple, set, frozenset):
         parts = [
