@@ -121,7 +121,11 @@ def test_any_split_of_a_csv_file_gives_what_one_read_gives(
     """Rows with quotes, delimiters and line ends in them; the values are those that were written."""
     text = as_csv(rows, ends=ends, quotes=quotes, last=last)
     url = write(tmp_path_factory.mktemp("csv"), (b"\xef\xbb\xbf" if bom else b"") + text)
-    found = inspect_input(url, CSV)
+    try:
+        found = inspect_input(url, CSV)
+    except InputError as error:
+        assert "no type keeps the number" in str(error)  # see the law of whole numbers
+        return
     assert found.events == len(rows)
     if not found.events:
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.csv as pv
@@ -14,8 +14,12 @@ from eventmill.errors import InputError
 from eventmill.sources.file_source import FileSource, InputFile, no_column, some
 from eventmill.sources.text_file import Grammar, Types, open_text
 from eventmill.sources.text_rows import PIECE_BYTES, QuotedRows, read_bytes
+from eventmill.sources.text_values import Path, number_of
 
 SHOWN_CHARACTERS = 60
+
+_MISSING = ("n", "q", "ind")
+"""How the words begin that Arrow takes for a missing number: NaN, NULL, N/A, #N/A, #NA, -NaN, 1.#QNAN, 1.#IND."""
 
 _PLACE = re.compile(r"In CSV column #\d+: (?:Row #(\d+): )?(.*)", re.DOTALL)
 
@@ -112,6 +116,19 @@ class _Csv:
         except (pa.ArrowException, ValueError) as error:
             raise InputError(self._told(error, wrong, types, row)) from error
         return table.select(self.chosen)
+
+    def may_be_odd(self, data: bytes) -> bool:
+        """As `Grammar` says: 0x10."""
+        return b"0x" in data or b"0X" in data
+
+    def spelled(self, data: bytes, path: Path, *, row: int) -> Iterator[tuple[int, int | float, str]]:
+        """As `Grammar` says; a text that is no number is skipped, because Arrow takes it for a missing one."""
+        (name,) = path
+        for at, text in enumerate(self.parse(data, [(name, pa.string())], row=row)[name].to_pylist(), row):
+            if text.strip().lower().lstrip("+-#1.").startswith(_MISSING):
+                continue
+            if text.strip():
+                yield at, number_of(text), text.strip()
 
     def _told(
         self,
