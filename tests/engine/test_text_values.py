@@ -12,9 +12,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from eventmill.core.ranges import Description
 from eventmill.core.work_order import SourceSpec
-from eventmill.errors import InputError
-from eventmill.sources import inspect_input, open_source, text_rows
+from eventmill.errors import CampaignError, InputError
+from eventmill.formats.schemas import schema_from_columns
+from eventmill.sources import find_inputs, inspect_input, open_source, text_rows
 from eventmill.sources.layouts import disagreement, layouts_of
 from eventmill.sources.text_types import with_common_types
 
@@ -147,3 +149,24 @@ def test_times_of_different_units_are_times(tmp_path: Path) -> None:
     rows: list[Any] = ["2020-01-01", HALF] * 9
     found = column(written(tmp_path, rows, "csv"))
     assert pa.types.is_timestamp(found.type) and found[0].as_py() == datetime(2020, 1, 1)
+
+
+def test_an_unknown_type_is_told_by_its_key_in_the_campaign() -> None:
+    """Which is where it is corrected."""
+    with pytest.raises(CampaignError, match=r"inputs\.types, column 'flux': unknown type 'flaot32'"):
+        schema_from_columns({"flux": "flaot32"}, key="inputs.types")
+
+
+def test_one_and_true_are_different_parameters() -> None:
+    """Though Python has them equal; the order of names is nothing."""
+    one, real, yes = (Description(parameters={"k": value}) for value in (1, 1.0, True))
+    assert one != real and one != yes and real != yes and one == Description(parameters={"k": 1})
+    assert Description("a", {"k": 1, "l": 2}) == Description("a", {"l": 2, "k": 1})
+
+
+def test_one_input_with_parameters_that_differ_in_kind_is_refused(tmp_path: Path) -> None:
+    """As any other two things that are said of it."""
+    url = written(tmp_path, ["1"], "csv")
+    said = [(url, Description(parameters={"k": value})) for value in (1, True)]
+    with pytest.raises(InputError, match="says two things of"):
+        find_inputs(said)

@@ -64,7 +64,9 @@ class _Csv:
                 f"{self.url} has no header that ends within {PIECE_BYTES:,} bytes; it is no CSV file."
             )
         if used < 0:
-            raise InputError(f"{self.url}: a quote in the header is opened and never closed.")
+            starts, used = self.rows.whole(data, final=False)
+            if used <= 0:
+                raise InputError(f"{self.url}: a quote in the header is opened and never closed.")
         stop = int(starts[1]) if len(starts) > 1 else used
         try:
             text = data[int(starts[0]) : stop].decode()
