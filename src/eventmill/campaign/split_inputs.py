@@ -124,7 +124,7 @@ def register(
             )
         opened.note_once(kind=JournalKind.LEFT_OUT, lines={str(item): item.url for item in unreadable})
     found = [replace(item, described=opened.described.get(item.url, item.described)) for item in found]
-    total = sum(item.events for item in (*opened.inputs(), *found))
+    total = sum(item.events for item in opened.inputs()) + sum(item.events for item in found)
     if total > MOST_EVENTS:
         most = max(found, key=lambda item: item.events)
         raise InputError(

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pv
 
 from eventmill.core.work_order import SourceSpec
@@ -14,7 +15,7 @@ from eventmill.errors import InputError
 from eventmill.sources.file_source import FileSource, InputFile, no_column, some
 from eventmill.sources.text_file import Grammar, Types, open_text
 from eventmill.sources.text_rows import PIECE_BYTES, QuotedRows, read_bytes
-from eventmill.sources.text_values import Path, number_of
+from eventmill.sources.text_values import WHOLE, Path, number_of
 
 SHOWN_CHARACTERS = 60
 
@@ -123,14 +124,21 @@ class _Csv:
         """As `Grammar` says: 0x10."""
         return b"0x" in data or b"0X" in data
 
-    def spelled(self, data: bytes, path: Path, *, row: int) -> Iterator[tuple[int, int | float, str]]:
-        """As `Grammar` says; a text that is no number is skipped, because Arrow takes it for a missing one."""
+    def spelled(
+        self, data: bytes, path: Path, *, row: int, whole: bool = False
+    ) -> Iterator[tuple[int, int | float, str]]:
+        """As `Grammar` says; a word for a missing number is skipped."""
         (name,) = path
-        for at, text in enumerate(self.parse(data, [(name, pa.string())], row=row)[name].to_pylist(), row):
-            if text.strip().lower().lstrip("+-#1.").startswith(_MISSING):
-                continue
-            if text.strip():
-                yield at, number_of(text), text.strip()
+        texts = self.parse(data, [(name, pa.string())], row=row)[name]
+        is_whole = pc.match_substring_regex(texts, WHOLE)
+        for wanted in (is_whole, pc.invert(is_whole)):
+            rows = pc.indices_nonzero(wanted)
+            for at in rows.to_numpy():
+                text = texts[int(at)].as_py().strip()
+                if text and not text.lower().lstrip("+-#1.").startswith(_MISSING):
+                    yield row + int(at), number_of(text), text
+                    if whole and wanted is not is_whole:
+                        return
 
     def _told(
         self,

@@ -54,7 +54,9 @@ class _JsonLines:
         """As `Grammar` says."""
         return False
 
-    def spelled(self, data: bytes, path: Path, *, row: int) -> Iterator[tuple[int, int | float, str]]:
+    def spelled(
+        self, data: bytes, path: Path, *, row: int, whole: bool = False
+    ) -> Iterator[tuple[int, int | float, str]]:
         """As `Grammar` says."""
         lines = (line for line in data.split(b"\n") if line.strip())
         for at, line in enumerate(lines, row):

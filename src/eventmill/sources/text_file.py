@@ -66,8 +66,13 @@ class Grammar(Protocol):
     def parse(self, data: bytes, types: Types, *, row: int) -> pa.Table:
         """The same with exactly these columns and types."""
 
-    def spelled(self, data: bytes, path: Path, *, row: int) -> Iterator[tuple[int, int | float, str]]:
-        """The numbers at `path` in `data`, each with its row, and as it is written. Skips what is missing."""
+    def spelled(
+        self, data: bytes, path: Path, *, row: int, whole: bool = False
+    ) -> Iterator[tuple[int, int | float, str]]:
+        """The numbers at `path` in `data`, each with its row, and as it is written. Skips what is missing.
+
+        With `whole` all whole numbers are wanted, and of others one is enough.
+        """
 
     def may_be_odd(self, data: bytes) -> bool:
         """Whether whole numbers in `data` may be written in a way that fractions are not."""
@@ -146,7 +151,7 @@ def _look_through(file: InputFile, grammar: Grammar, columns: Columns, *, size: 
             )
         _add_types(types, table.schema, columns, grammar, place=f"{url}: ", row=count)
         _refuse_infinite(table, grammar, piece.data, place=f"{url}: ", row=count)
-        exact = partial(grammar.spelled, piece.data, row=count)
+        exact = partial(grammar.spelled, piece.data, row=count, whole=True)
         odd = grammar.may_be_odd(piece.data)
         for path, one in spreads_of(table, list(columns.declared), exact, row=count, odd=odd).items():
             spreads[path] = spreads[path].joined(one) if path in spreads else one

@@ -165,6 +165,9 @@ class Hexadecimal(int):
     """A whole number that is written as 0x10, which is no spelling of a double."""
 
 
+WHOLE = r"^\s*(-?[0-9]+|0[xX][0-9a-fA-F]+)\s*$"
+"""How a whole number is written in a CSV file."""
+
 _WHOLE = re.compile(r"-?[0-9]+")
 _HEXADECIMAL = re.compile(r"0[xX][0-9a-fA-F]+")
 
