@@ -133,3 +133,45 @@ def test_a_table_on_a_server_is_read_like_one_on_a_disk(stars: str) -> None:
     with serve_web(Path(stars).parent) as web:
         table = open_source(f"{web.url}/stars.fits", EVENTS).read(10, 20)
     assert table.equals(open_source(stars, EVENTS).read(10, 20))
+
+
+def test_what_is_stored_as_tnull_is_missing_whatever_it_is_scaled_to(tmp_path: Path) -> None:
+    """Unsigned numbers, scaled ones, arrays, logical values, and tables of texts; other values stay."""
+    stored = np.array([-32668, 100, -1, 0], np.int16)
+    made = [
+        fits.Column("u", "I", array=stored, null=100),
+        fits.Column("s", "I", array=stored, null=-1),
+        fits.Column("a", "2I", array=np.stack([stored, stored[::-1]], axis=1), null=0),
+        fits.Column("l", "L", array=np.array([True, False, True, False])),
+        fits.Column("v", "PJ()", array=np.array([[1, 7], [], [7], [2]], dtype=object), null=7),
+        fits.Column("w", "PI()", array=np.array([[1], [], [7], [2]], dtype=object)),
+    ]
+    table = fits.BinTableHDU.from_columns(made)
+    table.header["TZERO1"], table.header["TSCAL1"] = 32768, 1
+    table.header["TSCAL2"] = 0.5
+    table.header["TZERO6"], table.header["TSCAL6"] = 32768, 1
+    table.writeto(tmp_path / "b.fits")
+    content = (tmp_path / "b.fits").read_bytes()
+    with fits.open(tmp_path / "b.fits") as opened:
+        at = opened[1].fileinfo()["datLoc"] + 2 + 2 + 4  # the logical value of the first row
+    (tmp_path / "b.fits").write_bytes(content[:at] + b"\0" + content[at + 1 :])
+    rows = open_source(str(tmp_path / "b.fits"), FITS).read(0, 4)
+    assert rows["u"].to_pylist() == [100, None, 32767, 32768]
+    assert rows["s"].to_pylist() == [-16334.0, 50.0, None, 0.0]
+    assert rows["a"].to_pylist() == [[-32668, None], [100, -1], [-1, 100], [None, -32668]]
+    assert rows["l"].to_pylist() == [None, False, True, False]
+    assert rows["v"].to_pylist() == [[1, None], [], [None], [2]]
+    assert inspect_input(str(tmp_path / "b.fits"), FITS).left_out == ("w",)
+    with pytest.raises(InputError, match="no array can hold: w"):
+        inspect_input(str(tmp_path / "b.fits"), SourceSpec("fits", columns=("w",)))
+
+
+def test_tnull_in_a_table_of_texts_is_missing(tmp_path: Path) -> None:
+    """Numbers of both kinds."""
+    made = [
+        fits.Column("n", "I6", array=np.array([5, -99, 0]), null="-99", ascii=True),
+        fits.Column("x", "F8.2", array=np.array([1.5, -9.0, 0.0]), null="-9.00", ascii=True),
+    ]
+    fits.TableHDU.from_columns(made).writeto(tmp_path / "a.fits")
+    rows = open_source(str(tmp_path / "a.fits"), FITS).read(0, 3)
+    assert rows["n"].to_pylist() == [5, None, 0] and rows["x"].to_pylist() == [1.5, None, 0.0]

@@ -165,3 +165,23 @@ def test_a_worker_and_try_run_the_shipped_copy(
     (home / "payload.py").write_text(PAYLOAD.replace('["limit"]', '["limit"] + 1'))
     spec["payload"]["files"] = ["model.json"]  # type: ignore[index]
     assert try_payload(spec).result["limit"].to_pylist() == [13]
+
+
+def test_links_to_folders_are_not_followed_below_two_stars(tmp_path: Path) -> None:
+    """Two that lead in a circle end; a link that the pattern names is followed, and so is one to a file."""
+    for name in ("sub/one/deep", "sub/two", ".hidden"):
+        (tmp_path / name).mkdir(parents=True)
+    for name in ("sub/a.csv", "sub/one/deep/b.csv", "sub/two/c.txt"):
+        (tmp_path / name).write_text(name)
+    (tmp_path / "sub/one/link").symlink_to(tmp_path / "sub/two")
+    (tmp_path / "sub/two/link").symlink_to(tmp_path / "sub/one")
+    (tmp_path / "sub/d.csv").symlink_to(tmp_path / "sub/a.csv")
+    (tmp_path / "other").symlink_to(tmp_path / "sub")
+
+    def names(pattern: str) -> list[str]:
+        return list(data_files.data_files(tmp_path, [pattern], key="payload.files"))
+
+    assert names("sub/**") == ["sub/a.csv", "sub/d.csv", "sub/one/deep/b.csv", "sub/two/c.txt"]
+    assert names("**/*.csv") == ["sub/a.csv", "sub/d.csv", "sub/one/deep/b.csv"]
+    assert names("other/**/*.txt") == ["other/two/c.txt"]
+    assert names("**/deep/**") == ["sub/one/deep/b.csv"]

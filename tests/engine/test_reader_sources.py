@@ -32,6 +32,7 @@ def read(opened: OpenInputs, start: int, stop: int, *, identity: str = "1", even
     ("source", "said"),
     [
         ({"events": -1}, "must return a source: an object with 'events'"),
+        ({"events": 2**63}, "reader open_it gives 9,223,372,036,854,775,808 events for u; at most"),
         ({"events": True}, "must return a source"),
         ({"events": 2.5}, "must return a source"),
         ({"events": None}, "must return a source"),

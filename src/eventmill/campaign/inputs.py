@@ -71,7 +71,7 @@ def source_spec(campaign: CampaignSpec, named: Named, *, reader: str | None = No
         key = "types" if types else "csv"
         raise InputError(f"'inputs.{key}' is for text files, but these inputs have the format '{format}'.")
     if types:
-        schema_from_columns(types)  # raises for a type that there is not
+        schema_from_columns(types, key="inputs.types")  # raises for a type that there is not
     return SourceSpec(
         format,
         named.tree,

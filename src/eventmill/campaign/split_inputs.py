@@ -18,7 +18,7 @@ from eventmill.config.campaign_spec import (
     Duplicates,
     Unreadable,
 )
-from eventmill.core.ranges import Input, NewInput, SeenLayout, UnreadableInput
+from eventmill.core.ranges import MOST_EVENTS, Input, NewInput, SeenLayout, UnreadableInput
 from eventmill.core.records import JournalKind
 from eventmill.core.work_order import SourceSpec
 from eventmill.errors import (
@@ -124,6 +124,13 @@ def register(
             )
         opened.note_once(kind=JournalKind.LEFT_OUT, lines={str(item): item.url for item in unreadable})
     found = [replace(item, described=opened.described.get(item.url, item.described)) for item in found]
+    total = sum(item.events for item in opened.inputs()) + sum(item.events for item in found)
+    if total > MOST_EVENTS:
+        most = max(found, key=lambda item: item.events)
+        raise InputError(
+            f"the inputs have {total:,} events together, {most.url} alone {most.events:,}; at most "
+            f"{MOST_EVENTS:,} can be counted."
+        )
     found = with_common_types(found, opened.inputs())
     check_alike(campaign, [*opened.ledger.layouts(opened.id), *layouts_of(found)])
     opened.note_once(kind=JournalKind.COLUMNS_LEFT_OUT, lines=dict.fromkeys(unreadable_columns(found), ""))

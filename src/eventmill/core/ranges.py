@@ -82,6 +82,13 @@ class Description:
     label: str | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
+    def __eq__(self, other: object) -> bool:
+        """Whether both say the same: for Python 1, 1.0 and true are equal, for a payload they are not."""
+        return isinstance(other, Description) and self._said() == other._said()
+
+    def _said(self) -> tuple[str | None, str]:
+        return self.label, json.dumps(self.parameters, sort_keys=True, default=repr)
+
 
 @dataclass(frozen=True, slots=True)
 class Input:
@@ -108,6 +115,9 @@ class Input:
         """What the campaign file says of it."""
         return Description(self.label, self.parameters)
 
+
+MOST_EVENTS = 2**63 - 1
+"""So many events a ledger can count."""
 
 Layout = tuple[tuple[str, str], ...]
 """The columns of an input that a campaign reads: name and type of each, in the order of the file."""

@@ -102,14 +102,17 @@ _PARAMETRIC: tuple[tuple[re.Pattern[str], Callable[..., pa.DataType]], ...] = (
 )
 
 
-def schema_from_columns(columns: Mapping[str, str]) -> pa.Schema:
+def schema_from_columns(columns: Mapping[str, str], *, key: str = "output.columns") -> pa.Schema:
     """The schema that a campaign declares, column name -> type, in this order; the grammar is above.
 
-    Raises `CampaignError` naming the column, what was written and what is allowed.
+    `key` is where in the campaign file. Raises `CampaignError` naming the column, what was written and what is
+    allowed.
     """
     if not columns:
-        raise CampaignError("output.columns is empty: declare at least one column, or omit it.")
-    return pa.schema([pa.field(name, _type(str(text), name)) for name, text in columns.items()])
+        raise CampaignError(f"{key} is empty: declare at least one column, or omit it.")
+    return pa.schema(
+        [pa.field(name, _type(str(text), f"{key}, column '{name}'")) for name, text in columns.items()]
+    )
 
 
 def type_from_words(words: str) -> pa.DataType | None:
@@ -145,7 +148,7 @@ def _nested(kind: str, inside: str, size: str | None, *, text: str, column: str)
         fields = [_field(part, column) for part in parts]
         names = [field.name for field in fields]
         if len(set(names)) < len(names):
-            raise CampaignError(f"output.columns, column '{column}': '{text}' has two fields with the same name.")
+            raise CampaignError(f"{column}: '{text}' has two fields with the same name.")
         return pa.struct(fields)
     raise _unknown(text, column)
 
@@ -165,9 +168,7 @@ def _parts(text: str) -> list[str]:
 def _field(part: str, column: str) -> pa.Field:
     found = _FIELD.fullmatch(part)
     if not found:
-        raise CampaignError(
-            f"output.columns, column '{column}': in struct<...> '{part.strip()}' is not of the form 'name: type'."
-        )
+        raise CampaignError(f"{column}: in struct<...> '{part.strip()}' is not of the form 'name: type'.")
     return pa.field(_unquoted(found[1]), _type(found[2], column))
 
 
@@ -198,9 +199,7 @@ def _unknown(text: str, column: str) -> CampaignError:
     allowed = [*_PRIMITIVES, *_WITH_PARTS]
     close = _SAID_ELSEWHERE.get(text) or next(iter(difflib.get_close_matches(text, allowed, n=1)), None)
     hint = f" Did you mean {close}?" if close else ""
-    return CampaignError(
-        f"output.columns, column '{column}': unknown type '{text}'.{hint} Allowed: {', '.join(allowed)}."
-    )
+    return CampaignError(f"{column}: unknown type '{text}'.{hint} Allowed: {', '.join(allowed)}.")
 
 
 def type_name(type: pa.DataType) -> str:

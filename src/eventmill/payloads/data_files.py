@@ -18,8 +18,9 @@ def data_files(folder: Path, patterns: Sequence[str], *, key: str) -> dict[str, 
     """Name within `folder` (with `/`) -> content of each file that one of the `patterns` names, sorted.
 
     A name is meant literally if there is such a file; else it is a pattern, in which `**` stands for folders of
-    any depth. `key` is the key of the campaign file. Raises `PayloadError` for a pattern without a match, for what
-    lies outside the folder, and if the files are too large to be shipped.
+    any depth, but not for links to folders, which may lead in a circle. `key` is the key of the campaign file.
+    Raises `PayloadError` for a pattern without a match, for what lies outside the folder, and if the files are too
+    large to be shipped.
     """
     found = sorted({name for pattern in patterns for name in _matches(folder, pattern, key=key)})
     try:
@@ -37,6 +38,21 @@ def data_files(folder: Path, patterns: Sequence[str], *, key: str) -> dict[str, 
         raise PayloadError(f"{error.filename}, named by '{key}', cannot be read: {error.strerror}.") from error
 
 
+def _found(folder: Path, pattern: str) -> Iterator[str]:
+    """The names that a pattern matches within `folder`."""
+    parts = pattern.split("/")
+    if "**" not in parts:
+        yield from glob.iglob(pattern, root_dir=folder)
+        return
+    at = parts.index("**")
+    above, below = "/".join(parts[:at]), "/".join(parts[at + 1 :]) or "*"
+    for top in glob.iglob(above, root_dir=folder) if above else [""]:
+        for here, inside, _ in os.walk(folder / top):
+            inside[:] = [name for name in inside if not name.startswith(".")]
+            name = os.path.relpath(here, folder)
+            yield from _found(folder, below if name == "." else f"{glob.escape(name)}/{below}")
+
+
 def _matches(folder: Path, pattern: str, *, key: str) -> Iterator[str]:
     """The names of the files for one pattern; a link to a file stands for the file."""
     if os.path.isabs(pattern) or ".." in Path(pattern).parts or "\0" in pattern:
@@ -44,7 +60,7 @@ def _matches(folder: Path, pattern: str, *, key: str) -> Iterator[str]:
             f"'{key}' names {pattern}, which is outside {folder}: only files beside the module are shipped, "
             "because it finds them there."
         )
-    names = [pattern] if (folder / pattern).is_file() else glob.glob(pattern, root_dir=folder, recursive=True)
+    names = [pattern] if (folder / pattern).is_file() else _found(folder, pattern)
     files = [Path(name).as_posix() for name in names if (folder / name).is_file()]
     if not files:
         is_folder = (folder / pattern).is_dir()

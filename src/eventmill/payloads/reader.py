@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Any
 
 from eventmill.core.leases import FailureKind
-from eventmill.core.ranges import Layout, NewInput
+from eventmill.core.ranges import MOST_EVENTS, Layout, NewInput
 from eventmill.errors import InputError, PayloadError, ScratchError
 from eventmill.payloads.reader_calls import EventsRead, InspectCall, Inspected, ReadCall
 
@@ -131,6 +131,10 @@ class OpenInputs:
         if events is None or events < 0 or not callable(getattr(source, "read", None)):
             raise InputError(
                 f"reader {self._name} returned {reprlib.repr(source)} for {url}; it must return {WHAT_IT_IS}."
+            )
+        if events > MOST_EVENTS:
+            raise InputError(
+                f"reader {self._name} gives {events:,} events for {url}; at most {MOST_EVENTS:,} can be counted."
             )
         told = getattr(source, "boundaries", None)
         edges = [] if told is None else [_whole_number(edge) for edge in told]

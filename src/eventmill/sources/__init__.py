@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 
-from eventmill.core.ranges import Layout, NewInput
+from eventmill.core.ranges import MOST_EVENTS, Layout, NewInput
 from eventmill.core.units import counted
 from eventmill.core.work_order import SourceSpec
 from eventmill.errors import InputError
@@ -207,6 +207,12 @@ def _parts(identity: str) -> dict[str, str]:
     return {"size": size} | ({_TELLS[key]: value} if is_known else {})
 
 
+def check_events(events: int, url: str, *, by: str) -> None:
+    """Raise `InputError` for more events than can be counted."""
+    if events > MOST_EVENTS:
+        raise InputError(f"{by} gives {events:,} events for {url}; at most {MOST_EVENTS:,} can be counted.")
+
+
 def inspect_input(url: str, spec: SourceSpec) -> NewInput:
     """Inspect an input for the split: number of events, identity, boundaries. Leaves nothing open."""
     source = _open(url, spec)
@@ -215,6 +221,7 @@ def inspect_input(url: str, spec: SourceSpec) -> NewInput:
         told: Layout = getattr(source, "layout", ())
         left_out: tuple[str, ...] = getattr(source, "left_out", ())
         index = getattr(source, "index", None)
+        check_events(source.events, url, by=f"format '{spec.format}'")
         return NewInput(
             source.url,
             source.events,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pv
 
 from eventmill.core.work_order import SourceSpec
@@ -14,8 +15,12 @@ from eventmill.errors import InputError
 from eventmill.sources.file_source import FileSource, InputFile, no_column, some
 from eventmill.sources.text_file import Grammar, Types, open_text
 from eventmill.sources.text_rows import PIECE_BYTES, QuotedRows, read_bytes
+from eventmill.sources.text_values import WHOLE, Path, number_of
 
 SHOWN_CHARACTERS = 60
+
+_MISSING = ("n", "q", "ind")
+"""How the words begin that Arrow takes for a missing number: NaN, NULL, N/A, #N/A, #NA, -NaN, 1.#QNAN, 1.#IND."""
 
 _PLACE = re.compile(r"In CSV column #\d+: (?:Row #(\d+): )?(.*)", re.DOTALL)
 
@@ -60,7 +65,9 @@ class _Csv:
                 f"{self.url} has no header that ends within {PIECE_BYTES:,} bytes; it is no CSV file."
             )
         if used < 0:
-            raise InputError(f"{self.url}: a quote in the header is opened and never closed.")
+            starts, used = self.rows.whole(data, final=False)
+            if used <= 0:
+                raise InputError(f"{self.url}: a quote in the header is opened and never closed.")
         stop = int(starts[1]) if len(starts) > 1 else used
         try:
             text = data[int(starts[0]) : stop].decode()
@@ -112,6 +119,26 @@ class _Csv:
         except (pa.ArrowException, ValueError) as error:
             raise InputError(self._told(error, wrong, types, row)) from error
         return table.select(self.chosen)
+
+    def may_be_odd(self, data: bytes) -> bool:
+        """As `Grammar` says: 0x10."""
+        return b"0x" in data or b"0X" in data
+
+    def spelled(
+        self, data: bytes, path: Path, *, row: int, whole: bool = False
+    ) -> Iterator[tuple[int, int | float, str]]:
+        """As `Grammar` says; a word for a missing number is skipped."""
+        (name,) = path
+        texts = self.parse(data, [(name, pa.string())], row=row)[name]
+        is_whole = pc.match_substring_regex(texts, WHOLE)
+        for wanted in (is_whole, pc.invert(is_whole)):
+            rows = pc.indices_nonzero(wanted)
+            for at in rows.to_numpy():
+                text = texts[int(at)].as_py().strip()
+                if text and not text.lower().lstrip("+-#1.").startswith(_MISSING):
+                    yield row + int(at), number_of(text), text
+                    if whole and wanted is not is_whole:
+                        return
 
     def _told(
         self,

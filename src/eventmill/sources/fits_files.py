@@ -1,6 +1,7 @@
 """Tables in FITS files, through astropy: one row is one event. Only the bytes of the wanted rows are read.
 
-Values are those that astropy gives: scaled, and in this machine's byte order. An integer that is TNULL is missing.
+Values are those that astropy gives: scaled, and in this machine's byte order. A value that is stored as TNULL is
+missing, and so is a logical one that is neither T nor F.
 """
 
 from __future__ import annotations
@@ -113,10 +114,17 @@ class _Table:
             )
 
     def can_be_read(self, name: str) -> bool:
-        """Whether Arrow has a type for it: not for complex numbers, and not for arrays without elements."""
-        code = str(self._columns[name].format)
-        is_small = self._heap[1] - self._heap[0] <= HEAP_BYTES
-        return "C" not in code and "M" not in code and not code.startswith("0") and (is_small or not _varies(code))
+        """Whether Arrow has a type for it: not for complex numbers, and not for arrays without elements.
+
+        Of arrays of any length, astropy scales none, and does not tell which logical values are missing.
+        """
+        column = self._columns[name]
+        code = str(column.format)
+        if _varies(code):
+            is_scaled = column.bscale not in (None, "", 1) or column.bzero not in (None, "", 0)
+            if is_scaled or "L" in code or self._heap[1] - self._heap[0] > HEAP_BYTES:
+                return False
+        return "C" not in code and "M" not in code and not code.startswith("0")
 
     def rows(self, start: int, stop: int, names: list[str]) -> pa.Table:
         """The rows `[start, stop)` with these columns."""
@@ -142,16 +150,31 @@ class _Table:
         if _varies(str(column.format)):
             parts = [_plain(part) for part in values]
             element = pa.from_numpy_dtype(parts[0].dtype) if parts else pa.null()
-            return pa.array([part.tolist() for part in parts], pa.list_(element))
+            null = column.null if parts and parts[0].dtype.kind in "iu" else None
+            lists = [part.tolist() for part in parts]
+            if null is not None:
+                lists = [[None if value == int(null) else value for value in each] for each in lists]
+            return pa.array(lists, pa.list_(element))
         array = np.asarray(values)
+        missing = self._missing(table, name)
         if array.dtype.kind in "SU":
             texts = np.char.decode(array, "ascii") if array.dtype.kind == "S" else array
-            flat = pa.array(texts.ravel().tolist(), pa.string())
+            flat = pa.array(texts.ravel().tolist(), pa.string(), mask=missing)
             return _nested(flat, array.shape)
-        missing = None
-        if column.null is not None and array.dtype.kind in "iu":
-            missing = (array == int(column.null)).ravel()
         return _nested(pa.array(_plain(array).ravel(), mask=missing), array.shape)
+
+    def _missing(self, table: Any, name: str) -> Any:
+        """Which values are missing, by what is stored: before it is scaled. None if none can be."""
+        column, records = self._columns[name], table.view(np.ndarray)
+        stored = records[records.dtype.names[self.names.index(name)]]
+        if column.ascii:
+            null = str(column.null).strip().encode() if column.null not in (None, "") else None
+            return None if null is None else (np.char.strip(stored) == null).ravel()
+        if str(column.format).lstrip("0123456789").startswith("L"):
+            return ~np.isin(stored.view(np.int8), (ord("T"), ord("F"))).ravel()
+        if column.null in (None, "") or stored.dtype.kind not in "iu":
+            return None
+        return (stored == int(column.null)).ravel()
 
 
 def _varies(code: str) -> bool:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterator
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.json as pj
@@ -12,6 +15,7 @@ from eventmill.errors import InputError
 from eventmill.sources.file_source import FileSource, InputFile
 from eventmill.sources.text_file import Grammar, Types, open_text
 from eventmill.sources.text_rows import LineRows
+from eventmill.sources.text_values import LIST, Path
 
 _ROW = re.compile(r"(?: of line| in row) (\d+)")
 
@@ -46,6 +50,19 @@ class _JsonLines:
         schema = pa.schema(list(types))
         return self._rows(data, schema, others="ignore", row=row).select(schema.names)
 
+    def may_be_odd(self, data: bytes) -> bool:
+        """As `Grammar` says."""
+        return False
+
+    def spelled(
+        self, data: bytes, path: Path, *, row: int, whole: bool = False
+    ) -> Iterator[tuple[int, int | float, str]]:
+        """As `Grammar` says."""
+        lines = (line for line in data.split(b"\n") if line.strip())
+        for at, line in enumerate(lines, row):
+            for value in _at(json.loads(line), path):
+                yield at, value, str(value)
+
     def _rows(self, data: bytes, schema: pa.Schema | None, *, others: str, row: int) -> pa.Table:
         try:
             table = pj.read_json(
@@ -69,3 +86,15 @@ class _JsonLines:
                 "kind of value in each field; see also 'inputs.types'."
             ) from error
         return table
+
+
+def _at(value: Any, path: Path) -> Iterator[int | float]:
+    if value is None:
+        return
+    if not path:
+        yield value
+    elif path[0] == LIST and isinstance(value, list):
+        for each in value:
+            yield from _at(each, path[1:])
+    elif isinstance(value, dict):
+        yield from _at(value.get(path[0]), path[1:])

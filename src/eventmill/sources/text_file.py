@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from eventmill.core.work_order import SourceSpec
 from eventmill.errors import InputError
@@ -24,6 +26,15 @@ from eventmill.sources.text_rows import (
     step_for,
 )
 from eventmill.sources.text_types import both, plainest
+from eventmill.sources.text_values import (
+    Path,
+    Spread,
+    Spreads,
+    leaf_arrays,
+    leaf_types,
+    spreads_of,
+    with_leaf,
+)
 
 DECODED = 3
 """So many bytes a byte of text needs in memory, about."""
@@ -54,6 +65,17 @@ class Grammar(Protocol):
 
     def parse(self, data: bytes, types: Types, *, row: int) -> pa.Table:
         """The same with exactly these columns and types."""
+
+    def spelled(
+        self, data: bytes, path: Path, *, row: int, whole: bool = False
+    ) -> Iterator[tuple[int, int | float, str]]:
+        """The numbers at `path` in `data`, each with its row, and as it is written. Skips what is missing.
+
+        With `whole` all whole numbers are wanted, and of others one is enough.
+        """
+
+    def may_be_odd(self, data: bytes) -> bool:
+        """Whether whole numbers in `data` may be written in a way that fractions are not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +135,7 @@ def _look_through(file: InputFile, grammar: Grammar, columns: Columns, *, size: 
     url, step = file.url, step_for(size)
     found: list[tuple[int, int]] = []
     types: dict[str, pa.DataType] = {}
+    spreads: Spreads = {}
     count, last = 0, grammar.first - step
     for piece in pieces(file.handle, grammar.rows, url=url, first=grammar.first, size=size):
         for place in places(piece, step=step, last=last):
@@ -127,6 +150,11 @@ def _look_through(file: InputFile, grammar: Grammar, columns: Columns, *, size: 
                 "were read. Each row must be on a line of its own, and have columns."
             )
         _add_types(types, table.schema, columns, grammar, place=f"{url}: ", row=count)
+        _refuse_infinite(table, grammar, piece.data, place=f"{url}: ", row=count)
+        exact = partial(grammar.spelled, piece.data, row=count, whole=True)
+        odd = grammar.may_be_odd(piece.data)
+        for path, one in spreads_of(table, list(columns.declared), exact, row=count, odd=odd).items():
+            spreads[path] = spreads[path].joined(one) if path in spreads else one
         count += len(piece.starts)
         if isinstance(file.handle, RemoteFile):
             file.handle.drop()
@@ -134,6 +162,10 @@ def _look_through(file: InputFile, grammar: Grammar, columns: Columns, *, size: 
         for name in columns.chosen:
             if name not in types and name not in columns.declared:
                 raise no_column(url, name, types)
+    types = {
+        name: kind if name in columns.declared else _readable(url, name, kind, spreads, grammar)
+        for name, kind in types.items()
+    }
     names = [*types, *(name for name in columns.declared if name not in types)]
     chosen = list(names if columns.chosen is None else dict.fromkeys(columns.chosen)) if count else []
     kinds = types | columns.declared
@@ -141,7 +173,52 @@ def _look_through(file: InputFile, grammar: Grammar, columns: Columns, *, size: 
         rows=(*(row for row, _ in found), count) if found else (0, 0),
         offsets=(*(offset for _, offset in found), size) if found else (grammar.first, grammar.first),
         types=tuple((name, type_name(kinds[name])) for name in chosen),
+        spreads=tuple((path, one) for path, one in spreads.items() if path[0] in chosen),
     )
+
+
+def _readable(url: str, name: str, kind: pa.DataType, spreads: Spreads, grammar: Grammar) -> pa.DataType:
+    """The type, or one as which each value can be read and stays what it is; `InputError` if there is none."""
+    for path, leaf in list(leaf_types(kind, (name,))):
+        spread = spreads.get(path)
+        if spread is None or spread.fits(leaf):
+            continue
+        if not pa.types.is_timestamp(leaf) and not spread.is_exact:
+            others = [each for each in (pa.int64(), pa.uint64()) if spread.fits(each)]
+            if not others:
+                raise _no_number(url, name, spread, has_texts=grammar.mixed(leaf, pa.string()) is not None)
+            kind = with_leaf(kind, path[1:], others[0])
+        else:  # a date that no nanoseconds reach, or 0x10 among fractions
+            kind = with_leaf(kind, path[1:], pa.string())
+    return kind
+
+
+def _no_number(url: str, name: str, spread: Spread, *, has_texts: bool) -> InputError:
+    text = f", and '{{{name}: string}}' keeps it as a text" if has_texts else ""
+    far = max(spread.least, spread.most, key=abs)
+    what = "with fractions in it" if spread.fractions else f"with {spread.least} in it"
+    return InputError(
+        f"{url}: row {spread.row + 1:,}, column '{name}': no type keeps the number {far} in a column {what}. "
+        f"Declare one: 'inputs.types: {{{name}: float64}}' rounds it{text}."
+    )
+
+
+def _refuse_infinite(table: pa.Table, grammar: Grammar, data: bytes, *, place: str, row: int) -> None:
+    """`InputError` for a number that became infinite because it is too large for the type of its column."""
+    for name in table.column_names:
+        for path, values in leaf_arrays(table[name].combine_chunks(), (name,)):
+            if not pa.types.is_floating(values.type) or not pc.any(pc.is_inf(values)).as_py():
+                continue
+            top = _LARGEST[values.type.bit_width]
+            for at, value, text in grammar.spelled(data, path, row=row):
+                if abs(value) > top and "inf" not in text.lower():
+                    raise InputError(
+                        f"{place}row {at + 1:,}, column '{name}': {text} is too large for "
+                        f"{type_name(values.type)}. Correct it, or declare another type with 'inputs.types'."
+                    )
+
+
+_LARGEST = {16: 65504.0, 32: 3.4028235677973366e38, 64: 1.7976931348623157e308}
 
 
 def _add_types(

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from eventmill.errors import InputError
 from eventmill.sources.remote_file import RemoteFile
+from eventmill.sources.text_values import Path, Spread
 
 PIECE_BYTES = 8 << 20
 """So much is looked through at a time."""
@@ -47,11 +48,15 @@ Positions = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class RowIndex:
-    """Row `rows[i]` begins at byte `offsets[i]`; the last pair is the end. `types` are those of the columns."""
+    """Row `rows[i]` begins at byte `offsets[i]`; the last pair is the end. `types` are those of the columns.
+
+    `spreads` tell how large the values are.
+    """
 
     rows: tuple[int, ...]
     offsets: tuple[int, ...]
     types: tuple[tuple[str, str], ...]
+    spreads: tuple[tuple[Path, Spread], ...] = ()
 
     @property
     def events(self) -> int:
@@ -68,14 +73,20 @@ class RowIndex:
         """For the ledger: numbers as differences, which are shorter."""
         steps = {"rows": np.diff(self.rows, prepend=0), "offsets": np.diff(self.offsets, prepend=0)}
         return {key: value.tolist() for key, value in steps.items()} | {
-            "types": [list(each) for each in self.types]
+            "types": [list(each) for each in self.types],
+            # Numbers beyond 2**63 are texts, because not every reader of JSON keeps them.
+            "spreads": [[list(path), str(one.least), str(one.most), one.odd] for path, one in self.spreads],
         }
 
 
 def index_from(data: Mapping[str, Any]) -> RowIndex:
     """The index that `as_data` gave."""
     rows, offsets = (tuple(np.cumsum(data[key], dtype=np.int64).tolist()) for key in ("rows", "offsets"))
-    return RowIndex(rows, offsets, tuple((str(name), str(words)) for name, words in data["types"]))
+    spreads = tuple(
+        (tuple(path), Spread(int(least), int(most), odd=bool(odd)))
+        for path, least, most, odd in data.get("spreads", ())
+    )
+    return RowIndex(rows, offsets, tuple((str(name), str(words)) for name, words in data["types"]), spreads)
 
 
 @dataclass(frozen=True, slots=True)

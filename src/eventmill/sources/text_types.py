@@ -11,6 +11,7 @@ import pyarrow as pa
 from eventmill.core.ranges import Input, NewInput
 from eventmill.formats.schemas import type_from_words, type_name
 from eventmill.sources.text_rows import index_from
+from eventmill.sources.text_values import misfits
 
 t = pa.types
 
@@ -38,13 +39,16 @@ def neither(one: pa.DataType, other: pa.DataType) -> None:
 def both(one: pa.DataType, other: pa.DataType, *, mixed: Mixed = neither) -> pa.DataType | None:
     """The type of values of which some look like `one` and some like `other`; `mixed` decides if there is none.
 
-    A missing value looks like anything, and a whole number like a number.
+    A missing value looks like anything, and a whole number like a number. Whether large values can be read as that
+    type is for `misfits` to say.
     """
     if one == other or t.is_null(other):
         return one
     if t.is_null(one):
         return other
-    if {one, other} == {pa.int64(), pa.float64()}:
+    if {one, other} == {pa.int64(), pa.uint64()}:
+        return pa.uint64()
+    if pa.float64() in (one, other) and {one, other} < {pa.int64(), pa.uint64(), pa.float64()}:
         return pa.float64()
     if t.is_date32(one) or t.is_date32(other):
         one, other = (pa.timestamp("ms") if t.is_date32(each) else each for each in (one, other))
@@ -84,10 +88,12 @@ def with_common_types(found: Sequence[NewInput], known: Sequence[Input] = ()) ->
 def _with_types(item: NewInput, common: Mapping[str, pa.DataType | None]) -> NewInput:
     assert item.index is not None
     index = index_from(item.index)
+    spreads = dict(index.spreads)
 
     def wide(name: str, words: str) -> str:
         own, shared = type_from_words(words), common.get(name)
         fits = shared is not None and own is not None and both(own, shared) == shared
+        fits = fits and not misfits(name, shared, spreads)
         return type_name(shared) if fits else words
 
     types = tuple((name, wide(name, words)) for name, words in index.types)
