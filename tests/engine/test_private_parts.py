@@ -22,6 +22,7 @@ PRIVATE = {
     "_upgrade_revs": ("alembic", "1.20.1", "as Alembic's own documentation uses it without an env.py"),
     "_forkserver": ("", "", "Python: which process workers are forked from"),
     "_forkserver_pid": ("", "", "Python: the same"),
+    "_parse_exception_table": ("", "", "Python: where the code of a function handles exceptions"),
     "_config": ("", "", "Python: multiprocessing hands a temporary folder on in it"),
     "_to_uhi_": ("", "", "uhi's own protocol for histograms, and public by it"),
 }
