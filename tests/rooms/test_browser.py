@@ -227,6 +227,11 @@ def test_a_person_cancels_goes_on_and_schedules(team: Team, client: SyncPrefectC
     assert events_in_files(team, "stopped") == Counter(range(2_000))
 
     browser.open_deployment("process")
-    browser.page.get_by_role("switch").or_(browser.page.locator(".p-toggle__control")).last.click()
+
+    def switch(*, on: bool) -> None:
+        browser.page.get_by_role("switch").or_(browser.page.locator(".p-toggle__control")).last.click()
+        team.until(lambda: client.read_deployment_by_name("process/process").schedules[0].active is on)
+
+    switch(on=True)
     browser.look("schedule-on")
-    team.until(lambda: client.read_deployment_by_name("process/process").schedules[0].active)
+    switch(on=False)  # other tests share the server: no run of theirs is one of the schedule

@@ -57,8 +57,9 @@ def test_a_deployed_campaign_is_merged_by_a_run_that_starts_by_itself(
     team.prefect("deployment", "run", "process/process", "--param", "campaign=campaign.yaml")
 
     def ended(flow: str) -> FlowRun | None:
-        # Other tests share the server; theirs were not deployed.
-        first = next((run for run in team.runs(client, flow) if run.deployment_id), None)
+        # Other tests share the server, and their campaigns have other names.
+        named = [run for run in team.runs(client, flow) if run.deployment_id and run.name.startswith("squares")]
+        first = next(iter(named), None)
         return first if first and first.state and first.state.is_final() else None
 
     processed = team.until(lambda: ended("process"))
