@@ -13,6 +13,7 @@ help:
 	@echo "make demo    3,000 collisions on workers of which one is killed: merged, audited, plotted (recreates ./demo)"
 	@echo "make test    lint and the quick tests (some six minutes on two cores)"
 	@echo "make system  the long tests, and those that start, kill and fill up servers, clusters and disks (some 13 minutes)"
+	@echo "make team    a browser in the Prefect UI, and priorities of a work pool (some five minutes; screenshots in ./screenshots)"
 	@echo "make bench   the cost of a range compared with others, and more: benchmarks/RESULTS.md (half an hour)"
 	@echo "make soak    200 drills of short campaigns, or SEEDS=N: benchmarks/soak.json (resumable)"
 	@echo "make lint    ruff, mypy --strict, import-linter"
@@ -47,13 +48,17 @@ lint: setup .lint
 
 # Side by side: many tests wait for processes, so four share two cores well.
 test: lint
-	$(BIN)/pytest -m "not system and not long" -n $(TESTS_AT_ONCE) --dist worksteal
+	$(BIN)/pytest -m "not system and not long and not team" -n $(TESTS_AT_ONCE) --dist worksteal
 
 # Of these tests one that fails is run once more, and listed at the end as rerun: a fault to be found all the same.
 system: setup
-	tests/install_browser.sh
 	$(BIN)/pytest -m "long and not system" -n $(TESTS_AT_ONCE) --dist worksteal
 	$(BIN)/pytest -m system --reruns 1
+
+# What a person does on a team's server, in a real browser; screenshots are kept in ./screenshots.
+team: setup
+	tests/install_browser.sh
+	$(BIN)/pytest -m team
 
 # ./demo belongs to the demo alone (results, pictures, ledger), so it begins without the last one's.
 demo: setup
@@ -85,4 +90,4 @@ clean:
 
 FORCE:
 
-.PHONY: help setup lint test system demo bench soak lock clean FORCE
+.PHONY: help setup lint test system team demo bench soak lock clean FORCE

@@ -148,7 +148,7 @@ URGENT = """
 """What docs/deploying.md adds to `prefect.yaml`."""
 
 
-@pytest.mark.system
+@pytest.mark.team
 @pytest.mark.timeout(900)
 def test_of_two_campaigns_the_urgent_one_runs_first(team: Team, client: SyncPrefectClient) -> None:
     """It was started later, in a queue of higher priority of a pool that runs one thing at a time."""
