@@ -7,7 +7,7 @@ from enum import StrEnum
 from math import isfinite
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Self, Union, cast, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Self, Union, cast, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -144,8 +144,32 @@ SOURCE = Field(
 )
 
 
-class Reader(Part):
+class Code(Part):
+    """What the user's payload and reader have in common."""
+
+    ROLE: ClassVar[str]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_a_function(cls, data: Any) -> Any:
+        return _with_code(data, role=cls.ROLE)
+
+    @field_validator("files", mode="before", check_fields=False)
+    @classmethod
+    def _a_list(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+    @field_validator("parameters", mode="after", check_fields=False)
+    @classmethod
+    def _can_be_kept(cls, value: dict[str, Any]) -> dict[str, Any]:
+        # The ledger stores them as JSON: any other value would be different when the campaign is resumed.
+        return {key: _as_json(item, key) for key, item in value.items()}
+
+
+class Reader(Code):
     """Code of one's own that reads inputs."""
+
+    ROLE = "reader"
 
     callable: str = Field(
         description="path/to/file.py:Name or package.module:Name; called as Name(url, **parameters)."
@@ -155,21 +179,6 @@ class Reader(Part):
         None, min_length=1, description="Data files that are shipped with the reader, as payload.files."
     )
     source: str | None = SOURCE
-
-    @model_validator(mode="before")
-    @classmethod
-    def _of_a_function(cls, data: Any) -> Any:
-        return _with_code(data, role="reader")
-
-    @field_validator("files", mode="before")
-    @classmethod
-    def _a_list(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str) else value
-
-    @field_validator("parameters", mode="after")
-    @classmethod
-    def _can_be_kept(cls, value: dict[str, Any]) -> dict[str, Any]:
-        return {key: _as_json(item, key) for key, item in value.items()}
 
 
 class Inputs(Part):
@@ -255,8 +264,10 @@ class Inputs(Part):
         return self
 
 
-class Payload(Part):
+class Payload(Code):
     """The user's code, which turns a range of events into an output."""
+
+    ROLE = "payload"
 
     callable: str = Field(
         description="path/to/file.py:Name (relative to the working directory) or package.module:Name."
@@ -271,22 +282,6 @@ class Payload(Part):
         ),
     )
     source: str | None = SOURCE
-
-    @model_validator(mode="before")
-    @classmethod
-    def _of_a_function(cls, data: Any) -> Any:
-        return _with_code(data, role="payload")
-
-    @field_validator("files", mode="before")
-    @classmethod
-    def _a_list(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str) else value
-
-    @field_validator("parameters", mode="after")
-    @classmethod
-    def _can_be_kept(cls, value: dict[str, Any]) -> dict[str, Any]:
-        # The ledger stores them as JSON: any other value would be different when the campaign is resumed.
-        return {key: _as_json(item, key) for key, item in value.items()}
 
 
 class Ranges(Part):
