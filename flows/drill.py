@@ -22,7 +22,7 @@ from eventmill.errors import DrillFailed
 from eventmill.flows.process import process
 from eventmill.prefect_api.failed_state import fails_in_one_line
 from eventmill.prefect_api.progress import artifact_key
-from eventmill.prefect_api.terminal_run import handing_over
+from eventmill.prefect_api.terminal_run import Asked, handing_over
 
 LOOK_SECONDS = 0.1
 
@@ -93,7 +93,7 @@ def drill(
     opened = open_campaign(campaign, folder=Path.cwd())
     script = write_script(seed, faults=faults, lease_seconds=LEASE_SECONDS)
     saboteur = Saboteur(opened, script, OnDask())
-    with Meddling(saboteur), handing_over(opened):
+    with Meddling(saboteur), handing_over(Asked(opened=opened)):
         process(campaign, workers=workers)
     verdict = judge(opened, saboteur, events=events, diary=place / "diary")
     create_markdown_artifact(

@@ -43,6 +43,7 @@ from eventmill.prefect_api.run_story import RunStory, in_a_line
 from eventmill.prefect_api.stale_runs import tag_flow_run
 from eventmill.prefect_api.terminal_run import asked_here
 from eventmill.prefect_api.ui_controls import UiControls
+from eventmill.prefect_api.whole_settings import whole_settings
 from eventmill.runtime.interrupts import take_them_again
 from eventmill.runtime.scratch import open_scratch
 from eventmill.tasks.split import split_inputs
@@ -97,9 +98,10 @@ def process(
         open_scratch(Path(tempfile.gettempdir())) as folder,
         own_dask_folder(),
         without_main_module(),
+        whole_settings(),
         telling_the_end(opened),
         RunStory(coordinator) as story,
-        Crew(coordinator, workers=workers, folder=folder, on_end=story.ended) as crew,
+        Crew(coordinator, workers=workers, folder=folder, early=asked.cluster, on_end=story.ended) as crew,
     ):
         tag_flow_run(coordinator)
         split(coordinator, crew, story)

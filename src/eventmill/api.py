@@ -125,11 +125,32 @@ def open_campaign(campaign: Spec, *, ledger: str | Path | None = None) -> Campai
         raise CampaignError(
             f"'ledger' can only be given with the name of a campaign; {_brief(campaign)} names its own ledger."
         )
-    from eventmill.config.campaign_spec import as_campaign_spec
+    if isinstance(campaign, str | Path) and (said := _said_by(Path(campaign))) is not None:
+        name, place = said
+    else:
+        from eventmill.config.campaign_spec import as_campaign_spec
 
-    spec = as_campaign_spec(campaign)
-    found = open_ledger(spec.ledger_url)
-    return Campaign(found, found.campaign(spec.name))
+        spec = as_campaign_spec(campaign)
+        name, place = spec.name, spec.ledger_url
+    found = open_ledger(place)
+    return Campaign(found, found.campaign(name))
+
+
+def _said_by(file: Path) -> tuple[str, str] | None:
+    """Name and ledger in a campaign file, whose other keys do not matter to who looks at what was begun.
+
+    None if they are not there as plain words: then the whole file is read, which says what is wrong.
+    """
+    from eventmill.config.yaml_file import YamlError, read_yaml
+
+    try:
+        data = read_yaml(file)
+    except (OSError, UnicodeDecodeError, YamlError):
+        return None
+    if not isinstance(data, dict):
+        return None
+    name, place = data.get("name"), data.get("ledger", DEFAULT_LEDGER)
+    return (name, place) if isinstance(name, str) and isinstance(place, str) and place else None
 
 
 def try_payload(campaign: Spec, *, events: int = 10, start: int = 0, input: int | str = 0) -> Trial:

@@ -5,7 +5,6 @@ Prefect and Dask are imported only when there is work: each takes seconds.
 
 from __future__ import annotations
 
-import functools
 import importlib
 import os
 import sys
@@ -30,12 +29,14 @@ from eventmill.config.campaign_spec import CampaignSpec, as_campaign_spec
 from eventmill.config.cluster_config import read_cluster
 from eventmill.core.records import JournalKind
 from eventmill.errors import CampaignLocked, CampaignPaused, EventmillError, Interrupted, PrefectUnavailable
+from eventmill.runtime.imports import uncollected
 from eventmill.runtime.interrupts import heard, is_interrupted
 from eventmill.runtime.scratch import choose_scratch, remove_abandoned
 from eventmill.store import open_store
 
 if TYPE_CHECKING:
     from eventmill.campaign.notebook_view import NotebookView
+    from eventmill.cluster.early_cluster import EarlyCluster
 
 
 def launch(
@@ -125,11 +126,15 @@ class _Run:
         # Prefect would print a traceback for every way a campaign can end; we say it in one line instead.
         os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
         beside_ledger = Path(self.spec.ledger).parent if "://" not in self.spec.ledger else Path(".eventmill")
-        prepare = functools.partial(_prepare, self.spec)
-        server = api_server(beside_ledger / "prefect", password=new_password(), meanwhile=prepare)
-        with leaving_no_scratch(), self._led_while_it_starts(server, follow) as url:
-            board.watch_url = ui_link(url)
-            return self._at(url)
+        from eventmill.cluster.early_cluster import EarlyCluster
+
+        with leaving_no_scratch(), EarlyCluster(self.spec, workers=self.workers) as early:
+            server = api_server(
+                beside_ledger / "prefect", password=new_password(), meanwhile=lambda: _prepare(early)
+            )
+            with self._led_while_it_starts(server, follow) as url:
+                board.watch_url = ui_link(url)
+                return self._at(url, early)
 
     @contextmanager
     def _led_while_it_starts(
@@ -143,13 +148,13 @@ class _Run:
                     url = stack.enter_context(server)
             yield url
 
-    def _at(self, url: str) -> dict[str, Any]:
+    def _at(self, url: str, early: EarlyCluster) -> dict[str, Any]:
         from prefect.exceptions import CancelledRun, Pause
 
         from eventmill.flows.process import process
         from eventmill.prefect_api.availability import NO_ANSWER, is_no_answer
         from eventmill.prefect_api.console import console_level
-        from eventmill.prefect_api.terminal_run import at_server, handing_over, run_from_terminal
+        from eventmill.prefect_api.terminal_run import Asked, at_server, handing_over, run_from_terminal
 
         # `open_campaign` has applied the choice already; only KEEP and RESCUE matter at each opening.
         keeps = self.changed in (Changed.KEEP, Changed.RESCUE)
@@ -157,7 +162,7 @@ class _Run:
         try:
             with (
                 at_server(url),
-                handing_over(self.opened, asked_at=self.asked_at),
+                handing_over(Asked(self.asked_at, self.opened, early.take)),
                 console_level(os.environ["PREFECT_LOGGING_LEVEL"]),
             ):
                 result: dict[str, Any] = run_from_terminal(
@@ -175,12 +180,11 @@ class _Run:
             ) from error
 
 
-def _prepare(spec: CampaignSpec) -> None:
-    """Import modules here and in the process that workers are forked from, both at once: each takes seconds."""
-    from eventmill.cluster.dask_cluster import prepare_cluster
-
-    prepare_cluster(spec)
-    importlib.import_module("eventmill.flows.process")
+def _prepare(early: EarlyCluster) -> None:
+    """What takes seconds and needs no Prefect server, while that starts."""
+    early.start()
+    with uncollected():
+        importlib.import_module("eventmill.flows.process")
 
 
 def _notebook_view(campaign: str) -> NotebookView | None:

@@ -31,6 +31,7 @@ PRIVATE = {
 WORKAROUNDS = {
     "prefect_api/tls_cache.py": ("prefect", "3.8.8", "its clients read all certificates anew for each task run"),
     "prefect_api/terminal_run.py": ("prefect", "3.8.8", "it stumbles over the watcher of a run of a deployment"),
+    "prefect_api/whole_settings.py": ("prefect", "3.8.8", "it writes and reads all settings for each task run"),
     "cluster/worker_plugins.py": ("distributed", "2026.8.0", "register_plugin waits for each worker, for ever"),
     "cluster/dispatcher.py": ("distributed", "2026.8.0", "what a future raises while its worker vanishes"),
 }

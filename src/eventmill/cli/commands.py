@@ -10,6 +10,8 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from eventmill.runtime.imports import uncollected
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
@@ -21,7 +23,8 @@ class Command:
     def load(self) -> Any:
         """The function, imported now."""
         module, _, function = self.home.partition(":")
-        return getattr(importlib.import_module(f"eventmill.cli.{module}"), function)
+        with uncollected():
+            return getattr(importlib.import_module(f"eventmill.cli.{module}"), function)
 
 
 COMMANDS: Mapping[str, Command] = {

@@ -18,7 +18,7 @@ from prefect_dask.task_runners import DaskTaskRunner
 
 from eventmill.campaign.coordinator import Coordinator
 from eventmill.campaign.merge_queue import LOOK_SECONDS, Losses, is_due, waits_for_a_merger
-from eventmill.cluster.dask_cluster import start_cluster
+from eventmill.cluster.dask_cluster import start_without_waiting
 from eventmill.cluster.encryption import same_cluster
 from eventmill.cluster.liveness import SilentMergers
 from eventmill.errors import CorruptOutput, PrefectUnavailable, StoreError
@@ -57,7 +57,7 @@ class BackgroundMerges:
         self._lineage = lineage if lineage is not None else Lineage()
         self._store = coordinator.store
         self._opened = coordinator.opened
-        start_cluster(runner)
+        start_without_waiting(runner)
         self._cluster = same_cluster(runner)
         self._losses = Losses(self._opened)
         self._silent = SilentMergers(self._opened, runner)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -33,7 +33,8 @@ from eventmill.runtime.interrupts import check_interrupted
 class Crew:
     """The workers of one run; use it in a `with` block. What is asked of it starts the cluster, if it is let go.
 
-    `lineage` knows which task run had which events; `on_end` is called with the report of each block.
+    `lineage` knows which task run had which events; `on_end` is called with the report of each block. `early`
+    gives a cluster that is running already, if there is one.
     """
 
     def __init__(
@@ -42,12 +43,14 @@ class Crew:
         *,
         workers: int | None,
         folder: Path,
+        early: Callable[[], AbstractContextManager[DaskTaskRunner] | None] = lambda: None,
         on_end: Callable[[BlockReport], object] = lambda report: None,
     ) -> None:
         self._coordinator = coordinator
         self._on_end = on_end
         self._workers = workers
         self._folder = folder
+        self._early = early
         self._at_end = ExitStack()
         self._runner: DaskTaskRunner | None = None
         self._members: Members | None = None
@@ -70,13 +73,13 @@ class Crew:
         if self._runner is None:
             campaign = self._coordinator.campaign
             runner = self._at_end.enter_context(
-                cluster_runner(campaign, workers=self._workers, folder=self._folder)
+                self._early() or cluster_runner(campaign, workers=self._workers, folder=self._folder)
             )
             self._at_end.enter_context(scheduler_answers(runner))
             self._members = self._at_end.enter_context(Members(self._coordinator, runner))
             self._slots = Slots(campaign, runner, self._members)
+            start_cluster(runner)
             self._runner = runner
-        start_cluster(self._runner)
         return self._runner
 
     @property

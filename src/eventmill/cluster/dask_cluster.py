@@ -13,6 +13,7 @@ from typing import Any
 
 import dask
 from distributed.system import MEMORY_LIMIT
+from distributed.utils import get_mp_context
 from prefect_dask.task_runners import DaskTaskRunner
 
 from eventmill.campaign.doing import doing
@@ -66,6 +67,7 @@ def prepare_cluster(campaign: CampaignSpec) -> ClusterConfig:
     config = read_cluster(campaign.cluster)
     dask.config.set(DASK | config.dask)
     if config.address is None:
+        get_mp_context()  # has a longer list of modules to import, which ours replaces
         start_forkserver()
     return config
 
@@ -110,31 +112,30 @@ def own_dask_folder() -> Iterator[None]:
 
 
 def start_cluster(runner: DaskTaskRunner) -> None:
-    """Start the cluster now if it is not running, out of reach of Ctrl-C. Harmless twice."""
+    """Have the cluster running, out of reach of Ctrl-C, and wait a short time for its first worker.
+
+    Work then begins at once in the normal case; `Slots` handles missing workers.
+    """
+    workers = runner.adapt_kwargs.get("minimum") if runner.adapt_kwargs else None
+    with doing(f"starting {counted(workers, 'worker')}" if workers else "waiting for workers"):
+        start_without_waiting(runner)
+        until = time.monotonic() + FIRST_WORKER_SECONDS
+        while not runner.client.nthreads() and time.monotonic() < until:
+            check_interrupted()
+            time.sleep(FIRST_LOOK_SECONDS)
+
+
+def start_without_waiting(runner: DaskTaskRunner) -> None:
+    """Start the cluster now if it is not running, out of reach of Ctrl-C. Its workers come later."""
     if runner._client is not None:
         _clusters[:] = [keys_of(runner)]
         return
-    workers = runner.adapt_kwargs.get("minimum") if runner.adapt_kwargs else None
-    with doing(f"starting {counted(workers, 'worker')}" if workers else "waiting for workers"):
-        _start(runner)
-        _wait_for_a_worker(runner)
-
-
-def _start(runner: DaskTaskRunner) -> None:
     with out_of_reach_of_ctrl_c(), numbers_only():
         _clusters[:] = [keys_of(runner)]
         if runner._cluster is not None and runner.adapt_kwargs:
             runner._cluster.scale(
                 runner.adapt_kwargs["minimum"]
             )  # now; adaptive scaling would begin after a second
-
-
-def _wait_for_a_worker(runner: DaskTaskRunner) -> None:
-    """Wait a short time, so that work begins at once in the normal case; `Slots` handles missing workers."""
-    until = time.monotonic() + FIRST_WORKER_SECONDS
-    while not runner.client.nthreads() and time.monotonic() < until:
-        check_interrupted()
-        time.sleep(FIRST_LOOK_SECONDS)
 
 
 @contextlib.contextmanager

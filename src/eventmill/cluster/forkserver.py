@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import dask
-from distributed.utils import get_mp_context
 
+from eventmill.config.cluster_config import ClusterConfig
 from eventmill.errors import ScratchError
 from eventmill.runtime.interrupts import out_of_reach_of_ctrl_c
 from eventmill.runtime.scratch import choose_scratch, open_scratch
@@ -29,23 +29,20 @@ METHOD = "distributed.worker.multiprocessing-method"
 LONGEST_PLACE = 107 - len("/eventmill-4294967295-abcdefgh/listener-abcdefgh")
 """The longest path of a folder for sockets: the path of a socket has at most 107 bytes on Linux (unix(7))."""
 
-PRELOAD = [
-    "distributed",
-    "prefect_dask.task_runners",
-    "prefect.task_engine",
-    "eventmill.tasks.split",
-    "eventmill.tasks.process",
-    "eventmill.tasks.merge",
-]
-"""What every worker needs. The process imports it in the background."""
+PRELOAD = ["eventmill.cluster.preload"]
+"""What that process imports, in the background."""
 
 
-def start_forkserver() -> None:
-    """Start it, out of reach of Ctrl-C, if the Dask settings ask for it. Returns at once; harmless twice."""
-    if dask.config.get(METHOD) != "forkserver":
+def start_forkserver(config: ClusterConfig | None = None) -> None:
+    """Start it, out of reach of Ctrl-C, if the Dask settings, or those of `config`, ask for it.
+
+    Returns at once; harmless twice. It may be called before Dask's cluster is imported, which takes a second.
+    """
+    settings = {METHOD: dask.config.get(METHOD, default="spawn")} | (config.dask if config is not None else {})
+    if settings[METHOD] != "forkserver" or (config is not None and config.address is not None):
         return
     _take_folder()
-    get_mp_context().set_forkserver_preload(PRELOAD)  # Dask's own list of modules is longer; this call sets ours
+    multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOAD)
     with out_of_reach_of_ctrl_c():
         forkserver.ensure_running()
 

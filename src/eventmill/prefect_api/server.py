@@ -53,12 +53,17 @@ def ui_link(url: str) -> str:
     """
     page = url.removesuffix("/api")
     password = os.environ.get("PREFECT_API_AUTH_STRING")
-    if password is None or not page.startswith("http://127.0.0.1:") or url not in _own_servers:
+    if password is None or not is_own_server(url):
         return page
     return f"{page}{OPEN}#{base64.b64encode(password.encode()).decode()}"
 
 
 _own_servers: set[str] = set()
+
+
+def is_own_server(url: str) -> bool:
+    """Whether this process has started the server of the API at `url`."""
+    return url in _own_servers
 
 
 @contextlib.contextmanager
@@ -205,6 +210,7 @@ def _server_environment(database: Path, url: str, *, password: str | None, deplo
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{database}",
         "PREFECT_UI_API_URL": url,  # otherwise the page in the browser uses port 4200
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PY_KEY_VALUE_DISABLE_BEARTYPE": "true",  # it rewrites a package of Docket's at each start, to check types
         "PREFECT_LOGGING_SERVER_LEVEL": "WARNING",
         **{f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in FOR_DEPLOYMENTS if not deployments},
     }

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from eventmill.prefect_api.empty_database import has_block_types, provide_database
 from eventmill.prefect_api.server import OPEN
+from eventmill.runtime.imports import uncollected
 
 HAND_OVER = """<!doctype html><title>Prefect</title><script>
 const password = location.hash.slice(1);
@@ -31,12 +32,13 @@ def main() -> None:
         os.environ |= {"PREFECT_SERVER_REGISTER_BLOCKS_ON_START": "false"}
         os.environ |= {"PREFECT_SERVER_MEMOIZE_BLOCK_AUTO_REGISTRATION": "false"}  # it would import Dask
         _forget_settings()
-    import uvicorn
-    from prefect.server.api.server import create_app
-    from starlette.responses import HTMLResponse
-    from starlette.routing import Route
+    with uncollected(for_good=True):
+        import uvicorn
+        from prefect.server.api.server import create_app
+        from starlette.responses import HTMLResponse
+        from starlette.routing import Route
 
-    app = create_app(final=True)
+        app = create_app(final=True)
     app.router.routes.insert(
         0, Route(OPEN, lambda request: HTMLResponse(HAND_OVER))
     )  # before the UI, which handles all paths

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,11 +20,18 @@ from prefect import Flow
 from prefect.client.orchestration import get_client
 from prefect.events.worker import EventsWorker
 from prefect.flow_engine import run_flow
-from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
+from prefect.settings import (
+    PREFECT_API_AUTH_STRING,
+    PREFECT_API_URL,
+    PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+    temporary_settings,
+)
 from prefect.states import Pending
+from prefect_dask.task_runners import DaskTaskRunner
 
 from eventmill.campaign.doing import doing
 from eventmill.campaign.handle import CampaignHandle
+from eventmill.prefect_api.server import is_own_server
 
 DEPLOYMENT = "eventmill-run"
 
@@ -38,10 +45,14 @@ DESCRIPTION = (
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a flow run in this process need not find out again: when the command was given, and its campaign."""
+    """What a flow run in this process has already: when the command was given, its campaign, and its cluster.
+
+    `cluster` gives a running cluster to who asks first, and None to others.
+    """
 
     at: datetime | None = None
     opened: CampaignHandle | None = None
+    cluster: Callable[[], AbstractContextManager[DaskTaskRunner] | None] = lambda: None
 
 
 _asked: ContextVar[Asked | None] = ContextVar("asked", default=None)
@@ -53,9 +64,9 @@ def asked_here() -> Asked:
 
 
 @contextmanager
-def handing_over(opened: CampaignHandle, *, asked_at: datetime | None = None) -> Iterator[None]:
-    """A flow that is called in this context continues with `opened` instead of opening the campaign again."""
-    token = _asked.set(Asked(asked_at, opened))
+def handing_over(asked: Asked) -> Iterator[None]:
+    """A flow that is called in this context goes on with what is there, such as an open campaign."""
+    token = _asked.set(asked)
     try:
         yield
     finally:
@@ -68,7 +79,12 @@ def at_server(url: str) -> Iterator[None]:
 
     Prefect's events and logs are sent when the context ends: the next run in this process has another server.
     """
-    settings = {PREFECT_API_URL: url, PREFECT_API_AUTH_STRING: os.environ.get("PREFECT_API_AUTH_STRING")}
+    settings: dict[Any, Any] = {
+        PREFECT_API_URL: url,
+        PREFECT_API_AUTH_STRING: os.environ.get("PREFECT_API_AUTH_STRING"),
+    }
+    if is_own_server(url):  # it ends with the run and looks for no run that crashed; each run waits for its thread
+        settings[PREFECT_FLOWS_HEARTBEAT_FREQUENCY] = None
     with temporary_settings(settings):
         try:
             yield
