@@ -83,6 +83,11 @@ lock: setup
 	    --generate-hashes --no-emit-index-url --no-emit-find-links --extra dev --extra bench $(UPGRADE) \
 	    --output-file requirements.lock pyproject.toml
 
+# Of the Prefect in the lock, for a first start without its migrations; again after each new version of Prefect.
+empty-database: setup
+	rm -f src/eventmill/prefect_api/prefect-*.sql
+	$(BIN)/python -m tests.empty_database
+
 clean:
 	rm -rf .lint build dist demo screenshots src/eventmill.egg-info .pytest_cache .mypy_cache .ruff_cache
 	rm -rf .import_linter_cache .hypothesis
@@ -90,4 +95,4 @@ clean:
 
 FORCE:
 
-.PHONY: help setup lint test system team demo bench soak lock clean FORCE
+.PHONY: help setup lint test system team demo bench soak lock empty-database clean FORCE

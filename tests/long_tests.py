@@ -43,6 +43,8 @@ LONG = (  # before each group: what stays in `make test`
     "test_notebooks.py::test_a_notebook_runs[01_first_campaign.ipynb]",
     # ten such histories, and a hundred in memory
     "test_ledger_laws.py::TestMoreHistoriesOnBoth::runTest",
+    # that a start writes what is shipped
+    "test_empty_database.py::test_the_database_that_is_shipped_is_what_prefect_makes_itself",
     # inputs of which several are inspected at once
     "test_input_inspection.py::test_inputs_that_end_whoever_looks_into_them_are_named[one by one]",
     # readers that crash, hang and lie

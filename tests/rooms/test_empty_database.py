@@ -9,7 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from eventmill.prefect_api.empty_database import has_block_types, kept_database, provide_database
+from eventmill.prefect_api import empty_database
+from eventmill.prefect_api.empty_database import (
+    has_block_types,
+    kept_database,
+    provide_database,
+    shipped_database,
+)
+from tests.empty_database import migrated
+
+NOT_SHIPPED = Path("prefect-0.sql")
 
 
 class Migration:
@@ -36,7 +45,8 @@ def versions(database: Path) -> list[tuple[str]]:
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache folder."""
+    """An empty cache folder, and a version of Prefect whose database does not come with Eventmill."""
+    monkeypatch.setattr(empty_database, "shipped_database", lambda: NOT_SHIPPED)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
@@ -123,3 +133,55 @@ def test_types_of_blocks_are_known_where_they_are(tmp_path: Path) -> None:
         made.execute("INSERT INTO block_type VALUES ('Secret')")
         made.commit()
     assert has_block_types(database)
+
+
+def described(database: Path) -> tuple[list[object], ...]:
+    """Tables, indexes and triggers; the version; types of blocks and their fields. No ids and no times.
+
+    The lines of each table are sorted: the order of constraints is that of addresses in memory.
+    """
+    questions = (
+        "SELECT version_num FROM alembic_version",
+        "SELECT slug, name, code_example, is_protected FROM block_type ORDER BY slug",
+        "SELECT checksum, capabilities, version FROM block_schema ORDER BY checksum",
+        "SELECT count(*) FROM block_schema_reference",
+    )
+    with closing(sqlite3.connect(database)) as read:
+        made = read.execute("SELECT type, name, sql FROM sqlite_master ORDER BY type, name").fetchall()
+        schema = [
+            (*named, sorted(line.strip(" \t,") for line in (sql or "").splitlines())) for *named, sql in made
+        ]
+        return schema, *(read.execute(question).fetchall() for question in questions)
+
+
+def test_the_database_that_is_shipped_is_what_prefect_makes_itself(tmp_path: Path) -> None:
+    """Of the Prefect in the lock. If this fails with a newer one: `make empty-database`."""
+    ours = tmp_path / "ours.db"
+    assert shipped_database().is_file()
+    assert empty_database._write(shipped_database(), ours)
+    theirs = migrated(tmp_path)
+    assert described(ours) == described(theirs)
+    assert has_block_types(ours)
+
+
+def test_a_start_writes_the_database_that_was_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is migrated, and nothing is kept."""
+    monkeypatch.setattr(empty_database, "shipped_database", shipped_database)
+    database = tmp_path / "first.db"
+    migrate = Migration(database)
+    provide_database(database, migrate)
+    assert migrate.calls == 0 and has_block_types(database)
+    assert not kept_database().exists()
+
+
+@pytest.mark.parametrize("damage", ["", "CREATE TABLE half (", "no SQL"])
+def test_a_shipped_one_that_is_damaged_is_passed_over(
+    damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prefect makes its own."""
+    shipped = tmp_path / "shipped.sql"
+    shipped.write_text(damage)
+    monkeypatch.setattr(empty_database, "shipped_database", lambda: shipped)
+    migrate = Migration(tmp_path / "1.db")
+    provide_database(tmp_path / "1.db", migrate)
+    assert migrate.calls == 1

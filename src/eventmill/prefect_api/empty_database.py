@@ -1,9 +1,10 @@
-"""An empty database of a Prefect server, kept from the first start on: its migrations take six seconds.
+"""An empty database of a Prefect server, which a start copies: Prefect's migrations take six seconds.
 
 It has Prefect's types of blocks, which a server would otherwise register at each start: a second or two of CPU.
 
-It lies in the user's cache folder (`$XDG_CACHE_HOME/eventmill`, else `~/.cache/eventmill`), one for each version
-of Prefect. Where it cannot be kept or read, Prefect makes its database itself, as it always does.
+For the version of Prefect in the lock it comes with Eventmill, as SQL (`make empty-database` writes it). For
+others it is kept from the first start on, in the user's cache folder (`$XDG_CACHE_HOME/eventmill`, else
+`~/.cache/eventmill`). Where it cannot be kept or read, Prefect makes its database itself, as it always does.
 """
 
 from __future__ import annotations
@@ -28,6 +29,11 @@ def kept_database() -> Path:
     return Path(cache) / "eventmill" / f"prefect-{version('prefect')}-with-blocks.sqlite"
 
 
+def shipped_database() -> Path:
+    """Where the empty database of the installed Prefect would be if it came with Eventmill."""
+    return Path(__file__).with_name(f"prefect-{version('prefect')}.sql")
+
+
 def has_block_types(database: Path) -> bool:
     """Whether Prefect's types of blocks are in a database. False if it cannot be read."""
     try:
@@ -38,11 +44,11 @@ def has_block_types(database: Path) -> bool:
 
 
 def provide_database(database: Path, migrate: Callable[[], None]) -> None:
-    """Make `database` from the kept one. If none is kept yet, `migrate`, which makes `database`, and keep that.
+    """Make `database` from the one that was shipped, or from the kept one. If there is neither, `migrate`.
 
-    Does nothing if `database` exists. Call it before a server uses `database`.
+    That makes `database`, which is kept. Does nothing if `database` exists. Call it before a server uses it.
     """
-    if database.exists():
+    if database.exists() or _write(shipped_database(), database):
         return
     with suppress(OSError, RuntimeError):  # the kept one cannot be read, or there is no home folder
         kept = kept_database()
@@ -56,6 +62,21 @@ def provide_database(database: Path, migrate: Callable[[], None]) -> None:
             if time.time() - left.stat().st_mtime > LEFT_SECONDS:
                 left.unlink(missing_ok=True)
         _copy(database, kept)
+
+
+def _write(shipped: Path, target: Path) -> bool:
+    """Make a database from SQL, at once or not at all. Whether it was made."""
+    new = target.with_name(f"{target.name}.{os.getpid()}.new")
+    try:
+        with closing(sqlite3.connect(new)) as made:
+            made.executescript(shipped.read_text())
+            made.execute("SELECT version_num FROM alembic_version")
+        new.replace(target)
+        return True
+    except (OSError, sqlite3.Error):
+        return False
+    finally:
+        new.unlink(missing_ok=True)
 
 
 def _is_ours_alone(path: Path) -> bool:

@@ -27,7 +27,7 @@ def main() -> None:
     """Serve until the parent closes standard input."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     database = Path(sys.argv[2])
-    provide_database(database, migrate=_migrate)
+    provide_database(database, migrate=migrate)
     if has_block_types(database):
         os.environ |= {"PREFECT_SERVER_REGISTER_BLOCKS_ON_START": "false"}
         os.environ |= {"PREFECT_SERVER_MEMOIZE_BLOCK_AUTO_REGISTRATION": "false"}  # it would import Dask
@@ -45,7 +45,8 @@ def main() -> None:
     uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), log_level="warning")
 
 
-def _migrate() -> None:
+def migrate() -> None:
+    """Have Prefect make the database that its settings name, with its types of blocks."""
     from prefect.plugins import load_prefect_collections
     from prefect.server.database.dependencies import provide_database_interface
     from prefect.server.models.block_registration import run_block_auto_registration
