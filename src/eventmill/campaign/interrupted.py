@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import multiprocessing
 import os
 import shlex
+import sys
 import tempfile
 import time
 from contextlib import suppress
@@ -19,8 +19,6 @@ from eventmill.core.units import counted
 from eventmill.errors import EventmillError
 from eventmill.runtime.interrupts import Listener, name_of_heard
 from eventmill.runtime.scratch import choose_scratch, remove_abandoned
-
-logger = logging.getLogger(__name__)
 
 HAND_IN_SECONDS = 14.0
 """How long workers may take to end the ranges that they have begun, after an interrupt."""
@@ -59,8 +57,10 @@ class Stopping:
     def _say(self) -> None:
         if self._observation is not None:
             self._observation.stop(said_at_once)
-        else:
-            logger.warning("%s", said_at_once(0 if self.opened is None else len(self.opened.holders())))
+        else:  # a script or a log: nobody else would say it
+            said = said_at_once(0 if self.opened is None else len(self.opened.holders()))
+            with suppress(OSError, ValueError):  # the terminal is gone
+                print(said, file=sys.stderr, flush=True)
 
     def _leave(self) -> str:
         """Nothing is waited for: workers are killed, and their scratch is removed."""

@@ -10,7 +10,7 @@ from datetime import timedelta
 from rich.console import Console
 from rich.progress import BarColumn, ProgressColumn, Task, TextColumn
 from rich.progress import Progress as RichProgress
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from eventmill.campaign.progress import Progress
@@ -158,20 +158,22 @@ class _Bar(RichProgress):
 
 
 def _bar(console: Console) -> RichProgress:
+    width = _bar_width(console.width)
+    whole = Column(no_wrap=True, min_width=1)  # rich miscounts columns of no width
     return _Bar(
-        TextColumn("{task.description}", style="bold", markup=False),
-        BarColumn(bar_width=_bar_width(console.width)),
-        _Percent(),
-        _Told(),
-        _Elapsed(),
-        _Left(),
+        TextColumn("{task.description}", style="bold", markup=False, table_column=whole.copy()),
+        BarColumn(bar_width=width, table_column=Column(min_width=width)),
+        _Percent(whole.copy()),
+        _Told(Column(no_wrap=True, overflow="ellipsis", ratio=1)),
+        _Elapsed(whole.copy()),
+        _Left(whole.copy()),
         console=console,
     )
 
 
 def _bar_width(columns: int) -> int:
     """The same from beginning to end: a bar that gave room to the text beside it would seem to go backwards."""
-    return max(8, min(40, columns - 80))
+    return max(8, min(30, columns // 8))
 
 
 def _rate(rate: float) -> str:

@@ -82,7 +82,7 @@ class Crew:
         until = time.monotonic() + HAND_IN_SECONDS
         with suppress(CampaignLocked, LedgerError):
             while (busy := self._coordinator.cut_short()) and (left := until - time.monotonic()) > 0:
-                with doing(f"waiting for ranges of {counted(busy, 'worker')}, at most {left:.0f} s"):
+                with doing(f"{counted(busy, 'worker')} still at a range, {left:.0f} s at most"):
                     time.sleep(min(left, LOOK_SECONDS))
 
     @property

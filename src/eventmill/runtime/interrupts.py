@@ -29,8 +29,8 @@ LAST_SECONDS = 3.0
 class Listener:
     """Who is told of interrupts, in threads of their own.
 
-    `heard` is called at the first one, `at_once` when the process exits without a clean end; its words are printed
-    last.
+    `heard` is called at the first one, `at_once` when nothing may be waited for any more. What `at_once` returns
+    are the last words of a command that then exits.
     """
 
     heard: Callable[[], object]
@@ -147,9 +147,9 @@ def _interrupt(number: int, frame: object) -> None:
     now = time.monotonic()
     if _heard:
         if number == signal.SIGINT and now - _heard_at[0] > AGAIN_SECONDS:
+            threading.Thread(target=_exit_now if _end_seconds else _last_words, name="exit", daemon=True).start()
             if not _end_seconds:
                 raise KeyboardInterrupt
-            threading.Thread(target=_exit_now, name="exit", daemon=True).start()
         return
     _heard.append(signal.Signals(number))
     _heard_at.append(now)
@@ -171,15 +171,17 @@ def _exit_now() -> None:
     if not _exiting.acquire(blocking=False):
         return
     words: list[str] = []
-    last = threading.Thread(
-        target=lambda: words.extend(listener.at_once() for listener in tuple(_listeners)), daemon=True
-    )
+    last = threading.Thread(target=lambda: words.extend(_last_words()), name="last words", daemon=True)
     last.start()
     last.join(LAST_SECONDS)
     with suppress(OSError, ValueError):  # the terminal is gone
         for said in words[-1:]:
             print(f"eventmill: {said}", file=sys.stderr, flush=True)
     os._exit(exit_code())
+
+
+def _last_words() -> list[str]:
+    return [listener.at_once() for listener in tuple(_listeners)]
 
 
 def _tell_unraisable(unraisable: sys.UnraisableHookArgs) -> None:
