@@ -16,6 +16,7 @@ import pyarrow as pa
 from eventmill.campaign.code import payload_code
 from eventmill.campaign.tried_input import read_some, unpacked, users_code
 from eventmill.config.campaign_spec import CampaignSpec
+from eventmill.config.cell_code import places_of
 from eventmill.core.work_order import PayloadCode
 from eventmill.formats import arrow_ranges, open_format
 from eventmill.payloads.calls import SetUp, Where
@@ -64,11 +65,11 @@ def try_payload(campaign: CampaignSpec, *, events: int = 10, start: int = 0, inp
     tried = read_some(campaign, events=events, start=start, input=input)
     where = tried.where
     place = f"{where.file} [{where.start}, {where.stop})"
-    code = payload_code(campaign, folder=Path.cwd())
+    code, places = payload_code(campaign, folder=Path.cwd()), places_of(campaign.payload.source)
     with unpacked(code) as folder:
-        with users_code(f"{name} could not be set up"):
+        with users_code(f"{name} could not be set up", places):
             payload, setup = _timed(lambda: _set_up(campaign, code, folder))
-        with users_code(f"{name} failed for {place}"):
+        with users_code(f"{name} failed for {place}", places):
             returned, call = _timed(lambda: payload(tried.found, where))
         with users_code(f"the result of {name} for {place} cannot be stored"):
             table, size = _as_stored(returned, campaign, events=len(where))
