@@ -103,7 +103,7 @@ def outputs(campaign: Named, ledger: InLedger = None, json: AsJson = False) -> N
 
 
 def report(campaign: Named, ledger: InLedger = None, json: AsJson = False) -> None:
-    """Show what a campaign cost: CPU time by cause, goodput, losses, idle time, range lengths."""
+    """Show what a campaign cost: CPU time by cause, the part of it that counts (goodput), losses, idle time."""
     made = find_campaign(campaign, ledger=ledger).report()
     if json:
         print_json(as_data(made))
