@@ -96,7 +96,7 @@ class _Percent(ProgressColumn):
         now: Progress = task.fields["now"]
         if not now.total:
             return Text()
-        return Text(f"{100 * now.done / now.total:>3.0f}%  {now.done:,} events")
+        return Text(f"{100 * now.done / now.total:>3.0f}%  {now.done:,} events ")
 
 
 class _Told(ProgressColumn):

@@ -8,7 +8,7 @@ from datetime import timedelta
 from eventmill.core.ledger_url import as_option, is_in_memory
 from eventmill.core.work_order import PayloadCode
 from eventmill.errors import CampaignLocked, LedgerError, NameTaken
-from eventmill.runtime.process_id import describe, is_here
+from eventmill.runtime.process_id import describe, is_here, is_stopped
 
 LEASE_EXPIRED = "lease expired"
 EXTENDED = "its lease ended while no coordinator was checking"
@@ -76,7 +76,9 @@ def driven_by(name: str, leader: str, lasts: timedelta, *, ledger: str) -> Campa
     """Another coordinator lives."""
     argument = f"{name}{as_option(ledger)}"
     look = "" if is_in_memory(ledger) else f" 'eventmill status {argument}' shows its progress."
-    if is_here(leader):
+    if is_stopped(leader):
+        what_next = "It is stopped, as by Ctrl-Z: let it continue there with 'fg', or end it."
+    elif is_here(leader):
         stop = "" if is_in_memory(ledger) else f" or with 'eventmill pause {argument}'"
         what_next = f"It lives: wait for it, or end it with Ctrl-C there{stop}."
     else:
