@@ -22,6 +22,7 @@ from eventmill.campaign.doing import Board, doing, written_on
 from eventmill.campaign.finish import plain_result
 from eventmill.campaign.finished import settle
 from eventmill.campaign.handle import CampaignHandle
+from eventmill.campaign.interrupted import Stopping
 from eventmill.campaign.leadership import hold_leadership
 from eventmill.campaign.open import open_campaign
 from eventmill.campaign.progress import Observation, Observer
@@ -30,7 +31,7 @@ from eventmill.config.cluster_config import read_cluster
 from eventmill.core.records import JournalKind
 from eventmill.errors import CampaignLocked, CampaignPaused, EventmillError, Interrupted, PrefectUnavailable
 from eventmill.runtime.imports import uncollected
-from eventmill.runtime.interrupts import heard, is_interrupted
+from eventmill.runtime.interrupts import hearing_ctrl_c, is_interrupted, listening
 from eventmill.runtime.scratch import choose_scratch, remove_abandoned
 from eventmill.store import open_store
 
@@ -59,11 +60,15 @@ def launch(
     with ExitStack() as stack:
         stack.enter_context(written_on(board))
         observation = Observation(spec.name, observer, board=board) if observer is not None else None
+        stopping = Stopping(campaign, observation)
+        stack.enter_context(hearing_ctrl_c())
+        stack.enter_context(listening(stopping.listener))
         if observation is not None:
             stack.enter_context(observation)
         with doing("looking for inputs, and comparing them with what was begun"):
             open_store(spec.store_url, credentials=spec.credentials).check()
             opened = open_campaign(spec, folder=Path.cwd(), changed=changed, asked_at=asked_at)
+        stopping.opened = opened
         if view is not None:
             view.follow(opened)
         if reopen:
@@ -80,9 +85,7 @@ def launch(
                 result = run.embedded(board, follow=follow)
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt) or is_interrupted():
-                told = _what_is_kept(opened)
-                _note_end(opened, told)
-                raise Interrupted(told) from None
+                raise Interrupted(stopping.last_words()) from None
             if isinstance(error, EventmillError) and not isinstance(error, CampaignLocked | CampaignPaused):
                 _note_end(opened, str(error))
             raise
@@ -161,9 +164,9 @@ class _Run:
         as_chosen = Changed.RESCUE if keeps else Changed.STOP
         try:
             with (
+                console_level(os.environ["PREFECT_LOGGING_LEVEL"]),  # until the last events are sent
                 at_server(url),
                 handing_over(Asked(self.asked_at, self.opened, early.take)),
-                console_level(os.environ["PREFECT_LOGGING_LEVEL"]),
             ):
                 result: dict[str, Any] = run_from_terminal(
                     process, campaign=self.spec, changed=as_chosen, workers=self.workers
@@ -194,11 +197,3 @@ def _notebook_view(campaign: str) -> NotebookView | None:
     from eventmill.campaign.notebook_view import NotebookView, in_notebook
 
     return NotebookView(campaign) if in_notebook() else None
-
-
-def _what_is_kept(opened: CampaignHandle) -> str:
-    kept = "committed work is kept"
-    with suppress(EventmillError):
-        counts = opened.counts()
-        kept = f"{counts.done:,} of {counts.total:,} events are done"
-    return f"interrupted by {heard().name}: {kept}. Run it again to continue."

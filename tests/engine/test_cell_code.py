@@ -7,6 +7,7 @@ import itertools
 import linecache
 import subprocess
 import sys
+import traceback
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -17,10 +18,11 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from eventmill.config.campaign_spec import CampaignSpec, parse_campaign
-from eventmill.config.cell_code import written_out
+from eventmill.config.cell_code import places_of, written_out
 from eventmill.core.work_order import PayloadCode
 from eventmill.errors import CampaignError
 from eventmill.payloads.locate import find_payload
+from eventmill.payloads.shown_places import text_with_places
 
 Cell = Callable[[str], dict[str, Any]]
 
@@ -114,6 +116,43 @@ class Weigh(Base):
     weigh = cell(text)["Weigh"]
     source = written_out(weigh, role="payload")["source"]
     assert used(source, "Weigh")(limit=4)(None, None) == weigh(limit=4)(None, None) == 44
+
+
+RAISING = """
+
+
+@staticmethod
+def deeper(number):
+    return 1 / number
+
+def select(events, where):
+
+    return deeper(0)
+"""
+
+
+@pytest.mark.parametrize(
+    ("file", "shown"), [("/home/me/script.py", "/home/me/script.py"), ("/tmp/ipykernel_1/2.py", "notebook cell")]
+)
+def test_a_traceback_names_the_lines_that_the_user_wrote(cell: Cell, file: str, shown: str) -> None:
+    """Not those of the module that is shipped; the text of each line is that of the shipped copy."""
+    text = RAISING.replace("@staticmethod\n", "")
+    linecache.cache[file] = len(text), None, text.splitlines(keepends=True), file
+    main: Any = cell("SIGN = 1")
+    exec(compile(text, file, "exec", dont_inherit=True), main)
+    source = written_out(main["select"], role="payload")["source"]
+    shipped: dict[str, Any] = {}
+    exec(compile(source, "/scratch/code/notebook_cell.py", "exec"), shipped)
+    with pytest.raises(ZeroDivisionError) as raised:
+        shipped["select"](None, None)
+    told = "".join(traceback.format_exception(raised.value))
+    assert "notebook_cell.py" in told
+    read = text_with_places(told, places_of(source))
+    lines = text.splitlines()
+    for line in ("    return 1 / number", "    return deeper(0)"):
+        assert f'File "{shown}", line {1 + lines.index(line)}, in' in read
+    assert "notebook_cell" not in read
+    assert 'File "notebook cell", line ' in text_with_places(told, ())  # another process has written it out
 
 
 def test_one_text_is_one_code_wherever_it_was_run(cell: Cell, tmp_path: Path) -> None:

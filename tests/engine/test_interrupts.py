@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,9 +15,12 @@ import pytest
 
 from eventmill.runtime.interrupts import (
     SIGNALS,
+    Listener,
     check_interrupted,
     exit_code,
+    hearing_ctrl_c,
     is_interrupted,
+    listening,
     take_interrupts,
     take_them_again,
 )
@@ -114,3 +118,67 @@ def test_a_signal_that_was_to_be_ignored_is() -> None:
         for number, handler in others.items():
             signal.signal(number, handler)
         signal.signal(signal.SIGHUP, before)
+
+
+ENDS_SLOWLY = """
+import os, signal, sys, threading, time
+from eventmill.runtime import interrupts
+from eventmill.runtime.interrupts import Listener, listening, take_interrupts
+
+interrupts.AGAIN_SECONDS = float(sys.argv[1])
+take_interrupts(end_seconds=float(sys.argv[2]))
+said = threading.Event()
+with listening(Listener(heard=said.set, at_once=lambda: "all is kept.")):
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+    except KeyboardInterrupt:
+        assert said.wait(60)
+        os.kill(os.getpid(), signal.SIGTERM)  # means nothing now
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(float(sys.argv[3]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("again_seconds", "end_seconds", "takes_seconds", "last"),
+    [(0.0, 3600.0, 3600.0, "all is kept."), (3600.0, 0.1, 3600.0, "all is kept."), (3600.0, 3600.0, 0.0, None)],
+    ids=["a second one", "too slow", "the same one, handed on twice"],
+)
+def test_a_second_ctrl_c_ends_a_command_at_once(
+    again_seconds: float, end_seconds: float, takes_seconds: float, last: str | None
+) -> None:
+    """With the last words of who listens; so does an end that takes too long. Two within a moment are one."""
+    arguments = map(str, (again_seconds, end_seconds, takes_seconds))
+    ended = subprocess.run(
+        [sys.executable, "-c", ENDS_SLOWLY, *arguments], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert ended.stderr == ("" if last is None else f"eventmill: {last}\n")
+    assert ended.returncode == (0 if last is None else 130)
+
+
+def test_a_script_hears_ctrl_c_as_a_command_does_and_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who listens is told at once, a loop that lost it raises it again, and a second one is raised, too."""
+    monkeypatch.setattr("eventmill.runtime.interrupts.AGAIN_SECONDS", 0.0)
+    before, told = signal.signal(signal.SIGINT, signal.default_int_handler), threading.Event()
+    try:
+        with hearing_ctrl_c(), listening(Listener(heard=told.set, at_once=str)):
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGINT)
+            assert told.wait(60)
+            with pytest.raises(KeyboardInterrupt):
+                check_interrupted()
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGINT)
+        assert not is_interrupted() and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_who_handles_ctrl_c_already_goes_on_handling_it() -> None:
+    """A script's own handler, say."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with hearing_ctrl_c():
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -16,10 +16,11 @@ from eventmill.core.outputs import MergedOutput
 from eventmill.core.ranges import Input
 from eventmill.core.records import Counts, Incident, JournalKind, StateSpan
 from eventmill.core.states import State
+from eventmill.core.units import duration
 from eventmill.reports.columns import BINS, ColumnSample, summarise
-from eventmill.reports.event_map import event_map
+from eventmill.reports.event_map import COLOUR_NAMES, COLOURS, event_map
 from eventmill.reports.overview import Overview
-from eventmill.reports.page import MOST_FILES, as_html, columns_markdown, duration, facts, markdown
+from eventmill.reports.page import MOST_FILES, as_html, columns_markdown, facts, markdown
 
 EVIL = [
     "a | b",
@@ -75,6 +76,11 @@ def test_time_left_is_as_exact_as_an_estimate(seconds: float, text: str) -> None
     assert duration(seconds) == text
 
 
+def test_each_colour_has_a_name() -> None:
+    """Beside the map on a page that can show no colour."""
+    assert COLOUR_NAMES.keys() == COLOURS.keys() and len(set(COLOUR_NAMES.values())) == len(COLOURS)
+
+
 def test_the_newest_files_are_listed_and_the_others_counted() -> None:
     text = markdown(page_of("out", files=MOST_FILES + 3))
     assert f"out-{MOST_FILES + 2}".replace("-", "-") in text and "out-2 " not in text
@@ -85,7 +91,7 @@ def test_a_campaign_without_events_has_a_page() -> None:
     """Before its inputs are split."""
     status = page_of().status | {"labels": []}
     empty = page_of(files=0, counts=Counts(), strips=(), newest=(), status=status)
-    assert dict(facts(empty))["done"] == "0 of 0 events, target 0.99"
+    assert dict(facts(empty))["done"] == ("nothing: its inputs have not been looked into yet, target 0.99")
     assert "### " not in markdown(empty)
 
 

@@ -9,13 +9,25 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import psutil
 import pytest
 
+from eventmill.core.ledger_url import DEFAULT_LEDGER
+from eventmill.ledger.words import driven_by
 from eventmill.runtime import process_id
-from eventmill.runtime.process_id import ProcessName, is_gone, parse_holder, start_of, this_process
+from eventmill.runtime.process_id import (
+    ProcessName,
+    is_gone,
+    is_here,
+    is_stopped,
+    parse_holder,
+    start_of,
+    this_process,
+)
+from tests.waiting import until
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="it is Linux that tells ticks")
 
@@ -98,3 +110,19 @@ def test_elsewhere_a_start_is_told_by_the_wall_clock(monkeypatch: pytest.MonkeyP
     started = int(psutil.Process().create_time())
     assert start_of(os.getpid()) == started
     assert not is_gone(str(replace(this_process(), started=started)))
+
+
+def test_who_leads_is_told_as_far_as_it_is_known(other: subprocess.Popen[bytes]) -> None:
+    """One that lives here, is stopped here, or is elsewhere: each with what to do."""
+    leader = str(replace(this_process(), pid=other.pid, started=start_of(other.pid)))
+
+    def told(holder: str) -> str:
+        return str(driven_by("sky", holder, timedelta(seconds=14), ledger=DEFAULT_LEDGER))
+
+    assert f"by process {other.pid} on " in told(leader) and "It lives: " in told(leader)
+    assert "'eventmill pause sky'" in told(leader) and "if it is dead" not in told(leader)
+    other.send_signal(signal.SIGSTOP)
+    until(lambda: is_stopped(leader), seconds=60)
+    assert "It is stopped" in told(leader) and "'fg'" in told(leader)
+    assert "if it is dead, run again in 14 s" in told("elsewhere:1:2")
+    assert not is_stopped("elsewhere:1:2") and not is_here("elsewhere:1:2")

@@ -65,6 +65,7 @@ def test_the_second_of_two_runs_says_who_leads(client: SyncPrefectClient, campai
         state = process(campaign, return_state=True)
         assert state.is_failed() and state.message
         assert f"is being run by process {os.getpid()} on {socket.gethostname()}" in state.message
+        assert "It lives: " in state.message and "if it is dead" not in state.message  # it is on this host
         with pytest.raises(CampaignLocked):
             state.result()
         assert first.opened.ledger.renew_leadership(first.leadership)

@@ -89,3 +89,31 @@ def test_a_campaign_from_a_notebook(
         Crew(spec(), tmp_path)
     with Crew(spec(), tmp_path, changed=Changed.ACCEPT) as crew:
         assert crew.run().merged == 40
+
+
+FAILING = """
+def select(events, where):
+    raise ValueError("negative mass")
+"""
+
+
+def test_the_traceback_of_a_payload_names_the_line_of_its_cell(
+    notebook: Callable[[str], dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the text of that line, which workers have in their copy."""
+    cells = notebook(FAILING)
+    with monkeypatch.context() as patched:
+        patched.setitem(sys.modules, "__main__", types.SimpleNamespace(**cells))
+        keys = {
+            "name": "cells",
+            "ledger": str(tmp_path / "ledger.sqlite"),
+            "inputs": {"generated": {"events": 1}},
+            "payload": {"callable": cells["select"]},
+            "limits": {"failures": 1},
+            "output": {"store": str(tmp_path / "merged")},
+        }
+        spec = parse_campaign(keys, source="the notebook")
+    with Crew(spec, tmp_path, workers=1) as crew:
+        assert crew.run().abandoned == 1
+        (failure,) = crew.journal("abandoned")
+    assert 'File "notebook cell", line 3, in select\n    raise ValueError("negative mass")' in failure.detail

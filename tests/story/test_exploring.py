@@ -169,10 +169,14 @@ def test_a_notebook_shows_campaign_report_and_audit(campaign: Callable[..., Camp
         assert "300 events" in shown and shown.count("data:image/png;base64,") == 2
         assert "<script>" not in shown and "&lt;script&gt;" in shown
         lead(ledger, crew.record)
-    report, audit = em.open_campaign(spec).report(), em.open_campaign(spec).audit()
+    report, audit, trial = found.report(), found.audit(), em.try_payload(spec, events=3)
     assert "goodput" in report._repr_html_() and "300" in report._repr_html_()
     assert "exact" in audit._repr_html_()
-    for html in (shown, report._repr_html_(), audit._repr_html_()):
+    assert "3 rows" in trial._repr_html_() and "event" in trial._repr_html_()
+    for made, told in ((report, "300, 0 merged"), (audit, "exact"), (trial, "3 rows")):
+        assert told in str(made) and len(str(made).splitlines()) <= 8, made
+        assert len(repr(made)) < 120 and "\n" not in repr(made)
+    for html in (shown, report._repr_html_(), audit._repr_html_(), trial._repr_html_()):
         opened, closed = re.findall(r"<(div|table|tr|td)\b", html), re.findall(r"</(div|table|tr|td)>", html)
         assert sorted(opened) == sorted(closed)
 

@@ -38,7 +38,7 @@ class Problem:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Audit:
     """What an audit found; nothing when every event is accounted for exactly once."""
 
@@ -63,18 +63,31 @@ class Audit:
         """Whether ledger and store agree in everything."""
         return not self.found
 
+    def __repr__(self) -> str:
+        """One line."""
+        return f"<Audit: {self._title()}>"
+
+    def __str__(self) -> str:
+        """A few lines, and one for each problem."""
+        width = max(len(name) for name, _ in self._rows())
+        return "\n".join(
+            [f"audit: {self._title()}", *(f"  {name:<{width}}  {text}" for name, text in self._rows())]
+        )
+
     def _repr_html_(self) -> str:
         """The audit as a notebook shows it."""
-        rows = [
+        return table_html(self._title(), self._rows())
+
+    def _title(self) -> str:
+        return "exact: every event is accounted for once" if self.is_exact else counted(len(self.found), "problem")
+
+    def _rows(self) -> list[tuple[str, str]]:
+        return [
             ("merged files", f"{self.merged_files:,}, {counted(self.rows, 'row')}, {self.counts.merged:,} events"),
             ("abandoned", counted(self.counts.abandoned, "event")),
             ("not merged yet", counted(self.counts.open + self.counts.committed, "event")),
             *((str(problem.kind), problem.text) for problem in self.found),
         ]
-        title = (
-            "exact: every event is accounted for once" if self.is_exact else counted(len(self.found), "problem")
-        )
-        return table_html(title, rows)
 
 
 def audit(ledger: Ledger, store: Store, record: CampaignRow) -> Audit:

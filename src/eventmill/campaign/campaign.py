@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from eventmill.campaign.leadership import hold_leadership
@@ -42,7 +42,7 @@ class MergedFile:
     sha256: str
     rows: int
     events: int
-    spans: tuple[tuple[str, int, int], ...]
+    spans: tuple[tuple[str, int, int], ...] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -314,6 +314,13 @@ class Coordinator:
                 freed = self.opened.ledger.shorten(self.leadership, lease.block_id, at=lease.begun)
                 self._log.cut_anew(lease, freed=freed)
 
+    def cut_short(self) -> int:
+        """Take back what no worker has begun; returns how many workers hold the rest. Harmless when repeated."""
+        for lease in self.opened.leased():
+            if lease.begun < lease.stop:
+                self.opened.ledger.shorten(self.leadership, lease.block_id, at=lease.begun)
+        return sum(not self.is_gone(holder.holder) for holder in self.opened.holders())
+
     def _workers(self) -> frozenset[str]:
         """Everybody who works or may work for this campaign, as far as the ledger knows."""
         return self.opened.live_workers() | {holder.holder for holder in self.opened.holders()}

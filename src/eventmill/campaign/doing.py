@@ -13,6 +13,7 @@ class Board:
 
     def __init__(self) -> None:
         self._said: list[list[str]] = []
+        self._last = ""
         self._lock = threading.Lock()
         self.watch_url: str | None = None
         self.remarks: tuple[str, ...] = ()
@@ -23,11 +24,18 @@ class Board:
         with self._lock:
             return self._said[-1][0] if self._said else ""
 
+    @property
+    def last_words(self) -> str:
+        """What the run does now, or else did last: between two steps it is not idle."""
+        with self._lock:
+            return self._said[-1][0] if self._said else self._last
+
     def begin(self, words: str) -> list[str]:
         """Say this from now on."""
         step = [words]
         with self._lock:
             self._said.append(step)
+            self._last = words
         return step
 
     def end(self, step: list[str]) -> None:

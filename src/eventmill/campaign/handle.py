@@ -11,6 +11,7 @@ from pathlib import Path
 from eventmill.campaign.campaign import Campaign, store_of
 from eventmill.campaign.inputs import list_inputs, source_spec
 from eventmill.config.campaign_spec import CampaignSpec, ledger_address, parse_campaign
+from eventmill.config.cell_code import places_of
 from eventmill.core.leases import LeaseProgress
 from eventmill.core.outputs import MergeGroup, MergeHolder
 from eventmill.core.ranges import Description
@@ -165,7 +166,12 @@ def work_order(campaign: CampaignSpec, record: CampaignRow, *, spec: SourceSpec,
         ledger_url=campaign.ledger_url,
         store_url=record.store_url,
         source=spec,
-        payload=PayloadSpec(campaign.payload.callable, campaign.payload.parameters, record.payload),
+        payload=PayloadSpec(
+            campaign.payload.callable,
+            campaign.payload.parameters,
+            record.payload,
+            places=places_of(campaign.payload.source),
+        ),
         merge_events=record.rules.merge_events,
         columns=campaign.output.columns,
         format=campaign.output.spec,

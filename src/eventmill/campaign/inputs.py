@@ -10,6 +10,7 @@ from eventmill.config.campaign_spec import (
     CsvOptions,
     Duplicates,
 )
+from eventmill.config.cell_code import places_of
 from eventmill.core.records import CampaignRow
 from eventmill.core.work_order import ReaderSpec, SourceSpec
 from eventmill.errors import InputError
@@ -60,6 +61,7 @@ def source_spec(campaign: CampaignSpec, named: Named, *, reader: str | None = No
                 parameters=campaign.inputs.reader.parameters,
                 digest=reader,
                 ledger_url=campaign.ledger_url,
+                places=places_of(campaign.inputs.reader.source),
                 memory_bytes=campaign.limits.memory,
                 input_seconds=campaign.limits.input_timeout.total_seconds(),
                 setup_seconds=campaign.limits.setup_timeout.total_seconds(),

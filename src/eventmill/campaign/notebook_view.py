@@ -32,6 +32,7 @@ class NotebookView:
         self._opened: CampaignHandle | None = None
         self._display: Any = None
         self._rests_until = 0.0
+        self._stopping = ""
         # At once, and in the cell's own thread: the output belongs to this cell.
         self._show(self._line("beginning"))
 
@@ -42,14 +43,16 @@ class NotebookView:
     def __call__(self, progress: Progress) -> None:
         """Bring the output up to date."""
         begun = time.monotonic()
-        if begun < self._rests_until and not progress.is_last:
+        is_new = progress.is_last or progress.stopping != self._stopping
+        if begun < self._rests_until and not is_new:
             return
+        self._stopping = progress.stopping
         if self._opened is None or not progress.total:
-            self._show(self._line(progress.doing) + _watch(progress))
+            self._show(self._line(progress.doing) + _stopping(progress) + _watch(progress))
             return
         now = overview(self._opened.ledger, self._opened.read_row())
         now = replace(now, rate=progress.rate, left_seconds=progress.seconds_left)
-        self._show(as_html(now) + self._line(progress.doing) + _watch(progress))
+        self._show(as_html(now) + self._line(progress.doing) + _stopping(progress) + _watch(progress))
         ended = time.monotonic()
         self._rests_until = ended + (ended - begun) / SHARE
 
@@ -65,6 +68,13 @@ class NotebookView:
             self._display = display(html_of(content), display_id=True)
         else:
             self._display.update(html_of(content))
+
+
+def _stopping(progress: Progress) -> str:
+    """Only until the run has ended."""
+    return (
+        "" if progress.is_last or not progress.stopping else f"<div><b>{html.escape(progress.stopping)}</b></div>"
+    )
 
 
 def _watch(progress: Progress) -> str:

@@ -28,6 +28,9 @@ MOMENT_SECONDS = 0.5
 FILES_SECONDS = 2.0
 """Merged files are counted this often, and only at the end: there may be many."""
 
+WAIT_SECONDS = 2.0
+"""For so long nobody may have events between two blocks."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -35,7 +38,8 @@ logger = logging.getLogger(__name__)
 class Progress:
     """A campaign at one moment: of `total` events those `done` (of them `merged`), still `open`, or `abandoned`.
 
-    `remarks` are sentences that people should read. `doing` is what the run is at if it is not just processing
+    `remarks` are sentences that people should read, and `stopping` is one that they should read at once, after an
+    interrupt: what happens until the run ends. `doing` is what the run is at if it is not just processing
     events, such as `starting 2 workers`; else empty.
     `workers` hold leases now; `losses` and `failures` are all so far. `rate` is in events per second, and
     `seconds_left` is how long the rest will take; both are None until they can be known. `watch_url` shows the run
@@ -56,6 +60,7 @@ class Progress:
     watch_url: str | None = field(default=None, repr=False)
     doing: str = ""
     remarks: tuple[str, ...] = ()
+    stopping: str = ""
     rate: float | None = None
     seconds_left: float | None = None
 
@@ -80,8 +85,11 @@ class Observation:
         self._is_told = False
         self._pace = Pace()
         self._setting_up = _SettingUp()
+        self._waiting = _Waiting()
         self._merging = _Merging()
-        self._over = threading.Event()
+        self._stopping = ""
+        self._over = False
+        self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._watch, name="progress", daemon=True)
 
     def __enter__(self) -> Self:
@@ -91,19 +99,37 @@ class Observation:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._over.set()
+        self.end()
+
+    def end(self) -> None:
+        """Tell it for the last time. Harmless twice."""
+        with self._changed:
+            self._over = True
+            self._changed.notify_all()
         self._thread.join()
 
     def follow(self, opened: CampaignHandle) -> None:
         """Tell of this campaign from now on."""
         self._opened = opened
 
+    def stop(self, words: Callable[[int], str]) -> None:
+        """Tell at once that the run stops: `words` are given the number of workers that hold events."""
+        with self._changed:
+            self._stopping = words(self._progress.workers)
+            self._changed.notify_all()
+
+    def _rests(self, seconds: float) -> bool:
+        """Wait until it is time to look, or something is to be told at once; returns whether it goes on."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._over or self._stopping != self._progress.stopping, seconds)
+        return not self._over
+
     def _watch(self) -> None:
         try:
-            self._over.wait(MOMENT_SECONDS)
-            while not self._over.is_set():
+            goes_on = self._rests(MOMENT_SECONDS)
+            while goes_on:
                 self._tell(is_last=False)
-                self._over.wait(LOOK_SECONDS)
+                goes_on = self._rests(LOOK_SECONDS)
             if self._is_told or self._opened is not None:
                 self._tell(is_last=True)
         except Exception:  # the observer is anybody's code, and the campaign goes on without it
@@ -111,8 +137,11 @@ class Observation:
             logger.warning("the observer of campaign '%s' failed, and is told no more", name, exc_info=True)
 
     def _tell(self, *, is_last: bool) -> None:
-        with suppress(LedgerError):  # looked at again soon
-            self._look()
+        said = self._stopping
+        if not said or said == self._progress.stopping:  # what is to be told at once does not wait for the ledger
+            with suppress(LedgerError):  # looked at again soon
+                self._look()
+        self._progress = replace(self._progress, stopping=said)
         doing = "" if is_last else self._board.words or self._progress.doing
         self._is_told = True
         told = replace(self._progress, is_last=is_last, doing=doing, watch_url=self._board.watch_url)
@@ -125,11 +154,14 @@ class Observation:
         counts, incidents = opened.counts(), opened.count_incidents()
         workers = sum(not is_gone(holder.holder) for holder in opened.holders())
         self._pace = self._pace.seen(seconds=now, done=counts.done)
-        words = "ending the run" if counts.total else "beginning the run"
+        words = "ending the run" if counts.total else self._board.last_words
         if counts.open:
-            words = self._setting_up.words(opened, workers, now=now, done=counts.done)
+            begun = self._setting_up.words(opened, workers, now=now, done=counts.done)
+            waiting = self._waiting.words(workers, now=now)
+            words = self._board.last_words if begun is None else begun or waiting
         elif counts.committed or opened.open_merges():
             words = self._merging.words(opened, now=now) or words
+        is_predictable = counts.open and not self._stopping
         self._progress = replace(
             self._progress,
             total=counts.total,
@@ -141,8 +173,8 @@ class Observation:
             losses=incidents.get(JournalKind.LOSS, 0),
             failures=incidents.get(JournalKind.FAILURE, 0) + incidents.get(JournalKind.ABANDONED, 0),
             doing=words,
-            rate=self._pace.rate,
-            seconds_left=self._pace.eta_seconds(counts.open) if counts.open else None,
+            rate=self._pace.rate if is_predictable else None,
+            seconds_left=self._pace.eta_seconds(counts.open) if is_predictable else None,
         )
 
 
@@ -154,8 +186,8 @@ class _SettingUp:
         self._since: float | None = None
         self._is_over = False
 
-    def words(self, opened: CampaignHandle, workers: int, *, now: float, done: int) -> str:
-        """What to say of it; empty before and afterwards."""
+    def words(self, opened: CampaignHandle, workers: int, *, now: float, done: int) -> str | None:
+        """What to say of it; None before, empty afterwards."""
         if self._is_over:
             return ""
         seen = (opened.ledger.usage(opened.id).get(UsageCause.SETUP, (0, 0, 0.0))[0], done)
@@ -165,11 +197,23 @@ class _SettingUp:
         self._is_over = seen != self._before
         if self._is_over:
             return ""
-        if self._since is None:
-            return "handing out the first events"
+        if self._since is None or not workers:
+            return None
         lasts = int(now - self._since)
         so_far = f" ({lasts} s so far)" if lasts else ""
         return f"setting up the payload on {counted(workers, 'worker')}{so_far}"
+
+
+class _Waiting:
+    """The time in which events are left, and no worker has any."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+
+    def words(self, workers: int, *, now: float) -> str:
+        """What to say of it; empty if a worker has some, or has had until a moment ago."""
+        self._since = None if workers else self._since or now
+        return "" if self._since is None or now - self._since < WAIT_SECONDS else "waiting for a worker"
 
 
 class _Merging:

@@ -18,13 +18,14 @@ from eventmill.campaign.inputs import list_inputs, source_spec
 from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.core.ranges import EventRange
 from eventmill.core.units import counted
-from eventmill.core.work_order import PayloadCode, SourceSpec
+from eventmill.core.work_order import PayloadCode, Place, SourceSpec
 from eventmill.errors import InputError, PayloadError
 from eventmill.payloads import bundles
 from eventmill.payloads.calls import SetUp, Where
 from eventmill.payloads.child import load_reader
 from eventmill.payloads.import_shipped import importing_from
 from eventmill.payloads.reader_calls import InspectCall, ReadCall, ReaderSetUp
+from eventmill.payloads.shown_places import text_with_places
 from eventmill.payloads.unpack import put_code
 from eventmill.runtime.scratch import code_folder
 from eventmill.sources import open_source
@@ -56,7 +57,11 @@ def read_some(campaign: CampaignSpec, *, events: int, start: int, input: int | s
         return Where(url, start, min(start + events, total), said.label, dict(said.parameters))
 
     if reader is not None:
-        with unpacked(reader) as folder, users_code(f"reader {reader.callable} failed for {url}"):
+        places = () if spec.reader is None else spec.reader.places
+        with (
+            unpacked(reader) as folder,
+            users_code(f"reader {reader.callable} failed for {url}", places),
+        ):
             opened = load_reader(_set_up(spec, reader, folder), ReaderSetUp(spec.columns, spec.credentials))
             found = opened.inspect(InspectCall(url)).found
             here = where(found.events)
@@ -122,7 +127,7 @@ def unpacked(code: PayloadCode) -> Iterator[Path | None]:
 
 
 @contextmanager
-def users_code(what: str) -> Iterator[None]:
+def users_code(what: str, places: Sequence[Place] = ()) -> Iterator[None]:
     """Turn whatever the user's code raises into a PayloadError with that code's own traceback."""
     try:
         yield
@@ -132,7 +137,7 @@ def users_code(what: str) -> Iterator[None]:
         raise PayloadError(f"{what}: you quit the debugger.") from None
     except (Exception, SystemExit) as error:  # the user's code may raise anything
         summary = " ".join("".join(traceback.format_exception_only(error)).split())
-        raise PayloadError(f"{what}: {summary}{_their_traceback(error)}") from error
+        raise PayloadError(f"{what}: {summary}{text_with_places(_their_traceback(error), places)}") from error
 
 
 def _their_traceback(error: BaseException) -> str:

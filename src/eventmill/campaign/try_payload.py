@@ -16,11 +16,16 @@ import pyarrow as pa
 from eventmill.campaign.code import payload_code
 from eventmill.campaign.tried_input import read_some, unpacked, users_code
 from eventmill.config.campaign_spec import CampaignSpec
+from eventmill.config.cell_code import places_of
+from eventmill.core.units import counted
 from eventmill.core.work_order import PayloadCode
 from eventmill.formats import arrow_ranges, open_format
+from eventmill.formats.schemas import type_name
 from eventmill.payloads.calls import SetUp, Where
 from eventmill.payloads.child import load_payload
+from eventmill.reports.html_table import table_html
 from eventmill.rules import sizing
+from eventmill.text import line
 
 T = TypeVar("T")
 
@@ -33,7 +38,14 @@ class Spent:
     cpu_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+SHOWN_ROWS = 5
+"""So many rows of a result a notebook shows."""
+
+SHOWN_COLUMNS = 8
+"""So many columns are named in a line."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Trial:
     """What a payload made of the events of `where`, and what it took.
 
@@ -53,6 +65,40 @@ class Trial:
     auto_events: int
     input_events: int
 
+    def __repr__(self) -> str:
+        """One line."""
+        return f"<Trial of {self.callable}: {self._made()} from {counted(len(self.where), 'event')}>"
+
+    def __str__(self) -> str:
+        """A few lines: what came of it, what it took, and how long ranges would be."""
+        return "\n".join([f"trial of {self.callable}", *(f"  {name:<7}  {text}" for name, text in self._rows())])
+
+    def _repr_html_(self) -> str:
+        """The trial as a notebook shows it, with the first rows of the result."""
+        shown = table_html(f"trial of {self.callable}", self._rows())
+        if self.table is None:
+            return shown
+        first = self.table.slice(0, SHOWN_ROWS)
+        names, columns = self.table.column_names, (column.to_pylist() for column in first.columns)
+        rows = [names, *([line(str(value)) for value in row] for row in zip(*columns, strict=True))]
+        return shown + table_html(f"the first of {counted(self.table.num_rows, 'row')}", rows)
+
+    def _made(self) -> str:
+        size = f"{self.bytes:,} bytes ({self.format})"
+        return size if self.table is None else f"{counted(self.table.num_rows, 'row')}, {size}"
+
+    def _rows(self) -> list[tuple[str, str]]:
+        where, per_event = self.where, self.call.seconds / max(1, len(self.where))
+        rows = [("events", f"{where.file} [{where.start}, {where.stop})"), ("made", self._made())]
+        if self.table is not None:
+            named = [f"{field.name}: {type_name(field.type)}" for field in self.table.schema]
+            more = f" and {len(named) - SHOWN_COLUMNS} more" if len(named) > SHOWN_COLUMNS else ""
+            rows.append(("columns", ", ".join(named[:SHOWN_COLUMNS]) + more))
+        took = (
+            f"{self.call.seconds:.3g} s, {per_event:.3g} s per event, after a set-up of {self.setup.seconds:.3g} s"
+        )
+        return [*rows, ("took", took), ("ranges", f"of {counted(self.auto_events, 'event')} with events: auto")]
+
 
 def try_payload(campaign: CampaignSpec, *, events: int = 10, start: int = 0, input: int | str = 0) -> Trial:
     """Run the payload on `events` events of one input, from position `start` on. Needs no cluster.
@@ -64,11 +110,11 @@ def try_payload(campaign: CampaignSpec, *, events: int = 10, start: int = 0, inp
     tried = read_some(campaign, events=events, start=start, input=input)
     where = tried.where
     place = f"{where.file} [{where.start}, {where.stop})"
-    code = payload_code(campaign, folder=Path.cwd())
+    code, places = payload_code(campaign, folder=Path.cwd()), places_of(campaign.payload.source)
     with unpacked(code) as folder:
-        with users_code(f"{name} could not be set up"):
+        with users_code(f"{name} could not be set up", places):
             payload, setup = _timed(lambda: _set_up(campaign, code, folder))
-        with users_code(f"{name} failed for {place}"):
+        with users_code(f"{name} failed for {place}", places):
             returned, call = _timed(lambda: payload(tried.found, where))
         with users_code(f"the result of {name} for {place} cannot be stored"):
             table, size = _as_stored(returned, campaign, events=len(where))

@@ -56,7 +56,10 @@ def eventmill(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Process very large sets of independent events on workers that may vanish without notice."""
+    """Process very large sets of independent events on workers that may vanish without notice.
+
+    A ledger, which is a database file, records what became of each event.
+    """
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -43,7 +43,8 @@ COMMANDS: Mapping[str, Command] = {
         "show:outputs", "List the merged files of a campaign, with their events, rows, bytes and checksums."
     ),
     "report": Command(
-        "show:report", "Show what a campaign cost: CPU time by cause, goodput, losses, idle time, range lengths."
+        "show:report",
+        "Show what a campaign cost: CPU time by cause, the part of it that counts (goodput), losses, idle time.",
     ),
     "abandoned": Command(
         "show:abandoned", "List the abandoned events of a campaign with their reasons and tracebacks."

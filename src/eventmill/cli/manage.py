@@ -41,7 +41,8 @@ def _tell(campaign: Campaign, consequence: str, *, file: str) -> None:
     else:
         begins = f"is {wanted}: {consequence if is_run else 'no process runs it now'}"
         next_step = f"'eventmill run {file}' continues it."
-    told = f"{campaign.name} {begins}. {counts.done:,} of {counts.total:,} events are done. {next_step}"
+    done = f"{counts.done:,} of {counts.total:,} events are done. " if counts.total else ""
+    told = f"{campaign.name} {begins}. {done}{next_step}"
     screen().print(told, highlight=False, soft_wrap=True)
 
 

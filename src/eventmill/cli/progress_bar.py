@@ -10,7 +10,7 @@ from datetime import timedelta
 from rich.console import Console
 from rich.progress import BarColumn, ProgressColumn, Task, TextColumn
 from rich.progress import Progress as RichProgress
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from eventmill.campaign.progress import Progress
@@ -32,6 +32,7 @@ class ProgressBar:
         self._printed_doing = ""
         self._is_link_told = False
         self._remarks_told = 0
+        self._is_stopping_told = False
 
     def __call__(self, progress: Progress) -> None:
         """Bring the bar up to date."""
@@ -42,6 +43,9 @@ class ProgressBar:
         for remark in progress.remarks[self._remarks_told :]:
             self._console.print(Text.assemble(("note", "bold yellow"), f": {remark}"), soft_wrap=True)
         self._remarks_told = len(progress.remarks)
+        if progress.stopping and not self._is_stopping_told:
+            self._is_stopping_told = True
+            self._console.print(Text(progress.stopping, style="bold yellow"), soft_wrap=True)
         bar = self._bar or self._start(progress)
         bar.update(bar.task_ids[0], total=progress.total or None, completed=progress.done, now=progress)
         if not self._console.is_terminal:
@@ -59,6 +63,8 @@ class ProgressBar:
     def _print_now_and_then(self, progress: Progress) -> None:
         now, doing = time.monotonic(), _NUMBERS.sub("", progress.doing.partition(" (")[0])
         is_new = bool(doing) and doing != self._printed_doing
+        if progress.is_last and not progress.total:
+            return  # it ended before there was anything to count
         if progress.is_last or is_new or now - self._printed_at >= LINE_SECONDS:
             self._printed_at, self._printed_doing = now, doing
             self._console.print(Text(_line(progress)), soft_wrap=True)
@@ -72,11 +78,11 @@ def _line(now: Progress) -> str:
         f"{now.campaign}: {now.done:,} of {now.total:,} events",
         f"{now.merged:,} merged",
         *([_rate(now.rate)] if now.rate is not None else []),
-        counted(now.workers, "worker"),
+        *([counted(now.workers, "worker")] if now.workers else []),
         counted(now.losses, "loss", "losses"),
         *([counted(now.failures, "failure")] if now.failures else []),
         *([f"{now.abandoned:,} abandoned"] if now.abandoned else []),
-        *([_left(now.seconds_left)] if now.seconds_left is not None else []),
+        *([left] if (left := _left(now.seconds_left)) else []),
         *([doing] if doing else []),
     ]
     return " · ".join(parts)
@@ -90,7 +96,7 @@ class _Percent(ProgressColumn):
         now: Progress = task.fields["now"]
         if not now.total:
             return Text()
-        return Text(f"{100 * now.done / now.total:>3.0f}%  {now.done:,} events")
+        return Text(f"{100 * now.done / now.total:>3.0f}%  {now.done:,} events ")
 
 
 class _Told(ProgressColumn):
@@ -105,7 +111,8 @@ class _Told(ProgressColumn):
         else:
             if now.rate is not None:
                 text.append(f"{_rate(now.rate)}  ", style="green")
-            text.append(counted(now.workers, "worker"), style="cyan")
+            if now.workers:
+                text.append(counted(now.workers, "worker"), style="cyan")
         if now.losses:
             text.append(f"  {counted(now.losses, 'loss', 'losses')}", style="yellow")
         if now.failures:
@@ -129,7 +136,7 @@ class _Left(ProgressColumn):
     def render(self, task: Task) -> Text:
         """Hours, minutes and seconds."""
         now: Progress = task.fields["now"]
-        return Text("" if now.seconds_left is None else _left(now.seconds_left), style="dim")
+        return Text(_left(now.seconds_left), style="dim")
 
 
 ROOM_FOR_CTRL_C = 4
@@ -151,22 +158,32 @@ class _Bar(RichProgress):
 
 
 def _bar(console: Console) -> RichProgress:
+    width = _bar_width(console.width)
+    whole = Column(no_wrap=True, min_width=1)  # rich miscounts columns of no width
     return _Bar(
-        TextColumn("{task.description}", style="bold", markup=False),
-        BarColumn(bar_width=None),
-        _Percent(),
-        _Told(),
-        _Elapsed(),
-        _Left(),
+        TextColumn("{task.description}", style="bold", markup=False, table_column=whole.copy()),
+        BarColumn(bar_width=width, table_column=Column(min_width=width)),
+        _Percent(whole.copy()),
+        _Told(Column(no_wrap=True, overflow="ellipsis", ratio=1)),
+        _Elapsed(whole.copy()),
+        _Left(whole.copy()),
         console=console,
     )
+
+
+def _bar_width(columns: int) -> int:
+    """The same from beginning to end: a bar that gave room to the text beside it would seem to go backwards."""
+    return max(8, min(30, columns // 8))
 
 
 def _rate(rate: float) -> str:
     return f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s"
 
 
-def _left(seconds: float) -> str:
+def _left(seconds: float | None) -> str:
+    """Empty if it is not known, or less than a second."""
+    if seconds is None or seconds < 1:
+        return ""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d} left" if hours else f"{minutes}:{rest:02d} left"

@@ -41,7 +41,9 @@ def _show_status(campaign: Campaign, answer: dict[str, Any], *, file: str) -> No
     lines = [
         (
             "events",
-            f"{events['total']:,} in {counted(answer['inputs'], 'input')}, {wanted:,} needed for the target",
+            f"{events['total']:,} in {counted(answer['inputs'], 'input')}, {wanted:,} needed for the target"
+            if answer["inputs"]
+            else "not known yet: no input has been looked into",
         ),
         *((name, f"{events[name]:,}  {percent(events[name], total)}") for name in STATES if events[name]),
         *label_lines(answer["labels"]),
@@ -65,8 +67,11 @@ def _show_status(campaign: Campaign, answer: dict[str, Any], *, file: str) -> No
             for worker in workers
         ]
         out.print(table(["worker on", "process", "blocks", "events"], rows))
-    if waiting := answer["blocks_waiting"]:
-        out.print(f"{counted(waiting, 'block')} more, whose events are leased, too, wait for a free worker.")
+    if state is Standing.RUNNING or state is Standing.STARTING:
+        if waiting := answer["blocks_waiting"]:
+            out.print(f"{counted(waiting, 'block')} more, whose events are leased, too, wait for a free worker.")
+    elif events["leased"] and not answer["workers"]:
+        out.print("No living process has the events that are leased: the next run takes them back.")
     if told := what_next(state, campaign=campaign.as_argument, file=file):
         out.print(told)
 
@@ -98,7 +103,7 @@ def outputs(campaign: Named, ledger: InLedger = None, json: AsJson = False) -> N
 
 
 def report(campaign: Named, ledger: InLedger = None, json: AsJson = False) -> None:
-    """Show what a campaign cost: CPU time by cause, goodput, losses, idle time, range lengths."""
+    """Show what a campaign cost: CPU time by cause, the part of it that counts (goodput), losses, idle time."""
     made = find_campaign(campaign, ledger=ledger).report()
     if json:
         print_json(as_data(made))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -13,6 +14,7 @@ from prefect_dask.task_runners import DaskTaskRunner, PrefectDaskFuture
 
 from eventmill.campaign.coordinator import Coordinator
 from eventmill.campaign.doing import doing
+from eventmill.campaign.interrupted import HAND_IN_SECONDS
 from eventmill.cluster.dashboard import dashboard_link
 from eventmill.cluster.dask_cluster import (
     cluster_runner,
@@ -25,9 +27,13 @@ from eventmill.cluster.liveness import Members, Slots
 from eventmill.cluster.warm_up import warm_workers
 from eventmill.core.leases import BlockReport
 from eventmill.core.ranges import Input
-from eventmill.errors import CampaignPaused
+from eventmill.core.units import counted
+from eventmill.errors import CampaignLocked, CampaignPaused, LedgerError
 from eventmill.rules.lineage import Lineage
-from eventmill.runtime.interrupts import check_interrupted
+from eventmill.runtime.interrupts import check_interrupted, is_interrupted
+
+LOOK_SECONDS = 0.1
+"""How often to look whether workers have ended what they had begun."""
 
 
 class Crew:
@@ -63,9 +69,24 @@ class Crew:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
-        """End the cluster. An error because its scheduler is gone becomes a `ClusterError`."""
-        with doing("ending the workers"):
-            return self._at_end.__exit__(kind, error, traceback)
+        """End the cluster. An error because its scheduler is gone becomes a `ClusterError`.
+
+        After an interrupt, workers end the ranges that they have begun, as long as that takes seconds.
+        """
+        try:
+            if is_interrupted() or isinstance(error, KeyboardInterrupt):
+                self._wait_for_what_is_begun()
+        finally:
+            with doing("ending the workers"):
+                ends_well = self._at_end.__exit__(kind, error, traceback)
+        return ends_well
+
+    def _wait_for_what_is_begun(self) -> None:
+        until = time.monotonic() + HAND_IN_SECONDS
+        with suppress(CampaignLocked, LedgerError):
+            while (busy := self._coordinator.cut_short()) and (left := until - time.monotonic()) > 0:
+                with doing(f"{counted(busy, 'worker')} still at a range, {left:.0f} s at most"):
+                    time.sleep(min(left, LOOK_SECONDS))
 
     @property
     def runner(self) -> DaskTaskRunner:
@@ -136,9 +157,16 @@ class Crew:
         """The blocks that this crew works on; what is left of them in the end is taken back."""
         runner, coordinator = self.runner, self._coordinator
         assert self._members is not None  # made with the runner
+        with doing("handing out the first events"):
+            pass  # said until a worker has some
         let_workers_leave(runner, coordinator.campaign)
         with (
             warm_workers(runner, coordinator.opened.order),
             Dispatcher(coordinator, runner, self._members, lineage=self.lineage, on_end=self._on_end) as blocks,
         ):
-            yield blocks
+            try:
+                yield blocks
+            except KeyboardInterrupt:
+                with suppress(CampaignLocked, LedgerError):
+                    coordinator.cut_short()  # now, while the rest ends
+                raise

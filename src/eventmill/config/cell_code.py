@@ -25,9 +25,15 @@ from typing import Any
 
 from eventmill.config.cell_check import check
 from eventmill.config.cell_names import OF_EACH_MODULE, chains_of, globals_of
+from eventmill.core.work_order import Place
 
 MOST_CHARACTERS = 100_000
 """A longer value is data, and belongs in a file."""
+
+CELL = "notebook cell"
+"""What tracebacks call a cell: the kernel's own names for cells mean nothing to people."""
+
+_places: dict[str, tuple[Place, ...]] = {}
 
 _ANNOTATIONS = __future__.annotations.compiler_flag
 
@@ -45,9 +51,19 @@ def written_out(target: Any, *, role: str) -> dict[str, str]:
         if getattr(module, name, None) is not target:
             raise ValueError(f"'{name}' is not what its module {target.__module__} has under this name")
         return {"callable": f"{_place_of(module)}:{name}"}
-    source = _Writer(role).module(target)
+    writer = _Writer(role)
+    source = writer.module(target)
     check(source, target)
+    _places[source] = tuple(writer.places(source))
     return {"callable": name, "source": source}
+
+
+def places_of(source: str | None) -> tuple[Place, ...]:
+    """Where this process has read the parts of a `source`; empty if another process has written it out.
+
+    It is no part of the source: two cells with one text are the same code.
+    """
+    return _places.get(source or "", ())
 
 
 def _check_kind(target: Any, role: str) -> None:
@@ -92,6 +108,7 @@ class _Writer:
         self._definitions: dict[str, str] = {}
         self._last: dict[str, str] = {}
         self._seen: dict[str, object] = {}
+        self._written: dict[str, tuple[str, int]] = {}
 
     def module(self, target: Any) -> str:
         """The text of the module."""
@@ -104,9 +121,17 @@ class _Writer:
         ]
         return "\n\n".join(part for part in parts if part).strip("\n") + "\n"
 
+    def places(self, module: str) -> Iterator[Place]:
+        """Where the definitions in this text are written."""
+        for text, (file, line) in self._written.items():
+            if (at := module.find(text)) >= 0:
+                added = text.startswith("if True:\n")
+                yield Place(1 + module.count("\n", 0, at) + added, text.count("\n") - added, file, line)
+
     def _define(self, name: str, target: Any) -> None:
         self._seen[name] = target
-        text, scope, flags = _source_of(target)
+        text, scope, flags, place = _source_of(target)
+        self._written[text] = place
         self._futures = self._futures or bool(flags & _ANNOTATIONS)
         code = compile(text, "<cell>", "exec", flags=flags & _ANNOTATIONS, dont_inherit=True)
         chains = chains_of(ast.parse(text))
@@ -174,8 +199,8 @@ class _Writer:
                 self._imports.add(f"import {full}")
 
 
-def _source_of(target: Any) -> tuple[str, dict[str, Any], int]:
-    """The text of a definition with its decorators, the names that it sees, and how it was compiled."""
+def _source_of(target: Any) -> tuple[str, dict[str, Any], int, tuple[str, int]]:
+    """The text of a definition with its decorators, what it sees, how it was compiled, its file and first line."""
     name = target.__name__
     if isinstance(target, FunctionType):
         function = inspect.unwrap(target)
@@ -206,12 +231,17 @@ def _source_of(target: Any) -> tuple[str, dict[str, Any], int]:
     text = "".join(lines[_first_line(node) - 1 : node.end_lineno])
     if text[0].isspace():  # no line is moved, because a text over several lines would be another one
         text = f"if True:\n{text}"
-    return text.rstrip() + "\n", scope, codes[0].co_flags if codes else 0
+    place = CELL if _is_cell(file) else file, _first_line(node)
+    return text.rstrip() + "\n", scope, codes[0].co_flags if codes else 0, place
+
+
+def _is_cell(file: str) -> bool:
+    return file.startswith("<ipython-input") or "ipykernel_" in file
 
 
 def _newest_cells() -> list[str]:
     """Where a class without methods may be written, which knows no file itself: the newest cell first."""
-    cells = [name for name in linecache.cache if name.startswith("<ipython-input") or "ipykernel_" in name]
+    cells = [name for name in linecache.cache if _is_cell(name)]
     script = getattr(sys.modules["__main__"], "__file__", None)
     return [*reversed(cells), *([script] if script else [])]
 

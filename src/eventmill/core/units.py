@@ -100,6 +100,20 @@ def percent(part: int, whole: int) -> str:
     return f"{math.floor(1000 * part / whole) / 10 if whole else 0.0:.1f}%"
 
 
+def duration(seconds: float) -> str:
+    """`40 s`, `3 min`, `2 h 5 min`, `1 d 3 h`: as exact as an estimate."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    days, hours = divmod(hours, 24)
+    return f"{days} d {hours} h" if hours else f"{days} d"
+
+
 def _parse(value: object, units: dict[str, float], wanted: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError(f"give {wanted}")

@@ -8,6 +8,16 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where the user wrote a part of the code that is shipped: its lines from `first` on are `file`, `line` on."""
+
+    first: int
+    lines: int
+    file: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
 class SourceSpec:
     """How to open every input of a campaign. `format` is `root`, `parquet`, `generated` and so on.
 
@@ -36,6 +46,7 @@ class ReaderSpec:
     parameters: Mapping[str, Any]
     digest: str
     ledger_url: str
+    places: tuple[Place, ...] = field(default=(), compare=False)
     memory_bytes: int | None = None
     input_seconds: float | None = None
     setup_seconds: float | None = None
@@ -48,6 +59,7 @@ class PayloadSpec:
     callable: str
     parameters: Mapping[str, Any]
     digest: str
+    places: tuple[Place, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

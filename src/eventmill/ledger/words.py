@@ -8,7 +8,7 @@ from datetime import timedelta
 from eventmill.core.ledger_url import as_option, is_in_memory
 from eventmill.core.work_order import PayloadCode
 from eventmill.errors import CampaignLocked, LedgerError, NameTaken
-from eventmill.runtime.process_id import describe
+from eventmill.runtime.process_id import describe, is_here, is_stopped
 
 LEASE_EXPIRED = "lease expired"
 EXTENDED = "its lease ended while no coordinator was checking"
@@ -74,11 +74,16 @@ def no_merged_file(number: int) -> LedgerError:
 
 def driven_by(name: str, leader: str, lasts: timedelta, *, ledger: str) -> CampaignLocked:
     """Another coordinator lives."""
-    look = f" 'eventmill status {name}{as_option(ledger)}' shows its progress."
-    return CampaignLocked(
-        f"campaign '{name}' is being run by {describe(leader)}. Stop it there, or wait: if it is dead, run again "
-        f"in {lasts.total_seconds():.0f} s.{'' if is_in_memory(ledger) else look}"
-    )
+    argument = f"{name}{as_option(ledger)}"
+    look = "" if is_in_memory(ledger) else f" 'eventmill status {argument}' shows its progress."
+    if is_stopped(leader):
+        what_next = "It is stopped, as by Ctrl-Z: let it continue there with 'fg', or end it."
+    elif is_here(leader):
+        stop = "" if is_in_memory(ledger) else f" or with 'eventmill pause {argument}'"
+        what_next = f"It lives: wait for it, or end it with Ctrl-C there{stop}."
+    else:
+        what_next = f"Stop it there, or wait: if it is dead, run again in {lasts.total_seconds():.0f} s."
+    return CampaignLocked(f"campaign '{name}' is being run by {describe(leader)}. {what_next}{look}")
 
 
 def taken_over_by(leader: str | None) -> CampaignLocked:

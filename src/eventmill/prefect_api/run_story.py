@@ -16,7 +16,7 @@ from typing import Any, Self
 from eventmill.campaign.coordinator import Coordinator
 from eventmill.core.leases import BlockReport, FailureReport
 from eventmill.core.records import DesiredState, JournalKind
-from eventmill.core.units import counted
+from eventmill.core.units import counted, duration
 from eventmill.errors import EventmillError, LedgerError
 from eventmill.prefect_api.block_states import failure_text
 from eventmill.prefect_api.campaign_events import announce_stall
@@ -80,10 +80,14 @@ class RunStory:
         opened = self._coordinator.opened
         counts, wanted = opened.counts(), opened.desired_state()
         what = (
-            f"{counts.merged:,} of {counted(counts.total, 'event')} are in "
-            f"{counted(len(self._files), 'merged file')} in {opened.record.store_url}, "
-            f"{counts.committed:,} wait for a merge, {counts.abandoned:,} are abandoned, "
-            f"{counts.open:,} are left to process"
+            "its inputs were not looked into"
+            if not counts.total
+            else (
+                f"{counts.merged:,} of {counted(counts.total, 'event')} are in "
+                f"{counted(len(self._files), 'merged file')} in {opened.record.store_url}, "
+                f"{counts.committed:,} wait for a merge, {counts.abandoned:,} are abandoned, "
+                f"{counts.open:,} are left to process"
+            )
         )
         if isinstance(error, EventmillError):
             run_log.error("the run ends with exit code %d: %s (%s)", error.exit_code, told(str(error)), what)
@@ -177,12 +181,3 @@ def in_a_line(result: Mapping[str, Any]) -> str:
 def kind_of(failure: FailureReport) -> str:
     """Failures of one kind and with one exception are of one kind, whatever it says of events."""
     return f"{failure.kind}: {failure.summary.partition(':')[0]}"
-
-
-def duration(seconds: float) -> str:
-    """`42 s`, `3:05 min`, `2:10 h`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    return f"{minutes}:{rest:02d} min" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d} h"

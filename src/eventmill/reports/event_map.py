@@ -33,6 +33,15 @@ COLOURS: dict[State, str] = {
 }
 """Okabe and Ito's colours, which people who do not see red or green can tell apart, and a red."""
 
+COLOUR_NAMES: dict[State, str] = {
+    State.MERGED: "green",
+    State.COMMITTED: "blue",
+    State.READY: "grey",
+    State.LEASED: "yellow",
+    State.ABANDONED: "red",
+}
+"""The same for people, where no colour can be shown."""
+
 NEVER_HIDDEN = (State.LEASED, State.ABANDONED)
 """Shown wherever there is one event; the later of them wins."""
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from eventmill.core.outputs import MergedOutput
 from eventmill.core.records import Incident
 from eventmill.core.states import State
-from eventmill.core.units import counted, percent
+from eventmill.core.units import counted, duration, percent
 from eventmill.reports.columns import ColumnSample, picture
-from eventmill.reports.event_map import COLOURS, Strip, data_url, png
+from eventmill.reports.event_map import COLOUR_NAMES, COLOURS, Strip, data_url, png
 from eventmill.reports.html_table import table_html
 from eventmill.reports.overview import Overview
 from eventmill.text import line
@@ -36,11 +36,10 @@ SHOWN = (State.MERGED, State.COMMITTED, State.LEASED, State.READY, State.ABANDON
 def facts(now: Overview, *, store: str | None = None) -> list[tuple[str, str]]:
     """The campaign as names and texts, without what there is none of. `store` is what its store is called."""
     status, counts = now.status, now.counts
-    share = f" ({percent(counts.done, counts.total)})" if counts.total else ""
-    lines = [
-        ("state", now.state),
-        ("done", f"{counts.done:,} of {counted(counts.total, 'event')}{share}, target {status['target']:.4g}"),
-    ]
+    done = "nothing: its inputs have not been looked into yet"
+    if counts.total:
+        done = f"{counts.done:,} of {counted(counts.total, 'event')} ({percent(counts.done, counts.total)})"
+    lines = [("state", now.state), ("done", f"{done}, target {status['target']:.4g}")]
     if now.rate is not None:
         left = "" if now.left_seconds is None else f", about {duration(now.left_seconds)} left"
         lines.append(("rate", f"{now.rate:,.3g} events/s{left}"))
@@ -55,20 +54,6 @@ def facts(now: Overview, *, store: str | None = None) -> list[tuple[str, str]]:
     size = sum(file.bytes for file in now.files)
     lines.append(("merged", f"{counted(len(now.files), 'file')}, {size:,} bytes, in {store or now.store_url}"))
     return lines
-
-
-def duration(seconds: float) -> str:
-    """`40 s`, `3 min`, `2 h 5 min`, `1 d 3 h`: as exact as an estimate."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 60:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
-    days, hours = divmod(hours, 24)
-    return f"{days} d {hours} h" if hours else f"{days} d"
 
 
 def markdown(now: Overview, *, links: Sequence[tuple[str, str]] = ()) -> str:
@@ -197,14 +182,7 @@ def _clock(at: datetime) -> str:
 
 
 def _legend() -> str:
-    names = {
-        "#009e73": "green",
-        "#56b4e9": "blue",
-        "#f0e442": "yellow",
-        "#dddddd": "grey",
-        "#cc3311": "red",
-    }
-    return ", ".join(f"{names[COLOURS[state]]}: {state}" for state in SHOWN) + "."
+    return ", ".join(f"{COLOUR_NAMES[state]}: {state}" for state in SHOWN) + "."
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

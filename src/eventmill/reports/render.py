@@ -96,6 +96,16 @@ def markdown(made: Report) -> str:
     )
 
 
+SHORT = ("events", "wall", "goodput", "failures", "losses")
+"""The lines of a report that is printed."""
+
+
+def as_text(made: Report) -> str:
+    """The report in a few lines; `eventmill report` prints all."""
+    lines = [f"  {name:<8}  {text}" for name, text in facts_of(made) if name in SHORT]
+    return "\n".join([f"report of {made.campaign}", *lines])
+
+
 def as_html(made: Report) -> str:
     """The report as two tables, for a notebook."""
     heads = ("CPU", "seconds", "events", "times", "how it is known")

@@ -54,7 +54,7 @@ class Point:
     losses: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Report:
     """A campaign in numbers. Ratios are None if the divisor is zero.
 
@@ -93,6 +93,18 @@ class Report:
     def spent_seconds(self) -> float:
         """CPU of everything, including the upper bound of what was lost."""
         return sum(account.cpu_seconds for account in self.accounts)
+
+    def __repr__(self) -> str:
+        """One line."""
+        return (
+            f"<Report of '{self.campaign}': {self.events['merged']:,} of {self.events['total']:,} events merged>"
+        )
+
+    def __str__(self) -> str:
+        """A few lines: events, CPU that counts, losses."""
+        from eventmill.reports.render import as_text
+
+        return as_text(self)
 
     def _repr_html_(self) -> str:
         """The report as a notebook shows it."""

@@ -54,11 +54,17 @@ class Pace:
         return (last - first) / (max(last_at, self.seconds - usual) - first_at)
 
     def eta_seconds(self, remaining: int) -> float | None:
-        """How long `remaining` events will take; None until it can be known."""
+        """How long `remaining` events will take; None if it cannot be known.
+
+        At this rate they may have been done since the last step. Then they are not like the others: ranges that
+        fail are tried again and halved, and the rate tells nothing of that.
+        """
         if remaining <= 0:
             return 0.0
         rate = self.rate
-        return None if rate is None else remaining / rate
+        if rate is None or remaining / rate < self.seconds - self.steps[-1][0]:
+            return None
+        return remaining / rate
 
 
 def _recent(steps: tuple[tuple[float, int], ...], *, now: float) -> tuple[tuple[float, int], ...]:

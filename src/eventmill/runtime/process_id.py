@@ -77,6 +77,22 @@ def describe(holder: str) -> str:
     return found
 
 
+def is_here(holder: str) -> bool:
+    """Whether `holder` is a process of this host that is known to live."""
+    process = parse_holder(holder)
+    return process is not None and process.host == socket.gethostname() and not is_gone(holder)
+
+
+def is_stopped(holder: str) -> bool:
+    """Whether `holder` is a process of this host that was stopped, for example with Ctrl-Z."""
+    process = parse_holder(holder)
+    if process is None or not is_here(holder):
+        return False
+    with contextlib.suppress(psutil.Error, OSError):
+        return psutil.Process(process.pid).status() == psutil.STATUS_STOPPED
+    return False
+
+
 def is_gone(holder: str) -> bool:
     """Whether `holder` is certainly gone: a process of this host that is not alive."""
     process = parse_holder(holder)

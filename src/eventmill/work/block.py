@@ -42,6 +42,7 @@ from eventmill.payloads.calls import RangeCall, RangeResult
 from eventmill.payloads.keeper import POLITE
 from eventmill.payloads.pool import borrow, prepare
 from eventmill.payloads.runner import WarmPayload
+from eventmill.payloads.shown_places import as_written
 from eventmill.rules import cutting
 from eventmill.runtime import drain
 from eventmill.runtime.daemon_executor import Reader
@@ -443,6 +444,7 @@ class _BlockWork:
 
     def _fail(self, piece: EventRange, failure: FailureReport) -> None:
         """Report a failure as what it is: of the range, of the set-up, or of the whole input."""
+        failure = as_written(failure, self.order)
         if failure.kind is FailureKind.SETUP:
             self._note_setup_failed(failure)
             return
@@ -453,6 +455,7 @@ class _BlockWork:
         self._add(block_report.one_failed(piece, failure))
 
     def _note_setup_failed(self, failure: FailureReport) -> None:
+        failure = as_written(failure, self.order)
         self.obey(self.ledger.setup_failed(self.claim.lease, failure))
         self.log.setup_failed(failure)
         note = f"the payload could not be set up: {failure.summary}"

@@ -17,6 +17,7 @@ from eventmill.errors import InputError, PayloadError
 from eventmill.payloads.pool import borrow_reader
 from eventmill.payloads.reader_calls import EventsRead, InspectCall, Inspected, ReadCall, ReaderSetUp
 from eventmill.payloads.runner import WarmPayload
+from eventmill.payloads.shown_places import with_places
 from eventmill.runtime.scratch import stage
 from eventmill.sources import Source
 from eventmill.work.user_code import payload_entry
@@ -99,7 +100,7 @@ def reader_process(spec: SourceSpec) -> Iterator[WarmPayload | None]:
 def open_by_reader(process: WarmPayload, url: str, reader: ReaderSpec) -> ReadByReader:
     """The input at `url` in the reader's process; `InputError` says why not, with the reader's own traceback."""
     try:
-        found = _inspected(process.read(InspectCall(url), reader.input_seconds))
+        found = _inspected(process.read(InspectCall(url), reader.input_seconds), reader)
     except InputError as error:
         raise InputError(f"{url}: {error}") from error
     return ReadByReader(url, found.events, found.identity, process, reader.input_seconds)
@@ -114,13 +115,14 @@ def inspect_by_reader(url: str, spec: SourceSpec) -> NewInput:
             answer = process.read(InspectCall(url), spec.reader.input_seconds)
             if not (left and isinstance(answer, FailureReport) and answer.kind is FailureKind.CRASH):
                 break
-        return _inspected(answer)
+        return _inspected(answer, spec.reader)
 
 
-def _inspected(answer: Inspected | EventsRead | FailureReport) -> NewInput:
+def _inspected(answer: Inspected | EventsRead | FailureReport, reader: ReaderSpec) -> NewInput:
     if isinstance(answer, Inspected):
         return answer.found
     assert isinstance(answer, FailureReport)
+    answer = with_places(answer, reader.places)
     if answer.kind is FailureKind.SETUP:
         raise PayloadError(f"the reader cannot be set up: {_with_details(answer)}")
     raise InputError(_with_place(_told(answer)))

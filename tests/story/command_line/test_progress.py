@@ -8,12 +8,15 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 
+import pytest
 from rich.console import Console
 
 from eventmill.campaign.doing import Board, doing, remark, written_on
+from eventmill.campaign.interrupted import Stopping, said_at_once
 from eventmill.campaign.merge_queue import begin_due
-from eventmill.campaign.progress import MOMENT_SECONDS, Observation, Progress
+from eventmill.campaign.progress import MOMENT_SECONDS, Observation, Progress, _Waiting
 from eventmill.cli.progress_bar import ROOM_FOR_CTRL_C, ProgressBar
+from eventmill.core.records import JournalKind
 from eventmill.runtime.process_id import this_process
 from tests.story.command_line.conftest import Mill
 from tests.waiting import until
@@ -67,6 +70,30 @@ def test_without_a_terminal_each_new_step_is_a_line_and_no_more() -> None:
     ]
 
 
+def test_a_run_that_ends_before_there_is_anything_to_count_is_not_called_starting() -> None:
+    """Nor are workers counted when there is none."""
+    assert told_by(Progress("sky", is_last=True)) == ""
+    assert "worker" not in told_by(Progress("sky", total=9, done=9, is_last=True))
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_an_interrupt_is_answered_by_one_line_above_the_bar(is_terminal: bool) -> None:
+    """Once, whatever is told afterwards."""
+    stopping = Progress("sky", total=10, stopping="stopping: 2 workers hand in what they hold")
+    assert (
+        told_by(stopping, stopping, replace(stopping, is_last=True), is_terminal=is_terminal).count("stopping:")
+        == 1
+    )
+
+
+def test_the_bar_never_goes_backwards() -> None:
+    """Whatever stands beside it takes no room from it."""
+    running = Progress("sky", total=100, done=50)
+    quiet = told_by(running, is_terminal=True)
+    talkative = replace(running, rate=1234.0, workers=12, losses=3, failures=4, abandoned=5, seconds_left=4000.0)
+    assert quiet.count("━") == told_by(talkative, is_terminal=True).count("━") > 0
+
+
 def test_rate_and_time_left_are_told_when_they_are_known() -> None:
     """Not before: eleven hours were announced for two minutes."""
     running = Progress("sky", total=100, done=10, open=90, is_last=True)
@@ -109,7 +136,10 @@ def test_a_run_is_told_from_its_first_block_to_its_last_file(new_campaign: Calla
 
     with Observation("squares", listen, board=board) as observation, mill.driven() as coordinator:
         observation.follow(mill.opened)
-        assert next_words() == "handing out the first events"
+        assert next_words() == ""  # the run has said nothing yet
+        with written_on(board), doing("handing out the first events"):
+            pass
+        assert next_words() == "handing out the first events"  # until something else is known
         block = coordinator.next_block(slots=1)
         assert block is not None
         claim = mill.opened.ledger.claim(block.id, holder=str(this_process()))
@@ -124,6 +154,84 @@ def test_a_run_is_told_from_its_first_block_to_its_last_file(new_campaign: Calla
         assert begin_due(mill.opened)
         until(lambda: told[-1].doing == "merging, 0 of 3 files done", seconds=60)
     assert told[-1].is_last and told[-1].doing == "" and told[-1].total == 60
+
+
+def test_an_interrupt_is_told_at_once_and_predicts_nothing(new_campaign: Callable[..., Mill]) -> None:
+    """Before the ledger is asked again; with the number of workers that hold events."""
+    mill, told, heard = new_campaign(), list[Progress](), threading.Event()
+
+    def listen(progress: Progress) -> None:
+        told.append(progress)
+        heard.set()
+
+    with Observation("squares", listen) as observation, mill.driven() as coordinator:
+        observation.follow(mill.opened)
+        block = coordinator.next_block(slots=1)
+        assert block is not None
+        assert mill.opened.ledger.claim(block.id, holder=str(this_process())) is not None
+        until(lambda: told and told[-1].workers == 1, seconds=60)
+        observation.stop(lambda workers: f"stopping: {workers} at work")
+        until(lambda: told[-1].stopping == "stopping: 1 at work", seconds=60)
+    assert told[-1].is_last and told[-1].seconds_left is None
+
+
+def test_when_nobody_has_events_that_is_told(new_campaign: Callable[..., Mill]) -> None:
+    """Instead of `0 workers`, once it lasts: between two blocks it is nothing."""
+    waiting = _Waiting()
+    assert [
+        waiting.words(n, now=at) for at, n in ((1.0, 1), (2.0, 0), (3.0, 0), (5.0, 0), (6.0, 2), (7.0, 0))
+    ] == [*("", "", "", "waiting for a worker", "", "")]
+
+
+@pytest.mark.parametrize(
+    ("signal", "workers", "said"),
+    [
+        ("Ctrl-C", 1, "stopping: 1 worker hands in what it holds, at most 20 s; Ctrl-C again stops at once"),
+        ("Ctrl-C", 0, "stopping: no worker holds events, so this takes seconds; Ctrl-C again"),
+        ("SIGTERM", 2, "stopping, because of SIGTERM: 2 workers hand in what they hold, at most 20 s"),
+    ],
+)
+def test_what_is_said_at_once_after_an_interrupt(
+    signal: str, workers: int, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What happens now, how long it takes at most, and what a second one would do."""
+    monkeypatch.setattr("eventmill.campaign.interrupted.name_of_heard", lambda: signal)
+    assert said_at_once(workers).startswith(said)
+
+
+def test_the_last_words_tell_what_is_kept_and_how_to_go_on(new_campaign: Callable[..., Mill]) -> None:
+    """With the command, if the campaign is a file; `eventmill status` repeats them."""
+    assert Stopping({}, None).last_words() == (
+        "interrupted by Ctrl-C: nothing was begun. Run it again: it continues where it stopped."
+    )
+    mill, stopping = new_campaign(), Stopping("my/campaign.yaml", None)
+    stopping.opened = mill.opened
+    with mill.driven() as coordinator:
+        mill.work(coordinator)
+        done = coordinator.opened.counts().done
+    said = stopping.last_words()
+    assert said == (
+        f"interrupted by Ctrl-C: {done} of 60 events are done and kept. "
+        "'eventmill run my/campaign.yaml' continues where it stopped."
+    )
+    assert [line.reason for line in mill.opened.ledger.journal(mill.opened.id, JournalKind.RUN_FAILED)] == [said]
+
+
+def test_after_an_interrupt_only_what_is_begun_is_waited_for(new_campaign: Callable[..., Mill]) -> None:
+    """The rest of each block is taken back from its worker, who learns it with its next reply."""
+    mill = new_campaign(inputs={"generated": {"events": 60}})
+    with mill.driven() as coordinator:
+        block = coordinator.next_block(slots=1)
+        assert block is not None and len(block) > 5
+        claim = mill.opened.ledger.claim(block.id, holder=str(this_process()))
+        assert claim is not None
+        assert coordinator.cut_short() == 1
+        assert mill.opened.counts().leased == 5  # one range
+        assert coordinator.cut_short() == 1
+        reply = mill.opened.ledger.renew(claim.lease, begun=block.start + 5)
+        assert reply.stop == block.start + 5
+        mill.opened.ledger.release(claim.lease)
+        assert coordinator.cut_short() == 0
 
 
 def test_what_takes_a_moment_is_not_told(new_campaign: Callable[..., Mill]) -> None:

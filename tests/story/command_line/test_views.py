@@ -116,6 +116,29 @@ def test_a_campaign_starts_until_a_worker_has_begun(
         assert "squares is running" in told and "wait for a worker" not in told
 
 
+def test_before_its_inputs_are_looked_into_a_campaign_counts_nothing(
+    new_campaign: Callable[..., Mill], command_line: CommandLine
+) -> None:
+    """After an early Ctrl-C, say: `0 of 0 events` would be no news."""
+    new_campaign()
+    told = command_line("status", "squares").out + command_line("pause", "squares").out
+    assert "not known yet: no input has been looked into" in told and " 0 of 0 " not in told
+
+
+def test_what_dead_processes_held_waits_for_the_next_run_and_for_no_worker(
+    new_campaign: Callable[..., Mill], command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever reserved and claimed was killed."""
+    mill = new_campaign()
+    with mill.driven() as coordinator:
+        assert coordinator.next_block(slots=2) is not None
+        with monkeypatch.context() as patched:
+            patched.setattr("eventmill.reports.status.is_gone", lambda holder: True)
+            told = command_line("status", "squares").out
+    assert "squares is interrupted" in told and "the next run takes them back" in told
+    assert "wait for a free worker" not in told
+
+
 def test_the_last_error_stays_until_a_run_ends_well(
     new_campaign: Callable[..., Mill], command_line: CommandLine, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
