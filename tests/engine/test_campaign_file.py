@@ -12,16 +12,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventmill.config.campaign_spec import (
-    CampaignSpec,
-    Cluster,
-    InputFormat,
-    Unreadable,
-    format_of,
-    parse_campaign,
-    read_campaign,
-)
+from eventmill.config.campaign_spec import CampaignSpec, Cluster, parse_campaign, read_campaign
 from eventmill.config.cluster_config import read_cluster
+from eventmill.config.inputs_spec import InputFormat, Unreadable
+from eventmill.config.output_spec import format_of
 from eventmill.core.records import Rules
 from eventmill.core.units import parse_bytes, parse_duration, parse_fraction, write_duration
 from eventmill.errors import CampaignError, ClusterError

@@ -12,9 +12,7 @@ from typing import Any
 from eventmill.campaign.choice import Changed
 from eventmill.campaign.leadership import hold_leadership
 from eventmill.campaign.split_inputs import side_by_side, split
-from eventmill.config.campaign_spec import (
-    CampaignSpec,
-)
+from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.core.ranges import Description, Input
 from eventmill.core.records import CampaignRow, JournalKind, is_about
 from eventmill.core.units import counted

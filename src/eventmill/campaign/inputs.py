@@ -5,11 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from eventmill.config.campaign_spec import (
-    CampaignSpec,
-    CsvOptions,
-    Duplicates,
-)
+from eventmill.config.campaign_spec import CampaignSpec
+from eventmill.config.inputs_spec import CsvOptions, Duplicates
 from eventmill.core.records import CampaignRow
 from eventmill.core.work_order import ReaderSpec, SourceSpec
 from eventmill.errors import InputError

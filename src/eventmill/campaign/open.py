@@ -18,10 +18,8 @@ from eventmill.campaign.doing import remark
 from eventmill.campaign.handle import CampaignHandle, find_record, load_campaign, store_of, work_order
 from eventmill.campaign.inputs import as_known, list_inputs, source_spec, with_resolved_tree
 from eventmill.campaign.leadership import hold_leadership
-from eventmill.config.campaign_spec import (
-    CampaignSpec,
-    merged_suffix,
-)
+from eventmill.config.campaign_spec import CampaignSpec
+from eventmill.config.output_spec import merged_suffix
 from eventmill.core.records import CampaignRow, DesiredState
 from eventmill.core.work_order import PayloadCode
 from eventmill.errors import (

@@ -16,8 +16,10 @@ from eventmill.campaign.preview import check_unchanged
 from eventmill.campaign.split_inputs import check_alike, same_content, split
 from eventmill.cli.arguments import CampaignFile, file_of
 from eventmill.cli.output import facts, screen
-from eventmill.config.campaign_spec import CampaignSpec, Duplicates, Unreadable, merged_suffix, read_campaign
+from eventmill.config.campaign_spec import CampaignSpec, read_campaign
 from eventmill.config.cluster_config import LOCAL_CLUSTER, read_cluster
+from eventmill.config.inputs_spec import Duplicates, Unreadable
+from eventmill.config.output_spec import merged_suffix
 from eventmill.core.ranges import NewInput, UnreadableInput
 from eventmill.core.units import counted
 from eventmill.core.work_order import PayloadCode

@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from eventmill.config.campaign_spec import Cluster, what_is_wrong
+from eventmill.config.campaign_spec import Cluster
+from eventmill.config.wording import what_is_wrong
 from eventmill.config.yaml_file import YamlError, read_yaml
 from eventmill.errors import ClusterError
 
