@@ -174,7 +174,7 @@ def test_a_reader_that_fails_costs_the_events_that_it_fails_for(
             InputError,
             r"reader nothing returned \[1, 2, 3\] for .*; it must return a source: an",
         ),
-        ("wrong", {}, PayloadError, r"reader wrong cannot be called as wrong\(url\): missing a required argument"),
+        ("wrong", {}, PayloadError, r"reader wrong cannot be called with these parameters .*: it needs "),
         ("missing", {}, PayloadError, r"has no top-level class or function 'missing'"),
     ],
     ids=["crashes", "hangs", "no source", "parameters", "no such name"],

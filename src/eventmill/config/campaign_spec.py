@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -17,9 +17,12 @@ from eventmill.config.wording import what_is_wrong
 from eventmill.config.yaml_file import YamlError, read_yaml
 from eventmill.core.ledger_url import DEFAULT_LEDGER, PASSWORD_INSIDE, holds_password
 from eventmill.core.records import Rules
-from eventmill.core.units import Duration, EventsOrAuto, Fraction, Size
+from eventmill.core.units import Duration, EventsOrAuto, Fraction, Size, at_least, at_least_bytes
 from eventmill.errors import CampaignError
 from eventmill.runtime.preemption import notice_names
+
+SHORTEST = at_least("100ms")
+"""A lease or timeout that is shorter would end what works."""
 
 
 class Ranges(Part):
@@ -28,12 +31,12 @@ class Ranges(Part):
     events: EventsOrAuto = Field(
         "auto", description="Events per range, such as 500 or 2k; with auto, chosen from the measured speed."
     )
-    seconds: Duration = Field(
+    seconds: Annotated[Duration, at_least("1ms")] = Field(
         "5s",
         validate_default=True,
         description="With auto: how long one range should take; shorter if workers vanish often.",
     )
-    block: Duration = Field(
+    block: Annotated[Duration, at_least("1ms")] = Field(
         "30s",
         validate_default=True,
         description="How long one block should take. A block has one or more ranges; it is one Prefect task run.",
@@ -51,17 +54,17 @@ class Limits(Part):
         ge=1,
         description="Losses (vanished workers) of a range before it is halved, or its single event abandoned.",
     )
-    lease: Duration = Field(
+    lease: Annotated[Duration, SHORTEST] = Field(
         "60s",
         validate_default=True,
         description="How long a worker may be silent; then it counts as lost, and its ranges are given to others.",
     )
     event_seconds: float | None = Field(
         None,
-        gt=0,
+        ge=1e-6,
         description="Seconds that an event may take. A range fails if it takes longer than this times its events.",
     )
-    memory: Size | None = Field(
+    memory: Annotated[Size, at_least_bytes(10**7, unit="GB")] | None = Field(
         None,
         description=(
             "Memory that the process of the payload, or of a reader, may request (Linux). A range that needs more "
@@ -76,20 +79,20 @@ class Limits(Part):
             "what the target leaves out, are always allowed. What is done is kept."
         ),
     )
-    no_worker_timeout: Duration = Field(
+    no_worker_timeout: Annotated[Duration, SHORTEST] = Field(
         "5m",
         validate_default=True,
         description="How long to wait while there is no worker; then the run ends (exit code 1).",
     )
-    input_timeout: Duration = Field(
+    input_timeout: Annotated[Duration, SHORTEST] = Field(
         "10m", validate_default=True, description="How long reading a range may take before the range fails."
     )
-    setup_timeout: Duration = Field(
+    setup_timeout: Annotated[Duration, SHORTEST] = Field(
         "1h",
         validate_default=True,
         description="How long setting up the payload may take before the set-up fails.",
     )
-    store_timeout: Duration = Field(
+    store_timeout: Annotated[Duration, SHORTEST] = Field(
         "10m",
         validate_default=True,
         description="How long to wait for a store that does not answer; then the run ends (exit code 1).",
@@ -107,7 +110,7 @@ class Cluster(Part):
         None, ge=1, description="The number of workers to start; overrides the cluster file."
     )
     address: str | None = Field(None, description="The scheduler of a running Dask cluster, for type 'address'.")
-    walltime: Duration | None = Field(
+    walltime: Annotated[Duration, at_least("10s", unit="h")] | None = Field(
         None,
         description=(
             "The time from the start of a worker until something else ends it, such as 2h; the worker then begins "

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 from eventmill.config.cell_code import written_out
 from eventmill.config.parts import Part, as_json
+from eventmill.core.signatures import declared_by, why_no_payload, why_no_reader
 
 SOURCE = Field(
     None,
@@ -79,5 +81,21 @@ def _with_code(data: Any, *, role: str) -> Any:
     if isinstance(data, dict) and callable(data.get("callable")):
         if data.get("source") is not None:
             raise ValueError("give either a function or its 'source'")
-        data = data | written_out(data["callable"], role=role)
+        target = data["callable"]
+        data = data | written_out(target, role=role)
+        _check_call(target, data.get("parameters"), role=role)
     return data
+
+
+def _check_call(target: Any, parameters: Any, *, role: str) -> None:
+    """Raise ValueError if a function or class cannot be called with these parameters.
+
+    One that a campaign file names is checked when its source is found.
+    """
+    known, given = declared_by(target), dict(parameters) if isinstance(parameters, Mapping) else {}
+    if role == "payload":
+        wrong = why_no_payload(known, given, may_generate=True)  # the output's format may allow it
+    else:
+        wrong = why_no_reader(known, given, columns=False)
+    if wrong is not None:
+        raise ValueError(wrong)

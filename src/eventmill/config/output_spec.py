@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from eventmill.config.parts import IDENTIFIER, SUFFIX, Part, Place, as_json
-from eventmill.core.units import Events, Size, parse_bytes
+from eventmill.core.units import Events, Size, at_least_bytes, parse_bytes
 from eventmill.core.work_order import FormatSpec
 from eventmill.errors import CampaignError
 from eventmill.formats import FORMATS, format_names, open_format
@@ -21,7 +21,7 @@ class MergeSize(Part):
     events: Events | None = Field(
         None, description="Merged files end at multiples of this number of events, such as 20k."
     )
-    bytes: Size | None = Field(
+    bytes: Annotated[Size, at_least_bytes(1000, unit="MB")] | None = Field(
         None,
         description="A merged file is made when its range outputs reach this size; 256MB if neither is given.",
     )

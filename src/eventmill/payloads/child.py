@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from eventmill.core.leases import FailureKind
+from eventmill.core.signatures import declared_by, why_no_payload
 from eventmill.errors import CampaignError, PayloadError, ScratchError
 from eventmill.payloads.calls import Answer, Imports, RangeCall, RangeResult, Refusal, SetUp, Where
 from eventmill.payloads.import_shipped import import_from
@@ -160,17 +161,19 @@ def _set_up(request: SetUp, line: Line) -> Payload | OpenInputs | Refusal:
 def load_payload(request: SetUp) -> Payload:
     """Import and set up the user's code; its folder must be on `sys.path`.
 
-    Raises the exceptions of that code, and `PayloadError` if it cannot be called as `name(events, where, ...)`.
+    Raises the exceptions of that code, and `PayloadError` if it cannot be called as
+    `name(events, where, **parameters)`.
     """
     target, name = _imported(request)
     parameters = pickle.loads(request.parameters)
+    # Now: in a call it would look like a fault of the events. A generator is for the format to judge.
+    if wrong := why_no_payload(replace(declared_by(target), name=name), parameters, may_generate=True):
+        raise PayloadError(f"{wrong}.")
     if inspect.isclass(target):
         instance = target(**parameters)
         if not callable(instance):
-            raise PayloadError(f"class {name} lacks '__call__(self, events, where)'.")
-        _check_call(instance, name, {})
+            raise PayloadError(f"{name}(...) is a {type(instance).__name__}, which cannot be called.")
         return instance
-    _check_call(target, name, parameters)
     return lambda events, where: target(events, where, **parameters)
 
 
@@ -200,19 +203,6 @@ def _imported(request: SetUp) -> tuple[Any, str]:
     if not callable(target):
         raise PayloadError(f"{module_name} has no class or function '{name}'.")
     return target, name
-
-
-def _check_call(function: Callable[..., object], name: str, parameters: dict[str, object]) -> None:
-    """Check the signature now; in a call, wrong arguments would look like a fault of the events."""
-    try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):  # not available for all C code
-        return
-    try:
-        signature.bind(None, None, **parameters)
-    except TypeError as error:
-        given = ", ".join(["events", "where", *parameters])
-        raise PayloadError(f"{name} cannot be called as {name}({given}): {error}.") from None
 
 
 def _read(inputs: OpenInputs, call: InspectCall | ReadCall, line: Line) -> Inspected | EventsRead | Refusal:

@@ -114,6 +114,15 @@ def _in_module(callable: str, module: str, name: str, folder: Path) -> PayloadCo
     return PayloadCode(callable, entry, _installed_digest(entry, origin, package), None)
 
 
+def source_of(code: PayloadCode) -> dict[str, bytes]:
+    """Name -> content of the modules that were shipped, or of the installed module that `code` names."""
+    if code.bundle is not None:
+        return bundles.unpack(code.bundle, entry=code.entry, digest=code.digest)
+    module = code.entry.partition(":")[0]
+    origin, _ = _locate(module)
+    return {} if origin is None else {f"{module.replace('.', '/')}.py": origin.read_bytes()}
+
+
 def check_installed(code: PayloadCode) -> None:
     """Raise `PayloadError` unless the installed package of `code` is here the same as when the campaign began."""
     module = code.entry.partition(":")[0]

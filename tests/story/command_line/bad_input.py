@@ -220,9 +220,15 @@ BAD_PAYLOADS = [
     Bad(
         "bad parameters",
         with_keys(payload__parameters={"poisson": 1}),
-        ("try",),
-        ("square cannot be called", "'poisson'"),
+        BEGINS,
+        (
+            "payload payload.py:square: square cannot",
+            "not take 'poisson' (did you mean 'poison'?). It takes poison",
+        ),
     ),
+    Bad("one argument", payload("def square(events): ...\n"), BEGINS, ("square takes only events by position",)),
+    Bad("a generator", payload("def square(e, w):\n    yield e\n"), BEGINS, ("square is a generator function",)),
+    Bad("too little memory", with_keys(limits__memory=2), BEGINS, ("2 bytes is", "did you mean 2GB?")),
     Bad("nothing returned", payload("def square(events, where): pass\n"), ("try",), ("returned a NoneType",)),
 ]
 BAD_PLACES = [
