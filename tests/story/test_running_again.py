@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -29,7 +28,10 @@ from tests.story.test_inputs import write
 @pytest.fixture
 def begun(campaign: Callable[..., CampaignSpec], tmp_path: Path) -> Callable[..., CampaignSpec]:
     """Makes campaigns like one that was stopped on its way: 1,000 events of a file, in ranges of 50."""
-    shutil.copy(LAB / "payloads.py", tmp_path / "mine.py")
+    source = (LAB / "payloads.py").read_text()
+    (tmp_path / "mine.py").write_text(
+        source.replace("def copy(events, where)", "def copy(events, where, min_pt=0)")
+    )
     write(tmp_path / "a.parquet", 0, 1000)
 
     def like(**keys: object) -> CampaignSpec:
@@ -57,7 +59,10 @@ def replace_input(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        (change_code, r"the code of payload mine\.py:copy: \w+ -> \w+\. Choose: '--changed accept'"),
+        (
+            change_code,
+            r"the code of payload mine\.py:copy: mine\.py: function more added\. Choose: '--changed accept'",
+        ),
         (change_input, r"input \S+a\.parquet changed: it had 1,000 events, now 1,200"),
         (replace_input, r"input \S+a\.parquet was removed; input \S+b\.parquet was added"),
     ],

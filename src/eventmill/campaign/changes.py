@@ -24,7 +24,8 @@ from eventmill.errors import (
     StoreError,
 )
 from eventmill.ledger import Ledger
-from eventmill.payloads.locate import check_installed
+from eventmill.payloads.code_changes import code_changes
+from eventmill.payloads.locate import check_installed, source_of
 from eventmill.payloads.pool import stop_readers
 from eventmill.sources import (
     Named,
@@ -91,6 +92,7 @@ def compare(
     *,
     named: Named,
     spec: SourceSpec,
+    reader: PayloadCode | None,
     folder: Path,
 ) -> tuple[Difference, ...]:
     """How the campaign, its payload and its inputs differ from what was begun."""
@@ -101,11 +103,10 @@ def compare(
         if key not in TOLD_OTHERWISE
     ]
     if code.digest != record.payload:
-        told = f"the code of payload {code.callable}: {record.payload} -> {code.digest}"
+        told = f"the code of payload {code.callable}: {_code_changes(ledger.code(record.payload), code)}"
         differences.append(Difference(CODE, told, is_fixed=False))
-    reads = None if spec.reader is None else spec.reader.digest
-    if reads != record.reader and spec.reader is not None and record.reader is not None:
-        told = f"the code of reader {spec.reader.callable}: {record.reader} -> {reads}"
+    if reader is not None and record.reader is not None and reader.digest != record.reader:
+        told = f"the code of reader {reader.callable}: {_code_changes(ledger.code(record.reader), reader)}"
         differences.append(Difference(READER, told, is_fixed=False))
     reads_otherwise = any(each.key == READER or each.key.startswith("inputs.reader") for each in differences)
     known = {item.url: item for item in ledger.inputs(record.id)}
@@ -123,6 +124,17 @@ def compare(
     stop_readers()  # this process reads nothing more
     differences += [Difference(INPUT, text, is_fixed=True) for texts in looked for text in texts]
     return tuple(differences)
+
+
+def _code_changes(old: PayloadCode, new: PayloadCode) -> str:
+    """Files, functions and values that differ; digests if the earlier ones are not known, as of a package."""
+    if old.bundle is not None and new.bundle is not None:
+        told = code_changes(source_of(old), source_of(new))
+        if told:
+            return told
+        if old.entry != new.entry:
+            return f"{old.entry} -> {new.entry}"
+    return f"{old.digest} -> {new.digest}"
 
 
 def accept_changes(

@@ -93,7 +93,7 @@ def open_campaign(
         taken = why_taken(ledger, record)
         if taken is not None and changed is not Changed.RESTART:
             raise taken
-        differences = compare(ledger, record, campaign, code, named=named, spec=spec, folder=folder)
+        differences = compare(ledger, record, campaign, code, named=named, spec=spec, reader=reader, folder=folder)
         if (differences or taken) and changed is Changed.RESTART:
             if record.store_url != campaign.store_url and not is_marked(store, record):
                 _take_place(

@@ -22,7 +22,7 @@ def check_unchanged(ledger: Ledger, record: CampaignRow, campaign: CampaignSpec,
     campaign = with_resolved_tree(campaign, source_spec(campaign, named, reader=reads))
     named = as_known(ledger, record, named, folder=folder)
     spec = source_spec(campaign, named, reader=reads)
-    differences = compare(ledger, record, campaign, code, named=named, spec=spec, folder=folder)
+    differences = compare(ledger, record, campaign, code, named=named, spec=spec, reader=reader, folder=folder)
     if differences:
         store = open_store(campaign.store_url, credentials=campaign.credentials)
         refused = refusal(ledger, record, differences=differences, changed=Changed.STOP, store=store)
