@@ -26,7 +26,8 @@ from eventmill.core.work_order import PayloadCode
 from eventmill.errors import InputError, LedgerError, PayloadError
 from eventmill.formats.schemas import schema_from_columns
 from eventmill.ledger import open_ledger
-from eventmill.payloads import bundles
+from eventmill.payloads.locate import source_of
+from eventmill.payloads.missing_files import named_but_not_shipped
 from eventmill.payloads.needed_modules import missing
 from eventmill.sources.layouts import layouts_of, unreadable_columns
 from eventmill.sources.text_types import with_common_types
@@ -59,14 +60,25 @@ def validate(campaign_file: CampaignFile) -> None:
 def _payload(campaign: CampaignSpec) -> str:
     code = payload_code(campaign, folder=Path.cwd())
     size = f", {len(code.bundle) / 1000:,.1f} kB shipped to workers" if code.bundle is not None else ""
-    return f"{code.callable}, code {code.digest}{size}{_missing(campaign, code)}"
+    return f"{code.callable}, code {code.digest}{size}{_missing(campaign, code)}{_unlisted(code)}"
+
+
+def _unlisted(code: PayloadCode) -> str:
+    """Data files beside the payload that its code names, and that are not shipped with it."""
+    if code.bundle is None:
+        return ""
+    beside = (Path.cwd() / code.callable.rpartition(":")[0]).parent if ":" in code.callable else Path.cwd()
+    names = named_but_not_shipped(source_of(code), beside)
+    if not names:
+        return ""
+    return f"; warning: {', '.join(names)} beside it will be missing on workers, unless 'payload.files' lists it"
 
 
 def _missing(campaign: CampaignSpec, code: PayloadCode) -> str:
     """Modules that the payload imports and that are not here: an error if its workers run here, else a warning."""
     if code.bundle is None:
         return ""
-    names = ", ".join(map(str, missing(bundles.unpack(code.bundle, entry=code.entry, digest=code.digest))))
+    names = ", ".join(map(str, missing(source_of(code))))
     if not names:
         return ""
     if read_cluster(campaign.cluster).cluster_class == LOCAL_CLUSTER:

@@ -31,6 +31,7 @@ from eventmill.payloads.calls import Answer, Imports, RangeCall, RangeResult, Re
 from eventmill.payloads.import_shipped import import_from
 from eventmill.payloads.keeper import POLITE, fork_payload, go_on_at, hear_nothing
 from eventmill.payloads.memory import is_out_of_memory, limit_memory, told_limit
+from eventmill.payloads.missing_files import Shipped
 from eventmill.payloads.reader import OpenInputs, bind_reader
 from eventmill.payloads.reader_calls import EventsRead, InspectCall, Inspected, ReadCall, ReaderSetUp
 from eventmill.payloads.refusals import cpu_seconds, refuse
@@ -97,7 +98,7 @@ def _serve(line: Line) -> None:
         call = line.receive()
         answer: RangeResult | Inspected | EventsRead | Refusal
         if isinstance(served, OpenInputs):
-            answer = _read(served, call, line)
+            answer = _read(served, call, request, line)
         else:
             answer = _work(served, call, request, line)
         if isinstance(answer, Refusal) and answer.kind is FailureKind.MEMORY and request.memory_bytes is not None:
@@ -152,7 +153,7 @@ def _set_up(request: SetUp, line: Line) -> Payload | OpenInputs | Refusal:
         return payload
     except BaseException as error:  # user code: sys.exit() in it must not look like a crash
         _end_if_fork(line, error)
-        refusal = refuse(FailureKind.SETUP, error, begun)
+        refusal = refuse(FailureKind.SETUP, error, begun, _shipped(request))
         if request.memory_bytes is not None and is_out_of_memory(error):
             return replace(refusal, summary=f"{refusal.summary}; {told_limit(request.memory_bytes)}")
         return refusal
@@ -205,7 +206,17 @@ def _imported(request: SetUp) -> tuple[Any, str]:
     return target, name
 
 
-def _read(inputs: OpenInputs, call: InspectCall | ReadCall, line: Line) -> Inspected | EventsRead | Refusal:
+def _shipped(request: SetUp) -> Shipped | None:
+    """The code that was shipped; None for an installed package."""
+    if request.bundle_folder is None:
+        return None
+    key = "payload.files" if request.reader is None else "inputs.reader.files"
+    return Shipped(request.bundle_folder, request.entry.partition(":")[0], key)
+
+
+def _read(
+    inputs: OpenInputs, call: InspectCall | ReadCall, request: SetUp, line: Line
+) -> Inspected | EventsRead | Refusal:
     begun = cpu_seconds()
     try:
         answer = inputs.inspect(call) if isinstance(call, InspectCall) else inputs.stage(call)
@@ -215,7 +226,7 @@ def _read(inputs: OpenInputs, call: InspectCall | ReadCall, line: Line) -> Inspe
         return refuse(FailureKind.SETUP, error, begun)
     except BaseException as error:  # the user's code, with sys.exit() and KeyboardInterrupt
         _end_if_fork(line, error)
-        return refuse(FailureKind.INPUT, error, begun)
+        return refuse(FailureKind.INPUT, error, begun, _shipped(request))
 
 
 def _work(payload: Payload, call: RangeCall, request: SetUp, line: Line) -> RangeResult | Refusal:
@@ -232,7 +243,7 @@ def _work(payload: Payload, call: RangeCall, request: SetUp, line: Line) -> Rang
         _end_if_fork(line)
     except BaseException as error:  # the user's code, with sys.exit() and KeyboardInterrupt
         _end_if_fork(line, error)
-        return refuse(FailureKind.PAYLOAD, error, begun)
+        return refuse(FailureKind.PAYLOAD, error, begun, _shipped(request))
     try:
         return _store(result, call, request, begun)
     except OSError as error:  # scratch is full or gone: no event is at fault
