@@ -145,9 +145,11 @@ def try_payload(campaign: Spec, *, events: int = 10, start: int = 0, input: int 
         input: Which input: its number, from 0, or its address or file name.
     """
     from eventmill.campaign import try_payload as trying
+    from eventmill.campaign.inputs import paths_from
     from eventmill.config.campaign_spec import as_campaign_spec
 
-    return trying.try_payload(as_campaign_spec(campaign), events=events, start=start, input=input)
+    with paths_from(campaign):
+        return trying.try_payload(as_campaign_spec(campaign), events=events, start=start, input=input)
 
 
 @overload

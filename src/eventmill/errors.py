@@ -27,11 +27,19 @@ class AccessError(EventmillError):
 
 
 class InputError(EventmillError):
-    """An input is missing or truncated, or lacks a tree or a column."""
+    """An input is missing or truncated, or lacks a tree or a column. `path` is one that does not exist."""
+
+    def __init__(self, text: str, *, path: str | None = None) -> None:
+        super().__init__(text)
+        self.path = path
 
 
 class PayloadError(EventmillError):
-    """The payload cannot be found or set up, or returned something that cannot be stored."""
+    """The payload cannot be found or set up, or returned something that cannot be stored. `path`: as above."""
+
+    def __init__(self, text: str, *, path: str | None = None) -> None:
+        super().__init__(text)
+        self.path = path
 
 
 class ScratchError(EventmillError):

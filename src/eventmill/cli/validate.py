@@ -11,7 +11,7 @@ from rich.text import Text
 from eventmill.access.retries import few_retries
 from eventmill.campaign.code import payload_code, reader_code
 from eventmill.campaign.handle import find_record
-from eventmill.campaign.inputs import list_inputs, source_spec
+from eventmill.campaign.inputs import list_inputs, paths_from, source_spec
 from eventmill.campaign.preview import check_unchanged
 from eventmill.campaign.split_inputs import check_alike, same_content, split
 from eventmill.cli.arguments import CampaignFile, file_of
@@ -38,7 +38,7 @@ from eventmill.work.store_mark import check_store_is_free, check_store_is_ours
 def validate(campaign_file: CampaignFile) -> None:
     """Check a campaign without running anything: its file, payload, inputs, ledger, store and cluster."""
     campaign = read_campaign(campaign_file)
-    with few_retries():  # a person is waiting
+    with few_retries(), paths_from(campaign_file):  # a person is waiting
         lines = [
             ("payload", _payload(campaign)),
             ("inputs", _inputs(campaign)),

@@ -62,7 +62,10 @@ def _in_file(callable: str, path: Path, name: str, *, files: Sequence[str], role
     module = path.stem
     if not path.is_file():
         others = sorted(p.name for p in path.parent.glob("*.py")) if path.parent.is_dir() else []
-        raise PayloadError(f"{role} file {path} does not exist{_close(path.name, others, within='the folder')}")
+        raise PayloadError(
+            f"{role} file {path} does not exist{_close(path.name, others, within='the folder')}",
+            path=callable.rpartition(":")[0],
+        )
     if "." in module:
         raise PayloadError(f"{role} file {path} cannot be imported; rename it without the dot.")
     if module in sys.stdlib_module_names:

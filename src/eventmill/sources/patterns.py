@@ -167,7 +167,7 @@ def _written_out(files: Sequence[str]) -> Iterator[str]:
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is no text"
             raise InputError(
-                f"the list of inputs {path} cannot be read: {reason} (searched in {os.getcwd()})."
+                f"the list of inputs {path} cannot be read: {reason} (searched in {os.getcwd()}).", path=str(path)
             ) from None
         for line in lines:
             entry = line.strip()
@@ -207,7 +207,7 @@ def _local_files(pattern: str) -> list[str]:
             names += _local_parts(folder, folder)
     if not names:
         what = "matches no file" if glob.has_magic(rest) else "does not exist"
-        raise InputError(f"{pattern} {what} (searched in {os.getcwd()}).")
+        raise InputError(f"{pattern} {what} (searched in {os.getcwd()}).", path=path)
     return sorted(set(names))
 
 

@@ -128,3 +128,22 @@ def test_try_says_with_which_ranges_a_run_begins(command_line: CommandLine, fold
     text = (folder / "campaign.yaml").read_text()
     (folder / "campaign.yaml").write_text(text.replace("events: 5\n", "events: auto\n"))
     assert "begins with ranges of 10 events, which become longer" in command_line("try", "campaign.yaml").out
+
+
+@pytest.mark.parametrize("command", ["validate", "try", "run"])
+def test_a_path_that_is_right_beside_the_campaign_file_is_told(
+    command: str, command_line: CommandLine, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Relative paths start from the working folder: whoever works in another one reads what to write."""
+    write_campaign(folder, CAMPAIGN | {"inputs": {"files": ["data/*.parquet"]}})
+    (folder / "data").mkdir()
+    (folder / "data" / "a.parquet").touch()
+    (folder / "work").mkdir()
+    monkeypatch.chdir(folder / "work")
+    hint = f"It is there in {folder}, the folder of the campaign file"
+    ended = command_line(command, "../campaign.yaml")
+    assert f"payload.py does not exist. {hint}" in ended.err or "data/*.parquet matches no file" in ended.err
+    (folder / "work" / "payload.py").write_text(PAYLOAD)
+    ended = command_line(command, "../campaign.yaml")
+    assert f"data/*.parquet matches no file (searched in {folder}/work). {hint}" in ended.err
+    assert f"go to {folder}, or write ../data/*.parquet." in ended.err and ended.code == 1
