@@ -207,8 +207,8 @@ def test_what_was_begun_goes_on_while_it_is_there(campaign: Callable[..., Campai
     """An input that the file no longer names is processed by `keep`; one that is gone, or is another, is not."""
     files = [write(tmp_path / "a.parquet", 0, 300), write(tmp_path / "b.parquet", 300, 500)]
     keys = {"merge": {"events": 100}, "ranges": {"events": 50}}
-    with Crew(campaign("copy", inputs={"files": files}, **keys), tmp_path):
-        pass
+    with Crew(campaign("copy", inputs={"files": files}, **keys), tmp_path, workers=1) as crew:
+        crew.run(until=lambda counts: counts.done > 0)
     fewer = campaign("copy", inputs={"files": files[:1]}, **keys)
     with pytest.raises(
         CampaignChanged, match=r"input \S+b\.parquet was removed from the campaign file"
@@ -234,8 +234,8 @@ def test_generated_events_that_are_no_longer_wanted_can_still_be_made(
     campaign: Callable[..., CampaignSpec], tmp_path: Path
 ) -> None:
     """They need no file, so nothing of them can be gone."""
-    with Crew(campaign("number", events=100), tmp_path):
-        pass
+    with Crew(campaign("number", events=100, ranges={"events": 10}), tmp_path, workers=1) as crew:
+        crew.run(until=lambda counts: counts.done > 0)
     with pytest.raises(CampaignChanged, match=r"input generated:50-100 was removed from .*'--changed keep'"):
         Crew(campaign("number", events=60), tmp_path)
 

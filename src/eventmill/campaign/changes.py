@@ -99,7 +99,7 @@ def compare(
     urls = named.urls
     differences = [
         Difference(key, f"{key}: {_shown(old)} -> {_shown(new)}", is_fixed=_is_fixed(key))
-        for key, old, new in _changed_keys(record.spec, campaign.model_dump(mode="json"))
+        for key, old, new in changed_keys(record.spec, campaign.model_dump(mode="json"))
         if key not in TOLD_OTHERWISE
     ]
     if code.digest != record.payload:
@@ -165,12 +165,25 @@ def accept_changes(
             rules=campaign.rules,
             code=code,
             store_url=campaign.store_url,
-            reason=_listed(differences),
+            reason=listed(differences),
             reader=reader,
             described=described,
         )
     keys = ", ".join(difference.key for difference in differences)  # no values: a parameter may be a secret
     logger.info("campaign '%s' continues with changes: %s", record.name, keys, extra={"campaign": record.name})
+
+
+def is_nothing_lost(
+    ledger: Ledger, record: CampaignRow, differences: Sequence[Difference], *, changed: Changed
+) -> bool:
+    """Whether the campaign can begin with the new version although nobody chose that: no range is committed.
+
+    Changes that can be accepted, and were, keep what is known of failures and losses.
+    """
+    if not differences or ledger.counts(record.id).done:
+        return False
+    is_fixed = any(difference.is_fixed for difference in differences)
+    return changed is Changed.STOP or (changed is Changed.ACCEPT and is_fixed)
 
 
 def refusal(
@@ -185,13 +198,14 @@ def refusal(
     changed_code = {CODE: record.payload, READER: record.reader}
     digests = [changed_code.get(difference.key) for difference in differences]
     is_code_there = all(_is_there(ledger.code(digest)) for digest in digests if digest is not None)
-    told = f"differs from what was begun: {_listed(differences)}"
+    told = f"differs from what was begun: {listed(differences)}"
     if changed is not Changed.STOP:
-        told = f"cannot continue with these changes: {_listed(fixed)}"
+        told = f"cannot continue with these changes: {listed(fixed)}"
     return CampaignChanged(f"campaign '{record.name}' {told}. {_choices(fixed, is_code_there=is_code_there)}")
 
 
-def _listed(differences: Sequence[Difference]) -> str:
+def listed(differences: Sequence[Difference]) -> str:
+    """All differences, in one clause."""
     return "; ".join(difference.text for difference in differences)
 
 
@@ -252,13 +266,14 @@ def _is_fixed(key: str) -> bool:
     return any(key == fixed or key.startswith(f"{fixed}.") for fixed in FIXED)
 
 
-def _changed_keys(
+def changed_keys(
     old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
 ) -> Iterable[tuple[str, Any, Any]]:
+    """The keys of two versions of a campaign that differ, with the old and the new value."""
     for key in dict.fromkeys([*old, *new]):
         before, after = old.get(key), new.get(key)
         if isinstance(before, Mapping) and isinstance(after, Mapping):
-            yield from _changed_keys(before, after, f"{prefix}{key}.")
+            yield from changed_keys(before, after, f"{prefix}{key}.")
         elif json.dumps(before) != json.dumps(after):  # 1, 1.0 and True are equal to Python, not to a payload
             yield f"{prefix}{key}", before, after
 
@@ -288,7 +303,7 @@ def _said_otherwise(known: Sequence[Input], named: Named) -> Iterable[Difference
         old, new = item.description, _said_of(item, named)
         changes = [("label", old.label, new.label)] if old.label != new.label else []
         changes += [
-            (f"parameter '{key}'", *values) for key, *values in _changed_keys(old.parameters, new.parameters)
+            (f"parameter '{key}'", *values) for key, *values in changed_keys(old.parameters, new.parameters)
         ]
         for what, before, now in changes:
             inputs.setdefault(f"{what}: {_shown(before)} -> {_shown(now)}", []).append(item.url)

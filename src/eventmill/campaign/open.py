@@ -11,7 +11,17 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from eventmill.campaign.changes import CODE, READER, Difference, accept_changes, compare, new_descriptions
+from eventmill.campaign.changes import (
+    CODE,
+    READER,
+    Difference,
+    accept_changes,
+    changed_keys,
+    compare,
+    is_nothing_lost,
+    listed,
+    new_descriptions,
+)
 from eventmill.campaign.choice import Changed
 from eventmill.campaign.code import payload_code, reader_code
 from eventmill.campaign.doing import remark
@@ -51,6 +61,7 @@ def open_campaign(
     """Write a new campaign into the ledger, or find the one that was begun under this name.
 
     `asked_at` is when the user gave the command, by default now: a pause or cancel after it takes precedence.
+    Of a campaign of which no range is committed yet, the new version is taken without asking: nothing is lost.
     `opened` is what this process opened a moment ago: unless the campaign was changed since, nothing is looked for
     or compared again.
 
@@ -94,7 +105,12 @@ def open_campaign(
         if taken is not None and changed is not Changed.RESTART:
             raise taken
         differences = compare(ledger, record, campaign, code, named=named, spec=spec, reader=reader, folder=folder)
-        if (differences or taken) and changed is Changed.RESTART:
+        starts_over = changed is Changed.RESTART
+        if is_nothing_lost(ledger, record, differences, changed=changed):
+            _want_to_run(ledger, record, asked_at=asked_at)  # unless it was paused meanwhile
+            remark(f"nothing was done yet, so the campaign begins with what is new: {listed(differences)}")
+            starts_over = True
+        if (differences or taken) and starts_over:
             if record.store_url != campaign.store_url and not is_marked(store, record):
                 _take_place(
                     store, campaign, changed=Changed.STOP
@@ -102,6 +118,8 @@ def open_campaign(
             with hold_leadership(ledger, record.id):
                 forget(ledger, record)
             told = "campaign '%s' is restarted: earlier results are deleted"
+            if changed is not Changed.RESTART:
+                told = "campaign '%s' begins with what is new: nothing was done yet"
             logger.info(told, campaign.name, extra=_about(campaign))
             record = None
         elif not differences and changed in (Changed.RESTART, Changed.ACCEPT):
@@ -206,6 +224,10 @@ def _as_begun(
     if (taken := why_taken(opened.ledger, opened.record)) is not None:
         raise taken
     hold_store(opened.ledger, opened.store, opened.record)
+    given = campaign if campaign.inputs.tree else with_resolved_tree(campaign, opened.order.source)
+    if keys := [key for key, *_ in changed_keys(opened.record.spec, given.model_dump(mode="json"))]:
+        # Silent about code and inputs: nothing else is read.
+        remark(f"what the campaign was begun with stays in force, not what is given now: {', '.join(keys)}")
     return _continue(opened, changed=changed, asked_at=asked_at)
 
 

@@ -138,8 +138,8 @@ def _ledger(campaign: CampaignSpec) -> str:
     record = find_record(ledger, campaign.name)
     if record is None:
         return f"{campaign.ledger}, does not have a campaign '{campaign.name}'"
-    check_unchanged(ledger, record, campaign, folder=Path.cwd())
-    return f"{campaign.ledger}, has this campaign '{campaign.name}', as it is here"
+    told = check_unchanged(ledger, record, campaign, folder=Path.cwd())
+    return f"{campaign.ledger}, has this campaign '{campaign.name}', {told}"
 
 
 def _store(campaign: CampaignSpec) -> str:

@@ -31,7 +31,9 @@ def test_validate_names_differences_as_a_run_does(
     new_campaign: NewCampaign, command_line: CommandLine, folder: Path
 ) -> None:
     """The same line, with the choices, and the same exit code; and if nothing differs, it says that."""
-    new_campaign()
+    mill = new_campaign()
+    with mill.driven() as coordinator:
+        mill.work(coordinator)
     same = command_line("validate", "campaign.yaml")
     assert same.code == 0 and "has this campaign 'squares', as it is here" in same.out
     write_campaign(folder, CAMPAIGN | {"target": 0.5})
@@ -147,3 +149,36 @@ def test_a_path_that_is_right_beside_the_campaign_file_is_told(
     ended = command_line(command, "../campaign.yaml")
     assert f"data/*.parquet matches no file (searched in {folder}/work). {hint}" in ended.err
     assert f"go to {folder}, or write ../data/*.parquet." in ended.err and ended.code == 1
+
+
+def test_a_campaign_of_which_nothing_is_done_takes_what_is_new(
+    new_campaign: NewCampaign, command_line: CommandLine, folder: Path
+) -> None:
+    """Nothing can be lost, so nobody is asked; also of what could not be accepted later, such as other inputs."""
+    begun = new_campaign().opened
+    generated = {"generated": {"events": 30, "files": 1}}
+    write_campaign(
+        folder, CAMPAIGN | {"inputs": generated}, payload=PAYLOAD.replace("number in events", "number in []")
+    )
+    said = command_line("validate", "campaign.yaml")
+    assert (
+        said.code == 0
+        and "nothing is done yet; a run begins with what is new: inputs.generated.events" in said.out
+    )
+    (told,) = remarks_of(changed=Changed.STOP)
+    assert told.startswith(
+        "nothing was done yet, so the campaign begins with what is new: inputs.generated.events: 60 ->"
+    )
+    assert "function square changed" in told
+    now = begun.ledger.campaign("squares")
+    assert (now.spec["inputs"]["generated"], now.uid == begun.record.uid) == (generated["generated"], False)
+    assert remarks_of(changed=Changed.STOP) == ()
+
+
+def test_keep_says_which_values_stay_in_force(new_campaign: NewCampaign, folder: Path) -> None:
+    """Those of the ledger: the file has others, which nobody should believe."""
+    new_campaign()
+    write_campaign(folder, CAMPAIGN | {"target": 0.5})
+    assert remarks_of(changed=Changed.KEEP) == (
+        "what the campaign was begun with stays in force, not what is given now: target",
+    )
