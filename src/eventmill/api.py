@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 from eventmill.access import look_up_with
 from eventmill.campaign.campaign import Campaign, MergedFile
-from eventmill.campaign.choice import Changed
+from eventmill.campaign.choice import USERS, Changed
 from eventmill.core.ledger_url import DEFAULT_LEDGER
+from eventmill.core.meant import did_you_mean
 from eventmill.errors import CampaignError
 from eventmill.ledger import open_ledger
 from eventmill.prefect_api import load_block
@@ -230,7 +231,8 @@ def _changed(given: Changed | str) -> Changed:
     try:
         return Changed(given)
     except ValueError:
-        raise CampaignError(f"changed='{given}' is not known; choose one of: {', '.join(Changed)}.") from None
+        told = f"changed='{given}' is not known{did_you_mean(given, USERS)}; choose one of: {', '.join(USERS)}."
+        raise CampaignError(told) from None
 
 
 def _brief(campaign: Spec) -> str:

@@ -80,8 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except typer.TyperException as error:
         if not error.format_message():  # no command was given: the help has been shown
             sys.exit(error.exit_code)
-        said = error.format_message().rstrip(".")
-        _leave(f"{said}{'' if said.endswith('?') else '.'} See 'eventmill --help'.", code=error.exit_code)
+        from eventmill.cli.usage import usage_error  # seldom needed, and the help starts quickly without it
+
+        _leave(usage_error(error), code=error.exit_code)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the last flush must not fail again
         sys.exit(1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.text import Text
@@ -18,8 +18,9 @@ from eventmill.cli.arguments import CampaignFile, file_of
 from eventmill.cli.output import facts, screen
 from eventmill.config.campaign_spec import CampaignSpec, read_campaign
 from eventmill.config.cluster_config import LOCAL_CLUSTER, read_cluster
-from eventmill.config.inputs_spec import Duplicates, Unreadable
+from eventmill.config.inputs_spec import Duplicates, InputFile, Unreadable
 from eventmill.config.output_spec import merged_suffix
+from eventmill.core.meant import meant
 from eventmill.core.ranges import NewInput, UnreadableInput
 from eventmill.core.units import counted
 from eventmill.core.work_order import PayloadCode
@@ -101,11 +102,23 @@ def _inputs(campaign: CampaignSpec) -> str:
     events = sum(item.events for item in found)
     if not events:
         raise InputError(f"the {counted(len(urls), 'input')} of campaign '{campaign.name}' contain no events.")
+    left_out += "".join(f"; warning: {line}" for line in _odd_parameters(campaign))
     twice = same_content((item.url, item.identity) for item in found)
     if twice and campaign.inputs.duplicates is Duplicates.REFUSE:
         left_out += "".join(f"; warning: {line}" for line in twice)
     how = spec.format if code is None else f"reader {code.callable}, code {code.digest}"
     return f"{counted(len(found), 'input')} ({how}) with {counted(events, 'event')}{left_out}"
+
+
+def _odd_parameters(campaign: CampaignSpec) -> Iterator[str]:
+    """Parameters of inputs that are perhaps misspelt: other inputs have one that is much like it instead."""
+    given = [each for each in campaign.inputs.files or () if isinstance(each, InputFile) and each.parameters]
+    for each in given:
+        others = [key for other in given for key in other.parameters if key not in each.parameters]
+        for key in each.parameters:
+            rest = [other for other in given if key not in other.parameters]
+            if len(rest) > len(given) / 2 and (known := meant(key, others)):
+                yield f"the parameter '{key}' of {each.url} is '{known}' for other inputs"
 
 
 def _left_out(campaign: CampaignSpec, found: Sequence[NewInput], unreadable: Sequence[UnreadableInput]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -16,6 +16,7 @@ from eventmill.config.parts import CREDENTIALS, NAME, Part, Place
 from eventmill.config.wording import what_is_wrong
 from eventmill.config.yaml_file import YamlError, read_yaml
 from eventmill.core.ledger_url import DEFAULT_LEDGER, PASSWORD_INSIDE, holds_password
+from eventmill.core.meant import did_you_mean
 from eventmill.core.records import Rules
 from eventmill.core.units import Duration, EventsOrAuto, Fraction, Size, at_least, at_least_bytes
 from eventmill.errors import CampaignError
@@ -27,6 +28,9 @@ SHORTEST = at_least("100ms")
 
 class Ranges(Part):
     """How events are cut into ranges, the unit of processing, commit and loss."""
+
+    PLAIN: ClassVar[str | None] = "events"
+    PLAIN_TYPES: ClassVar[tuple[type, ...]] = (str, int)
 
     events: EventsOrAuto = Field(
         "auto", description="Events per range, such as 500 or 2k; with auto, chosen from the measured speed."
@@ -102,6 +106,8 @@ class Limits(Part):
 class Cluster(Part):
     """The Dask cluster on which the campaign runs."""
 
+    PLAIN: ClassVar[str | None] = "type"
+
     type: str = Field(
         "local",
         description="The name of a file in deployments/clusters (local, address, …), or a path to a .yaml file.",
@@ -131,8 +137,9 @@ class Cluster(Part):
     def _known(cls, value: list[str]) -> list[str]:
         for name in value:
             if name not in notice_names():
+                meant = did_you_mean(name, notice_names())
                 raise ValueError(
-                    f"unknown source of preemption notices '{name}'; known are {', '.join(notice_names())}"
+                    f"unknown source of preemption notices '{name}'{meant}; known are {', '.join(notice_names())}"
                 )
         return value
 
@@ -168,7 +175,11 @@ class CampaignSpec(Part):
         # Before all other checks: their messages would show the given values.
         if isinstance(data, Mapping):
             parts = [data.get("inputs"), data.get("output")]
-            values = [part.get(key) for part in parts if isinstance(part, Mapping) for key in ("files", "store")]
+            values = [
+                value
+                for part in parts
+                for value in ([part.get("files"), part.get("store")] if isinstance(part, Mapping) else [part])
+            ]
             named = [url for value in values for url in (value if isinstance(value, list) else [value])]
             for url in [each.get("url") if isinstance(each, Mapping) else each for each in named]:
                 if isinstance(url, str) and holds_secret(url):

@@ -21,6 +21,7 @@ class Code(Part):
     """What the user's payload and reader have in common."""
 
     ROLE: ClassVar[str]
+    PLAIN: ClassVar[str | None] = "callable"
 
     @model_validator(mode="before")
     @classmethod
@@ -75,8 +76,8 @@ class Reader(Code):
 
 
 def _with_code(data: Any, *, role: str) -> Any:
-    """A payload or reader that is given as a text, a function or a class, with the keys that it stands for."""
-    if isinstance(data, str) or (callable(data) and not isinstance(data, BaseModel)):
+    """A payload or reader that is given as a function or a class, with the keys that it stands for."""
+    if callable(data) and not isinstance(data, BaseModel):
         data = {"callable": data}
     if isinstance(data, dict) and callable(data.get("callable")):
         if data.get("source") is not None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any, Self
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from eventmill.config.code_spec import Reader
-from eventmill.config.parts import Part, as_json
+from eventmill.config.parts import Part, Place, as_json, as_text
+from eventmill.core.meant import did_you_mean
 from eventmill.core.ranges import Description
 from eventmill.core.units import Events
 
@@ -41,6 +43,9 @@ class Duplicates(StrEnum):
 class Generated(Part):
     """Events without an input file: the payload generates them from their numbers."""
 
+    PLAIN: ClassVar[str | None] = "events"
+    PLAIN_TYPES: ClassVar[tuple[type, ...]] = (str, int)
+
     events: Events = Field(description="The number of events, such as 20k or 1M; they are numbered from 0.")
     files: int = Field(1, ge=1, description="The number of virtual inputs into which the events are divided.")
 
@@ -54,7 +59,7 @@ class Generated(Part):
 class InputFile(Part):
     """Inputs with a label, or with parameters of their own."""
 
-    url: str = Field(description="A path, url, glob, folder or @FILE; all inputs that it names are meant.")
+    url: Place = Field(description="A path, url, glob, folder or @FILE; all inputs that it names are meant.")
     label: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
         None, description="The data set that these inputs belong to; events are also counted by label."
     )
@@ -93,6 +98,9 @@ class CsvOptions(Part):
 
 class Inputs(Part):
     """Where the events come from: `files`, or `generated`."""
+
+    PLAIN: ClassVar[str | None] = "files"
+    PLAIN_TYPES: ClassVar[tuple[type, ...]] = (str, Path, list, tuple)
 
     files: list[str | InputFile] | None = Field(
         None,
@@ -143,7 +151,8 @@ class Inputs(Part):
     @field_validator("files", mode="before")
     @classmethod
     def _a_list(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str | Mapping | InputFile) else value
+        listed = [value] if isinstance(value, str | Path | Mapping | InputFile) else value
+        return [as_text(each) for each in listed] if isinstance(listed, list | tuple) else listed
 
     @field_validator("csv", mode="before")
     @classmethod
@@ -158,7 +167,9 @@ class Inputs(Part):
             from eventmill.sources import how_to_read_others, input_formats  # all that reads files comes with it
 
             if value not in input_formats():
-                raise ValueError(f"unknown input format; {how_to_read_others()}")
+                raise ValueError(
+                    f"unknown input format{did_you_mean(value, input_formats())}; {how_to_read_others()}"
+                )
         return value
 
     @model_validator(mode="after")

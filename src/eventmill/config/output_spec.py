@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from eventmill.config.parts import IDENTIFIER, SUFFIX, Part, Place, as_json
+from eventmill.core.meant import did_you_mean
 from eventmill.core.units import Events, Size, at_least_bytes, parse_bytes
 from eventmill.core.work_order import FormatSpec
 from eventmill.errors import CampaignError
@@ -17,6 +18,9 @@ from eventmill.formats import FORMATS, format_names, open_format
 
 class MergeSize(Part):
     """How large merged files are: a number of events (byte-identical files) or of bytes."""
+
+    PLAIN: ClassVar[str | None] = "events or bytes"
+    PLAIN_TYPES: ClassVar[tuple[type, ...]] = ()  # the unit tells which
 
     events: Events | None = Field(
         None, description="Merged files end at multiples of this number of events, such as 20k."
@@ -29,6 +33,8 @@ class MergeSize(Part):
     @model_validator(mode="before")
     @classmethod
     def _one_size(cls, data: Any) -> Any:
+        if isinstance(data, str | int) and not isinstance(data, bool):  # the unit tells which is meant
+            data = {"bytes" if str(data).rstrip()[-1:] in ("B", "b") else "events": data}
         if not isinstance(data, dict):
             return data
         given = [key for key in ("events", "bytes") if data.get(key) is not None]
@@ -79,6 +85,8 @@ class BytesOptions(Part):
 class Output(Part):
     """Where results go, and in which format."""
 
+    PLAIN: ClassVar[str | None] = "store"
+
     store: Place = Field(description="A folder or s3://bucket/prefix; merged files appear in it.")
     format: str = Field(
         "parquet",
@@ -106,7 +114,8 @@ class Output(Part):
     @classmethod
     def _known(cls, value: str) -> str:
         if value not in format_names():
-            raise ValueError(f"unknown format; known formats are {', '.join(format_names())}")
+            meant = did_you_mean(value, format_names())
+            raise ValueError(f"unknown format{meant}; known formats are {', '.join(format_names())}")
         return value
 
     @model_validator(mode="after")

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from math import isfinite
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, model_validator
+
+
+def as_text(place: Any) -> Any:
+    """A `Path` as the text that a file would have."""
+    return str(place) if isinstance(place, Path) else place
 
 
 def _no_zero_byte(place: str) -> str:
@@ -14,7 +20,7 @@ def _no_zero_byte(place: str) -> str:
     return place
 
 
-Place = Annotated[str, AfterValidator(_no_zero_byte)]
+Place = Annotated[str, BeforeValidator(as_text), AfterValidator(_no_zero_byte)]
 """A path or an address."""
 
 
@@ -35,6 +41,17 @@ class Part(BaseModel):
     """A part of a campaign. Unknown keys are refused; values are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, title=None, hide_input_in_errors=True)
+
+    PLAIN: ClassVar[str | None] = None
+    """The key that is meant if only its value is given, as in `output: results`."""
+
+    PLAIN_TYPES: ClassVar[tuple[type, ...]] = (str, Path)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_one_value(cls, data: Any) -> Any:
+        is_plain = isinstance(data, cls.PLAIN_TYPES) and not isinstance(data, bool)
+        return {cls.PLAIN: data} if cls.PLAIN is not None and is_plain else data
 
 
 def as_json(value: Any, place: str) -> Any:

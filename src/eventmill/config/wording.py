@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from types import UnionType
 from typing import Annotated, Any, Union, cast, get_args, get_origin
@@ -9,6 +10,8 @@ from typing import Annotated, Any, Union, cast, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from eventmill.config.parts import PATTERNS
+from eventmill.core.meant import did_you_mean
+from eventmill.core.units import counted
 
 
 def what_is_wrong(error: ValidationError, model: type[BaseModel]) -> str:
@@ -27,22 +30,56 @@ def _meant(errors: Sequence[Any]) -> Iterator[Any]:
 
 
 def _clause(item: Any, model: type[BaseModel]) -> str:
-    keys, within = _place(item["loc"], model)
-    place = ".".join(map(str, keys))
-    message = item["msg"].removeprefix("Value error, ")
-    if item["type"] == "extra_forbidden":
-        return f"unknown key '{place}'; allowed are: {', '.join(within.model_fields)}"
-    if item["type"] == "missing":
+    keys, within, part = _place(item["loc"], model)
+    place = ".".join(map(str, keys)) or "campaign"
+    given, kind = item.get("input"), item["type"]
+    is_plain = isinstance(given, str | int | float | bool)
+    if kind == "extra_forbidden":
+        meant = _meant_key(keys, within, model)
+        return f"unknown key '{place}'{meant}; allowed are: {', '.join(within.model_fields)}"
+    if kind == "missing":
         return f"'{place}' is missing"
-    given = item.get("input")
-    if (wanted := _wanted(item)) is not None:
-        is_plain = given is None or isinstance(given, str | int | float | bool)
-        return f"'{place}' must be {wanted}, not {given!r}" if is_plain else f"'{place}' must be {wanted}"
-    if item["type"] == "string_pattern_mismatch":
-        message = PATTERNS[item["ctx"]["pattern"]]
-    is_shown = isinstance(given, str | int | float | bool) and f"'{given}'" not in message
-    shown = f" (given: {given!r})" if is_shown else ""
-    return f"'{place or 'campaign'}': {message[0].lower()}{message[1:]}{shown}"
+    if kind in ("value_error", "string_pattern_mismatch"):
+        message = item["msg"].removeprefix("Value error, ")
+        if kind == "string_pattern_mismatch":
+            message = PATTERNS[item["ctx"]["pattern"]]
+        shown = f" (given: {given!r})" if is_plain and f"'{given}'" not in message else ""
+        return f"'{place}': {message[0].lower()}{message[1:]}{shown}"
+    if kind in ("model_type", "model_attributes_type") and part is not None:
+        return f"'{place}' must be {_described(part)}, not {_shown(given)}"
+    return f"'{place}' {wanted(item)}" + ("" if kind.endswith("too_short") else f", not {_shown(given)}")
+
+
+def _described(part: type[BaseModel]) -> str:
+    plain = getattr(part, "PLAIN", None)
+    keys = f"{{{', '.join(f'{key}: …' for key in part.model_fields)}}}"
+    return f"{keys}, or only the {plain}" if plain else keys
+
+
+def _shown(given: Any) -> str:
+    if given is None:
+        return "empty"
+    if isinstance(given, str | int | float | bool):
+        return repr(given)
+    if isinstance(given, Mapping):
+        return "keys with values"
+    return "a list" if isinstance(given, list | tuple) else f"a {type(given).__name__}"
+
+
+def _meant_key(keys: Sequence[Any], within: type[BaseModel], model: type[BaseModel]) -> str:
+    """The key that was probably meant: one like it here, or the same key in another part."""
+    last = str(keys[-1]) if keys else ""
+    if here := did_you_mean(last, within.model_fields):
+        return here
+    elsewhere = [place for place in _all_keys(model) if place.rpartition(".")[2] == last]
+    return f" (did you mean '{elsewhere[0]}'?)" if elsewhere else ""
+
+
+def _all_keys(model: type[BaseModel], before: str = "") -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        yield f"{before}{name}"
+        for kind in filter(_is_part, _types(field.annotation)):
+            yield from _all_keys(kind, f"{before}{name}.")
 
 
 _LIMITS = {
@@ -54,24 +91,49 @@ _LIMITS = {
 _KINDS = {
     "int_type": "a whole number",
     "int_parsing": "a whole number",
+    "int_parsing_size": "a whole number of at most 18 digits",
     "int_from_float": "a whole number",
     "float_type": "a number",
     "float_parsing": "a number",
     "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "string_type": "a text",
+    "string_unicode": "a text of valid characters",
+    "path_type": "a path",
+    "list_type": "a list",
+    "dict_type": "keys with values, such as {key: value}",
+    "invalid_key": "a text, as every key",
 }
 
 
-def _wanted(item: Any) -> str | None:
-    """What a value has to be, in our words; None if the message says it in its own."""
-    if item["type"] in _LIMITS:
-        key, words = _LIMITS[item["type"]]
-        limit = item["ctx"][key]
-        return f"{words} {limit:g}" if isinstance(limit, float) else f"{words} {limit}"
-    return _KINDS.get(item["type"])
+def wanted(item: Any) -> str:
+    """What a value must be, in our words: none of pydantic's reach a person. `item` is one of its errors."""
+    kind, context = item["type"], item.get("ctx", {})
+    if kind in _LIMITS:
+        key, words = _LIMITS[kind]
+        limit = context[key]
+        return f"must be {words} {limit:g}" if isinstance(limit, float) else f"must be {words} {limit}"
+    if kind in ("enum", "literal_error"):
+        allowed = re.findall(r"'([^']*)'", context["expected"])
+        return f"must be {one_of(allowed)}{did_you_mean(str(item.get('input')), allowed)}"
+    if kind in ("too_short", "string_too_short"):
+        least = context["min_length"]
+        return f"must have at least {counted(least, 'item' if kind == 'too_short' else 'character')}"
+    if kind in ("too_long", "string_too_long"):
+        most = context["max_length"]
+        return f"must have at most {counted(most, 'item' if kind == 'too_long' else 'character')}"
+    return f"must be {_KINDS[kind]}" if kind in _KINDS else "has a value that cannot be used"
 
 
-def _place(location: tuple[Any, ...], model: type[BaseModel]) -> tuple[list[Any], type[BaseModel]]:
-    """The user's keys in an error's place, and the part of the campaign in which the last one is.
+def one_of(allowed: Sequence[str]) -> str:
+    """`a`, `a or b`, `a, b or c`."""
+    *others, last = allowed
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def _place(location: tuple[Any, ...], model: type[BaseModel]) -> tuple[list[Any], type[BaseModel], Any]:
+    """The user's keys in an error's place, the part that has the last one, and the part that its value should be.
 
     Pydantic adds words of its own: of several types the one that it tried (`int`, `literal[...]`), and `[key]`.
     """
@@ -89,7 +151,7 @@ def _place(location: tuple[Any, ...], model: type[BaseModel]) -> tuple[list[Any]
         else:
             break
         keys.append(part)
-    return keys, within
+    return keys, within, next((kind for kind in types if _is_part(kind)), None)
 
 
 def _types(annotation: Any) -> list[Any]:

@@ -117,10 +117,13 @@ def test_an_unknown_name_is_answered_with_the_names_there_are(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["rnu"], "No such command 'rnu'"),
-        (["run", "campaign.yaml", "--changed", "maybe"], "'maybe'"),
-        (["run", "campaign.yaml", "--workers", "0"], "greater than or equal to 1"),
-        (["try", "campaign.yaml", "--events", "ten"], "valid integer"),
+        (["rnu"], "No such command 'rnu'. Did you mean 'run'? See 'eventmill --help'."),
+        (["run", "campaign.yaml", "--changed", "maybe"], "must be stop, accept, restart or keep, not 'maybe'."),
+        (["run", "campaign.yaml", "--changed", "kep"], "not 'kep' (did you mean 'keep'?). See 'eventmill run --h"),
+        (["run", "campaign.yaml", "--log-level", "info!"], "'--log-level' must be DEBUG, INFO, WARNING or ERROR"),
+        (["run", "campaign.yaml", "--workers", "0"], "'--workers' must be at least 1, not '0'."),
+        (["try", "campaign.yaml", "--events", "ten"], "'--events' must be a whole number, not 'ten'."),
+        (["try", "campaign.yaml", "--start", "-1"], "'--start' must be at least 0, not '-1'."),
     ],
 )
 def test_a_command_that_is_not_understood_ends_with_2(
@@ -130,7 +133,7 @@ def test_a_command_that_is_not_understood_ends_with_2(
     write_campaign(folder)
     ended = command_line(*words)
     assert ended.code == 2 and ended.out == ""
-    assert said in ended.err and "eventmill --help" in ended.err and ended.err.count("\n") == 1
+    assert said in ended.err and " --help'." in ended.err and ended.err.count("\n") == 1
 
 
 def test_unreadable_inputs_may_be_left_out_but_are_named(folder: Path, command_line: CommandLine) -> None:

@@ -182,3 +182,16 @@ def test_keep_says_which_values_stay_in_force(new_campaign: NewCampaign, folder:
     assert remarks_of(changed=Changed.KEEP) == (
         "what the campaign was begun with stays in force, not what is given now: target",
     )
+
+
+def test_a_parameter_that_one_input_spells_otherwise_is_told(command_line: CommandLine, folder: Path) -> None:
+    """The payload would not find it, for this input alone."""
+    files = [{"url": f"{name}.parquet", "parameters": {"xsec": 1.0}} for name in "ab"]
+    files.append({"url": "c.parquet", "parameters": {"xsek": 1.0}})
+    for name in "abc":
+        pq.write_table(pa.table({"x": [ord(name)]}), folder / f"{name}.parquet")
+    write_campaign(folder, CAMPAIGN | {"inputs": {"files": files}})
+    said = command_line("validate", "campaign.yaml").out
+    assert (
+        "warning: the parameter 'xsek' of c.parquet is 'xsec' for other inputs" in said
+    )
