@@ -192,6 +192,4 @@ def test_a_parameter_that_one_input_spells_otherwise_is_told(command_line: Comma
         pq.write_table(pa.table({"x": [ord(name)]}), folder / f"{name}.parquet")
     write_campaign(folder, CAMPAIGN | {"inputs": {"files": files}})
     said = command_line("validate", "campaign.yaml").out
-    assert (
-        "warning: the parameter 'xsek' of c.parquet is 'xsec' for other inputs" in said
-    )
+    assert "warning: the parameter 'xsek' of c.parquet is 'xsec' for other inputs" in said
