@@ -17,6 +17,7 @@ from eventmill.campaign.campaign import Campaign, MergedFile
 from eventmill.campaign.choice import USERS, Changed
 from eventmill.core.ledger_url import DEFAULT_LEDGER
 from eventmill.core.meant import did_you_mean
+from eventmill.core.python_words import says_python
 from eventmill.errors import CampaignError
 from eventmill.ledger import open_ledger
 from eventmill.prefect_api import load_block
@@ -69,6 +70,7 @@ class RunResult:
         }
 
 
+@says_python
 def run(
     campaign: Spec,
     *,
@@ -109,6 +111,7 @@ def run(
     return RunResult(found, result["events"], result["files"], result["manifest"])
 
 
+@says_python
 def open_campaign(campaign: Spec, *, ledger: str | Path | None = None) -> Campaign:
     """A campaign that was begun, by its name in a ledger, its file, or itself. Creates nothing, starts nothing.
 
@@ -133,6 +136,7 @@ def open_campaign(campaign: Spec, *, ledger: str | Path | None = None) -> Campai
     return Campaign(found, found.campaign(spec.name))
 
 
+@says_python
 def try_payload(campaign: Spec, *, events: int = 10, start: int = 0, input: int | str = 0) -> Trial:
     """Run the payload on a few events in this process, to debug it: `breakpoint()` and `print()` work.
 
@@ -189,6 +193,7 @@ def read(
     partial: bool = False,
     ledger: str | Path | None = None,
 ) -> Histograms: ...
+@says_python
 def read(
     campaign: Campaign | Spec,
     columns: Sequence[str] | None = None,

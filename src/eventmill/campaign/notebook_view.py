@@ -10,6 +10,7 @@ from typing import Any
 
 from eventmill.campaign.handle import CampaignHandle
 from eventmill.campaign.progress import Progress
+from eventmill.core.python_words import in_python
 from eventmill.reports.overview import overview
 from eventmill.reports.page import as_html
 
@@ -45,11 +46,11 @@ class NotebookView:
         if begun < self._rests_until and not progress.is_last:
             return
         if self._opened is None or not progress.total:
-            self._show(self._line(progress.doing) + _watch(progress))
+            self._show(self._line(progress.doing) + _told(progress))
             return
         now = overview(self._opened.ledger, self._opened.read_row())
         now = replace(now, rate=progress.rate, left_seconds=progress.seconds_left)
-        self._show(as_html(now) + self._line(progress.doing) + _watch(progress))
+        self._show(as_html(now) + self._line(progress.doing) + _told(progress))
         ended = time.monotonic()
         self._rests_until = ended + (ended - begun) / SHARE
 
@@ -65,6 +66,11 @@ class NotebookView:
             self._display = display(html_of(content), display_id=True)
         else:
             self._display.update(html_of(content))
+
+
+def _told(progress: Progress) -> str:
+    remarks = "".join(f"<div>{html.escape(in_python(remark))}</div>" for remark in progress.remarks)
+    return remarks + _watch(progress)
 
 
 def _watch(progress: Progress) -> str:
