@@ -42,7 +42,14 @@ from eventmill.formats.schemas import schema_from_columns, schema_to_bytes
 from eventmill.ledger import Ledger, create_ledger, upgrade_ledger
 from eventmill.payloads.bundles import in_utf8
 from eventmill.store import Store, open_store
-from eventmill.work.store_mark import check_store_is_free, check_store_is_ours, clear_store, hold_store, is_marked
+from eventmill.work.store_mark import (
+    check_store_is_free,
+    check_store_is_ours,
+    clear_store,
+    hold_store,
+    is_marked,
+    shared_with,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -138,6 +145,9 @@ def open_campaign(
     if record is None:
         try:
             record = _begin(ledger, campaign, code, reader=reader, declared=declared)
+            if shared := shared_with(store, campaign.name):
+                remark(f"warning: {shared}")
+                logger.warning("%s", shared, extra=_about(campaign))
         except NameTaken:  # another process just began it: continue as if it had existed before
             return open_campaign(campaign, folder=folder, changed=changed, asked_at=asked_at)
         if changed is Changed.RESTART:

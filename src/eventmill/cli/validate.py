@@ -33,7 +33,7 @@ from eventmill.payloads.needed_modules import missing
 from eventmill.sources.layouts import layouts_of, unreadable_columns
 from eventmill.sources.text_types import with_common_types
 from eventmill.store import open_store
-from eventmill.work.store_mark import check_store_is_free, check_store_is_ours
+from eventmill.work.store_mark import check_store_is_free, check_store_is_ours, shared_with
 
 
 def validate(campaign_file: CampaignFile) -> None:
@@ -157,14 +157,17 @@ def _ledger(campaign: CampaignSpec) -> str:
 
 def _store(campaign: CampaignSpec) -> str:
     place = open_store(campaign.store_url, credentials=campaign.credentials).check()
-    _check_mark(campaign)
+    shared = _check_mark(campaign)
     merge = campaign.output.merge
     size = f"at multiples of {counted(merge.events, 'event')}" if merge.events else f"after {merge.bytes:,} bytes"
-    return f"{place}; merged files end {size}"
+    return f"{place}; merged files end {size}{f'; warning: {shared}' if shared else ''}"
 
 
-def _check_mark(campaign: CampaignSpec) -> None:
-    """Raise `StoreTaken` if the store is another campaign's of this name, or has files unknown to the ledger."""
+def _check_mark(campaign: CampaignSpec) -> str | None:
+    """Raise `StoreTaken` if the store is another campaign's of this name, or has files unknown to the ledger.
+
+    Returns a warning if campaigns of other names are in it.
+    """
     store = open_store(campaign.store_url, credentials=campaign.credentials)
     ledger = (
         open_ledger(campaign.ledger_url) if "://" in campaign.ledger or Path(campaign.ledger).exists() else None
@@ -175,6 +178,7 @@ def _check_mark(campaign: CampaignSpec) -> None:
         check_store_is_free(store, campaign.name, suffix=suffix)
     elif record.store_url == campaign.store_url:
         check_store_is_ours(ledger, store, record, suffix=suffix)
+    return shared_with(store, campaign.name)
 
 
 def _cluster(campaign: CampaignSpec) -> str:
