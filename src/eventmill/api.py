@@ -35,6 +35,7 @@ __all__ = [
     "Campaign",
     "MergedFile",
     "RunResult",
+    "campaigns",
     "is_file",
     "open_campaign",
     "read",
@@ -134,6 +135,17 @@ def open_campaign(campaign: Spec, *, ledger: str | Path | None = None) -> Campai
     spec = as_campaign_spec(campaign)
     found = open_ledger(spec.ledger_url)
     return Campaign(found, found.campaign(spec.name))
+
+
+@says_python
+def campaigns(ledger: str | Path | None = None) -> tuple[Campaign, ...]:
+    """All campaigns of a ledger, in the order in which they were begun; `LedgerError` if there is no ledger.
+
+    Args:
+        ledger: The ledger, `.eventmill/ledger.sqlite` if left out.
+    """
+    found = open_ledger(str(ledger or DEFAULT_LEDGER))
+    return tuple(Campaign(found, record) for record in found.campaigns())
 
 
 @says_python

@@ -86,9 +86,18 @@ NAMED = [
     pytest.param(["squares", "--ledger", "."], "ledger", 1, id="the ledger is a folder"),
     pytest.param(["squares", "--ledger", "payload.py"], "not a database", 1, id="the ledger is no database"),
     pytest.param(["campaign.yaml", "--ledger", "a"], "names its own ledger", 2, id="file and ledger"),
-    pytest.param([], "Missing argument 'CAMPAIGN'", 2, id="no campaign"),
     pytest.param(["squares", "--jsn"], "--json", 2, id="unknown option"),
 ]
+
+
+def test_a_campaign_must_be_named(command_line: CommandLine) -> None:
+    """Except for `status`, which lists all; here there is none."""
+    ended = command_line("audit")
+    assert ended.code == 2 and "Missing argument 'CAMPAIGN'" in ended.err
+    ended = command_line("status")
+    assert ended.code == 1 and ended.err.startswith(
+        "eventmill: no campaign was begun in .eventmill/ledger.sqlite or"
+    )
 
 
 @pytest.mark.parametrize("command", ["status", "audit", "outputs", "abandoned"])
