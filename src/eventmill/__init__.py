@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from eventmill.api import Campaign, MergedFile, RunResult, open_campaign, read, run, try_payload
+    from eventmill.api import Campaign, MergedFile, RunResult, campaigns, open_campaign, read, run, try_payload
     from eventmill.campaign.audit import Audit
     from eventmill.campaign.progress import Progress
     from eventmill.campaign.try_payload import Trial
@@ -90,6 +90,7 @@ __all__ = [
     "Trial",
     "Where",
     "__version__",
+    "campaigns",
     "open_campaign",
     "read",
     "read_histograms",
@@ -110,7 +111,7 @@ _HOMES = {
     "Progress": "eventmill.campaign.progress",
     "Trial": "eventmill.campaign.try_payload",
     **dict.fromkeys(("Campaign", "MergedFile", "RunResult"), "eventmill.api"),
-    **dict.fromkeys(("open_campaign", "read", "run", "try_payload"), "eventmill.api"),
+    **dict.fromkeys(("campaigns", "open_campaign", "read", "run", "try_payload"), "eventmill.api"),
 }
 """Which module has a name; all others are errors."""
 

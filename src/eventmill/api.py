@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 from eventmill.access import look_up_with
 from eventmill.campaign.campaign import Campaign, MergedFile
-from eventmill.campaign.choice import Changed
+from eventmill.campaign.choice import USERS, Changed
 from eventmill.core.ledger_url import DEFAULT_LEDGER
+from eventmill.core.meant import did_you_mean
+from eventmill.core.python_words import says_python
 from eventmill.errors import CampaignError
 from eventmill.ledger import open_ledger
 from eventmill.prefect_api import load_block
@@ -33,6 +35,7 @@ __all__ = [
     "Campaign",
     "MergedFile",
     "RunResult",
+    "campaigns",
     "is_file",
     "open_campaign",
     "read",
@@ -68,6 +71,7 @@ class RunResult:
         }
 
 
+@says_python
 def run(
     campaign: Spec,
     *,
@@ -108,6 +112,7 @@ def run(
     return RunResult(found, result["events"], result["files"], result["manifest"])
 
 
+@says_python
 def open_campaign(campaign: Spec, *, ledger: str | Path | None = None) -> Campaign:
     """A campaign that was begun, by its name in a ledger, its file, or itself. Creates nothing, starts nothing.
 
@@ -153,6 +158,18 @@ def _said_by(file: Path) -> tuple[str, str] | None:
     return (name, place) if isinstance(name, str) and isinstance(place, str) and place else None
 
 
+@says_python
+def campaigns(ledger: str | Path | None = None) -> tuple[Campaign, ...]:
+    """All campaigns of a ledger, in the order in which they were begun; `LedgerError` if there is no ledger.
+
+    Args:
+        ledger: The ledger, `.eventmill/ledger.sqlite` if left out.
+    """
+    found = open_ledger(str(ledger or DEFAULT_LEDGER))
+    return tuple(Campaign(found, record) for record in found.campaigns())
+
+
+@says_python
 def try_payload(campaign: Spec, *, events: int = 10, start: int = 0, input: int | str = 0) -> Trial:
     """Run the payload on a few events in this process, to debug it: `breakpoint()` and `print()` work.
 
@@ -166,9 +183,11 @@ def try_payload(campaign: Spec, *, events: int = 10, start: int = 0, input: int 
         input: Which input: its number, from 0, or its address or file name.
     """
     from eventmill.campaign import try_payload as trying
+    from eventmill.campaign.inputs import paths_from
     from eventmill.config.campaign_spec import as_campaign_spec
 
-    return trying.try_payload(as_campaign_spec(campaign), events=events, start=start, input=input)
+    with paths_from(campaign):
+        return trying.try_payload(as_campaign_spec(campaign), events=events, start=start, input=input)
 
 
 @overload
@@ -207,6 +226,7 @@ def read(
     partial: bool = False,
     ledger: str | Path | None = None,
 ) -> Histograms: ...
+@says_python
 def read(
     campaign: Campaign | Spec,
     columns: Sequence[str] | None = None,
@@ -249,7 +269,8 @@ def _changed(given: Changed | str) -> Changed:
     try:
         return Changed(given)
     except ValueError:
-        raise CampaignError(f"changed='{given}' is not known; choose one of: {', '.join(Changed)}.") from None
+        told = f"changed='{given}' is not known{did_you_mean(given, USERS)}; choose one of: {', '.join(USERS)}."
+        raise CampaignError(told) from None
 
 
 def _brief(campaign: Spec) -> str:

@@ -5,17 +5,24 @@ The command line turns each of these into one line and its exit code.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from eventmill.text import told
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class EventmillError(Exception):
     """The base class of all errors that Eventmill reports; never a bug in Eventmill."""
 
     exit_code = 1
+    words: Callable[[str], str] = staticmethod(str)
+    """How the message is put; `core.python_words` sets it for errors that a Python session sees."""
 
     def __str__(self) -> str:
         # Many messages contain text from servers, file names and user code.
-        return told(super().__str__())
+        return self.words(told(super().__str__()))
 
 
 class CampaignError(EventmillError):
@@ -27,11 +34,19 @@ class AccessError(EventmillError):
 
 
 class InputError(EventmillError):
-    """An input is missing or truncated, or lacks a tree or a column."""
+    """An input is missing or truncated, or lacks a tree or a column. `path` is one that does not exist."""
+
+    def __init__(self, text: str, *, path: str | None = None) -> None:
+        super().__init__(text)
+        self.path = path
 
 
 class PayloadError(EventmillError):
-    """The payload cannot be found or set up, or returned something that cannot be stored."""
+    """The payload cannot be found or set up, or returned something that cannot be stored. `path`: as above."""
+
+    def __init__(self, text: str, *, path: str | None = None) -> None:
+        super().__init__(text)
+        self.path = path
 
 
 class ScratchError(EventmillError):

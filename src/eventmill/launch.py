@@ -22,6 +22,7 @@ from eventmill.campaign.doing import Board, doing, written_on
 from eventmill.campaign.finish import plain_result
 from eventmill.campaign.finished import settle
 from eventmill.campaign.handle import CampaignHandle
+from eventmill.campaign.inputs import paths_from
 from eventmill.campaign.interrupted import Stopping
 from eventmill.campaign.leadership import hold_leadership
 from eventmill.campaign.open import open_campaign
@@ -65,7 +66,7 @@ def launch(
         stack.enter_context(listening(stopping.listener))
         if observation is not None:
             stack.enter_context(observation)
-        with doing("looking for inputs, and comparing them with what was begun"):
+        with doing("looking for inputs, and comparing them with what was begun"), paths_from(campaign):
             open_store(spec.store_url, credentials=spec.credentials).check()
             opened = open_campaign(spec, folder=Path.cwd(), changed=changed, asked_at=asked_at)
         stopping.opened = opened

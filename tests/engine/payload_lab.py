@@ -149,6 +149,8 @@ BROKEN = """
                 os.kill(os.getpid(), signal.SIGABRT)
             raise RuntimeError("no calibration")
 
+        def __call__(self, events, where): ...
+
     class NotCallable: ...
 
     class Unprepared:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,17 +12,12 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
-from eventmill.config.campaign_spec import (
-    CampaignSpec,
-    Cluster,
-    InputFormat,
-    Unreadable,
-    format_of,
-    parse_campaign,
-    read_campaign,
-)
+from eventmill.config.campaign_spec import CampaignSpec, Cluster, parse_campaign, read_campaign
 from eventmill.config.cluster_config import read_cluster
+from eventmill.config.inputs_spec import InputFormat, Unreadable
+from eventmill.config.output_spec import format_of
 from eventmill.core.records import Rules
 from eventmill.core.units import parse_bytes, parse_duration, parse_fraction, write_duration
 from eventmill.errors import CampaignError, ClusterError
@@ -101,25 +97,46 @@ def test_addresses_are_absolute_unless_they_are_urls(tmp_path: Path, monkeypatch
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"limit": 3}, "unknown key 'limit'; allowed are: name, inputs, payload, output,"),
-        ({"output": {"store": "o", "merg": 1}}, "unknown key 'output.merg'; allowed are: store, format, merge,"),
-        ({"output": {"store": "o", "merge": {"event": 1}}}, "'output.merge.event'; allowed are: events, bytes"),
-        ({"inputs": {"generated": {"events": 9, "file": 1}}}, "'inputs.generated.file'; allowed are: events"),
-        ({"name": None}, "'name': input should be a valid string"),
+        (
+            {"limit": 3},
+            "unknown key 'limit' (did you mean 'limits'?); allowed are: name, inputs, payload, output,",
+        ),
+        (
+            {"output": {"store": "o", "merg": 1}},
+            "unknown key 'output.merg' (did you mean 'merge'?); allowed are: store,",
+        ),
+        (
+            {"output": {"store": "o", "merge": {"event": 1}}},
+            "'output.merge.event' (did you mean 'events'?); allowed are: events, bytes",
+        ),
+        (
+            {"inputs": {"generated": {"events": 9, "file": 1}}},
+            "'inputs.generated.file' (did you mean 'files'?); allowed are: events",
+        ),
+        ({"name": None}, "'name' must be a text, not empty"),
+        ({"memory": "2GB"}, "unknown key 'memory' (did you mean 'limits.memory'?); allowed are: name"),
+        ({"inputs": {"files": ["x"], "format": "parket"}}, "unknown input format (did you mean 'parquet'?)"),
+        ({"output": {"store": "o", "format": "rot"}}, "unknown format (did you mean 'root'?)"),
+        ({"limits": "many"}, "'limits' must be {failures: …, losses: …, lease: …"),
+        ({"output": "s3://key:secret@b"}, "a url contains a password or secret key"),
+        ({"inputs": ["a", "s3://key:secret@b"]}, "a url contains a password or secret key"),
         ({"name": "a b"}, "'name': use 1 to 64 letters"),
         ({"name": "../up"}, "(given: '../up')"),
         ({"output": {"store": "o\0"}}, "'output.store': it contains a zero byte"),
         ({"ledger": "l\0"}, "'ledger': it contains a zero byte"),
         ({"inputs": {}}, "'inputs': give either 'files' or 'generated'"),
         ({"inputs": {"files": ["x"], "generated": {"events": 1}}}, "give either 'files' or 'generated'"),
-        ({"inputs": {"files": []}}, "'inputs.files': list should have at least 1 item"),
-        ({"inputs": {"files": 5}}, "'inputs.files': input should be a valid list (given: 5)"),
+        ({"inputs": {"files": []}}, "'inputs.files' must have at least 1 item."),
+        ({"inputs": {"files": 5}}, "'inputs.files' must be a list, not 5"),
         (
             {"inputs": {"files": [{"url": "a", "lable": "b"}]}},
-            "unknown key 'inputs.files.0.lable'; allowed are: u",
+            "unknown key 'inputs.files.0.lable' (did you mean 'label'?); allowed are: u",
         ),
         ({"inputs": {"files": ["a", {"label": "b"}]}}, "'inputs.files.1.url' is missing"),
-        ({"inputs": {"files": ["a", {"url": "b", "label": ""}]}}, "'inputs.files.1.label': string should have at"),
+        (
+            {"inputs": {"files": ["a", {"url": "b", "label": ""}]}},
+            "'inputs.files.1.label' must have at least 1 character",
+        ),
         ({"inputs": {"files": [{"url": "b", "label": "a\x07"}]}}, "characters that cannot be shown"),
         ({"inputs": {"files": [{"url": "s3://key:secret@b/a"}]}}, "a url contains a password or secret key"),
         (
@@ -132,7 +149,10 @@ def test_addresses_are_absolute_unless_they_are_urls(tmp_path: Path, monkeypatch
         ),
         ({"inputs": {"generated": {"events": 2, "files": 3}}}, "2 events cannot be divided into 3 files"),
         ({"inputs": {"generated": {"events": 2}, "tree": "T"}}, "belong to 'files', not to 'generated'"),
-        ({"payload": 5}, "'payload': input should be a valid dictionary"),
+        (
+            {"payload": 5},
+            "'payload' must be {callable: …, parameters: …, files: …, source: …}, or only the callable, not 5",
+        ),
         ({"payload": {}}, "'payload.callable' is missing"),
         ({"ranges": {"events": 0}}, "'ranges.events': '0' is not between 1 and 10^18; give a number of"),
         ({"ranges": {"events": "many"}}, "'ranges.events': 'many' is not valid; give a number of events"),
@@ -148,10 +168,13 @@ def test_addresses_are_absolute_unless_they_are_urls(tmp_path: Path, monkeypatch
         ({"output": {"store": "o", "format": "root", "bytes": {}}}, "'bytes' contains options of format 'bytes'"),
         (
             {"output": {"store": "o", "format": "root", "root": {"kind": "tuple"}}},
-            "'ttree' or 'rntuple'",
+            "must be ttree or rntuple (did you mean 'rntuple'?), not 'tuple'",
         ),
         ({"output": {"store": "o", "format": "root", "root": {"tre": "T"}}}, "allowed are: tree, kind"),
-        ({"output": {"store": "o", "format": "bytes", "bytes": {"merge": "tar"}}}, "should be 'concat' or 'zip'"),
+        (
+            {"output": {"store": "o", "format": "bytes", "bytes": {"merge": "tar"}}},
+            "must be concat or zip, not 'tar'",
+        ),
         ({"output": {"store": "o", "format": "hist", "columns": {"x": "int8"}}}, "format 'hist' has no columns"),
         ({"output": {"store": "o", "options": {"x": 1}}}, "'options' are for formats of installed packages"),
         ({"output": {"store": "o", "merge": {"events": 1, "bytes": 1}}}, "give either 'events' or 'bytes'"),
@@ -164,17 +187,16 @@ def test_addresses_are_absolute_unless_they_are_urls(tmp_path: Path, monkeypatch
         ({"limits": {"lease": float("inf")}}, "'inf' is not above zero and finite"),
         ({"limits": {"lease": "99999999 d"}}, "not between a microsecond and a thousand years"),
         ({"cluster": {"workers": 0}}, "'cluster.workers' must be at least 1, not 0"),
-        ({7: 1}, "'7': keys should be strings"),
+        ({7: 1}, "'7' must be a text, as every key, not 7"),
         ({"in[0]": 1}, "unknown key 'in[0]'; allowed are: name, inputs"),
-        ({"int": 1}, "unknown key 'int'; allowed are: name, inputs"),
+        ({"int": 1}, "unknown key 'int' (did you mean 'inputs'?); allowed are: name, inputs"),
         ({"ranges": {"Tls": 1}}, "unknown key 'ranges.Tls'; allowed are: events, seconds, block"),
         (
             {"output": {"store": "o", "columns": {"a[0]": 5, "int": 7}}},
-            "'output.columns.a[0]': input should be a valid string (given: 5); "
-            "'output.columns.int': input should be a valid string (given: 7)",
+            "'output.columns.a[0]' must be a text, not 5; 'output.columns.int' must be a text, not 7",
         ),
-        ({"output": {"store": "o", "columns": {7: "int8"}}}, "'output.columns.7': input should be a valid string"),
-        ({"inputs": {"files": ["a", 5]}}, "'inputs.files.1': input should be a valid string (given: 5)"),
+        ({"output": {"store": "o", "columns": {7: "int8"}}}, "'output.columns.7' must be a text"),
+        ({"inputs": {"files": ["a", 5]}}, "'inputs.files.1' must be a text, not 5"),
         ({"ranges": {"events": "many"}}, "'ranges.events': 'many' is not valid; give a number of events such as"),
     ],
 )
@@ -302,7 +324,7 @@ def test_what_is_wrong_in_a_cluster_file_is_named_as_in_a_campaign(tmp_path: Pat
     with pytest.raises(ClusterError) as refusal:
         read_cluster(Cluster(type=str(path)))
     told = str(refusal.value)
-    assert "'workers' must be at least 1, not 0; unknown key 'workerz'; allowed" in told
+    assert "'workers' must be at least 1, not 0; unknown key 'workerz' (did you mean 'workers'?); allowed" in told
     assert "pydantic" not in told and "ClusterConfig" not in told
     path.write_text("tls: {ca: a.pem, key: b.pem, cert: c.pem}\n")
     with pytest.raises(ClusterError) as refusal:
@@ -384,3 +406,40 @@ def test_an_empty_part_is_as_if_it_were_left_out() -> None:
     """A form sends it."""
     sent = SMALLEST | {"inputs": {"files": ["*.root"], "csv": {"delimiter": None, "names": None}, "reader": None}}
     assert parse_campaign(sent, source="c.yaml") == parse_campaign(SMALLEST, source="c.yaml")
+
+
+@pytest.mark.parametrize(
+    ("plain", "meant"),
+    [
+        ({"output": "results"}, {"output": {"store": "results"}}),
+        ({"output": Path("results")}, {"output": {"store": "results"}}),
+        ({"inputs": "*.root"}, {"inputs": {"files": ["*.root"]}}),
+        ({"inputs": ["a.root", Path("b.root")]}, {"inputs": {"files": ["a.root", "b.root"]}}),
+        ({"inputs": {"generated": "2k"}}, {"inputs": {"generated": {"events": 2000}}}),
+        ({"payload": "payload.py:f"}, {"payload": {"callable": "payload.py:f"}}),
+        ({"ranges": 500}, {"ranges": {"events": 500}}),
+        ({"ranges": "auto"}, {"ranges": {"events": "auto"}}),
+        ({"cluster": "address"}, {"cluster": {"type": "address"}}),
+        ({"output": {"store": "o", "merge": "1MB"}}, {"output": {"store": "o", "merge": {"bytes": 10**6}}}),
+        ({"output": {"store": "o", "merge": "20k"}}, {"output": {"store": "o", "merge": {"events": 20_000}}}),
+    ],
+)
+def test_one_value_is_enough_where_one_key_is_meant(plain: dict[str, Any], meant: dict[str, Any]) -> None:
+    """A folder for results, a pattern of inputs, a number of events."""
+    assert parse_campaign(SMALLEST | plain, source="c.yaml") == parse_campaign(SMALLEST | meant, source="c.yaml")
+
+
+@pytest.mark.parametrize("value", [None, True, 5, 1.5, "x", "", [], [5], {}, {"a": 1}, date(2026, 1, 2), object()])
+def test_no_value_anywhere_is_answered_in_words_of_a_library(value: Any) -> None:
+    """Whatever stands at whichever key, the message is ours."""
+    for key, field in CampaignSpec.model_fields.items():
+        parts: list[dict[str, Any]] = [{key: value}]
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            parts += [{key: {inner: value}} for inner in field.annotation.model_fields]
+        for part in parts:
+            try:
+                parse_campaign(SMALLEST | part, source="c.yaml")
+            except CampaignError as error:
+                assert not re.search("[Ii]nput should|valid (string|dictionary|integer)|pydantic", str(error)), (
+                    error
+                )

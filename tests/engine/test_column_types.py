@@ -21,7 +21,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from eventmill.config.campaign_spec import Output
+from eventmill.config.output_spec import Output
 from eventmill.core.work_order import FormatSpec
 from eventmill.errors import CampaignError, PayloadError
 from eventmill.formats import Part, open_format

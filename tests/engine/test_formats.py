@@ -25,7 +25,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from eventmill import plugins
-from eventmill.config.campaign_spec import Output
+from eventmill.config.output_spec import Output
 from eventmill.core.work_order import FormatSpec
 from eventmill.errors import CampaignError, CorruptOutput, PayloadError, StoreError
 from eventmill.formats import Contents, Format, Part, Written, format_names, open_format

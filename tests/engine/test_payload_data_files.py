@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from eventmill.errors import PayloadError
 from eventmill.payloads import bundles, data_files
 from eventmill.payloads.calls import PayloadEntry, RangeResult
 from eventmill.payloads.locate import find_payload
+from eventmill.payloads.missing_files import Shipped, file_hint, named_but_not_shipped
 from eventmill.payloads.runner import WarmPayload
 from eventmill.payloads.unpack import put_code
 from tests.engine.payload_lab import Bench, bench  # noqa: F401  # a fixture
@@ -185,3 +188,63 @@ def test_links_to_folders_are_not_followed_below_two_stars(tmp_path: Path) -> No
     assert names("**/*.csv") == ["sub/a.csv", "sub/d.csv", "sub/one/deep/b.csv"]
     assert names("other/**/*.txt") == ["other/two/c.txt"]
     assert names("**/deep/**") == ["sub/one/deep/b.csv"]
+
+
+@pytest.mark.parametrize("made", [lambda path: FileNotFoundError(2, "no", path), "load of '{}' failed".format])
+def test_a_file_that_was_not_shipped_is_named(home: Path, made: Callable[[str], object]) -> None:
+    """On a worker, where nobody knows what stands beside the payload, and in `try`, where it is known."""
+    folder = home / "elsewhere"
+    cause = made(f"{folder}/model.json")
+    error = RuntimeError("no model")
+    error.__cause__ = cause if isinstance(cause, OSError) else OSError(cause)
+    shipped = Shipped(folder, "payload", "payload.files")
+    told = "; model.json was not shipped: if it stands beside payload.py, list it under 'payload.files'"
+    assert file_hint(error, shipped) == told
+    told = "; model.json stands beside payload.py, but is not shipped: list it under 'payload.files'"
+    assert file_hint(error, replace(shipped, beside=home)) == told
+    assert file_hint(error, replace(shipped, beside=home / "tables")) == ""
+    assert file_hint(error, None) == file_hint(ValueError("7"), shipped) == ""
+
+
+def test_a_file_that_is_opened_by_a_relative_path_is_opened_beside_the_module(home: Path) -> None:
+    """A worker has a working folder of its own, so shipping the file does not suffice."""
+    shipped = Shipped(home, "payload", "payload.files")
+    error = FileNotFoundError(2, "no", "model.json")
+    assert file_hint(error, shipped) == (
+        "; model.json was shipped, and stands beside payload.py: open it as Path(__file__).parent / 'model.json'"
+    )
+    elsewhere = replace(shipped, folder=home / "other")
+    assert file_hint(error, elsewhere).endswith(
+        "list it under 'payload.files', and open it as Path(__file__).parent / 'model.json'"
+    )
+
+
+def test_a_forgotten_file_is_named_by_try_run_and_validate(
+    home: Path,
+    bench: Bench,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Wherever the payload fails, and before it does."""
+    code = find(home)
+    assert code.bundle is not None
+    files = bundles.unpack(code.bundle, entry=code.entry, digest=code.digest)
+    assert named_but_not_shipped(files, home) == ("model.json",)
+    assert named_but_not_shipped(files | {"model.json": b""}, home) == ()
+    folder = put_code(files, code.digest, home / "scratch")
+    payload = WarmPayload(code=PayloadEntry(code.entry, code.digest, folder), parameters={}, columns=None)
+    report = bench.report(payload, "cut")
+    assert report.summary.endswith(
+        "; model.json was not shipped: if it stands beside payload.py, list it under 'payload.files'"
+    )
+    payload.stop()
+    monkeypatch.chdir(home)
+    spec = {
+        "name": "c",
+        "inputs": {"generated": {"events": 5}},
+        "payload": "payload.py:cut",
+        "output": {"store": "o"},
+    }
+    with pytest.raises(
+        PayloadError, match=r"; model\.json stands beside payload\.py, but is not shipped: list it"
+    ):
+        try_payload(spec)

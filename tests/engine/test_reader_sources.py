@@ -149,5 +149,5 @@ def test_a_reader_gets_what_it_takes() -> None:
     assert bind_reader(choosing, "choosing", parameters={}, columns=None)("u") == ("u", None)
     with pytest.raises(PayloadError, match="reader plain has no parameter 'columns'"):
         bind_reader(plain, "plain", parameters={}, columns=("a",))
-    with pytest.raises(PayloadError, match=r"cannot be called as plain\(url, feld\): got an unexpected keyword"):
+    with pytest.raises(PayloadError, match=r"it does not take 'feld' \(did you mean 'field'\?\)"):
         bind_reader(plain, "plain", parameters={"feld": 7}, columns=None)

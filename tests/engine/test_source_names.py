@@ -136,3 +136,23 @@ def test_events_are_not_divided_into_more_inputs_than_there_are(events: int, fil
     """No input is empty."""
     with pytest.raises(InputError, match="cannot be divided"):
         generated_urls(events, files)
+
+
+def test_stars_follow_links_but_not_in_circles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A linked folder is searched; one that leads back ends there, also where two would make 2^40 paths."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("run/a.root", "run/deep/b.root", "run/.hidden/c.root", "elsewhere/d.root"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "run" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "run" / "circle").symlink_to(tmp_path / "run")
+    (tmp_path / "run" / "deep" / "top").symlink_to(tmp_path / "run")
+    (tmp_path / "run" / "itself").symlink_to("itself2")
+    (tmp_path / "run" / "itself2").symlink_to("itself")
+    files = ("run/a.root", "run/deep/b.root", "run/linked/d.root")
+    assert find_inputs(["run/**/*.root"]).urls == find_inputs(["r*/**/*.root"]).urls == files
+    assert find_inputs(["run/**/deep/**/*.root"]).urls == ("run/deep/b.root",)
+    assert find_inputs([f"{tmp_path}/run/**/a.root"]).urls == (f"{tmp_path}/run/a.root",)
+    with pytest.raises(InputError, match=r"elsewhere/d\.root and run/linked/d\.root are the same file \(a link\)"):
+        find_inputs(["**/*.root"])
+    assert len(find_inputs(["**/*.root"], keep_duplicates=True).urls) == 4

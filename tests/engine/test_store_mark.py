@@ -15,7 +15,7 @@ from eventmill.core.records import CampaignRow, Rules
 from eventmill.core.work_order import PayloadCode
 from eventmill.errors import StoreTaken
 from eventmill.ledger import Ledger, create_ledger
-from eventmill.store import Store
+from eventmill.store import FolderStore, Store
 from eventmill.work.store_mark import (
     check_store_is_free,
     check_store_is_ours,
@@ -24,6 +24,7 @@ from eventmill.work.store_mark import (
     mark_key,
     merged_sizes,
     read_mark,
+    shared_with,
 )
 from tests.engine.test_store import put, store
 
@@ -165,3 +166,19 @@ def test_the_sizes_at_the_top_of_a_store(store: Store, tmp_path: Path) -> None:
         put(store, key, b"x" * size, tmp_path / "scratch")
     assert store.sizes("a") == {"a": 0, "ab": 3}
     assert store.sizes("") == {"a": 0, "ab": 3, "b": 1, "_a": 1}
+
+
+def test_campaigns_of_other_names_in_a_store_are_a_warning(tmp_path: Path) -> None:
+    """They overwrite nothing, but who reads the whole folder reads both."""
+    store = FolderStore(tmp_path / "out")
+    assert shared_with(store, "a") is None
+    (tmp_path / "out").mkdir(exist_ok=True)
+    for name in ("a", "a-b"):
+        (tmp_path / "out" / f"_{name}-campaign.json").write_text("{}")
+    told = shared_with(store, "a")
+    assert (
+        told is not None
+        and "has results of the campaign 'a-b', too" in told
+        and told.endswith("or read a-[0-9]*.")
+    )
+    assert "campaigns 'a', 'a-b', too" in (shared_with(store, "c") or "")

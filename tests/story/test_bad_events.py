@@ -292,7 +292,9 @@ def test_a_payload_that_cannot_be_set_up_stops_the_campaign(
     campaign: Callable[..., CampaignSpec], tmp_path: Path
 ) -> None:
     """No event is at fault, so none is given up; the campaign stops with what the payload said."""
-    (tmp_path / "broken.py").write_text('raise RuntimeError("no detector geometry")\ndef payload(): ...\n')
+    (tmp_path / "broken.py").write_text(
+        'raise RuntimeError("no detector geometry")\ndef payload(events, where): ...\n'
+    )
 
     with (
         pytest.raises(PayloadError, match=r"\d times in a row: RuntimeError: no detector geometry"),

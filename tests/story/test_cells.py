@@ -85,7 +85,7 @@ def test_a_campaign_from_a_notebook(
         assert crew.run().merged == 40
         assert crew.rows()["event"].to_pylist() == [10 * number for number in range(40)]
     notebook("SIGN = -1")
-    with pytest.raises(CampaignChanged, match=r"what was begun: the code of payload select: \w+ -> \w+\."):
+    with pytest.raises(CampaignChanged, match=r"what was begun: the code of payload select: SIGN 1 -> -1\."):
         Crew(spec(), tmp_path)
     with Crew(spec(), tmp_path, changed=Changed.ACCEPT) as crew:
         assert crew.run().merged == 40

@@ -92,17 +92,17 @@ def test_two_functions_of_one_file_make_what_each_makes(begin: Begun, tmp_path: 
 
 
 def test_another_function_of_the_file_is_a_change_of_the_code(begin: Begun, tmp_path: Path) -> None:
-    """Named as such, with both digests."""
+    """Named as such, although its file is the same."""
     (tmp_path / "p.py").write_text(PAYLOAD)
-    begin(f"{tmp_path}/p.py:one")
-    with pytest.raises(CampaignChanged, match=r"the code of payload .*p\.py:two: [0-9a-f]{16} -> [0-9a-f]{16}"):
+    work(begin(f"{tmp_path}/p.py:one"), blocks=1)
+    with pytest.raises(CampaignChanged, match=r"the code of payload .*p\.py:two: p:one -> p:two\."):
         begin(f"{tmp_path}/p.py:two")
 
 
 def test_parameters_that_are_equal_to_python_only_are_a_change(begin: Begun, tmp_path: Path) -> None:
     """1 and True and 1.0."""
     (tmp_path / "p.py").write_text(PAYLOAD)
-    begin(f"{tmp_path}/p.py:one", parameters={"a": [1]})
+    work(begin(f"{tmp_path}/p.py:one", parameters={"a": [1]}), blocks=1)
     for other in (True, 1.0):
         with pytest.raises(CampaignChanged, match=r"parameters\.a: \[1\] -> "):
             begin(f"{tmp_path}/p.py:one", parameters={"a": [other]})
@@ -159,7 +159,7 @@ def test_code_that_was_begun_goes_on_while_it_is_there(
         ("c", changed, shipped, False),
         ("d", changed, changed, False),
     ):
-        begin(was, name=name)
+        work(begin(was, name=name), blocks=1)
         (tmp_path / "changed_module.py").write_text(f"{PAYLOAD}\n# {name}\n")
         with pytest.raises(CampaignChanged) as refusal:
             begin(now, name=name)

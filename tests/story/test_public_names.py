@@ -62,6 +62,7 @@ NAMES = [
     "Trial",
     "Where",
     "__version__",
+    "campaigns",
     "open_campaign",
     "read",
     "read_histograms",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -29,7 +28,10 @@ from tests.story.test_inputs import write
 @pytest.fixture
 def begun(campaign: Callable[..., CampaignSpec], tmp_path: Path) -> Callable[..., CampaignSpec]:
     """Makes campaigns like one that was stopped on its way: 1,000 events of a file, in ranges of 50."""
-    shutil.copy(LAB / "payloads.py", tmp_path / "mine.py")
+    source = (LAB / "payloads.py").read_text()
+    (tmp_path / "mine.py").write_text(
+        source.replace("def copy(events, where)", "def copy(events, where, min_pt=0)")
+    )
     write(tmp_path / "a.parquet", 0, 1000)
 
     def like(**keys: object) -> CampaignSpec:
@@ -57,7 +59,10 @@ def replace_input(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        (change_code, r"the code of payload mine\.py:copy: \w+ -> \w+\. Choose: '--changed accept'"),
+        (
+            change_code,
+            r"the code of payload mine\.py:copy: mine\.py: function more added\. Choose: '--changed accept'",
+        ),
         (change_input, r"input \S+a\.parquet changed: it had 1,000 events, now 1,200"),
         (replace_input, r"input \S+a\.parquet was removed; input \S+b\.parquet was added"),
     ],
@@ -202,8 +207,8 @@ def test_what_was_begun_goes_on_while_it_is_there(campaign: Callable[..., Campai
     """An input that the file no longer names is processed by `keep`; one that is gone, or is another, is not."""
     files = [write(tmp_path / "a.parquet", 0, 300), write(tmp_path / "b.parquet", 300, 500)]
     keys = {"merge": {"events": 100}, "ranges": {"events": 50}}
-    with Crew(campaign("copy", inputs={"files": files}, **keys), tmp_path):
-        pass
+    with Crew(campaign("copy", inputs={"files": files}, **keys), tmp_path, workers=1) as crew:
+        crew.run(until=lambda counts: counts.done > 0)
     fewer = campaign("copy", inputs={"files": files[:1]}, **keys)
     with pytest.raises(
         CampaignChanged, match=r"input \S+b\.parquet was removed from the campaign file"
@@ -229,8 +234,8 @@ def test_generated_events_that_are_no_longer_wanted_can_still_be_made(
     campaign: Callable[..., CampaignSpec], tmp_path: Path
 ) -> None:
     """They need no file, so nothing of them can be gone."""
-    with Crew(campaign("number", events=100), tmp_path):
-        pass
+    with Crew(campaign("number", events=100, ranges={"events": 10}), tmp_path, workers=1) as crew:
+        crew.run(until=lambda counts: counts.done > 0)
     with pytest.raises(CampaignChanged, match=r"input generated:50-100 was removed from .*'--changed keep'"):
         Crew(campaign("number", events=60), tmp_path)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from eventmill.campaign.garbage import sweepable
-from eventmill.config.campaign_spec import format_of, merged_suffix
+from eventmill.config.output_spec import format_of, merged_suffix
 from eventmill.core.outputs import MergedOutput
 from eventmill.core.records import CampaignRow, Counts
 from eventmill.core.states import State

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from eventmill.campaign.leadership import hold_leadership
 from eventmill.core.ledger_url import as_option
 from eventmill.core.outputs import MergedOutput
+from eventmill.core.python_words import methods_say_python
 from eventmill.core.ranges import Input
 from eventmill.core.records import CampaignRow, Counts, DesiredState, Incident, JournalKind
 from eventmill.errors import AccessError
@@ -45,6 +46,7 @@ class MergedFile:
     spans: tuple[tuple[str, int, int], ...] = field(repr=False)
 
 
+@methods_say_python
 @dataclass(frozen=True, slots=True)
 class Campaign:
     """A campaign in a ledger, by whoever it is driven. Its answers are those of this moment.

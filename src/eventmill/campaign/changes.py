@@ -12,9 +12,7 @@ from typing import Any
 from eventmill.campaign.choice import Changed
 from eventmill.campaign.leadership import hold_leadership
 from eventmill.campaign.split_inputs import side_by_side, split
-from eventmill.config.campaign_spec import (
-    CampaignSpec,
-)
+from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.core.ranges import Description, Input
 from eventmill.core.records import CampaignRow, JournalKind, is_about
 from eventmill.core.units import counted
@@ -26,7 +24,8 @@ from eventmill.errors import (
     StoreError,
 )
 from eventmill.ledger import Ledger
-from eventmill.payloads.locate import check_installed
+from eventmill.payloads.code_changes import code_changes
+from eventmill.payloads.locate import check_installed, source_of
 from eventmill.payloads.pool import stop_readers
 from eventmill.sources import (
     Named,
@@ -93,21 +92,21 @@ def compare(
     *,
     named: Named,
     spec: SourceSpec,
+    reader: PayloadCode | None,
     folder: Path,
 ) -> tuple[Difference, ...]:
     """How the campaign, its payload and its inputs differ from what was begun."""
     urls = named.urls
     differences = [
         Difference(key, f"{key}: {_shown(old)} -> {_shown(new)}", is_fixed=_is_fixed(key))
-        for key, old, new in _changed_keys(record.spec, campaign.model_dump(mode="json"))
+        for key, old, new in changed_keys(record.spec, campaign.model_dump(mode="json"))
         if key not in TOLD_OTHERWISE
     ]
     if code.digest != record.payload:
-        told = f"the code of payload {code.callable}: {record.payload} -> {code.digest}"
+        told = f"the code of payload {code.callable}: {_code_changes(ledger.code(record.payload), code)}"
         differences.append(Difference(CODE, told, is_fixed=False))
-    reads = None if spec.reader is None else spec.reader.digest
-    if reads != record.reader and spec.reader is not None and record.reader is not None:
-        told = f"the code of reader {spec.reader.callable}: {record.reader} -> {reads}"
+    if reader is not None and record.reader is not None and reader.digest != record.reader:
+        told = f"the code of reader {reader.callable}: {_code_changes(ledger.code(record.reader), reader)}"
         differences.append(Difference(READER, told, is_fixed=False))
     reads_otherwise = any(each.key == READER or each.key.startswith("inputs.reader") for each in differences)
     known = {item.url: item for item in ledger.inputs(record.id)}
@@ -125,6 +124,17 @@ def compare(
     stop_readers()  # this process reads nothing more
     differences += [Difference(INPUT, text, is_fixed=True) for texts in looked for text in texts]
     return tuple(differences)
+
+
+def _code_changes(old: PayloadCode, new: PayloadCode) -> str:
+    """Files, functions and values that differ; digests if the earlier ones are not known, as of a package."""
+    if old.bundle is not None and new.bundle is not None:
+        told = code_changes(source_of(old), source_of(new))
+        if told:
+            return told
+        if old.entry != new.entry:
+            return f"{old.entry} -> {new.entry}"
+    return f"{old.digest} -> {new.digest}"
 
 
 def accept_changes(
@@ -155,12 +165,25 @@ def accept_changes(
             rules=campaign.rules,
             code=code,
             store_url=campaign.store_url,
-            reason=_listed(differences),
+            reason=listed(differences),
             reader=reader,
             described=described,
         )
     keys = ", ".join(difference.key for difference in differences)  # no values: a parameter may be a secret
     logger.info("campaign '%s' continues with changes: %s", record.name, keys, extra={"campaign": record.name})
+
+
+def is_nothing_lost(
+    ledger: Ledger, record: CampaignRow, differences: Sequence[Difference], *, changed: Changed
+) -> bool:
+    """Whether the campaign can begin with the new version although nobody chose that: no range is committed.
+
+    Changes that can be accepted, and were, keep what is known of failures and losses.
+    """
+    if not differences or ledger.counts(record.id).done:
+        return False
+    is_fixed = any(difference.is_fixed for difference in differences)
+    return changed is Changed.STOP or (changed is Changed.ACCEPT and is_fixed)
 
 
 def refusal(
@@ -175,13 +198,14 @@ def refusal(
     changed_code = {CODE: record.payload, READER: record.reader}
     digests = [changed_code.get(difference.key) for difference in differences]
     is_code_there = all(_is_there(ledger.code(digest)) for digest in digests if digest is not None)
-    told = f"differs from what was begun: {_listed(differences)}"
+    told = f"differs from what was begun: {listed(differences)}"
     if changed is not Changed.STOP:
-        told = f"cannot continue with these changes: {_listed(fixed)}"
+        told = f"cannot continue with these changes: {listed(fixed)}"
     return CampaignChanged(f"campaign '{record.name}' {told}. {_choices(fixed, is_code_there=is_code_there)}")
 
 
-def _listed(differences: Sequence[Difference]) -> str:
+def listed(differences: Sequence[Difference]) -> str:
+    """All differences, in one clause."""
     return "; ".join(difference.text for difference in differences)
 
 
@@ -242,13 +266,14 @@ def _is_fixed(key: str) -> bool:
     return any(key == fixed or key.startswith(f"{fixed}.") for fixed in FIXED)
 
 
-def _changed_keys(
+def changed_keys(
     old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
 ) -> Iterable[tuple[str, Any, Any]]:
+    """The keys of two versions of a campaign that differ, with the old and the new value."""
     for key in dict.fromkeys([*old, *new]):
         before, after = old.get(key), new.get(key)
         if isinstance(before, Mapping) and isinstance(after, Mapping):
-            yield from _changed_keys(before, after, f"{prefix}{key}.")
+            yield from changed_keys(before, after, f"{prefix}{key}.")
         elif json.dumps(before) != json.dumps(after):  # 1, 1.0 and True are equal to Python, not to a payload
             yield f"{prefix}{key}", before, after
 
@@ -278,7 +303,7 @@ def _said_otherwise(known: Sequence[Input], named: Named) -> Iterable[Difference
         old, new = item.description, _said_of(item, named)
         changes = [("label", old.label, new.label)] if old.label != new.label else []
         changes += [
-            (f"parameter '{key}'", *values) for key, *values in _changed_keys(old.parameters, new.parameters)
+            (f"parameter '{key}'", *values) for key, *values in changed_keys(old.parameters, new.parameters)
         ]
         for what, before, now in changes:
             inputs.setdefault(f"{what}: {_shown(before)} -> {_shown(now)}", []).append(item.url)

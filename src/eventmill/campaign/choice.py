@@ -12,4 +12,8 @@ class Changed(StrEnum):
     ACCEPT = "accept"  # continue with the new version; what is done is kept
     RESTART = "restart"  # delete what is done and begin again
     KEEP = "keep"  # continue with what was begun, as the ledger has it; read nothing else
-    RESCUE = "rescue"  # the same, but leave it alone if it was paused or cancelled
+    RESCUE = "rescue"  # the same, but leave it alone if it was paused or cancelled; for the flow `rescue`
+
+
+USERS = tuple(choice for choice in Changed if choice is not Changed.RESCUE)
+"""What a person may choose."""

@@ -7,7 +7,7 @@ from typing import Any
 from eventmill.campaign.doing import doing
 from eventmill.campaign.garbage import sweep
 from eventmill.campaign.handle import CampaignHandle
-from eventmill.config.campaign_spec import merged_suffix
+from eventmill.config.output_spec import merged_suffix
 from eventmill.core.outputs import MergedOutput
 from eventmill.core.records import CampaignRow, Counts
 from eventmill.core.units import counted

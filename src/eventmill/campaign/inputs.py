@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from glob import iglob
+from os.path import normpath, relpath
 from pathlib import Path
 
-from eventmill.config.campaign_spec import (
-    CampaignSpec,
-    CsvOptions,
-    Duplicates,
-)
+from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.config.cell_code import places_of
+from eventmill.config.inputs_spec import CsvOptions, Duplicates
 from eventmill.core.records import CampaignRow
 from eventmill.core.work_order import ReaderSpec, SourceSpec
-from eventmill.errors import InputError
+from eventmill.errors import InputError, PayloadError
 from eventmill.formats.schemas import schema_from_columns
 from eventmill.ledger import Ledger
 from eventmill.sources import (
@@ -25,6 +26,27 @@ from eventmill.sources import (
     source_format,
 )
 from eventmill.work.block import locate
+
+
+@contextmanager
+def paths_from(campaign: object) -> Iterator[None]:
+    """Say of a path that does not exist if it does beside the campaign file, whose path `campaign` may be.
+
+    Relative paths start from the working folder, wherever the campaign file is.
+    """
+    try:
+        yield
+    except (InputError, PayloadError) as error:
+        if error.path is None or not isinstance(campaign, str | Path) or Path(error.path).is_absolute():
+            raise
+        folder = Path(normpath(Path(campaign).absolute().parent))
+        if folder == Path.cwd() or next(iglob(error.path, root_dir=folder, recursive=True), None) is None:
+            raise
+        raise type(error)(
+            f"{str(error).rstrip('.')}. It is there in {folder}, the folder of the campaign file, but relative "
+            f"paths start from the working folder: go to {folder}, or write {relpath(folder / error.path)}.",
+            path=error.path,
+        ) from None
 
 
 def list_inputs(campaign: CampaignSpec) -> Named:

@@ -10,6 +10,7 @@ from typing import Any
 
 from eventmill.campaign.handle import CampaignHandle
 from eventmill.campaign.progress import Progress
+from eventmill.core.python_words import in_python
 from eventmill.reports.overview import overview
 from eventmill.reports.page import as_html
 
@@ -48,11 +49,11 @@ class NotebookView:
             return
         self._stopping = progress.stopping
         if self._opened is None or not progress.total:
-            self._show(self._line(progress.doing) + _stopping(progress) + _watch(progress))
+            self._show(self._line(progress.doing) + _stopping(progress) + _told(progress))
             return
         now = overview(self._opened.ledger, self._opened.read_row())
         now = replace(now, rate=progress.rate, left_seconds=progress.seconds_left)
-        self._show(as_html(now) + self._line(progress.doing) + _stopping(progress) + _watch(progress))
+        self._show(as_html(now) + self._line(progress.doing) + _stopping(progress) + _told(progress))
         ended = time.monotonic()
         self._rests_until = ended + (ended - begun) / SHARE
 
@@ -75,6 +76,11 @@ def _stopping(progress: Progress) -> str:
     return (
         "" if progress.is_last or not progress.stopping else f"<div><b>{html.escape(progress.stopping)}</b></div>"
     )
+
+
+def _told(progress: Progress) -> str:
+    remarks = "".join(f"<div>{html.escape(in_python(remark))}</div>" for remark in progress.remarks)
+    return remarks + _watch(progress)
 
 
 def _watch(progress: Progress) -> str:

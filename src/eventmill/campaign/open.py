@@ -11,17 +11,25 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from eventmill.campaign.changes import CODE, READER, Difference, accept_changes, compare, new_descriptions
+from eventmill.campaign.changes import (
+    CODE,
+    READER,
+    Difference,
+    accept_changes,
+    changed_keys,
+    compare,
+    is_nothing_lost,
+    listed,
+    new_descriptions,
+)
 from eventmill.campaign.choice import Changed
 from eventmill.campaign.code import payload_code, reader_code
 from eventmill.campaign.doing import remark
 from eventmill.campaign.handle import CampaignHandle, find_record, load_campaign, store_of, work_order
 from eventmill.campaign.inputs import as_known, list_inputs, source_spec, with_resolved_tree
 from eventmill.campaign.leadership import hold_leadership
-from eventmill.config.campaign_spec import (
-    CampaignSpec,
-    merged_suffix,
-)
+from eventmill.config.campaign_spec import CampaignSpec
+from eventmill.config.output_spec import merged_suffix
 from eventmill.core.records import CampaignRow, DesiredState
 from eventmill.core.work_order import PayloadCode
 from eventmill.errors import (
@@ -34,7 +42,14 @@ from eventmill.formats.schemas import schema_from_columns, schema_to_bytes
 from eventmill.ledger import Ledger, create_ledger, upgrade_ledger
 from eventmill.payloads.bundles import in_utf8
 from eventmill.store import Store, open_store
-from eventmill.work.store_mark import check_store_is_free, check_store_is_ours, clear_store, hold_store, is_marked
+from eventmill.work.store_mark import (
+    check_store_is_free,
+    check_store_is_ours,
+    clear_store,
+    hold_store,
+    is_marked,
+    shared_with,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +68,7 @@ def open_campaign(
     """Write a new campaign into the ledger, or find the one that was begun under this name.
 
     `asked_at` is when the user gave the command, by default now: a pause or cancel after it takes precedence.
+    Of a campaign of which no range is committed yet, the new version is taken without asking: nothing is lost.
     `opened` is what this process opened a moment ago: unless the campaign was changed since, nothing is looked for
     or compared again.
 
@@ -95,8 +111,13 @@ def open_campaign(
         taken = why_taken(ledger, record)
         if taken is not None and changed is not Changed.RESTART:
             raise taken
-        differences = compare(ledger, record, campaign, code, named=named, spec=spec, folder=folder)
-        if (differences or taken) and changed is Changed.RESTART:
+        differences = compare(ledger, record, campaign, code, named=named, spec=spec, reader=reader, folder=folder)
+        starts_over = changed is Changed.RESTART
+        if is_nothing_lost(ledger, record, differences, changed=changed):
+            _want_to_run(ledger, record, asked_at=asked_at)  # unless it was paused meanwhile
+            remark(f"nothing was done yet, so the campaign begins with what is new: {listed(differences)}")
+            starts_over = True
+        if (differences or taken) and starts_over:
             if record.store_url != campaign.store_url and not is_marked(store, record):
                 _take_place(
                     store, campaign, changed=Changed.STOP
@@ -104,6 +125,8 @@ def open_campaign(
             with hold_leadership(ledger, record.id):
                 forget(ledger, record)
             told = "campaign '%s' is restarted: earlier results are deleted"
+            if changed is not Changed.RESTART:
+                told = "campaign '%s' begins with what is new: nothing was done yet"
             logger.info(told, campaign.name, extra=_about(campaign))
             record = None
         elif not differences and changed in (Changed.RESTART, Changed.ACCEPT):
@@ -122,6 +145,9 @@ def open_campaign(
     if record is None:
         try:
             record = _begin(ledger, campaign, code, reader=reader, declared=declared)
+            if shared := shared_with(store, campaign.name):
+                remark(f"warning: {shared}")
+                logger.warning("%s", shared, extra=_about(campaign))
         except NameTaken:  # another process just began it: continue as if it had existed before
             return open_campaign(campaign, folder=folder, changed=changed, asked_at=asked_at)
         if changed is Changed.RESTART:
@@ -208,6 +234,10 @@ def _as_begun(
     if (taken := why_taken(opened.ledger, opened.record)) is not None:
         raise taken
     hold_store(opened.ledger, opened.store, opened.record)
+    given = campaign if campaign.inputs.tree else with_resolved_tree(campaign, opened.order.source)
+    if keys := [key for key, *_ in changed_keys(opened.record.spec, given.model_dump(mode="json"))]:
+        # Silent about code and inputs: nothing else is read.
+        remark(f"what the campaign was begun with stays in force, not what is given now: {', '.join(keys)}")
     return _continue(opened, changed=changed, asked_at=asked_at)
 
 

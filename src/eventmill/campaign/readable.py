@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from eventmill.campaign.campaign import Campaign
-from eventmill.config.campaign_spec import format_of
+from eventmill.config.output_spec import format_of
 from eventmill.core.outputs import CommittedOutput
 from eventmill.errors import CorruptOutput
 from eventmill.formats import open_format

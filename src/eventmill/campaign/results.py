@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from eventmill.campaign.campaign import Campaign
 from eventmill.campaign.readable import ResultFile, all_files, merged_files
-from eventmill.config.campaign_spec import format_of
+from eventmill.config.output_spec import format_of
 from eventmill.core.records import CampaignRow
 from eventmill.errors import AccessError, CampaignError, CorruptOutput, EventmillError, LedgerError
 from eventmill.formats import histograms

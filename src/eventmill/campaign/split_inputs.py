@@ -13,11 +13,8 @@ from eventmill.access import how_to_look_up, look_up_with
 from eventmill.campaign.crashing_inputs import DEATHS, is_suspect, looking
 from eventmill.campaign.crashing_inputs import forget as forget_suspect
 from eventmill.campaign.handle import CampaignHandle
-from eventmill.config.campaign_spec import (
-    CampaignSpec,
-    Duplicates,
-    Unreadable,
-)
+from eventmill.config.campaign_spec import CampaignSpec
+from eventmill.config.inputs_spec import Duplicates, Unreadable
 from eventmill.core.ranges import MOST_EVENTS, Input, NewInput, SeenLayout, UnreadableInput
 from eventmill.core.records import JournalKind
 from eventmill.core.work_order import SourceSpec

@@ -24,6 +24,7 @@ from eventmill.payloads import bundles
 from eventmill.payloads.calls import SetUp, Where
 from eventmill.payloads.child import load_reader
 from eventmill.payloads.import_shipped import importing_from
+from eventmill.payloads.missing_files import Shipped, file_hint
 from eventmill.payloads.reader_calls import InspectCall, ReadCall, ReaderSetUp
 from eventmill.payloads.shown_places import text_with_places
 from eventmill.payloads.unpack import put_code
@@ -59,10 +60,10 @@ def read_some(campaign: CampaignSpec, *, events: int, start: int, input: int | s
     if reader is not None:
         places = () if spec.reader is None else spec.reader.places
         with (
-            unpacked(reader) as folder,
-            users_code(f"reader {reader.callable} failed for {url}", places),
+            unpacked(reader, key="inputs.reader.files") as shipped,
+            users_code(f"reader {reader.callable} failed for {url}", places, shipped),
         ):
-            opened = load_reader(_set_up(spec, reader, folder), ReaderSetUp(spec.columns, spec.credentials))
+            opened = load_reader(_set_up(spec, reader, shipped), ReaderSetUp(spec.columns, spec.credentials))
             found = opened.inspect(InspectCall(url)).found
             here = where(found.events)
             piece = EventRange(here.start, here.stop)
@@ -104,14 +105,15 @@ NAMED = 3
 """The maximum number of inputs in a message."""
 
 
-def _set_up(spec: SourceSpec, code: PayloadCode, folder: Path | None) -> SetUp:
+def _set_up(spec: SourceSpec, code: PayloadCode, shipped: Shipped | None) -> SetUp:
     assert spec.reader is not None
+    folder = None if shipped is None else shipped.folder
     return SetUp(code.entry, folder, pickle.dumps(spec.reader.parameters), None, path=())
 
 
 @contextmanager
-def unpacked(code: PayloadCode) -> Iterator[Path | None]:
-    """The folder with the shipped copy, to import from; None for an installed package.
+def unpacked(code: PayloadCode, *, key: str) -> Iterator[Shipped | None]:
+    """The shipped copy, to import from; None for an installed package. `key` is that of its data files.
 
     What was not shipped is missing here, too. Debuggers and tracebacks show the file that the user edits.
     """
@@ -123,11 +125,11 @@ def unpacked(code: PayloadCode) -> Iterator[Path | None]:
     place = code.callable.rpartition(":")[0]
     written_in = (Path.cwd() / place).parent.resolve() if place else None
     with importing_from(folder, files, written_in=written_in):
-        yield folder
+        yield Shipped(folder, code.entry.partition(":")[0], key, written_in or Path.cwd())
 
 
 @contextmanager
-def users_code(what: str, places: Sequence[Place] = ()) -> Iterator[None]:
+def users_code(what: str, places: Sequence[Place] = (), shipped: Shipped | None = None) -> Iterator[None]:
     """Turn whatever the user's code raises into a PayloadError with that code's own traceback."""
     try:
         yield
@@ -137,7 +139,8 @@ def users_code(what: str, places: Sequence[Place] = ()) -> Iterator[None]:
         raise PayloadError(f"{what}: you quit the debugger.") from None
     except (Exception, SystemExit) as error:  # the user's code may raise anything
         summary = " ".join("".join(traceback.format_exception_only(error)).split())
-        raise PayloadError(f"{what}: {summary}{text_with_places(_their_traceback(error), places)}") from error
+        trace = text_with_places(_their_traceback(error), places)
+        raise PayloadError(f"{what}: {summary}{file_hint(error, shipped)}{trace}") from error
 
 
 def _their_traceback(error: BaseException) -> str:

@@ -111,10 +111,11 @@ def try_payload(campaign: CampaignSpec, *, events: int = 10, start: int = 0, inp
     where = tried.where
     place = f"{where.file} [{where.start}, {where.stop})"
     code, places = payload_code(campaign, folder=Path.cwd()), places_of(campaign.payload.source)
-    with unpacked(code) as folder:
-        with users_code(f"{name} could not be set up", places):
+    with unpacked(code, key="payload.files") as shipped:
+        folder = None if shipped is None else shipped.folder
+        with users_code(f"{name} could not be set up", places, shipped):
             payload, setup = _timed(lambda: _set_up(campaign, code, folder))
-        with users_code(f"{name} failed for {place}", places):
+        with users_code(f"{name} failed for {place}", places, shipped):
             returned, call = _timed(lambda: payload(tried.found, where))
         with users_code(f"the result of {name} for {place} cannot be stored"):
             table, size = _as_stored(returned, campaign, events=len(where))

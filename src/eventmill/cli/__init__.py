@@ -13,6 +13,7 @@ import typer
 from eventmill import __version__
 from eventmill.cli.command_time import note_asked
 from eventmill.cli.commands import Commands
+from eventmill.core.python_words import on_command_line
 from eventmill.errors import EventmillError, Interrupted
 from eventmill.logs import hide
 from eventmill.runtime.interrupts import END_SECONDS, exit_code, is_interrupted, take_interrupts
@@ -74,7 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     take_interrupts(end_seconds=END_SECONDS if arguments is None else None)
     hide()  # the log lines that an earlier command in this process was to show
     try:
-        ended = app(args=arguments, prog_name="eventmill", standalone_mode=False)
+        with on_command_line():
+            ended = app(args=arguments, prog_name="eventmill", standalone_mode=False)
         sys.stdout.flush()  # here, so that a closed pipe is noticed here
     except Interrupted as error:
         _leave(str(error), code=exit_code())
@@ -83,8 +85,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except typer.TyperException as error:
         if not error.format_message():  # no command was given: the help has been shown
             sys.exit(error.exit_code)
-        said = error.format_message().rstrip(".")
-        _leave(f"{said}{'' if said.endswith('?') else '.'} See 'eventmill --help'.", code=error.exit_code)
+        from eventmill.cli.usage import usage_error  # seldom needed, and the help starts quickly without it
+
+        _leave(usage_error(error), code=error.exit_code)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the last flush must not fail again
         sys.exit(1)

@@ -16,9 +16,17 @@ CampaignFile = Annotated[Path, typer.Argument(metavar="CAMPAIGN.yaml", help="The
 Named = Annotated[
     str, typer.Argument(metavar="CAMPAIGN", help="A campaign file, or the name of a campaign in the ledger.")
 ]
+NamedOrAll = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[CAMPAIGN]",
+        help="A campaign file, or the name of a campaign in the ledger; all if left out.",
+        show_default=False,
+    ),
+]
 InLedger = Annotated[
     str | None,
-    typer.Option(metavar="PATH", help="The ledger, if CAMPAIGN is a name.", show_default=DEFAULT_LEDGER),
+    typer.Option(metavar="PATH", help="The ledger, if CAMPAIGN is not a file.", show_default=DEFAULT_LEDGER),
 ]
 LogLevel = Annotated[Level, typer.Option(help="Show log lines of this level and above, on stderr.")]
 LogJson = Annotated[bool, typer.Option("--log-json", help="Show log lines as JSON, one object per line.")]

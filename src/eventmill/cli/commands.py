@@ -38,7 +38,10 @@ COMMANDS: Mapping[str, Command] = {
         "validate:validate",
         "Check a campaign without running anything: its file, payload, inputs, ledger, store and cluster.",
     ),
-    "status": Command("show:status", "Show the progress of a campaign, its workers, and what it has cost."),
+    "status": Command(
+        "show:status",
+        "Show the progress of a campaign, its workers and its cost; without CAMPAIGN, list all that are here.",
+    ),
     "outputs": Command(
         "show:outputs", "List the merged files of a campaign, with their events, rows, bytes and checksums."
     ),

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from eventmill.cli.output import screen
+from eventmill.core.meant import did_you_mean
 from eventmill.core.units import counted
 from eventmill.errors import CampaignError
 
@@ -22,12 +23,17 @@ EXAMPLES = {
     "stars": (
         "bright stars of two telescopes, in CSV files that it makes; needs nothing else",
         ("stars",),
-        ("python examples/stars/make_stars.py", "eventmill run examples/stars/campaign.yaml"),
+        (
+            "python examples/stars/make_stars.py",
+            "eventmill validate examples/stars/campaign.yaml",
+            "eventmill run examples/stars/campaign.yaml",
+        ),
     ),
     "dimuon": (
         "collisions from Pythia 8, then a Z selection; needs pip install 'eventmill[examples]'",
         ("dimuon", "dimuon-analysis"),
         (
+            "eventmill validate examples/dimuon/campaign.yaml",
             "python examples/dimuon/kill_one_worker.py examples/dimuon/campaign.yaml",
             "eventmill run examples/dimuon-analysis/campaign.yaml",
             "python examples/dimuon/plot.py demo/dimuon demo/dimuon-mass.png",
@@ -49,7 +55,8 @@ def init(
             out.print(f"eventmill init {name:8} {about}", soft_wrap=True, markup=False)
         return
     if example not in EXAMPLES:
-        raise CampaignError(f"'{example}' is not an example; choose one of: {', '.join(EXAMPLES)}.")
+        meant = did_you_mean(example, EXAMPLES)
+        raise CampaignError(f"'{example}' is not an example{meant}; choose one of: {', '.join(EXAMPLES)}.")
     _, folders, commands = EXAMPLES[example]
     found = {path: source.read_bytes() for folder in folders for path, source in _files(folder)}
     different = [path for path, content in found.items() if path.exists() and _content(path) != content]

@@ -11,7 +11,8 @@ from typing import Any
 from rich.text import Text
 
 from eventmill.api import Campaign
-from eventmill.cli.arguments import AsJson, InLedger, Named, file_of, find_campaign
+from eventmill.cli.arguments import AsJson, InLedger, Named, NamedOrAll, file_of, find_campaign
+from eventmill.cli.listing import list_campaigns
 from eventmill.cli.output import facts, print_json, screen, table
 from eventmill.core.records import Counts
 from eventmill.core.units import counted, percent
@@ -24,8 +25,11 @@ from eventmill.runtime.process_id import describe
 from eventmill.text import told
 
 
-def status(campaign: Named, ledger: InLedger = None, json: AsJson = False) -> None:
-    """Show the progress of a campaign, its workers, and what it has cost."""
+def status(campaign: NamedOrAll = None, ledger: InLedger = None, json: AsJson = False) -> None:
+    """Show the progress of a campaign, its workers and its cost; without CAMPAIGN, list all that are here."""
+    if campaign is None:
+        list_campaigns(ledger, json=json)
+        return
     found = find_campaign(campaign, ledger=ledger)
     answer = found.status()
     if json:

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from eventmill import api
+from eventmill.campaign.inputs import paths_from
 from eventmill.campaign.try_payload import Trial
 from eventmill.cli.arguments import CampaignFile
 from eventmill.cli.output import screen, table
@@ -33,7 +34,8 @@ def try_payload(
 ) -> None:
     """Run the payload on a few events in this process, to debug it with breakpoint() and print()."""
     campaign = CampaignSpec.from_file(campaign_file)
-    trial = api.try_payload(campaign, events=events, start=start, input=given)
+    with paths_from(campaign_file):
+        trial = api.try_payload(campaign, events=events, start=start, input=given)
     out, where = screen(), trial.where
     size = f"{trial.bytes:,} bytes ({trial.format})"
     made = counted(trial.table.num_rows, "row") if trial.table is not None else size

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.text import Text
@@ -11,31 +11,35 @@ from rich.text import Text
 from eventmill.access.retries import few_retries
 from eventmill.campaign.code import payload_code, reader_code
 from eventmill.campaign.handle import find_record
-from eventmill.campaign.inputs import list_inputs, source_spec
+from eventmill.campaign.inputs import list_inputs, paths_from, source_spec
 from eventmill.campaign.preview import check_unchanged
 from eventmill.campaign.split_inputs import check_alike, same_content, split
 from eventmill.cli.arguments import CampaignFile, file_of
 from eventmill.cli.output import facts, screen
-from eventmill.config.campaign_spec import CampaignSpec, Duplicates, Unreadable, merged_suffix, read_campaign
+from eventmill.config.campaign_spec import CampaignSpec, read_campaign
 from eventmill.config.cluster_config import LOCAL_CLUSTER, read_cluster
+from eventmill.config.inputs_spec import Duplicates, InputFile, Unreadable
+from eventmill.config.output_spec import merged_suffix
+from eventmill.core.meant import meant
 from eventmill.core.ranges import NewInput, UnreadableInput
 from eventmill.core.units import counted
 from eventmill.core.work_order import PayloadCode
 from eventmill.errors import InputError, LedgerError, PayloadError
 from eventmill.formats.schemas import schema_from_columns
 from eventmill.ledger import open_ledger
-from eventmill.payloads import bundles
+from eventmill.payloads.locate import source_of
+from eventmill.payloads.missing_files import named_but_not_shipped
 from eventmill.payloads.needed_modules import missing
 from eventmill.sources.layouts import layouts_of, unreadable_columns
 from eventmill.sources.text_types import with_common_types
 from eventmill.store import open_store
-from eventmill.work.store_mark import check_store_is_free, check_store_is_ours
+from eventmill.work.store_mark import check_store_is_free, check_store_is_ours, shared_with
 
 
 def validate(campaign_file: CampaignFile) -> None:
     """Check a campaign without running anything: its file, payload, inputs, ledger, store and cluster."""
     campaign = read_campaign(campaign_file)
-    with few_retries():  # a person is waiting
+    with few_retries(), paths_from(campaign_file):  # a person is waiting
         lines = [
             ("payload", _payload(campaign)),
             ("inputs", _inputs(campaign)),
@@ -57,14 +61,25 @@ def validate(campaign_file: CampaignFile) -> None:
 def _payload(campaign: CampaignSpec) -> str:
     code = payload_code(campaign, folder=Path.cwd())
     size = f", {len(code.bundle) / 1000:,.1f} kB shipped to workers" if code.bundle is not None else ""
-    return f"{code.callable}, code {code.digest}{size}{_missing(campaign, code)}"
+    return f"{code.callable}, code {code.digest}{size}{_missing(campaign, code)}{_unlisted(code)}"
+
+
+def _unlisted(code: PayloadCode) -> str:
+    """Data files beside the payload that its code names, and that are not shipped with it."""
+    if code.bundle is None:
+        return ""
+    beside = (Path.cwd() / code.callable.rpartition(":")[0]).parent if ":" in code.callable else Path.cwd()
+    names = named_but_not_shipped(source_of(code), beside)
+    if not names:
+        return ""
+    return f"; warning: {', '.join(names)} beside it will be missing on workers, unless 'payload.files' lists it"
 
 
 def _missing(campaign: CampaignSpec, code: PayloadCode) -> str:
     """Modules that the payload imports and that are not here: an error if its workers run here, else a warning."""
     if code.bundle is None:
         return ""
-    names = ", ".join(map(str, missing(bundles.unpack(code.bundle, entry=code.entry, digest=code.digest))))
+    names = ", ".join(map(str, missing(source_of(code))))
     if not names:
         return ""
     if read_cluster(campaign.cluster).cluster_class == LOCAL_CLUSTER:
@@ -87,11 +102,23 @@ def _inputs(campaign: CampaignSpec) -> str:
     events = sum(item.events for item in found)
     if not events:
         raise InputError(f"the {counted(len(urls), 'input')} of campaign '{campaign.name}' contain no events.")
+    left_out += "".join(f"; warning: {line}" for line in _odd_parameters(campaign))
     twice = same_content((item.url, item.identity) for item in found)
     if twice and campaign.inputs.duplicates is Duplicates.REFUSE:
         left_out += "".join(f"; warning: {line}" for line in twice)
     how = spec.format if code is None else f"reader {code.callable}, code {code.digest}"
     return f"{counted(len(found), 'input')} ({how}) with {counted(events, 'event')}{left_out}"
+
+
+def _odd_parameters(campaign: CampaignSpec) -> Iterator[str]:
+    """Parameters of inputs that are perhaps misspelt: other inputs have one that is much like it instead."""
+    given = [each for each in campaign.inputs.files or () if isinstance(each, InputFile) and each.parameters]
+    for each in given:
+        others = [key for other in given for key in other.parameters if key not in each.parameters]
+        for key in each.parameters:
+            rest = [other for other in given if key not in other.parameters]
+            if len(rest) > len(given) / 2 and (known := meant(key, others)):
+                yield f"the parameter '{key}' of {each.url} is '{known}' for other inputs"
 
 
 def _left_out(campaign: CampaignSpec, found: Sequence[NewInput], unreadable: Sequence[UnreadableInput]) -> str:
@@ -124,20 +151,23 @@ def _ledger(campaign: CampaignSpec) -> str:
     record = find_record(ledger, campaign.name)
     if record is None:
         return f"{campaign.ledger}, does not have a campaign '{campaign.name}'"
-    check_unchanged(ledger, record, campaign, folder=Path.cwd())
-    return f"{campaign.ledger}, has this campaign '{campaign.name}', as it is here"
+    told = check_unchanged(ledger, record, campaign, folder=Path.cwd())
+    return f"{campaign.ledger}, has this campaign '{campaign.name}', {told}"
 
 
 def _store(campaign: CampaignSpec) -> str:
     place = open_store(campaign.store_url, credentials=campaign.credentials).check()
-    _check_mark(campaign)
+    shared = _check_mark(campaign)
     merge = campaign.output.merge
     size = f"at multiples of {counted(merge.events, 'event')}" if merge.events else f"after {merge.bytes:,} bytes"
-    return f"{place}; merged files end {size}"
+    return f"{place}; merged files end {size}{f'; warning: {shared}' if shared else ''}"
 
 
-def _check_mark(campaign: CampaignSpec) -> None:
-    """Raise `StoreTaken` if the store is another campaign's of this name, or has files unknown to the ledger."""
+def _check_mark(campaign: CampaignSpec) -> str | None:
+    """Raise `StoreTaken` if the store is another campaign's of this name, or has files unknown to the ledger.
+
+    Returns a warning if campaigns of other names are in it.
+    """
     store = open_store(campaign.store_url, credentials=campaign.credentials)
     ledger = (
         open_ledger(campaign.ledger_url) if "://" in campaign.ledger or Path(campaign.ledger).exists() else None
@@ -148,6 +178,7 @@ def _check_mark(campaign: CampaignSpec) -> None:
         check_store_is_free(store, campaign.name, suffix=suffix)
     elif record.store_url == campaign.store_url:
         check_store_is_ours(ledger, store, record, suffix=suffix)
+    return shared_with(store, campaign.name)
 
 
 def _cluster(campaign: CampaignSpec) -> str:

@@ -9,8 +9,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from eventmill.config.campaign_spec import Cluster, what_is_wrong
+from eventmill.config.campaign_spec import Cluster
+from eventmill.config.wording import what_is_wrong
 from eventmill.config.yaml_file import YamlError, read_yaml
+from eventmill.core.meant import did_you_mean
 from eventmill.errors import ClusterError
 
 FOLDER = Path("deployments/clusters")
@@ -59,7 +61,8 @@ def read_cluster(cluster: Cluster) -> ClusterConfig:
     found = next((place for place in places if place.suffix == ".yaml" and place.is_file()), None)
     if found is None:
         names = sorted({path.stem for folder in (FOLDER, shipped) for path in folder.glob("*.yaml")})
-        raise ClusterError(f"unknown cluster type '{cluster.type}'; known types are: {', '.join(names)}.")
+        meant = did_you_mean(cluster.type, names)
+        raise ClusterError(f"unknown cluster type '{cluster.type}'{meant}; known types are: {', '.join(names)}.")
     try:
         config = ClusterConfig.model_validate(read_yaml(found) or {})
     except (YamlError, ValidationError, OSError, UnicodeDecodeError) as error:

@@ -9,7 +9,7 @@ from decimal import Decimal
 from math import inf, isfinite
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, ByteSize, PlainSerializer, TypeAdapter, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, ByteSize, PlainSerializer, TypeAdapter, WithJsonSchema
 
 SECONDS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
@@ -82,6 +82,42 @@ def parse_fraction(value: object) -> float:
     if not 0 <= number <= 1:
         raise ValueError(f"'{value}' is not between 0 and 1; give {wanted}")
     return number
+
+
+def at_least_bytes(least: int, *, unit: str) -> AfterValidator:
+    """Refuse sizes below `least` bytes; `unit` is what a bare small number was probably meant in."""
+
+    def check(size: int) -> int:
+        if size < least:
+            wish = f"; did you mean {size}{unit}?" if size < 1000 else ""
+            raise ValueError(
+                f"{counted(size, 'byte')} is too little, at least {write_bytes(least)} is needed{wish}"
+            )
+        return size
+
+    return AfterValidator(check)
+
+
+def at_least(least: str, *, unit: str = "") -> AfterValidator:
+    """Refuse durations below `least`; `unit` is what a bare small number was probably meant in, if not seconds."""
+    limit = parse_duration(least)
+
+    def check(duration: timedelta) -> timedelta:
+        if duration < limit:
+            wish = f"; did you mean {duration.total_seconds():g}{unit}?" if unit else ""
+            raise ValueError(f"{write_duration(duration)} is too short, at least {least} is needed{wish}")
+        return duration
+
+    return AfterValidator(check)
+
+
+def write_bytes(value: int) -> str:
+    """As people write a size: `10MB`, `1kB`."""
+    unit, size = next(((unit, size) for unit, size in _DECIMAL if value >= size), ("bytes", 1))
+    return f"{value / size:g}{unit}"
+
+
+_DECIMAL = (("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
 
 
 def write_duration(value: timedelta) -> str:

@@ -25,11 +25,13 @@ from pathlib import Path
 from typing import Any
 
 from eventmill.core.leases import FailureKind
+from eventmill.core.signatures import declared_by, why_no_payload
 from eventmill.errors import CampaignError, PayloadError, ScratchError
 from eventmill.payloads.calls import Answer, Imports, RangeCall, RangeResult, Refusal, SetUp, Where
 from eventmill.payloads.import_shipped import import_from
 from eventmill.payloads.keeper import POLITE, fork_payload, go_on_at, hear_nothing
 from eventmill.payloads.memory import is_out_of_memory, limit_memory, told_limit
+from eventmill.payloads.missing_files import Shipped
 from eventmill.payloads.reader import OpenInputs, bind_reader
 from eventmill.payloads.reader_calls import EventsRead, InspectCall, Inspected, ReadCall, ReaderSetUp
 from eventmill.payloads.refusals import cpu_seconds, refuse
@@ -96,7 +98,7 @@ def _serve(line: Line) -> None:
         call = line.receive()
         answer: RangeResult | Inspected | EventsRead | Refusal
         if isinstance(served, OpenInputs):
-            answer = _read(served, call, line)
+            answer = _read(served, call, request, line)
         else:
             answer = _work(served, call, request, line)
         if isinstance(answer, Refusal) and answer.kind is FailureKind.MEMORY and request.memory_bytes is not None:
@@ -151,7 +153,7 @@ def _set_up(request: SetUp, line: Line) -> Payload | OpenInputs | Refusal:
         return payload
     except BaseException as error:  # user code: sys.exit() in it must not look like a crash
         _end_if_fork(line, error)
-        refusal = refuse(FailureKind.SETUP, error, begun)
+        refusal = refuse(FailureKind.SETUP, error, begun, _shipped(request))
         if request.memory_bytes is not None and is_out_of_memory(error):
             return replace(refusal, summary=f"{refusal.summary}; {told_limit(request.memory_bytes)}")
         return refusal
@@ -160,17 +162,19 @@ def _set_up(request: SetUp, line: Line) -> Payload | OpenInputs | Refusal:
 def load_payload(request: SetUp) -> Payload:
     """Import and set up the user's code; its folder must be on `sys.path`.
 
-    Raises the exceptions of that code, and `PayloadError` if it cannot be called as `name(events, where, ...)`.
+    Raises the exceptions of that code, and `PayloadError` if it cannot be called as
+    `name(events, where, **parameters)`.
     """
     target, name = _imported(request)
     parameters = pickle.loads(request.parameters)
+    # Now: in a call it would look like a fault of the events. A generator is for the format to judge.
+    if wrong := why_no_payload(replace(declared_by(target), name=name), parameters, may_generate=True):
+        raise PayloadError(f"{wrong}.")
     if inspect.isclass(target):
         instance = target(**parameters)
         if not callable(instance):
-            raise PayloadError(f"class {name} lacks '__call__(self, events, where)'.")
-        _check_call(instance, name, {})
+            raise PayloadError(f"{name}(...) is a {type(instance).__name__}, which cannot be called.")
         return instance
-    _check_call(target, name, parameters)
     return lambda events, where: target(events, where, **parameters)
 
 
@@ -202,20 +206,17 @@ def _imported(request: SetUp) -> tuple[Any, str]:
     return target, name
 
 
-def _check_call(function: Callable[..., object], name: str, parameters: dict[str, object]) -> None:
-    """Check the signature now; in a call, wrong arguments would look like a fault of the events."""
-    try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):  # not available for all C code
-        return
-    try:
-        signature.bind(None, None, **parameters)
-    except TypeError as error:
-        given = ", ".join(["events", "where", *parameters])
-        raise PayloadError(f"{name} cannot be called as {name}({given}): {error}.") from None
+def _shipped(request: SetUp) -> Shipped | None:
+    """The code that was shipped; None for an installed package."""
+    if request.bundle_folder is None:
+        return None
+    key = "payload.files" if request.reader is None else "inputs.reader.files"
+    return Shipped(request.bundle_folder, request.entry.partition(":")[0], key)
 
 
-def _read(inputs: OpenInputs, call: InspectCall | ReadCall, line: Line) -> Inspected | EventsRead | Refusal:
+def _read(
+    inputs: OpenInputs, call: InspectCall | ReadCall, request: SetUp, line: Line
+) -> Inspected | EventsRead | Refusal:
     begun = cpu_seconds()
     try:
         answer = inputs.inspect(call) if isinstance(call, InspectCall) else inputs.stage(call)
@@ -225,7 +226,7 @@ def _read(inputs: OpenInputs, call: InspectCall | ReadCall, line: Line) -> Inspe
         return refuse(FailureKind.SETUP, error, begun)
     except BaseException as error:  # the user's code, with sys.exit() and KeyboardInterrupt
         _end_if_fork(line, error)
-        return refuse(FailureKind.INPUT, error, begun)
+        return refuse(FailureKind.INPUT, error, begun, _shipped(request))
 
 
 def _work(payload: Payload, call: RangeCall, request: SetUp, line: Line) -> RangeResult | Refusal:
@@ -242,7 +243,7 @@ def _work(payload: Payload, call: RangeCall, request: SetUp, line: Line) -> Rang
         _end_if_fork(line)
     except BaseException as error:  # the user's code, with sys.exit() and KeyboardInterrupt
         _end_if_fork(line, error)
-        return refuse(FailureKind.PAYLOAD, error, begun)
+        return refuse(FailureKind.PAYLOAD, error, begun, _shipped(request))
     try:
         return _store(result, call, request, begun)
     except OSError as error:  # scratch is full or gone: no event is at fault

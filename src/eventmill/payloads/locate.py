@@ -62,7 +62,10 @@ def _in_file(callable: str, path: Path, name: str, *, files: Sequence[str], role
     module = path.stem
     if not path.is_file():
         others = sorted(p.name for p in path.parent.glob("*.py")) if path.parent.is_dir() else []
-        raise PayloadError(f"{role} file {path} does not exist{_close(path.name, others, within='the folder')}")
+        raise PayloadError(
+            f"{role} file {path} does not exist{_close(path.name, others, within='the folder')}",
+            path=callable.rpartition(":")[0],
+        )
     if "." in module:
         raise PayloadError(f"{role} file {path} cannot be imported; rename it without the dot.")
     if module in sys.stdlib_module_names:
@@ -112,6 +115,15 @@ def _in_module(callable: str, module: str, name: str, folder: Path) -> PayloadCo
     _check_name(_parse(origin), origin, name)
     entry = f"{module}:{name}"
     return PayloadCode(callable, entry, _installed_digest(entry, origin, package), None)
+
+
+def source_of(code: PayloadCode) -> dict[str, bytes]:
+    """Name -> content of the modules that were shipped, or of the installed module that `code` names."""
+    if code.bundle is not None:
+        return bundles.unpack(code.bundle, entry=code.entry, digest=code.digest)
+    module = code.entry.partition(":")[0]
+    origin, _ = _locate(module)
+    return {} if origin is None else {f"{module.replace('.', '/')}.py": origin.read_bytes()}
 
 
 def check_installed(code: PayloadCode) -> None:

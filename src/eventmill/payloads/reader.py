@@ -7,16 +7,17 @@ end), `identity` (what changes when the content does), `layout` (names and types
 
 from __future__ import annotations
 
-import inspect
 import itertools
 import reprlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from eventmill.core.leases import FailureKind
 from eventmill.core.ranges import MOST_EVENTS, Layout, NewInput
+from eventmill.core.signatures import declared_by, why_no_reader
 from eventmill.errors import InputError, PayloadError, ScratchError
 from eventmill.payloads.reader_calls import EventsRead, InspectCall, Inspected, ReadCall
 
@@ -34,23 +35,13 @@ def bind_reader(
     The columns that the campaign selects are given to a reader that has a parameter `columns`.
     """
     given = dict(parameters)
-    try:
-        signature = inspect.signature(target)
-    except (TypeError, ValueError):  # not available for all C code
-        return lambda url: target(url, **given)
-    takes = signature.parameters
-    if "columns" not in given and ("columns" in takes or columns is not None):
-        if "columns" not in takes and not any(each.kind is each.VAR_KEYWORD for each in takes.values()):
-            raise PayloadError(
-                f"the campaign selects columns (inputs.columns), but reader {name} has no parameter 'columns'. "
-                "Add it, or let the payload select them."
-            )
+    known = replace(declared_by(target), name=name)
+    if wrong := why_no_reader(known, given, columns=columns is not None):
+        raise PayloadError(f"{wrong}.")
+    signature = known.made if known.is_class else known.call
+    takes = () if signature is None else signature.parameters
+    if signature is not None and "columns" not in given and ("columns" in takes or columns is not None):
         given["columns"] = None if columns is None else list(columns)
-    try:
-        signature.bind("url", **given)
-    except TypeError as error:
-        listed = ", ".join(["url", *given])
-        raise PayloadError(f"reader {name} cannot be called as {name}({listed}): {error}.") from None
     return lambda url: target(url, **given)
 
 

@@ -11,16 +11,21 @@ from eventmill import text
 from eventmill.core.leases import FailureKind
 from eventmill.errors import CampaignError, InputError, PayloadError, ScratchError
 from eventmill.payloads.calls import Refusal
+from eventmill.payloads.missing_files import Shipped, file_hint
 
 _OURS = str(Path(__file__).parent)
 
 
-def refuse(kind: FailureKind, error: BaseException, begun: float) -> Refusal:
-    """The report for `error` of a call that began at `begun` CPU seconds. Never raises."""
+def refuse(kind: FailureKind, error: BaseException, begun: float, shipped: Shipped | None = None) -> Refusal:
+    """The report for `error` of a call that began at `begun` CPU seconds. Never raises.
+
+    `shipped` is the user's code, if a file may be missing that was to be shipped with it.
+    """
     if isinstance(error, MemoryError) and kind is not FailureKind.SETUP:
         kind = FailureKind.MEMORY
     try:
         summary, told = _tell(error)
+        summary += file_hint(error, shipped)
     except BaseException as second:  # the user's own methods: names, words, causes, or no memory for them
         summary, told = f"{text.words_of(error)} (it cannot be shown: {type(second).__name__})", ""
     return Refusal(kind, text.line(summary), text.told(told), cpu_seconds() - begun)

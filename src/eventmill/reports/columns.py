@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from eventmill.config.campaign_spec import format_of
+from eventmill.config.output_spec import format_of
 from eventmill.core.outputs import MergedOutput
 from eventmill.core.records import CampaignRow
 from eventmill.formats.root import RootFormat

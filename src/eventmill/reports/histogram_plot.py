@@ -9,7 +9,7 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-from eventmill.config.campaign_spec import format_of
+from eventmill.config.output_spec import format_of
 from eventmill.core.keys import companion_key
 from eventmill.core.records import CampaignRow
 from eventmill.formats import histograms

@@ -71,7 +71,9 @@ def find_inputs(
     credentials: str | None = None,
     keep_duplicates: bool = False,
 ) -> Named:
-    """The files for paths, urls, globs (including `**`), folders of Parquet files and `@lists`.
+    """The files for paths, urls, globs, folders of Parquet files and `@lists`.
+
+    `**` stands for folders of any depth, also behind links, but not in a circle.
 
     Patterns are in the given order, the matches of each are sorted. An address that is matched several times,
     however it is spelled, is one input, at its first position. Two addresses of one file (links) are refused with
@@ -167,7 +169,7 @@ def _written_out(files: Sequence[str]) -> Iterator[str]:
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is no text"
             raise InputError(
-                f"the list of inputs {path} cannot be read: {reason} (searched in {os.getcwd()})."
+                f"the list of inputs {path} cannot be read: {reason} (searched in {os.getcwd()}).", path=str(path)
             ) from None
         for line in lines:
             entry = line.strip()
@@ -197,9 +199,9 @@ def _local_files(pattern: str) -> list[str]:
         _looked_at(pattern, [path])
         return _local_parts(pattern, path)
     known, rest = _divided(path, os.path.isdir)
-    names, folders = _looked_at(pattern, glob.glob(glob.escape(known) + rest, recursive=True))
+    names, folders = _looked_at(pattern, _matching(known, rest))
     for above in _patterns_above(rest):
-        found = glob.glob(glob.escape(known) + above, recursive=True)
+        found = _matching(known, above)
         # What `**` finds besides folders is not searched.
         _looked_at(pattern, filter(os.path.isdir, found) if above.endswith("**") else found)
     for folder in folders:
@@ -207,8 +209,49 @@ def _local_files(pattern: str) -> list[str]:
             names += _local_parts(folder, folder)
     if not names:
         what = "matches no file" if glob.has_magic(rest) else "does not exist"
-        raise InputError(f"{pattern} {what} (searched in {os.getcwd()}).")
+        raise InputError(f"{pattern} {what} (searched in {os.getcwd()}).", path=path)
     return sorted(set(names))
+
+
+def _matching(known: str, rest: str) -> list[str]:
+    """The names in the folder `known` that match; `**` stands for folders of any depth, as `_folders_below`."""
+    parts = rest.split("/")
+    if "**" not in parts:
+        return glob.glob(glob.escape(known) + rest)
+    above, below = "/".join(parts[: (at := parts.index("**"))]), "/".join(parts[at + 1 :]) or "*"
+    tops = [f"{top}/" for top in glob.glob(glob.escape(known) + above)] if above else [known]
+    return [
+        name
+        for top in tops
+        for folder in _folders_below(top, above=_folders_above(top))
+        for name in ([folder.rstrip("/") or "/"] if folder and below == "*" else []) + _matching(folder, below)
+    ]
+
+
+def _folders_above(top: str) -> tuple[tuple[int, int], ...]:
+    statuses = [os.stat(folder) for folder in Path(top).absolute().parents if os.path.isdir(folder)]
+    return tuple((status.st_dev, status.st_ino) for status in statuses)
+
+
+def _folders_below(top: str, *, above: tuple[tuple[int, int], ...]) -> Iterator[str]:
+    """`top` and all folders in it, with their '/', except hidden ones; '' is the working folder.
+
+    Links to folders count as folders, unless they lead back to one on the way (`above`), which would be a circle.
+    """
+    try:
+        status = os.stat(top or ".")
+        names = sorted(os.listdir(top or "."))
+    except OSError:  # not a folder; or not readable, which whoever looks at it finds out
+        if os.path.isdir(top):
+            yield top
+        return
+    here = (status.st_dev, status.st_ino)
+    if here in above:
+        return
+    yield top
+    for name in names:
+        if not name.startswith(".") and os.path.isdir(top + name):
+            yield from _folders_below(f"{top}{name}/", above=(*above, here))
 
 
 def _local_parts(pattern: str, folder: str) -> list[str]:

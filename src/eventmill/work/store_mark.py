@@ -101,6 +101,24 @@ def is_marked(store: Store, record: CampaignRow) -> bool:
     return mark is not None and mark.id == record.uid
 
 
+def shared_with(store: Store, campaign: str) -> str | None:
+    """A warning if campaigns of other names were begun in the store; None if none was.
+
+    Their files have other names, so nothing is overwritten, but who reads the whole folder reads all of them.
+    """
+    ending = f"-{MARK}"
+    marked = [key[1 : -len(ending)] for key in store.sizes("_") if key.endswith(ending)]
+    others = [f"'{name}'" for name in sorted(marked) if name != campaign]
+    if not others:
+        return None
+    what = "campaign" if len(others) == 1 else "campaigns"
+    return (
+        f"the store {store.url} has results of the {what} {_listed(others)}, too: whoever reads "
+        f"all files in it mixes them with those of '{campaign}'. Give each campaign a store of its own, or read "
+        f"{campaign}-[0-9]*."
+    )
+
+
 def hold_store(ledger: WorkLedger, store: Store, record: CampaignRow) -> None:
     """Check that the store has this campaign's mark; write it if there is none.
 

@@ -142,7 +142,12 @@ BAD_FILES = [
     Bad("a list", text("- a\n- b\n"), READS_FILE, ("does not contain a campaign",)),
 ]
 BAD_KEYS = [
-    Bad("unknown key", with_keys(tagret=0.9), READS_FILE, ("'tagret'", "allowed are: name, inputs", "target")),
+    Bad(
+        "unknown key",
+        with_keys(tagret=0.9),
+        READS_FILE,
+        ("'tagret' (did you mean 'target'?)", "allowed are: name"),
+    ),
     Bad("unknown at depth 2", with_keys(ranges__event=3), BEGINS, ("'ranges.event'", "events, seconds, block")),
     Bad(
         "unknown at depth 3",
@@ -154,7 +159,7 @@ BAD_KEYS = [
     Bad("two things at once", with_keys(payload=None, tagret=1), BEGINS, ("'payload' is missing", "'tagret'")),
     Bad("no number", with_keys(target="lots"), BEGINS, ("'target'", "number", "'lots'")),
     Bad("too large", with_keys(target=2), BEGINS, ("'target' must be at most 1, not 2",)),
-    Bad("a part that is a word", with_keys(limits="many"), BEGINS, ("'limits'", "dictionary")),
+    Bad("a part that is a word", with_keys(limits="many"), BEGINS, ("'limits' must be {failures: …,",)),
     Bad("a name with a blank", with_keys(name="my campaign"), BEGINS, ("'name'", "'my campaign'")),
     Bad("no duration", with_keys(limits__lease="soon"), BEGINS, ("'limits.lease'", "'soon'", "60s")),
     Bad("empty ranges", with_keys(ranges__events=0), BEGINS, ("'ranges.events'", "between 1 and")),
@@ -220,9 +225,15 @@ BAD_PAYLOADS = [
     Bad(
         "bad parameters",
         with_keys(payload__parameters={"poisson": 1}),
-        ("try",),
-        ("square cannot be called", "'poisson'"),
+        BEGINS,
+        (
+            "payload payload.py:square: square cannot",
+            "not take 'poisson' (did you mean 'poison'?). It takes poison",
+        ),
     ),
+    Bad("one argument", payload("def square(events): ...\n"), BEGINS, ("square takes only events by position",)),
+    Bad("a generator", payload("def square(e, w):\n    yield e\n"), BEGINS, ("square is a generator function",)),
+    Bad("too little memory", with_keys(limits__memory=2), BEGINS, ("2 bytes is", "did you mean 2GB?")),
     Bad("nothing returned", payload("def square(events, where): pass\n"), ("try",), ("returned a NoneType",)),
 ]
 BAD_PLACES = [

@@ -31,7 +31,9 @@ def test_validate_names_differences_as_a_run_does(
     new_campaign: NewCampaign, command_line: CommandLine, folder: Path
 ) -> None:
     """The same line, with the choices, and the same exit code; and if nothing differs, it says that."""
-    new_campaign()
+    mill = new_campaign()
+    with mill.driven() as coordinator:
+        mill.work(coordinator)
     same = command_line("validate", "campaign.yaml")
     assert same.code == 0 and "has this campaign 'squares', as it is here" in same.out
     write_campaign(folder, CAMPAIGN | {"target": 0.5})
@@ -128,3 +130,66 @@ def test_try_says_with_which_ranges_a_run_begins(command_line: CommandLine, fold
     text = (folder / "campaign.yaml").read_text()
     (folder / "campaign.yaml").write_text(text.replace("events: 5\n", "events: auto\n"))
     assert "begins with ranges of 10 events, which become longer" in command_line("try", "campaign.yaml").out
+
+
+@pytest.mark.parametrize("command", ["validate", "try", "run"])
+def test_a_path_that_is_right_beside_the_campaign_file_is_told(
+    command: str, command_line: CommandLine, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Relative paths start from the working folder: whoever works in another one reads what to write."""
+    write_campaign(folder, CAMPAIGN | {"inputs": {"files": ["data/*.parquet"]}})
+    (folder / "data").mkdir()
+    (folder / "data" / "a.parquet").touch()
+    (folder / "work").mkdir()
+    monkeypatch.chdir(folder / "work")
+    hint = f"It is there in {folder}, the folder of the campaign file"
+    ended = command_line(command, "../campaign.yaml")
+    assert f"payload.py does not exist. {hint}" in ended.err or "data/*.parquet matches no file" in ended.err
+    (folder / "work" / "payload.py").write_text(PAYLOAD)
+    ended = command_line(command, "../campaign.yaml")
+    assert f"data/*.parquet matches no file (searched in {folder}/work). {hint}" in ended.err
+    assert f"go to {folder}, or write ../data/*.parquet." in ended.err and ended.code == 1
+
+
+def test_a_campaign_of_which_nothing_is_done_takes_what_is_new(
+    new_campaign: NewCampaign, command_line: CommandLine, folder: Path
+) -> None:
+    """Nothing can be lost, so nobody is asked; also of what could not be accepted later, such as other inputs."""
+    begun = new_campaign().opened
+    generated = {"generated": {"events": 30, "files": 1}}
+    write_campaign(
+        folder, CAMPAIGN | {"inputs": generated}, payload=PAYLOAD.replace("number in events", "number in []")
+    )
+    said = command_line("validate", "campaign.yaml")
+    assert (
+        said.code == 0
+        and "nothing is done yet; a run begins with what is new: inputs.generated.events" in said.out
+    )
+    (told,) = remarks_of(changed=Changed.STOP)
+    assert told.startswith(
+        "nothing was done yet, so the campaign begins with what is new: inputs.generated.events: 60 ->"
+    )
+    assert "function square changed" in told
+    now = begun.ledger.campaign("squares")
+    assert (now.spec["inputs"]["generated"], now.uid == begun.record.uid) == (generated["generated"], False)
+    assert remarks_of(changed=Changed.STOP) == ()
+
+
+def test_keep_says_which_values_stay_in_force(new_campaign: NewCampaign, folder: Path) -> None:
+    """Those of the ledger: the file has others, which nobody should believe."""
+    new_campaign()
+    write_campaign(folder, CAMPAIGN | {"target": 0.5})
+    assert remarks_of(changed=Changed.KEEP) == (
+        "what the campaign was begun with stays in force, not what is given now: target",
+    )
+
+
+def test_a_parameter_that_one_input_spells_otherwise_is_told(command_line: CommandLine, folder: Path) -> None:
+    """The payload would not find it, for this input alone."""
+    files = [{"url": f"{name}.parquet", "parameters": {"xsec": 1.0}} for name in "ab"]
+    files.append({"url": "c.parquet", "parameters": {"xsek": 1.0}})
+    for name in "abc":
+        pq.write_table(pa.table({"x": [ord(name)]}), folder / f"{name}.parquet")
+    write_campaign(folder, CAMPAIGN | {"inputs": {"files": files}})
+    said = command_line("validate", "campaign.yaml").out
+    assert "warning: the parameter 'xsek' of c.parquet is 'xsec' for other inputs" in said

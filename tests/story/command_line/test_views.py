@@ -14,6 +14,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from eventmill import api
 from eventmill.campaign.open import open_campaign
 from eventmill.config.campaign_spec import read_campaign
 from eventmill.core.records import DesiredState
@@ -394,3 +395,21 @@ def test_a_reader_that_goes_away_is_no_error_to_talk_about(processed_campaign: P
     ended = subprocess.run(command, cwd=processed_campaign, stdout=writing, stderr=subprocess.PIPE)
     os.close(writing)
     assert ended.stderr == b"" and ended.returncode == 1
+
+
+def test_status_without_a_campaign_lists_all_that_are_here(
+    new_campaign: Callable[..., Mill], command_line: CommandLine, folder: Path
+) -> None:
+    """Of the usual ledger, and of those that campaign files in the folder name; also as data, and in Python."""
+    with (mill := new_campaign()).driven() as coordinator:
+        mill.work(coordinator)
+    new_campaign(name="more", ledger="other.sqlite", output={"store": "out2"})
+    (folder / "notes.yaml").write_text("- no campaign\n")
+    listed = command_line("status").out.splitlines()
+    assert listed[0].split() == ["campaign", "state", "done", "results", "ledger"]
+    assert [line.split()[0] for line in listed[1:]] == ["squares", "more"]
+    assert "interrupted" in listed[1] and " of 60 (" in listed[1] and listed[1].rstrip().endswith("ledger.sqlite")
+    assert "0 of 0 (0.0%)" in listed[2] and str(folder / "out2") in listed[2]
+    told = answer(command_line("status", "--ledger", "other.sqlite", "--json"))
+    assert [(each["campaign"], each["ledger"]) for each in told] == [("more", "other.sqlite")]
+    assert [each.name for each in api.campaigns("other.sqlite")] == ["more"]
