@@ -7,6 +7,7 @@ is imported when they are called.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +19,7 @@ from eventmill.campaign.choice import USERS, Changed
 from eventmill.core.ledger_url import DEFAULT_LEDGER
 from eventmill.core.meant import did_you_mean
 from eventmill.core.python_words import says_python
-from eventmill.errors import CampaignError
+from eventmill.errors import CampaignError, LedgerError
 from eventmill.ledger import open_ledger
 from eventmill.prefect_api import load_block
 
@@ -132,13 +133,14 @@ def open_campaign(campaign: Spec, *, ledger: str | Path | None = None) -> Campai
         )
     if isinstance(campaign, str | Path) and (said := _said_by(Path(campaign))) is not None:
         name, place = said
-    else:
-        from eventmill.config.campaign_spec import as_campaign_spec
+        with suppress(LedgerError):  # it is not there: perhaps because of what else is wrong in the file
+            found = open_ledger(place)
+            return Campaign(found, found.campaign(name))
+    from eventmill.config.campaign_spec import as_campaign_spec
 
-        spec = as_campaign_spec(campaign)
-        name, place = spec.name, spec.ledger_url
-    found = open_ledger(place)
-    return Campaign(found, found.campaign(name))
+    spec = as_campaign_spec(campaign)
+    found = open_ledger(spec.ledger_url)
+    return Campaign(found, found.campaign(spec.name))
 
 
 def _said_by(file: Path) -> tuple[str, str] | None:
