@@ -1,7 +1,7 @@
 """What a person waits for: commands, a small campaign, and the same rows with pandas and dask.dataframe.
 
 `python -m benchmarks.waiting` prints a table, `python -m benchmarks.waiting 2` one that was measured while two
-processes beside it wanted a core each. Each time is of a process, from its start to its end; the best and the worst
+processes beside it wanted a core each. Each time is of a process, from its start to its end; the best and worst
 of `REPEATS`. At first the home folder is empty: that run is the first one on its machine.
 """
 

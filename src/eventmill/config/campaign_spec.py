@@ -13,12 +13,12 @@ from eventmill.config.code_spec import Payload
 from eventmill.config.inputs_spec import Inputs
 from eventmill.config.output_spec import Output
 from eventmill.config.parts import CREDENTIALS, NAME, Part, Place
+from eventmill.config.quantities import Duration, EventsOrAuto, Fraction, Size, at_least, at_least_bytes
 from eventmill.config.wording import what_is_wrong
 from eventmill.config.yaml_file import YamlError, read_yaml
 from eventmill.core.ledger_url import DEFAULT_LEDGER, PASSWORD_INSIDE, holds_password
 from eventmill.core.meant import did_you_mean
 from eventmill.core.records import Rules
-from eventmill.core.units import Duration, EventsOrAuto, Fraction, Size, at_least, at_least_bytes
 from eventmill.errors import CampaignError
 from eventmill.runtime.preemption import notice_names
 

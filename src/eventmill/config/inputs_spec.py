@@ -11,9 +11,9 @@ from pydantic import Field, field_validator, model_validator
 
 from eventmill.config.code_spec import Reader
 from eventmill.config.parts import Part, Place, as_json, as_text
+from eventmill.config.quantities import Events
 from eventmill.core.meant import did_you_mean
 from eventmill.core.ranges import Description
-from eventmill.core.units import Events
 
 
 class InputFormat(StrEnum):

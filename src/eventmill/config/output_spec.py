@@ -9,8 +9,9 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import Field, field_validator, model_validator
 
 from eventmill.config.parts import IDENTIFIER, SUFFIX, Part, Place, as_json
+from eventmill.config.quantities import Events, Size, at_least_bytes
 from eventmill.core.meant import did_you_mean
-from eventmill.core.units import Events, Size, at_least_bytes, parse_bytes
+from eventmill.core.units import parse_bytes
 from eventmill.core.work_order import FormatSpec
 from eventmill.errors import CampaignError
 from eventmill.formats import FORMATS, format_names, open_format

@@ -6,10 +6,9 @@ import math
 import re
 from datetime import timedelta
 from decimal import Decimal
+from functools import cache
 from math import inf, isfinite
-from typing import Annotated, Literal
-
-from pydantic import AfterValidator, BeforeValidator, ByteSize, PlainSerializer, TypeAdapter, WithJsonSchema
+from typing import Any
 
 SECONDS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
@@ -22,9 +21,7 @@ THOUSANDS = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9}
 MOST_EVENTS = 10**18
 """SQLite's integers have 63 bits."""
 
-_NUMBER = re.compile(r"\s*(\d[\d_]*(?:\.\d+)?)\s*([kKMG]?)\s*")
-
-_BYTES = TypeAdapter(ByteSize)
+NUMBER = re.compile(r"\s*(\d[\d_]*(?:\.\d+)?)\s*([kKMG]?)\s*")
 
 _QUANTITY = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]+)\s*")
 
@@ -40,13 +37,20 @@ def parse_duration(value: object) -> timedelta:
     return timedelta(seconds=seconds)
 
 
+@cache
+def _byte_size() -> Any:
+    from pydantic import ByteSize, TypeAdapter  # here, because commands that read no campaign file need neither
+
+    return TypeAdapter(ByteSize)
+
+
 def parse_bytes(value: object) -> int:
     """`256MB`, `64MiB`, or bytes as a number, as pydantic's `ByteSize`; `ValueError` says what is allowed."""
     wanted = "a size such as 500kB, 256MB, 1GiB"
     try:
         if isinstance(value, bool) or (isinstance(value, str) and not value.strip()[-1:].isalpha()):
             raise ValueError  # a bare number in quotes: of what?
-        size = _BYTES.validate_python(value)
+        size = _byte_size().validate_python(value)
     except (ValueError, OverflowError):
         raise ValueError(f"'{value}' is not valid; give {wanted}") from None
     if size < 1:
@@ -58,7 +62,7 @@ def parse_events(value: object) -> int:
     """`500`, `20k`, `1.5M`, `2G`, or the number itself; `ValueError` says what is allowed."""
     wanted = "a number of events such as 500, 20k or 1.5M"
     number: Decimal | None = None
-    if isinstance(value, str) and (match := _NUMBER.fullmatch(value)):
+    if isinstance(value, str) and (match := NUMBER.fullmatch(value)):
         number = Decimal(match[1].replace("_", "")) * THOUSANDS[match[2]]
     elif isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value):
         number = Decimal(value)
@@ -82,33 +86,6 @@ def parse_fraction(value: object) -> float:
     if not 0 <= number <= 1:
         raise ValueError(f"'{value}' is not between 0 and 1; give {wanted}")
     return number
-
-
-def at_least_bytes(least: int, *, unit: str) -> AfterValidator:
-    """Refuse sizes below `least` bytes; `unit` is what a bare small number was probably meant in."""
-
-    def check(size: int) -> int:
-        if size < least:
-            wish = f"; did you mean {size}{unit}?" if size < 1000 else ""
-            raise ValueError(
-                f"{counted(size, 'byte')} is too little, at least {write_bytes(least)} is needed{wish}"
-            )
-        return size
-
-    return AfterValidator(check)
-
-
-def at_least(least: str, *, unit: str = "") -> AfterValidator:
-    """Refuse durations below `least`; `unit` is what a bare small number was probably meant in, if not seconds."""
-    limit = parse_duration(least)
-
-    def check(duration: timedelta) -> timedelta:
-        if duration < limit:
-            wish = f"; did you mean {duration.total_seconds():g}{unit}?" if unit else ""
-            raise ValueError(f"{write_duration(duration)} is too short, at least {least} is needed{wish}")
-        return duration
-
-    return AfterValidator(check)
 
 
 def write_bytes(value: int) -> str:
@@ -163,38 +140,3 @@ def _parse(value: object, units: dict[str, float], wanted: str) -> float:
     if not 0 < number * unit < inf:
         raise ValueError(f"'{value}' is not above zero and finite; give {wanted}")
     return number * unit
-
-
-Duration = Annotated[
-    timedelta,
-    BeforeValidator(parse_duration),
-    PlainSerializer(write_duration, return_type=str),
-    WithJsonSchema({"type": "string", "examples": ["60s", "5m"]}),
-]
-
-Fraction = Annotated[
-    float,
-    BeforeValidator(parse_fraction),
-    WithJsonSchema({"type": ["string", "number"], "examples": ["1%", 0.01]}),
-]
-
-EVENTS_SCHEMA = {"type": ["integer", "string"], "minimum": 1}
-"""With it, a form says at the field what is wrong: a keyword counts for the type that it is about."""
-
-Events = Annotated[
-    int,
-    BeforeValidator(parse_events),
-    WithJsonSchema(EVENTS_SCHEMA | {"pattern": f"^({_NUMBER.pattern})$", "examples": [500, "20k"]}),
-]
-
-EventsOrAuto = Annotated[
-    Literal["auto"] | int,
-    BeforeValidator(lambda value: value if value == "auto" else parse_events(value)),
-    WithJsonSchema(EVENTS_SCHEMA | {"pattern": f"^(auto|{_NUMBER.pattern})$", "examples": ["auto", 500, "2k"]}),
-]
-
-Size = Annotated[
-    int,
-    BeforeValidator(parse_bytes),
-    WithJsonSchema({"type": "string", "examples": ["256MB"]}),
-]
