@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import signal
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from eventmill.runtime.interrupts import AGAIN_SECONDS
 from tests.chaos.conftest import Run
 
 RunMaker = Callable[..., Run]
@@ -93,7 +95,10 @@ def test_ctrl_c_ends_cleanly_and_the_next_run_goes_on(a_run: RunMaker) -> None:
     assert run.process is not None
     os.killpg(run.process.pid, signal.SIGINT)
     assert run.wait() == 130, run.said
-    assert "Traceback" not in run.said
+    assert "Traceback" not in run.said and "EventsWorker" not in run.said
+    stopping, *_, last = run.said[run.said.index("stopping: ") :].splitlines()
+    assert "at most 20 s; Ctrl-C again" in stopping
+    assert last.startswith("eventmill: interrupted by Ctrl-C: ") and "continues where it stopped" in last
     run.until(lambda: not run.processes())
     ledger, record = run.ledger()
     counts = ledger.counts(record.id)
@@ -102,6 +107,25 @@ def test_ctrl_c_ends_cleanly_and_the_next_run_goes_on(a_run: RunMaker) -> None:
     assert not ledger.count_incidents(record.id).keys() & {"loss", "failure"}
     assert run.run() == 0, run.said
     assert run.events_in_files() == exactly_once(240)
+
+
+@pytest.mark.system
+def test_a_second_ctrl_c_ends_at_once_and_loses_only_what_is_in_flight(a_run: RunMaker) -> None:
+    """Though its ranges last for minutes: exit code 130, the same last line, no process, nothing else to read."""
+    run = a_run(own_server=True)
+    run.write(parameters={"seconds": 600.0}, size=1)
+    run.start()
+    run.until(lambda: len(run.calls()) >= 2)
+    assert run.process is not None
+    os.killpg(run.process.pid, signal.SIGINT)
+    time.sleep(2 * AGAIN_SECONDS)  # as long as one signal counts once
+    os.killpg(run.process.pid, signal.SIGINT)
+    assert run.wait() == 130, run.said
+    said = run.said[run.said.index("stopping: ") :]
+    assert said.splitlines()[-1].startswith("eventmill: interrupted by Ctrl-C: ")
+    assert not any(noise in said for noise in ("Traceback", "leaked", "EventsWorker"))
+    run.until(lambda: not run.processes())
+    assert run.ledger()[0].counts(run.ledger()[1].id).done == 0
 
 
 @pytest.mark.system

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import itertools
 import linecache
+import re
 import subprocess
 import sys
 import traceback
@@ -19,10 +20,11 @@ from hypothesis import strategies as st
 
 from eventmill.config.campaign_spec import CampaignSpec, parse_campaign
 from eventmill.config.cell_code import places_of, written_out
-from eventmill.core.work_order import PayloadCode
+from eventmill.core.leases import FailureKind, FailureReport
+from eventmill.core.work_order import PayloadCode, PayloadSpec
 from eventmill.errors import CampaignError
 from eventmill.payloads.locate import find_payload
-from eventmill.payloads.shown_places import text_with_places
+from eventmill.payloads.shown_places import text_with_places, with_places
 
 Cell = Callable[[str], dict[str, Any]]
 
@@ -466,3 +468,17 @@ def test_cells_of_ipython_are_written_out(tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stderr
     source = ended.stdout[ended.stdout.index("import math") :]
     assert used(source, "plain")(None, None) == 2
+
+
+def test_a_traceback_names_the_file_that_was_shipped_and_not_its_copy() -> None:
+    """Also the modules beside it; what is in neither stays as it is."""
+    spec = PayloadSpec("analysis/payload.py:select", {}, "0123456789abcdef")
+    told = "".join(
+        f'  File "{file}", line 7, in f\n    1 / 0\n'
+        for file in ("/dev/shm/code-0/0123456789abcdef/payload.py", "/s/0123456789abcdef/a/b.py", "/usr/numpy.py")
+    )
+    found = with_places(FailureReport(FailureKind.PAYLOAD, "x", told, told), spec, folder="/home/me")
+    for text in (found.traceback, found.printed):
+        assert re.findall('File "(.*)", line 7', text) == [
+            *("/home/me/analysis/payload.py", "/home/me/analysis/a/b.py", "/usr/numpy.py")
+        ]

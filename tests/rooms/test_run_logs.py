@@ -8,9 +8,12 @@ import time
 from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.events.worker import EventsWorker
+from prefect.logging.configuration import setup_logging
+from prefect.logging.handlers import APILogWorker
 from prefect.runtime import flow_run
 from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
+from eventmill.prefect_api.console import SERVICES, console_level
 from eventmill.prefect_api.failed_state import fails_in_one_line
 
 DEADLINE_SECONDS = 60.0
@@ -43,3 +46,14 @@ def test_lines_from_info_on_are_in_the_log_of_their_run(client: SyncPrefectClien
         time.sleep(0.1)
     assert [line.message for line in lines] == ["a block", "the store is away"]
     assert {str(line.flow_run_id) for line in lines} == {runs[1]}
+
+
+def test_what_prefect_says_while_it_sends_the_last_events_is_not_on_the_console() -> None:
+    """Not even after a flow has set its logging up anew."""
+    services = [logging.getLogger(service.__name__) for service in (EventsWorker, APILogWorker)]
+    assert {service.name for service in services} == set(SERVICES)
+    before = [service.level for service in services]
+    with console_level("CRITICAL"):
+        setup_logging()
+        assert not any(service.isEnabledFor(logging.WARNING) for service in services)
+    assert [service.level for service in services] == before

@@ -105,21 +105,20 @@ class _Told(ProgressColumn):
     def render(self, task: Task) -> Text:
         """One short text; losses in yellow, because they cost time and nothing else."""
         now: Progress = task.fields["now"]
-        text = Text()
+        parts = []
         if now.doing:
-            text.append(f"{now.doing} …", style="cyan")
-        else:
-            if now.rate is not None:
-                text.append(f"{_rate(now.rate)}  ", style="green")
-            if now.workers:
-                text.append(counted(now.workers, "worker"), style="cyan")
+            parts.append((f"{now.doing} …", "cyan"))
+        elif now.rate is not None:
+            parts.append((_rate(now.rate), "green"))
+        if now.workers and not now.doing:
+            parts.append((counted(now.workers, "worker"), "cyan"))
         if now.losses:
-            text.append(f"  {counted(now.losses, 'loss', 'losses')}", style="yellow")
+            parts.append((counted(now.losses, "loss", "losses"), "yellow"))
         if now.failures:
-            text.append(f"  {counted(now.failures, 'failure')}", style="red")
+            parts.append((counted(now.failures, "failure"), "red"))
         if now.abandoned:
-            text.append(f"  {now.abandoned} abandoned", style="red")
-        return text
+            parts.append((f"{now.abandoned:,} abandoned", "red"))
+        return Text("  ").join(Text(told, style=style) for told, style in parts)
 
 
 class _Elapsed(ProgressColumn):

@@ -1,10 +1,11 @@
-"""Shows where the code of a notebook or script was written, in place of the module as which it is shipped."""
+"""Shows where the user wrote the code that failed, in place of the copy that was shipped."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from eventmill.core.leases import FailureKind, FailureReport
 from eventmill.core.work_order import PayloadSpec, Place, ReaderSpec, WorkOrder
@@ -19,17 +20,26 @@ def as_written(failure: FailureReport, order: WorkOrder) -> FailureReport:
     code: PayloadSpec | ReaderSpec = order.payload
     if order.source.reader is not None and failure.kind is FailureKind.INPUT:
         code = order.source.reader
-    return with_places(failure, code.places)
+    return with_places(failure, code, folder=order.folder)
 
 
-def with_places(failure: FailureReport, places: Sequence[Place]) -> FailureReport:
-    """The same, with the places of the code that failed."""
-    traceback, printed = text_with_places(failure.traceback, places), text_with_places(failure.printed, places)
-    return replace(failure, traceback=traceback, printed=printed)
+def with_places(failure: FailureReport, code: PayloadSpec | ReaderSpec, *, folder: str | None) -> FailureReport:
+    """The same for a failure of this code; a file that it names starts from `folder`, if that is known."""
+
+    def shown(text: str) -> str:
+        text = text_with_places(text, code.places)
+        if folder is None:
+            return text
+        file = Path(folder, code.callable.rpartition(":")[0])
+        written_in = file.parent if file.suffix == ".py" else Path(folder)
+        copies = re.compile(rf'File "[^"\n]*/{re.escape(code.digest)}/([^"\n]+)"')
+        return copies.sub(lambda frame: f'File "{written_in / frame[1]}"', text)
+
+    return replace(failure, traceback=shown(failure.traceback), printed=shown(failure.printed))
 
 
 def text_with_places(traceback: str, places: Sequence[Place]) -> str:
-    """A traceback with the files and lines that the user knows; `notebook cell` for what has no place."""
+    """A traceback with the places of code that is in no file of its own; `notebook cell` for what has none."""
 
     def shown(frame: re.Match[str]) -> str:
         number = int(frame[1])

@@ -8,6 +8,9 @@ from contextlib import contextmanager
 
 from prefect.logging.handlers import PrefectConsoleHandler
 
+SERVICES = ("EventsWorker", "APILogWorker")
+"""The loggers of Prefect's threads that send events and logs (prefect 3.8.8)."""
+
 
 @contextmanager
 def console_level(level: str) -> Iterator[None]:
@@ -15,14 +18,17 @@ def console_level(level: str) -> Iterator[None]:
 
     The environment tells the level only to a Prefect that is imported afterwards.
     """
-    before = {handler: handler.level for handler in _consoles()}
-    for handler in before:
-        handler.setLevel(level)
+    # Prefect makes new handlers for each flow; these loggers stay, and are heard while the last events are sent.
+    services = [logging.getLogger(name) for name in SERVICES]
+    heard: list[logging.Handler | logging.Logger] = [*_consoles(), *services]
+    before = [(found, found.level) for found in heard]
+    for found in heard:
+        found.setLevel(level)
     try:
         yield
     finally:
-        for handler, number in before.items():
-            handler.setLevel(number)
+        for found, number in before:
+            found.setLevel(number)
 
 
 def _consoles() -> Iterator[logging.Handler]:

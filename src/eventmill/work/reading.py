@@ -122,7 +122,7 @@ def _inspected(answer: Inspected | EventsRead | FailureReport, reader: ReaderSpe
     if isinstance(answer, Inspected):
         return answer.found
     assert isinstance(answer, FailureReport)
-    answer = with_places(answer, reader.places)
+    answer = with_places(answer, reader, folder=None)
     if answer.kind is FailureKind.SETUP:
         raise PayloadError(f"the reader cannot be set up: {_with_details(answer)}")
     raise InputError(_with_place(_told(answer)))
