@@ -12,7 +12,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from eventmill.config.campaign_spec import CampaignSpec, Cluster, parse_campaign, read_campaign
 from eventmill.config.cluster_config import read_cluster
@@ -443,3 +443,12 @@ def test_no_value_anywhere_is_answered_in_words_of_a_library(value: Any) -> None
                 assert not re.search("[Ii]nput should|valid (string|dictionary|integer)|pydantic", str(error)), (
                     error
                 )
+
+
+def test_a_campaign_that_is_made_in_python_is_refused_in_our_words() -> None:
+    """By the class itself, too; what others validate with it still raises pydantic's error, which forms need."""
+    with pytest.raises(CampaignError, match=r"^the campaign: unknown key 'limit' \(did you mean 'limits'\?\); "):
+        CampaignSpec(**SMALLEST, limit=1)
+    assert CampaignSpec(**SMALLEST) == parse_campaign(SMALLEST, source="c.yaml")
+    with pytest.raises(ValidationError):
+        CampaignSpec.model_validate(SMALLEST | {"limit": 1})

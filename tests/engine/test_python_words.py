@@ -22,9 +22,9 @@ NO_ERRORS = {"prefect_api/terminal_run.py", "reports/status.py", "reports/page.p
 @pytest.mark.parametrize(
     ("command", "call"),
     [
-        ("'eventmill run CAMPAIGN.yaml'", "em.run(campaign)"),
-        ("'eventmill run CAMPAIGN.yaml --reopen'", "em.run(campaign, reopen=True)"),
-        ("'eventmill run c.yaml --changed accept --reopen'.", "em.run(campaign, changed='accept', reopen=True)."),
+        ("'eventmill run CAMPAIGN.yaml'", "em.run(spec)"),
+        ("'eventmill run CAMPAIGN.yaml --reopen'", "em.run(spec, reopen=True)"),
+        ("'eventmill run c.yaml --changed accept --reopen'.", "em.run(spec, changed='accept', reopen=True)."),
         ("Choose: '--changed keep' continues", "Choose: changed='keep' continues"),
         ("'eventmill abandoned squares'", "em.open_campaign('squares').abandoned()"),
         (
@@ -32,7 +32,7 @@ NO_ERRORS = {"prefect_api/terminal_run.py", "reports/status.py", "reports/page.p
             "em.open_campaign('a', ledger='/my b/l').status() tells",
         ),
         ("'eventmill upgrade --ledger a'", "eventmill.ledger.upgrade_ledger('a')"),
-        ("'eventmill try CAMPAIGN.yaml'.", "em.try_payload(campaign)."),
+        ("'eventmill try CAMPAIGN.yaml'.", "em.try_payload(spec)."),
         ("it's 'eventmill', isn't it", "it's 'eventmill', isn't it"),
     ],
 )
@@ -70,7 +70,7 @@ def test_every_command_that_an_error_tells_has_a_python_form() -> None:
 def test_an_error_is_put_in_the_words_of_who_asked(tmp_path: Path) -> None:
     """What is stored of it, and what a command prints, names commands."""
     ledger = tmp_path / "none.sqlite"
-    with pytest.raises(LedgerError, match=r"or begin a campaign with em\.run\(campaign\)\.$"):
+    with pytest.raises(LedgerError, match=r"or begin a campaign with em\.run\(spec\)\.$"):
         api.open_campaign("squares", ledger=ledger)
     with on_command_line(), pytest.raises(LedgerError, match=r"with 'eventmill run CAMPAIGN\.yaml'"):
         api.open_campaign("squares", ledger=ledger)

@@ -85,6 +85,7 @@ def test_any_table_array_or_list_will_do(events: Any) -> None:
         ({"a": [1, 2, 3]}, "a dict"),
         (None, "a NoneType"),
         ("abc", "a str"),
+        ({1, 2, 3}, "a set, which has no order,"),
         (iter(()), "a "),
     ],
 )

@@ -141,6 +141,14 @@ def test_only_the_columns_that_are_wanted_are_read(campaign: Callable[..., Campa
             em.read(spec, ["c"])
         with pytest.raises(em.CampaignError, match=r"columns='a' is one text; give a list"):
             em.read(spec, "a")
+        with pytest.raises(em.CampaignError, match=r"columns=\[\] selects no column: leave it out to read all"):
+            em.read(spec, [])
+        with pytest.raises(em.CampaignError, match=r"columns names 'b' more than once"):
+            em.read(spec, ["b", "a", "b"])
+        with pytest.raises(
+            em.CampaignError, match=r"as 'panda' \(did you mean 'pandas'\?\); with .* choose 'arrow', "
+        ):
+            em.read(spec, as_="panda")  # type: ignore[call-overload]
 
 
 def test_what_is_committed_is_told_to_who_reads_too_early(

@@ -176,7 +176,7 @@ def test_histograms_are_read_added(campaign: Callable[..., CampaignSpec], tmp_pa
     with pytest.raises(em.CampaignError, match="hist', which cannot be read as 'arrow'; use as_='h"):
         em.read(spec)
     with pytest.raises(
-        em.CampaignError, match="cannot be read as 'numpy'; choose one of: arrow, pandas, awkward, hist"
+        em.CampaignError, match=r"cannot be read as 'numpy'; with 'output\.format: hist' choose 'hist'"
     ):
         em.read(spec, as_="numpy")  # type: ignore[call-overload]
 

@@ -25,7 +25,7 @@ from eventmill.core.leases import Block, LeadershipLease
 from eventmill.core.records import Counts, DesiredState, Incident, JournalKind
 from eventmill.errors import CampaignAborted, CampaignLocked, PayloadError, StoreError
 from eventmill.rules import sizing, stragglers
-from eventmill.rules.early_stop import Broken, cannot_set_up, nothing_succeeds, too_many_abandoned
+from eventmill.rules.early_stop import Broken, cannot_set_up, nothing_succeeds, remedy_for, too_many_abandoned
 from eventmill.runtime.outage import Outage
 from eventmill.runtime.process_id import is_gone
 from eventmill.work.publish import publish_merges
@@ -339,7 +339,7 @@ class Coordinator:
         if setups and cannot_set_up(failed_on, live_workers=opened.live_workers(), failures=failures):
             last = setups[-1]
             raise PayloadError(
-                f"payload {self.campaign.payload.callable} could not be set up, {len(setups)} times in a row: "
+                f"{self._code_of(last.reason)} could not be set up, {len(setups)} times in a row: "
                 f"{last.reason}. Debug it with 'eventmill try CAMPAIGN.yaml'.\n{last.detail}".rstrip()
             )
         if error is None or (isinstance(error, StoreError) and not self.store.report_error(error)):
@@ -350,6 +350,13 @@ class Coordinator:
         self._errors_in_a_row += 1
         if self._errors_in_a_row >= ERRORS_IN_A_ROW:
             raise error
+
+    def _code_of(self, reason: str) -> str:
+        """The user's code whose set-up failed for this reason."""
+        reader = self.campaign.inputs.reader
+        if reader is not None and "the reader cannot be set up" in reason:
+            return f"reader {reader.callable}"
+        return f"payload {self.campaign.payload.callable}"
 
     def check_failures(self) -> None:
         """Raise `CampaignAborted` if more is abandoned than the campaign allows, or nothing ever succeeds."""
@@ -371,9 +378,10 @@ class Coordinator:
 
     def _broken(self, found: Broken, what: str) -> CampaignAborted:
         self._log.stopped_early(what)
+        remedy = remedy_for(found.reason, has_reader=self.campaign.inputs.reader is not None)
         return CampaignAborted(
             f"campaign '{self.opened.name}' stops early: {what} for '{found.reason}'. Everything is kept: "
-            f"see 'eventmill abandoned {self.opened.as_argument}', fix the payload, and continue with "
+            f"see 'eventmill abandoned {self.opened.as_argument}', {remedy}, and continue with "
             "'eventmill run CAMPAIGN.yaml --changed accept --reopen'."
         )
 

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from eventmill.campaign.campaign import Campaign
 from eventmill.campaign.readable import ResultFile, all_files, merged_files
 from eventmill.config.output_spec import format_of
+from eventmill.core.meant import did_you_mean, one_of
 from eventmill.core.records import CampaignRow
 from eventmill.errors import AccessError, CampaignError, CorruptOutput, EventmillError, LedgerError
 from eventmill.formats import histograms
@@ -75,11 +76,15 @@ def _nothing_yet(campaign: Campaign, *, partial: bool) -> str:
 
 def _check(campaign: Campaign, format: str, as_: str) -> None:
     known = tuple(dict.fromkeys(kind for kinds in READABLE.values() for kind in kinds))
-    if as_ not in known:
-        raise CampaignError(f"results cannot be read as '{as_}'; choose one of: {', '.join(known)}.")
-    if as_ not in READABLE.get(format, ()):
+    here = READABLE.get(format, ())
+    if as_ not in known and here:
+        raise CampaignError(
+            f"results cannot be read as '{as_}'{did_you_mean(as_, here)}; with 'output.format: {format}' choose "
+            f"{one_of([repr(kind) for kind in here])}."
+        )
+    if as_ not in here:
         way = (
-            " or ".join(f"as_='{kind}'" for kind in READABLE.get(format, ()))
+            " or ".join(f"as_='{kind}'" for kind in here)
             or f"its files: 'eventmill outputs {campaign.as_argument}' lists them"
         )
         raise CampaignError(
@@ -119,9 +124,8 @@ def _parquet_table(campaign: Campaign, files: Sequence[ResultFile], columns: Seq
     def read(file: IO[bytes], _: str) -> pa.Table:
         opened = pq.ParquetFile(file)
         names = opened.schema_arrow.names
-        return opened.read(columns=_chosen(campaign, names, columns, what="column")).select(
-            names if columns is None else list(columns)
-        )
+        chosen = _chosen(campaign, names, columns, what="column")
+        return opened.read(columns=chosen).select(chosen)
 
     tables = _each(campaign, files, read)
     try:
@@ -139,12 +143,21 @@ def _chosen(campaign: Campaign, names: list[str], columns: Sequence[str] | None,
     """`columns`, each of which must be one of `names`; all of them if None."""
     if isinstance(columns, str):
         raise CampaignError(f"columns='{columns}' is one text; give a list: columns=['{columns}'].")
-    for name in columns or ():
+    if columns is None:
+        return names
+    if not columns:
+        raise CampaignError(
+            f"columns=[] selects no {what}: leave it out to read all, or give some of {some(names)}."
+        )
+    for name in columns:
         if name not in names:
             raise CampaignError(
-                f"campaign '{campaign.name}' has no {what} '{name}' in its results; it has {some(names)}."
+                f"campaign '{campaign.name}' has no {what} '{name}'{did_you_mean(str(name), names)} in its "
+                f"results; it has {some(names)}."
             )
-    return names if columns is None else list(dict.fromkeys(columns))
+    if twice := [name for name in dict.fromkeys(columns) if list(columns).count(name) > 1]:
+        raise CampaignError(f"columns names {', '.join(map(repr, twice))} more than once; name each {what} once.")
+    return list(columns)
 
 
 def _awkward(

@@ -21,8 +21,8 @@ def _in_our_words(error: typer.TyperException) -> str | None:
     option: Any = getattr(error, "param", None)
     if option is None or not hasattr(cause, "errors"):
         return None
-    from eventmill.config.wording import one_of, wanted  # it comes with pydantic, and is seldom needed
-    from eventmill.core.meant import did_you_mean
+    from eventmill.config.wording import wanted  # it comes with pydantic, and is seldom needed
+    from eventmill.core.meant import did_you_mean, one_of
 
     item = cause.errors()[0]
     name = next(iter(option.opts), option.name)

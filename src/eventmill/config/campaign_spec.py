@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -168,6 +168,18 @@ class CampaignSpec(Part):
         pattern=CREDENTIALS,
         description="A Prefect block for S3, such as secret/my-s3; by default the AWS environment or ~/.aws.",
     )
+
+    if not TYPE_CHECKING:  # editors know the keys from the fields
+
+        def __init__(self, /, **data: Any) -> None:
+            """`CampaignError` says what is wrong in our words; others who validate get pydantic's error."""
+            try:
+                super().__init__(**data)
+            except ValidationError as error:
+                raise CampaignError(f"the campaign: {what_is_wrong(error, CampaignSpec)}.") from None
+
+        # Without it, pydantic would call this instead of validating by itself.
+        __init__.__pydantic_base_init__ = True
 
     @model_validator(mode="before")
     @classmethod

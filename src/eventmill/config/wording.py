@@ -10,7 +10,7 @@ from typing import Annotated, Any, Union, cast, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from eventmill.config.parts import PATTERNS
-from eventmill.core.meant import did_you_mean
+from eventmill.core.meant import did_you_mean, one_of
 from eventmill.core.units import counted
 
 
@@ -124,12 +124,6 @@ def wanted(item: Any) -> str:
         most = context["max_length"]
         return f"must have at most {counted(most, 'item' if kind == 'too_long' else 'character')}"
     return f"must be {_KINDS[kind]}" if kind in _KINDS else "has a value that cannot be used"
-
-
-def one_of(allowed: Sequence[str]) -> str:
-    """`a`, `a or b`, `a, b or c`."""
-    *others, last = allowed
-    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _place(location: tuple[Any, ...], model: type[BaseModel]) -> tuple[list[Any], type[BaseModel], Any]:

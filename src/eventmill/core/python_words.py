@@ -61,7 +61,7 @@ def methods_say_python(kind: C) -> C:
 
 
 def in_python(text: str) -> str:
-    """`text` with a Python call in place of each command, such as `em.run(campaign, reopen=True)`."""
+    """`text` with a Python call in place of each command, such as `em.run(spec, reopen=True)`."""
     text = _COMMAND.sub(lambda found: _call(found[1], shlex.split(found[2])) or found[0], text)
     return _OPTIONS.sub(lambda found: ", ".join(_arguments(found[1].split())), text)
 
@@ -69,9 +69,9 @@ def in_python(text: str) -> str:
 def _call(command: str, words: list[str]) -> str | None:
     ledger = _after("--ledger", words)
     if command == "run":
-        return f"em.run({', '.join(['campaign', *_arguments(words)])})"
+        return f"em.run({', '.join(['spec', *_arguments(words)])})"
     if command == "try":
-        return "em.try_payload(campaign)"
+        return "em.try_payload(spec)"
     if command == "upgrade":
         return f"eventmill.ledger.upgrade_ledger({(ledger or '.eventmill/ledger.sqlite')!r})"
     if command in _OF_A_CAMPAIGN and words:

@@ -40,7 +40,8 @@ def to_table(result: object) -> pa.Table:
     else:
         kind = type(result)
         name = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
-        raise PayloadError(f"the payload returned a {name}; return {_ALLOWED}.")
+        why = ", which has no order" if isinstance(result, set | frozenset) else ""
+        raise PayloadError(f"the payload returned a {name}{why}; return {_ALLOWED}.")
     _check_text(columns)
     stored = [_stored(column, name) for name, column in columns.items()]
     # Not pa.table(), nor below schema.empty_table(): they import pandas, which takes longer than most ranges.
@@ -77,6 +78,9 @@ def _check_text(names: Iterable[str]) -> None:
 def _from_pandas(frame: Any) -> dict[str, pa.ChunkedArray]:
     if len(frame) and not len(frame.columns):
         raise PayloadError(f"the payload returned {len(frame)} rows without columns; return at least one column.")
+    names = [str(name) for name in frame.columns]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise PayloadError(f"the payload returned more than one column named {_quoted(twice)}; rename them.")
     try:
         # The payload has one core: one thread.
         table = pa.Table.from_pandas(frame, preserve_index=False, nthreads=1)

@@ -11,6 +11,7 @@ import itertools
 import reprlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -68,6 +69,8 @@ class OpenInputs:
         number = _length(events)
         if number != stop - start:
             got = f"a {type(events).__name__}" + ("" if number is None else f" of {number:,}")
+            if isinstance(events, AbstractSet):
+                got += ", which has no order,"
             raise InputError(
                 f"reader {self._name} gave {got} for the {stop - start:,} events [{start}, {stop}) of {call.url}. "
                 "'read' must return one table, array or list with an element for each event."
@@ -185,7 +188,7 @@ def _whole_number(value: Any) -> int | None:
 
 
 def _length(events: Any) -> int | None:
-    """The number of events; None for what has none, such as a dict of columns."""
-    if isinstance(events, dict | str | bytes) or not hasattr(events, "__len__"):
+    """The number of events; None for what has none, or no order: a dict of columns, a set."""
+    if isinstance(events, dict | str | bytes | AbstractSet) or not hasattr(events, "__len__"):
         return None
     return len(events)

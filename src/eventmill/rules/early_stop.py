@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from eventmill.core.leases import FailureKind
 from eventmill.core.records import Counts, FailedRun
 
 ABANDONED_ALLOWED = 10
@@ -60,6 +61,14 @@ def nothing_succeeds(counts: Counts, runs: Sequence[FailedRun], *, live_workers:
     if counts.done or len(runs) < FAILURES_WITHOUT_SUCCESS or len(holders) < min(2, live_workers):
         return None
     return _broken(len(runs), Counter(run.reason for run in runs))
+
+
+def remedy_for(reason: str, *, has_reader: bool) -> str:
+    """What to fix, told by the kind of failure with which the reason begins, and by whose process it is about."""
+    kind, _, summary = reason.partition(": ")
+    if has_reader and (kind == FailureKind.INPUT or summary.startswith(("reader ", "the reader"))):
+        return "fix the reader"
+    return "repair the inputs" if kind == FailureKind.INPUT else "fix the payload"
 
 
 def _broken(total: int, reasons: Mapping[str, int]) -> Broken:
