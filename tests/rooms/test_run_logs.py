@@ -12,6 +12,7 @@ from prefect.runtime import flow_run
 from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
 from eventmill.prefect_api.failed_state import fails_in_one_line
+from eventmill.prefect_api.run_logs import says_more_than_our_log
 
 DEADLINE_SECONDS = 60.0
 
@@ -43,3 +44,17 @@ def test_lines_from_info_on_are_in_the_log_of_their_run(client: SyncPrefectClien
         time.sleep(0.1)
     assert [line.message for line in lines] == ["a block", "the store is away"]
     assert {str(line.flow_run_id) for line in lines} == {runs[1]}
+
+
+def test_the_end_of_a_block_is_told_once() -> None:
+    """Prefect's line is dropped for a task of ours that is Completed; for all else, and other tasks, it stays."""
+
+    def stays(said: str, *, task: str) -> bool:
+        record = logging.LogRecord("prefect.task_runs", logging.INFO, __file__, 1, said, (), None)
+        record.task_name = task
+        return says_more_than_our_log(record)
+
+    completed = "Finished in state Completed('40 of 40 events committed')"
+    assert [stays(completed, task=task) for task in ("block", "split", "merge", "theirs")] == [False] * 3 + [True]
+    assert stays("Finished in state Partly('30 of 40 events committed; 10 failed: ...')", task="block")
+    assert not stays("Task run failed with state: Failed('...')", task="block")

@@ -17,8 +17,8 @@ def name_unless_typed(name: str) -> str:
 def is_made_up(name: str) -> bool:
     """Whether Prefect (3.8.8) makes up such names: its server, or a form in one of the two designs of its UI.
 
-    `brave-otter`, `omicron287-rakosa-quadrant`, `Awesome-Bat`. A name of one part, such as `tau3`, counts as typed,
-    though one in 200 names of a form is like that.
+    `brave-otter`, `omicron287-rakosa-quadrant`, `Awesome-Bat`. A name of one part, such as `tau3`, counts as
+    typed, though one in 200 names of a form is like that.
     """
     return _is_of_server(name) or _is_of_form_1(name) or _is_of_form_2(name)
 

@@ -1,20 +1,23 @@
 """The words of which the forms of Prefect's UI (3.8.8) make up names of flow runs. Only data.
 
-They stand in the scripts of the UI, which are Prefect's (Apache License 2.0; the animals: @ngneat/falso, MIT License).
+They stand in the scripts of the UI, which are Prefect's (Apache License 2.0); the animals are those of
+@ngneat/falso (MIT License).
 """
 
 from __future__ import annotations
 
-LETTERS = frozenset(
-    """
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+LETTERS = _words("""
 alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma tau upsilon phi chi
 psi omega
-""".split()
-)
+""")
 """First part in the first design: with or without a number up to 999."""
 
-PLACES = frozenset(
-    """
+PLACES = _words("""
 acamar acanceh acanmul achanis achernar achrady acrab acrux actuncan acubens adachi adarak adhara adhil adib
 adigeon adorn agassiz aglarond aguateca ain ajilon akaali akechi akita akritiri akte alastria albali alchibah aldea
 aldebaran alfa alfirk algebar algedi algenib algeron algieba algol algorab alhena alioth alkaid alkari alkes almak
@@ -103,28 +106,22 @@ volta vulpeculae wadi waka waksman wasat watson watt wegener wezn wilson wold wu
 xcambo xcaret xculoc xelha xendi xindus xlapak xpuhil xtampak xtobo xul xultun xupa xutilha yadalla yadera yagyu
 yalow yaxha yaxuna yed yonada yonezu yoshida yoshii yuki zacpeten zaculeu zadar zahl zakdorn zalkon zaran zaurac
 zawiah zayra zeon zetar zibalia zirakzigil zuvan zytchin
-""".split()
-)
+""")
 """Second part in the first design."""
 
-REGIONS = frozenset(
-    """
+REGIONS = _words("""
 a b c d e f g h k m n p q r v x y z adjunct anomaly band boundary cloud cluster collapse conflux expanse field
 fringe instability manifold mass nebula point quadrant reach ring sector shift tensor terminus vector void warp
-""".split()
-)
+""")
 """Third part in the first design, in half of the names."""
 
-ADJECTIVES = frozenset(
-    """
+ADJECTIVES = _words("""
 Awesome Rustic Small Gorgeous Fantastic Sleek Intelligent Unbranded Refined Licensed Generic Practical Ergonomic
 Handcrafted Tasty Handmade Incredible
-""".split()
-)
+""")
 """First part in the second design."""
 
-ANIMALS = frozenset(
-    """
+ANIMALS = _words("""
 Addax Aidi Ainu Akbash Akita Alabai Alpaca Alusky Ant Ape Asp Avocet Baboon Badger Baiji Barb Barbet Bass Bat Baya
 Beagle Beago Bear Beaski Beaver Bee Beetle Bichir Bilby Bird Birman Bison Boas Bobcat Boggle Boiga Bombay Bongo
 Bonobo Booby Borkie Bowfin Boxsky Briard Brug Caiman Camel Cantil Carp Cat Chipit Chipoo Chiton Chusky Cicada Coati
@@ -142,6 +139,5 @@ Serval Shark Sheep Shichi Shrew Shrimp Skua Skunk Sloth Slug Snail Snake Somali 
 Stork Swan Taipan Takin Tang Tapir Tarpon Tetra Thrush Tick Tiger Torkie Tosa Toucan Towhee Trout Tuna Turaco
 Turkey Uakari Uguisu Unau Urial Vicuña Viper Vizsla Vole Walrus Wasp Weasel Wolf Wombat Worm Wrasse Xeme Xerus Yak
 Yarara Zebra Zebu Zokor Zonkey Zorse Zuchon
-""".split()
-)
+""")
 """Second part in the second design."""

@@ -39,7 +39,7 @@ def facts(now: Overview, *, store: str | None = None) -> list[tuple[str, str]]:
     share = f" ({percent(counts.done, counts.total)})" if counts.total else ""
     lines = [
         ("state", now.state),
-        ("done", f"{counts.done:,} of {counted(counts.total, 'event')}{share}, target {status['target']:.4g}"),
+        ("events", f"{counts.done:,} of {counts.total:,} done{share}, target {100 * status['target']:.4g}%"),
     ]
     if now.rate is not None:
         left = "" if now.left_seconds is None else f", about {duration(now.left_seconds)} left"
