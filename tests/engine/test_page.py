@@ -62,7 +62,7 @@ def page_of(text: str = "no", *, files: int = 1, counts: Counts | None = None, *
 
 def test_a_page_says_how_far_it_is_and_what_is_at_risk() -> None:
     said = dict(facts(page_of()))
-    assert said["done"] == "5 of 10 events (50.0%), target 0.99"
+    assert said["events"] == "5 of 10 done (50.0%), target 99%"
     assert said["rate"] == "12.5 events/s, about 7 min left"
     assert said["at risk"].startswith("3 events") and "losses" not in said
     assert "rate" not in dict(facts(page_of(rate=None, left_seconds=None)))
@@ -91,7 +91,7 @@ def test_a_campaign_without_events_has_a_page() -> None:
     """Before its inputs are split."""
     status = page_of().status | {"labels": []}
     empty = page_of(files=0, counts=Counts(), strips=(), newest=(), status=status)
-    assert dict(facts(empty))["done"] == ("nothing: its inputs have not been looked into yet, target 0.99")
+    assert dict(facts(empty))["events"] == "nothing: the inputs have not been looked into yet"
     assert "### " not in markdown(empty)
 
 

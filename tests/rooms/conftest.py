@@ -11,7 +11,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +88,7 @@ class Team:
 
     def start_worker(self) -> None:
         """A Prefect worker of the pool, on this machine; from now on there is a deadline."""
-        self.deadline = time.monotonic() + DEADLINE_SECONDS
+        self.set_deadline()
         with (self.folder / "worker.log").open("wb") as log:
             subprocess.Popen(
                 [sys.executable, "-m", "prefect", "worker", "start", "--pool", "eventmill", "--type", "process"],
@@ -98,6 +98,10 @@ class Team:
                 stderr=log,
                 start_new_session=True,
             )
+
+    def set_deadline(self) -> None:
+        """From now on, what is waited for must come before `DEADLINE_SECONDS` have passed."""
+        self.deadline = time.monotonic() + DEADLINE_SECONDS
 
     def runs(self, client: SyncPrefectClient, flow: str) -> list[FlowRun]:
         """The flow runs of one flow, oldest first."""
@@ -133,15 +137,21 @@ def workers_are_forked() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """One Prefect API server for all tests here; its url."""
-    folder = tmp_path_factory.mktemp("prefect")
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """A Prefect API server with its own database in a folder; its url."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("PREFECT_API_URL", raising=False)
         patch.setenv("PREFECT_HOME", str(folder / "home"))  # no profile of whoever runs the tests
         with api_server(folder, deployments=True) as url:
             yield url
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One Prefect API server for all tests here; its url."""
+    with serving(tmp_path_factory.mktemp("prefect")) as url:
+        yield url
 
 
 @pytest.fixture

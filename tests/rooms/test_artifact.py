@@ -43,7 +43,7 @@ def test_one_artifact_follows_the_campaign_to_its_end(
             progress.show()
             (running,) = artifacts(client)
             text = running["data"]
-            assert "40 of 40 events" in text and "[Dask dashboard](http://127.0.0.1:1/status)" in text
+            assert "40 of 40 done" in text and "[Dask dashboard](http://127.0.0.1:1/status)" in text
             assert re.search(r"\| all \|  \| 0 \| 40 \| 0 \| 0 \| 0 \|", text) and len(PICTURE.findall(text)) == 1
             merge(committed.name, committed.order.ledger_url)
             assert show_result(progress, manifest=led.finish())["events"]["merged"] == 40

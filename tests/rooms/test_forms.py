@@ -17,7 +17,6 @@ from prefect.blocks.system import Secret
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.runtime import flow_run
 from prefect.utilities.callables import parameter_schema
-from prefect.utilities.names import generate_slug
 from prefect.utilities.schema_tools.validation import build_error_obj, validate
 
 from eventmill.config.campaign_spec import CampaignSpec
@@ -25,7 +24,6 @@ from eventmill.flows.garbage import gc
 from eventmill.flows.notify import notify
 from eventmill.flows.process import name_run, process, process_form
 from eventmill.flows.rescue import rescue
-from eventmill.prefect_api.run_names import is_made_up
 from tests.rooms.conftest import ROOT
 
 GOOD = {
@@ -101,12 +99,6 @@ def test_before_the_first_campaign_there_is_nothing_to_look_after(
     assert not any(tmp_path.iterdir())
     named = look_after("mistyped.sqlite", return_state=True)
     assert named.is_failed() and "mistyped.sqlite" in named.message
-
-
-def test_names_that_prefect_makes_up_are_known_and_no_others() -> None:
-    """Two words of its list; what a person types is rarely that."""
-    assert all(is_made_up(generate_slug(2)) for _ in range(200))
-    assert not any(map(is_made_up, ("dimuon", "night-run-7", "squares · merge", "my run", "", "run3-v2")))
 
 
 @pytest.mark.parametrize(("given", "becomes"), [("Friday's try", "Friday's try"), ("brave-otter", "squares")])

@@ -15,6 +15,7 @@ from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
 from eventmill.prefect_api.console import SERVICES, console_level
 from eventmill.prefect_api.failed_state import fails_in_one_line
+from eventmill.prefect_api.run_logs import says_more_than_our_log
 
 DEADLINE_SECONDS = 60.0
 
@@ -57,3 +58,17 @@ def test_what_prefect_says_while_it_sends_the_last_events_is_not_on_the_console(
         setup_logging()
         assert not any(service.isEnabledFor(logging.WARNING) for service in services)
     assert [service.level for service in services] == before
+
+
+def test_the_end_of_a_block_is_told_once() -> None:
+    """Prefect's line is dropped for a task of ours that is Completed; for all else, and other tasks, it stays."""
+
+    def stays(said: str, *, task: str) -> bool:
+        record = logging.LogRecord("prefect.task_runs", logging.INFO, __file__, 1, said, (), None)
+        record.task_name = task
+        return says_more_than_our_log(record)
+
+    completed = "Finished in state Completed('40 of 40 events committed')"
+    assert [stays(completed, task=task) for task in ("block", "split", "merge", "theirs")] == [False] * 3 + [True]
+    assert stays("Finished in state Partly('30 of 40 events committed; 10 failed: ...')", task="block")
+    assert not stays("Task run failed with state: Failed('...')", task="block")

@@ -152,7 +152,8 @@ def test_each_merged_file_is_told_with_its_address_and_the_end_with_the_exit_cod
     """Once each, also those that were merged at the very end; files of earlier runs are known."""
     with Coordinator(committed, campaign) as coordinator:
         with RunStory(coordinator):
-            merge("squares", campaign.ledger)
+            state = merge("squares", campaign.ledger, return_state=True)
+        assert state.message == "2 merges" and len(state.result()) == 2
         told = lines.take()
         store = Path("out").absolute()
         assert [line for line in told if line.startswith("merged ")] == [

@@ -30,9 +30,10 @@ class DecisionLog:
 
     def driven(self, leadership: LeadershipLease, counts: Counts) -> None:
         """The coordinator has the leadership."""
+        done = f"{counts.done:,} of {counts.total:,} events are done" if counts.total else "it is new"
         logger.info(
-            "this process coordinates campaign '%s': %d of %d events are done",
-            *(self.campaign, counts.done, counts.total),
+            "this process coordinates campaign '%s': %s",
+            *(self.campaign, done),
             extra=self._about(attempt=leadership.attempt, worker=leadership.holder, events=counts.done),
         )
 
@@ -41,8 +42,8 @@ class DecisionLog:
         if not self._is_closed:
             self._is_closed = True
             logger.info(
-                "campaign '%s' has no event left to process: %d of %d are done, %d were needed",
-                *(self.campaign, counts.done, counts.total, wanted),
+                "campaign '%s' has no event left to process: %s of %s are done, %s were needed",
+                *(self.campaign, *(f"{events:,}" for events in (counts.done, counts.total, wanted))),
                 extra=self._about(events=counts.done),
             )
 

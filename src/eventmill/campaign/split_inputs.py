@@ -17,6 +17,7 @@ from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.config.inputs_spec import Duplicates, Unreadable
 from eventmill.core.ranges import MOST_EVENTS, Input, NewInput, SeenLayout, UnreadableInput
 from eventmill.core.records import JournalKind
+from eventmill.core.units import counted
 from eventmill.core.work_order import SourceSpec
 from eventmill.errors import (
     InputError,
@@ -139,8 +140,8 @@ def register(
     if found or unreadable:
         events = sum(item.events for item in found)
         logger.info(
-            "campaign '%s': %d inputs with %d events split, %d cannot be read",
-            *(opened.name, len(found), events, len(unreadable)),
+            "campaign '%s': %s with %s split, %d cannot be read",
+            *(opened.name, counted(len(found), "input"), counted(events, "event"), len(unreadable)),
             extra={"campaign": opened.name, "events": events},
         )
     return opened.ledger.add_inputs(opened.id, sorted(found, key=lambda item: place[item.url]))

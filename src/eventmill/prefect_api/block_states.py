@@ -117,11 +117,3 @@ def _brief(failure: FailureReport | None) -> str:
 
 def _line(text: str) -> str:
     return told(text).replace("\n", " ")
-
-
-def says_more_than_our_log(record: logging.LogRecord) -> bool:
-    """Prefect (3.8.8) logs a failed state that a task returns, with an empty traceback; ours is there already."""
-    return not record.getMessage().startswith("Task run failed with state: ")
-
-
-logging.getLogger("prefect.task_runs").addFilter(says_more_than_our_log)

@@ -19,6 +19,10 @@ run_log = logging.getLogger("eventmill.run")
 """For lines that only the log of the run in Prefect has: they may hold what a payload said."""
 
 
+OUR_TASKS = ("split", "block", "merge")
+"""The names of our tasks (`tasks/`)."""
+
+
 class _Sender(APILogWorker):
     """Sends lines in batches, as Prefect does with its own. They are dropped if the server does not answer."""
 
@@ -43,6 +47,18 @@ class RunLogs(APILogHandler):
             self.handleError(record)
 
 
+def says_more_than_our_log(record: logging.LogRecord) -> bool:
+    """Drop two lines of Prefect (3.8.8) that repeat ours, in the log of a task run and in that of its flow run.
+
+    It logs a failed state that a task returns, with an empty traceback; and that one of our tasks is Completed,
+    for each of a thousand blocks, after the line that says what was done.
+    """
+    said = record.getMessage()
+    if getattr(record, "task_name", None) in OUR_TASKS and said.startswith("Finished in state Completed("):
+        return False
+    return not said.startswith("Task run failed with state: ")
+
+
 def log_to_prefect() -> None:
     """Show log lines in Prefect from now on, in this process. Harmless twice."""
     logger = logging.getLogger(logs.ROOT)
@@ -52,3 +68,4 @@ def log_to_prefect() -> None:
         run_log.addHandler(RunLogs(logging.INFO))
         run_log.propagate = False
         run_log.setLevel(logging.INFO)
+        logging.getLogger("prefect.task_runs").addFilter(says_more_than_our_log)

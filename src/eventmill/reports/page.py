@@ -36,10 +36,11 @@ SHOWN = (State.MERGED, State.COMMITTED, State.LEASED, State.READY, State.ABANDON
 def facts(now: Overview, *, store: str | None = None) -> list[tuple[str, str]]:
     """The campaign as names and texts, without what there is none of. `store` is what its store is called."""
     status, counts = now.status, now.counts
-    done = "nothing: its inputs have not been looked into yet"
+    done = "nothing: the inputs have not been looked into yet"
     if counts.total:
-        done = f"{counts.done:,} of {counted(counts.total, 'event')} ({percent(counts.done, counts.total)})"
-    lines = [("state", now.state), ("done", f"{done}, target {status['target']:.4g}")]
+        share = percent(counts.done, counts.total)
+        done = f"{counts.done:,} of {counts.total:,} done ({share}), target {100 * status['target']:.4g}%"
+    lines = [("state", now.state), ("events", done)]
     if now.rate is not None:
         left = "" if now.left_seconds is None else f", about {duration(now.left_seconds)} left"
         lines.append(("rate", f"{now.rate:,.3g} events/s{left}"))

@@ -64,7 +64,7 @@ def run_merge(order: WorkOrder, merge_id: int, *, holder: str) -> str:
                 logger.warning("merge %d of %s: %s", merge_id, merge.key, told, extra=about)
                 return told
         logger.info(
-            "merge %d of %d range outputs into %s, %d rows: %s",
+            "merge %d, %d range outputs into %s, %d rows: %s",
             *(merge_id, len(merge.outputs), merge.key, merge.rows, outcome),
             extra=about | {"rows": merge.rows},
         )
