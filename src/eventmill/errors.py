@@ -101,6 +101,10 @@ class Interrupted(EventmillError):
 
     exit_code = 130
 
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows of it, by IPython's protocol: where it was interrupted is no news."""
+        return [f"Interrupted: {self}"]
+
 
 class CampaignIncomplete(EventmillError):
     """No work is left and the target is missed."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from eventmill.errors import Interrupted
 from eventmill.runtime.interrupts import (
     SIGNALS,
     Listener,
@@ -182,3 +183,13 @@ def test_who_handles_ctrl_c_already_goes_on_handling_it() -> None:
             assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_a_notebook_shows_an_interrupt_in_one_line() -> None:
+    """By IPython itself."""
+    shell = pytest.importorskip("IPython.core.interactiveshell").InteractiveShell()
+    shown: list[list[str]] = []
+    shell._showtraceback = lambda kind, value, lines: shown.append(lines)
+    shell.user_ns["interrupted"] = Interrupted("9 of 10 events are done.")
+    shell.run_cell("raise interrupted")
+    assert shown == [["Interrupted: 9 of 10 events are done."]]

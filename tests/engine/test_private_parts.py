@@ -23,6 +23,7 @@ PRIVATE = {
     "_forkserver": ("", "", "Python: which process workers are forked from"),
     "_forkserver_pid": ("", "", "Python: the same"),
     "_parse_exception_table": ("", "", "Python: where the code of a function handles exceptions"),
+    "_run_finalizers": ("", "", "Python: what multiprocessing does at an exit, before one that does without"),
     "_config": ("", "", "Python: multiprocessing hands a temporary folder on in it"),
     "_to_uhi_": ("", "", "uhi's own protocol for histograms, and public by it"),
 }

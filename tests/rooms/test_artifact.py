@@ -14,6 +14,7 @@ from prefect.runtime import flow_run
 from eventmill.campaign.coordinator import Coordinator
 from eventmill.campaign.handle import CampaignHandle
 from eventmill.config.campaign_spec import CampaignSpec
+from eventmill.core.records import DesiredState
 from eventmill.flows.merge import merge
 from eventmill.prefect_api.progress import Progress, artifact_key, show_result
 
@@ -66,9 +67,11 @@ def test_an_artifact_that_somebody_deleted_is_made_again(client: SyncPrefectClie
         with led, Progress(led, dashboard=lambda: None) as progress:
             (first,) = artifacts(client)
             client._client.delete(f"/artifacts/{first['id']}")
+            led.opened.ledger.set_desired_state(led.opened.id, DesiredState.PAUSED)
             progress.end(manifest=None)
             (second,) = artifacts(client)
             assert second["id"] != first["id"]
+            assert "| state | paused |" in second["data"]  # and not what is only true until this process has ended
 
     run()
 

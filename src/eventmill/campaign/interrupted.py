@@ -8,6 +8,7 @@ import shlex
 import sys
 import tempfile
 import time
+from collections.abc import Set
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,8 @@ class Stopping:
     def __init__(self, campaign: object, observation: Observation | None) -> None:
         self._campaign = campaign
         self._observation = observation
+        children: list[Any] = multiprocessing.active_children()  # a script may have some of its own
+        self._others = frozenset(child.pid for child in children)
         self.opened: CampaignHandle | None = None
 
     @property
@@ -66,7 +69,7 @@ class Stopping:
         """Nothing is waited for: workers are killed, and their scratch is removed."""
         if self._observation is not None:
             self._observation.end()
-        kill_workers()
+        kill_workers(others=self._others)
         return self.last_words()
 
 
@@ -90,9 +93,10 @@ def how_to_go_on(campaign: object) -> str:
     return "Run it again: it continues where it stopped."
 
 
-def kill_workers() -> None:
-    """Kill the processes that this one has forked for its workers, and remove what they leave."""
-    workers: list[Any] = multiprocessing.active_children()
+def kill_workers(*, others: Set[int | None]) -> None:
+    """Kill the processes of this run's workers, and remove what they leave; not `others`, by their process ids."""
+    children: list[Any] = multiprocessing.active_children()
+    workers = [child for child in children if child.pid not in others]
     for worker in workers:
         with suppress(OSError, ValueError):
             worker.kill()

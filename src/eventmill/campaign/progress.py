@@ -88,6 +88,7 @@ class Observation:
         self._waiting = _Waiting()
         self._merging = _Merging()
         self._stopping = ""
+        self._last_step = ""
         self._over = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._watch, name="progress", daemon=True)
@@ -154,7 +155,9 @@ class Observation:
         counts, incidents = opened.counts(), opened.count_incidents()
         workers = sum(not is_gone(holder.holder) for holder in opened.holders())
         self._pace = self._pace.seen(seconds=now, done=counts.done)
-        words = "ending the run" if counts.total else self._board.last_words
+        is_over = bool(counts.total) and not counts.open
+        self._last_step = (self._board.words or self._last_step) if is_over else ""
+        words = self._last_step or "ending the run" if is_over else self._board.last_words
         if counts.open:
             begun = self._setting_up.words(opened, workers, now=now, done=counts.done)
             waiting = self._waiting.words(workers, now=now)

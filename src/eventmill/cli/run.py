@@ -16,6 +16,7 @@ from eventmill.cli.command_time import asked_at
 from eventmill.cli.output import messages, print_json
 from eventmill.cli.progress_bar import ProgressBar
 from eventmill.core.records import DesiredState, JournalKind
+from eventmill.core.units import counted
 from eventmill.errors import CampaignPaused
 from eventmill.logs import Level
 
@@ -72,8 +73,8 @@ def tell(console: Console, result: api.RunResult, *, file: str) -> None:
     made = Text.assemble(
         (f"{events['merged']:,}", "bold"),
         f" of {events['total']:,} events are in ",
-        (str(result.files), "bold"),
-        f" merged files in {store}",
+        (counted(result.files, "merged file"), "bold"),
+        f" in {store}",
         f", {events['abandoned']:,} are abandoned" if events["abandoned"] else "",
     )
     console.print(made, soft_wrap=True)

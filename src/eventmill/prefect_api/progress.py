@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self
@@ -30,7 +29,6 @@ from eventmill.reports.page import columns_markdown, markdown
 from eventmill.reports.render import markdown as report_markdown
 from eventmill.reports.render import report_key
 from eventmill.reports.report import report
-from eventmill.reports.status import Standing
 from eventmill.rules.pace import Pace
 
 SHOW_SECONDS = 5.0
@@ -51,6 +49,7 @@ class Progress:
     def __init__(self, coordinator: Coordinator, *, dashboard: Callable[[], str | None]) -> None:
         self._dashboard = dashboard
         self.opened = coordinator.opened
+        self._coordinator = coordinator
         self._artifact: UUID | None = None
         self._pace = Pace()
         self._rests_until = 0.0
@@ -77,10 +76,8 @@ class Progress:
 
     def end(self, *, manifest: str | None) -> None:
         """Show the campaign as it ended, without what was only true of the run. Nothing is shown after it."""
-        now = overview(self.opened.ledger, self.opened.read_row())
-        if manifest is not None:  # this process still leads it, so that the ledger calls it running
-            is_done = now.counts.done >= now.counts.needed(self.opened.record.rules.target)
-            now = replace(now, status=now.status | {"state": Standing.DONE if is_done else Standing.INCOMPLETE})
+        # This process still leads it, so that the ledger calls it running.
+        now = overview(self.opened.ledger, self.opened.read_row(), ending=self._coordinator.leadership.holder)
         self._show(markdown(now) if manifest is None else markdown(now) + _result_of(self.opened))
         self._has_ended = True
 

@@ -54,14 +54,16 @@ class Overview:
         return str(self.status["state"])
 
 
-def overview(ledger: Ledger, record: CampaignRow, *, pace: Pace | None = None) -> Overview:
-    """What the ledger knows now. `pace` is that of the run that shows it."""
+def overview(
+    ledger: Ledger, record: CampaignRow, *, pace: Pace | None = None, ending: str | None = None
+) -> Overview:
+    """What the ledger knows now. `pace` is that of the run that shows it, `ending` a process that ends its run."""
     counts, pace = ledger.counts(record.id), pace or Pace()
     return Overview(
         campaign=record.name,
         at=datetime.now(UTC),
         store_url=record.store_url,
-        status=campaign_status(ledger, record),
+        status=campaign_status(ledger, record, counts=counts, ending=ending),
         counts=counts,
         at_risk=sum(max(0, lease.begun - (lease.stop - lease.missing)) for lease in ledger.leased(record.id)),
         rate=pace.rate if counts.open else None,

@@ -86,7 +86,9 @@ STATES = (State.MERGED, State.COMMITTED, State.LEASED, State.READY, State.ABANDO
 """In the order of display: what is done comes first."""
 
 
-def campaign_status(ledger: Ledger, record: CampaignRow) -> dict[str, Any]:
+def campaign_status(
+    ledger: Ledger, record: CampaignRow, *, counts: Counts | None = None, ending: str | None = None
+) -> dict[str, Any]:
     """A campaign's status as plain data. `state` is a `Standing`; `events` are counted by state.
 
     `workers` are those with live leases, except those whose process is known to be gone; `blocks_waiting` are
@@ -94,8 +96,11 @@ def campaign_status(ledger: Ledger, record: CampaignRow) -> dict[str, Any]:
     which the payload failed, `losses` those whose worker vanished; `cpu_seconds` is by what became of it.
     `last_error` is the line with which the last run ended, and when; None if it ended well, no run has
     ended, or another one is going on.
+
+    `counts` are its events by state, if somebody has just counted them; `ending` is a process that is about to
+    give up the lead, and counts as gone.
     """
-    counts, leader = ledger.counts(record.id), ledger.leader(record.id)
+    counts, leader = counts or ledger.counts(record.id), ledger.leader(record.id)
     incidents, inputs = ledger.count_incidents(record.id), len(ledger.inputs(record.id))
     holders = ledger.holders(record.id)
     alive = [holder for holder in holders if not is_gone(holder.holder)]
@@ -107,7 +112,7 @@ def campaign_status(ledger: Ledger, record: CampaignRow) -> dict[str, Any]:
         wanted=record.desired_state,
         inputs=inputs,
         open_merges=len(ledger.open_merges(record.id)),
-        leader=None if leader is None or is_gone(leader) else leader,
+        leader=None if leader is None or leader == ending or is_gone(leader) else leader,
         has_begun=bool(alive) or _has_begun(ledger, record),
     )
     is_led = state in (Standing.STARTING, Standing.RUNNING)
@@ -119,7 +124,7 @@ def campaign_status(ledger: Ledger, record: CampaignRow) -> dict[str, Any]:
         "events": events_by_state(counts),
         "labels": events_by_label(ledger.counts_by_label(record.id)),
         "inputs": inputs,
-        "merged_files": len(ledger.merged_outputs(record.id)),
+        "merged_files": ledger.count_merged(record.id),
         "workers": [
             {
                 "worker_id": holder.holder,

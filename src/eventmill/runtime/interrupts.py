@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import resource_tracker
+from multiprocessing import resource_tracker, util
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """The signals that interrupt a command: from the keyboard, a batch system, or a closed terminal."""
@@ -177,6 +177,7 @@ def _exit_now() -> None:
     with suppress(OSError, ValueError):  # the terminal is gone
         for said in words[-1:]:
             print(f"eventmill: {said}", file=sys.stderr, flush=True)
+    util._run_finalizers(0)  # type: ignore[attr-defined]  # else the resource tracker tells of leaked semaphores
     os._exit(exit_code())
 
 

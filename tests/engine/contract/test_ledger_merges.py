@@ -54,6 +54,7 @@ def test_a_merge_fixes_its_outputs_their_order_and_its_key(ledger: Ledger, open_
     assert merge.rows == 20
     assert complete(ledger, lease) is Outcome.ACCEPTED
     (merged,) = ledger.merged_outputs(campaign.id)
+    assert ledger.count_merged(campaign.id) == 1
     assert merged.spans == (("file0", 0, 15), ("file1", 0, 5))
     assert (merged.key, merged.events, merged.bytes, merged.sha256, merged.rows) == (
         merge.key, 20, 99, "ab" * 32, 7,

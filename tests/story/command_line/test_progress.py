@@ -18,6 +18,7 @@ from eventmill.campaign.progress import MOMENT_SECONDS, Observation, Progress, _
 from eventmill.cli.progress_bar import ROOM_FOR_CTRL_C, ProgressBar
 from eventmill.core.records import JournalKind
 from eventmill.runtime.process_id import this_process
+from eventmill.work.merge import run_merge
 from tests.story.command_line.conftest import Mill
 from tests.waiting import until
 
@@ -153,6 +154,13 @@ def test_a_run_is_told_from_its_first_block_to_its_last_file(new_campaign: Calla
             mill.work(coordinator)
         assert begin_due(mill.opened)
         until(lambda: told[-1].doing == "merging, 0 of 3 files done", seconds=60)
+        for number in mill.opened.open_merges():
+            run_merge(mill.opened.order, number, holder=str(this_process()))
+        until(lambda: told[-1].doing == "ending the run", seconds=60)
+        step = board.begin("ending the workers")
+        until(lambda: told[-1].doing == "ending the workers", seconds=60)
+        board.end(step)
+        assert next_words() == "ending the workers"  # it is not twice at the same step
     assert told[-1].is_last and told[-1].doing == "" and told[-1].total == 60
 
 

@@ -189,6 +189,13 @@ class MergeVerbs(Database):
         with self.reading() as tx:
             return _merged(tx, campaign_id, schema.merge.c.published_at.is_not(None))
 
+    def count_merged(self, campaign_id: int) -> int:
+        """How many `merged_outputs` there are; reads none of them."""
+        m = schema.merge.c
+        counted = sa.select(sa.func.count()).where(m.campaign_id == campaign_id, m.completed_at.is_not(None))
+        with self.reading() as tx:
+            return int(tx.execute(counted).scalar_one())
+
     def _unmerge(self, tx: sa.Connection, row: sa.Row[Any], reason: str) -> int:
         old = read_spans(tx, schema.span.c.merge_id == row.id)
         new = [replace(s, state=State.READY, merge_id=None, payload=None) for s in old]

@@ -235,6 +235,11 @@ class MergeVerbs(MemoryTables):
             rows = self._look_at(campaign_id).merges.values()
             return _as_files(row for row in rows if row.completed_at is not None)
 
+    def count_merged(self, campaign_id: int) -> int:
+        """How many `merged_outputs` there are."""
+        with self._lock:
+            return sum(row.completed_at is not None for row in self._look_at(campaign_id).merges.values())
+
     def published_outputs(self, campaign_id: int) -> tuple[MergedOutput, ...]:
         """Those of `merged_outputs` that are published, so that users see them."""
         with self._lock:
