@@ -103,8 +103,10 @@ def test_a_source_a_store_and_a_format_of_another_package_carry_a_campaign(
 def test_a_format_that_no_package_adds_is_refused_with_those_that_there_are(installed: Path) -> None:
     """The added one is among them."""
     data = {"name": "c", "payload": {"callable": "payload.py:bright"}, "output": {"store": "out"}}
-    with pytest.raises(ValueError, match=r"unknown input format; known formats are root, .*npy"):
+    with pytest.raises(
+        ValueError, match=r"unknown input format \(did you mean 'npy'\?\); known formats are root, .*npy"
+    ):
         CampaignSpec.model_validate(data | {"inputs": {"files": ["a"], "format": "np"}})
-    with pytest.raises(ValueError, match=r"unknown format; known formats are .*csv"):
+    with pytest.raises(ValueError, match=r"unknown format \(did you mean 'csv'\?\); known formats are .*csv"):
         output = {"store": "out", "format": "cvs"}
         CampaignSpec.model_validate(data | {"inputs": {"files": ["a"]}, "output": output})

@@ -128,13 +128,13 @@ def compare(
 
 def _code_changes(old: PayloadCode, new: PayloadCode) -> str:
     """Files, functions and values that differ; digests if the earlier ones are not known, as of a package."""
-    if old.bundle is not None and new.bundle is not None:
+    if old.bundle is None or new.bundle is None:
+        return f"{old.digest} -> {new.digest} (of an installed package only the digest is kept)"
+    try:
         told = code_changes(source_of(old), source_of(new))
-        if told:
-            return told
-        if old.entry != new.entry:
-            return f"{old.entry} -> {new.entry}"
-    return f"{old.digest} -> {new.digest}"
+    except PayloadError:  # what the ledger has is damaged; a restart must be possible
+        told = f"{old.digest} -> {new.digest}"
+    return told or f"{old.entry} -> {new.entry}"
 
 
 def accept_changes(

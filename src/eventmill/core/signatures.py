@@ -87,9 +87,9 @@ def why_no_reader(declared: Declared, parameters: Collection[str], *, columns: b
         return f"{name} is {declared.odd}; let it return a source, with 'events' and 'read(start, stop)'"
     if signature is None:
         return None
-    given = set(parameters)
+    given = dict.fromkeys(parameters)
     if "columns" in signature.parameters:
-        given.add("columns")  # the campaign gives them
+        given["columns"] = None  # the campaign gives them
     elif columns and "columns" not in given and not _has(signature, Parameter.VAR_KEYWORD):
         return (
             f"the campaign selects columns (inputs.columns), but {name} has no parameter 'columns'. "
