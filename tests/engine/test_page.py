@@ -85,7 +85,7 @@ def test_a_campaign_without_events_has_a_page() -> None:
     """Before its inputs are split."""
     status = page_of().status | {"labels": []}
     empty = page_of(files=0, counts=Counts(), strips=(), newest=(), status=status)
-    assert dict(facts(empty))["done"] == "0 of 0 events, target 0.99"
+    assert dict(facts(empty))["events"] == "0 of 0 done, target 99%"
     assert "### " not in markdown(empty)
 
 

@@ -109,10 +109,12 @@ class Browser:
         self.look("asked-whether-to-cancel")
         self.press(confirm, asks=f"/flow_runs/{run}/set_state")
 
-    def switch_schedule(self) -> None:
-        """Switch the only schedule of the deployment on or off, on its page."""
+    def switch_schedule(self, *, on: bool) -> None:
+        """Switch the only schedule of the deployment on or off, on its page, and see that."""
         switch = self.page.get_by_role("switch").or_(self.page.locator(".p-toggle__control"))
         self.press(switch.last, asks="/schedules/")
+        if self.design == SECOND:
+            self.page.locator(f"[role=switch][aria-checked={str(on).lower()}]").wait_for()
 
     def open_artifact(self, key: str) -> None:
         """From the page of a run to one of its artifacts; the second design shows its history first."""

@@ -188,6 +188,6 @@ def test_a_person_cancels_goes_on_and_schedules(team: Team, client: SyncPrefectC
         for browser.design in (FIRST, SECOND):
             browser.open_deployment("process")
             for on in (True, False):
-                browser.switch_schedule()
+                browser.switch_schedule(on=on)
                 assert client.read_deployment_by_name("process/process").schedules[0].active is on
                 browser.look("schedule-on" if on else "schedule-off")
