@@ -10,6 +10,7 @@ import signal
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +20,7 @@ import yaml
 from prefect.client.orchestration import SyncPrefectClient
 
 from eventmill.campaign.campaign import Campaign
+from eventmill.core.records import DesiredState
 from eventmill.errors import LedgerError
 from eventmill.ledger import open_ledger
 from tests.rooms.browser import FIRST, SECOND, Browser, browsing
@@ -29,14 +31,21 @@ pytestmark = [
     pytest.mark.timeout(1200),  # the deadline is in `Team.until`
 ]
 
+HELD = 400
+"""From this event on the payload waits until somebody lets it go on: a person looks for as long as it takes."""
+
 SLOW = """
 import time
+from pathlib import Path
+
 import pyarrow as pa
 
 
 def slow(events, where):
+    while max(events) >= {held} and not Path({gate!r}).exists():
+        time.sleep(0.1)
     time.sleep(0.01 * len(events))
-    return pa.table({"event": events})
+    return pa.table({{"event": events}})
 """
 
 
@@ -65,17 +74,20 @@ def team(deployed: Team) -> Team:
     return deployed
 
 
-def write_campaign(team: Team, name: str, *, events: int) -> None:
+def write_campaign(team: Team, name: str, *, events: int) -> Path:
+    """A campaign that waits at event `HELD` for the file that is returned."""
+    gate = team.folder / f"{name}-goes-on"
     campaign = {
         "name": name,
         "inputs": {"generated": {"events": events, "files": 2}},
-        "payload": {"callable": "slow.py:slow"},
+        "payload": {"callable": f"{name}.py:slow"},
         "ranges": {"events": 10, "block": "2s"},
         "output": {"store": f"out/{name}", "merge": {"events": events // 4}},
         "cluster": {"type": "local", "workers": 2},
     }
     (team.folder / f"{name}.yaml").write_text(yaml.safe_dump(campaign))
-    (team.folder / "slow.py").write_text(SLOW)
+    (team.folder / f"{name}.py").write_text(SLOW.format(held=HELD, gate=str(gate)))
+    return gate
 
 
 def begun(team: Team, client: SyncPrefectClient, name: str, *, run: str) -> Campaign:
@@ -111,7 +123,7 @@ def test_a_person_launches_watches_and_looks_at_the_result(
     team: Team, client: SyncPrefectClient, server: str
 ) -> None:
     """A worker is killed while they watch; the merge comes by itself; the pages say what happened."""
-    write_campaign(team, "watched", events=1_600)
+    gate = write_campaign(team, "watched", events=1_600)
     with browsing(server, design=SECOND, story="watch") as browser:
         run = browser.launch("process", campaign="watched.yaml", name="my first run")
         campaign = begun(team, client, "watched", run=run)
@@ -128,6 +140,7 @@ def test_a_person_launches_watches_and_looks_at_the_result(
         browser.open_artifact("watched-campaign")
         browser.until(lambda text: "from the first event to the last" in text)
         browser.look("artifact-while-running")
+        gate.touch()
         team.until(lambda: is_final(client, run))
         for browser.design in (SECOND, FIRST):
             look_at_everything(browser, client, run=run, campaign="watched")
@@ -164,12 +177,14 @@ def look_at_everything(browser: Browser, client: SyncPrefectClient, *, run: str,
 
 def test_a_person_cancels_goes_on_and_schedules(team: Team, client: SyncPrefectClient, server: str) -> None:
     """Cancel on the run's page; the same form goes on where it was; the nightly schedule is switched on."""
-    write_campaign(team, "stopped", events=2_000)
+    gate = write_campaign(team, "stopped", events=2_000)
     with browsing(server, design=FIRST, story="cancel") as browser:
         first = browser.launch("process", campaign="stopped.yaml")
         campaign = begun(team, client, "stopped", run=first)
         team.until(lambda: campaign.counts().done >= 200)
         browser.cancel(first)
+        team.until(lambda: campaign.desired_state() is DesiredState.CANCELLED)
+        gate.touch()
         team.until(lambda: is_final(client, first))
         browser.page.reload()
         browser.until(lambda text: "Cancelled" in text)
