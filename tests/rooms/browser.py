@@ -109,10 +109,12 @@ class Browser:
         self.look("asked-whether-to-cancel")
         self.press(confirm, asks=f"/flow_runs/{run}/set_state")
 
-    def switch_schedule(self) -> None:
-        """Switch the only schedule of the deployment on or off, on its page."""
+    def switch_schedule(self, *, on: bool) -> None:
+        """Switch the only schedule of the deployment on or off, on its page, and see that."""
         switch = self.page.get_by_role("switch").or_(self.page.locator(".p-toggle__control"))
         self.press(switch.last, asks="/schedules/")
+        if self.design == SECOND:
+            self.page.locator(f"[role=switch][aria-checked={str(on).lower()}]").wait_for()
 
     def open_artifact(self, key: str) -> None:
         """From the page of a run to one of its artifacts; the second design shows its history first."""
@@ -140,7 +142,9 @@ def browsing(url: str, *, design: str, story: str) -> Iterator[Browser]:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         page = chromium.new_page(viewport={"width": 1400, "height": 1000})
         page.set_default_timeout(PAGE_SECONDS * 1000)
-        # No page needs anything from elsewhere; a name server that does not answer would hold it up.
-        page.route(lambda address: not address.startswith(url.removesuffix("/api")), lambda route: route.abort())
+        elsewhere: list[str] = []
+        page.on("request", lambda asked: elsewhere.append(asked.url))
         yield Browser(page, url, design=design, story=story)
+        home = (url.removesuffix("/api"), f"blob:{url.removesuffix('/api')}", "data:")
+        assert [each for each in elsewhere if not each.startswith(home)] == []  # nobody else is told anything
         chromium.close()

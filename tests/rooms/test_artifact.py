@@ -52,7 +52,8 @@ def test_one_artifact_follows_the_campaign_to_its_end(
         assert ended["id"] == running["id"] and ended["key"] == "squares-campaign"
         text = ended["data"]
         for file in committed.ledger.published_outputs(committed.id):
-            assert f"{committed.record.store_url}/{file.key}".replace("_", r"\_") in text
+            assert f"| {file.key} |".replace("_", r"\_") in text
+        assert f"In {committed.record.store_url}:".replace("_", r"\_") in text
         assert "What it cost" in text and "Dask dashboard" not in text and "| state | done |" in text
         assert {name for name, _ in PICTURE.findall(text)} >= {"event from 0 to 39", "square from 0 to 1521"}
         for _, image in PICTURE.findall(text):

@@ -6,10 +6,12 @@ Its screenshots are in `screenshots/`, to be looked at.
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -17,8 +19,11 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import TaskRun
 
 from eventmill.campaign.campaign import Campaign
+from eventmill.core.records import DesiredState
 from eventmill.errors import LedgerError
 from eventmill.ledger import open_ledger
 from tests.rooms.browser import FIRST, SECOND, Browser, browsing
@@ -29,14 +34,21 @@ pytestmark = [
     pytest.mark.timeout(1200),  # the deadline is in `Team.until`
 ]
 
+HELD = 400
+"""From this event on the payload waits until somebody lets it go on: a person looks for as long as it takes."""
+
 SLOW = """
 import time
+from pathlib import Path
+
 import pyarrow as pa
 
 
 def slow(events, where):
+    while max(events) >= {held} and not Path({gate!r}).exists():
+        time.sleep(0.1)
     time.sleep(0.01 * len(events))
-    return pa.table({"event": events})
+    return pa.table({{"event": events}})
 """
 
 
@@ -65,17 +77,20 @@ def team(deployed: Team) -> Team:
     return deployed
 
 
-def write_campaign(team: Team, name: str, *, events: int) -> None:
+def write_campaign(team: Team, name: str, *, events: int) -> Path:
+    """A campaign that waits at event `HELD` for the file that is returned."""
+    gate = team.folder / f"{name}-goes-on"
     campaign = {
         "name": name,
         "inputs": {"generated": {"events": events, "files": 2}},
-        "payload": {"callable": "slow.py:slow"},
+        "payload": {"callable": f"{name}.py:slow"},
         "ranges": {"events": 10, "block": "2s"},
         "output": {"store": f"out/{name}", "merge": {"events": events // 4}},
         "cluster": {"type": "local", "workers": 2},
     }
     (team.folder / f"{name}.yaml").write_text(yaml.safe_dump(campaign))
-    (team.folder / "slow.py").write_text(SLOW)
+    (team.folder / f"{name}.py").write_text(SLOW.format(held=HELD, gate=str(gate)))
+    return gate
 
 
 def begun(team: Team, client: SyncPrefectClient, name: str, *, run: str) -> Campaign:
@@ -99,6 +114,11 @@ def is_final(client: SyncPrefectClient, run: str) -> bool:
     return state is not None and state.is_final()
 
 
+def task_runs(client: SyncPrefectClient, run: str) -> list[TaskRun]:
+    """The task runs of a flow run that the server knows."""
+    return client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[UUID(run)])))
+
+
 def events_in_files(team: Team, name: str) -> Counter[int]:
     """How often each event stands in the merged files."""
     counted: Counter[int] = Counter()
@@ -111,12 +131,14 @@ def test_a_person_launches_watches_and_looks_at_the_result(
     team: Team, client: SyncPrefectClient, server: str
 ) -> None:
     """A worker is killed while they watch; the merge comes by itself; the pages say what happened."""
-    write_campaign(team, "watched", events=1_600)
+    gate = write_campaign(team, "watched", events=1_600)
     with browsing(server, design=SECOND, story="watch") as browser:
         run = browser.launch("process", campaign="watched.yaml", name="my first run")
         campaign = begun(team, client, "watched", run=run)
         team.until(lambda: campaign.counts().done >= 200)
-        text = browser.until(lambda text: "Running" in text and "Task run" in text)
+        team.until(lambda: task_runs(client, run))  # the server records them after they ran, and an open page
+        browser.page.reload()  # of the second design does not always look again
+        text = browser.until(lambda text: "Running" in text and re.search(r"\d Task run", text))
         assert "my first run" in text and "campaign:watched" in text
         browser.look("running")
 
@@ -128,6 +150,7 @@ def test_a_person_launches_watches_and_looks_at_the_result(
         browser.open_artifact("watched-campaign")
         browser.until(lambda text: "from the first event to the last" in text)
         browser.look("artifact-while-running")
+        gate.touch()
         team.until(lambda: is_final(client, run))
         for browser.design in (SECOND, FIRST):
             look_at_everything(browser, client, run=run, campaign="watched")
@@ -164,12 +187,14 @@ def look_at_everything(browser: Browser, client: SyncPrefectClient, *, run: str,
 
 def test_a_person_cancels_goes_on_and_schedules(team: Team, client: SyncPrefectClient, server: str) -> None:
     """Cancel on the run's page; the same form goes on where it was; the nightly schedule is switched on."""
-    write_campaign(team, "stopped", events=2_000)
+    gate = write_campaign(team, "stopped", events=2_000)
     with browsing(server, design=FIRST, story="cancel") as browser:
         first = browser.launch("process", campaign="stopped.yaml")
         campaign = begun(team, client, "stopped", run=first)
         team.until(lambda: campaign.counts().done >= 200)
         browser.cancel(first)
+        team.until(lambda: campaign.desired_state() is DesiredState.CANCELLED)
+        gate.touch()
         team.until(lambda: is_final(client, first))
         browser.page.reload()
         browser.until(lambda text: "Cancelled" in text)
@@ -188,6 +213,6 @@ def test_a_person_cancels_goes_on_and_schedules(team: Team, client: SyncPrefectC
         for browser.design in (FIRST, SECOND):
             browser.open_deployment("process")
             for on in (True, False):
-                browser.switch_schedule()
+                browser.switch_schedule(on=on)
                 assert client.read_deployment_by_name("process/process").schedules[0].active is on
                 browser.look("schedule-on" if on else "schedule-off")

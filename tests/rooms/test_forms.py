@@ -50,6 +50,16 @@ def errors_of(form: Any, campaign: dict[str, Any]) -> dict[str, str]:
     return found
 
 
+def test_every_field_of_the_form_is_called_by_its_name() -> None:
+    """A field without a title has that of its model; if it may also be none, Prefect calls it "Field"."""
+    models = parameter_schema(process_form).model_dump()["definitions"]
+    for model in models.values():
+        for name, field in model.get("properties", {}).items():
+            its_model = models[field["$ref"].rpartition("/")[2]] if "$ref" in field else {}
+            label = field.get("title") or its_model.get("title", "Field")
+            assert label.lower().replace(" ", "_") == name, (model["title"], name, label)
+
+
 @pytest.mark.parametrize(
     ("change", "field"),
     [

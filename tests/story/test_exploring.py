@@ -174,7 +174,7 @@ def test_a_notebook_shows_campaign_report_and_audit(campaign: Callable[..., Camp
         evil = FailureReport(FailureKind.PAYLOAD, "<script>alert(1)</script> | a", "", "", cpu_seconds=0.0)
         ledger.fail(claim.lease, EventRange(start, start + 1), evil)
         shown = found._repr_html_()
-        assert "300 events" in shown and shown.count("data:image/png;base64,") == 2
+        assert "0 of 300 done" in shown and shown.count("data:image/png;base64,") == 2
         assert "<script>" not in shown and "&lt;script&gt;" in shown
         lead(ledger, crew.record)
     report, audit, trial = found.report(), found.audit(), em.try_payload(spec, events=3)

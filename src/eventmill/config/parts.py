@@ -40,7 +40,14 @@ PATTERNS = {
 class Part(BaseModel):
     """A part of a campaign. Unknown keys are refused; values are immutable."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, title=None, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        title=None,
+        hide_input_in_errors=True,
+        # Pydantic gives none to a field that is a model: Prefect's form then calls it by its class, or "Field".
+        field_title_generator=lambda name, _: name.replace("_", " ").capitalize(),
+    )
 
     PLAIN: ClassVar[str | None] = None
     """The key that is meant if only its value is given, as in `output: results`."""

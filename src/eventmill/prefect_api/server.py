@@ -211,6 +211,7 @@ def _server_environment(database: Path, url: str, *, password: str | None, deplo
         "PREFECT_UI_API_URL": url,  # otherwise the page in the browser uses port 4200
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PY_KEY_VALUE_DISABLE_BEARTYPE": "true",  # it rewrites a package of Docket's at each start, to check types
+        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         "PREFECT_LOGGING_SERVER_LEVEL": "WARNING",
         **{f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in FOR_DEPLOYMENTS if not deployments},
     }

@@ -10,10 +10,14 @@ import os
 import sys
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from eventmill.prefect_api.empty_database import has_block_types, provide_database
 from eventmill.prefect_api.server import OPEN
 from eventmill.runtime.imports import uncollected
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HAND_OVER = """<!doctype html><title>Prefect</title><script>
 const password = location.hash.slice(1);
@@ -21,6 +25,29 @@ if (password) localStorage.setItem("prefect-password", password);
 location.replace("/");
 </script><noscript>The page needs JavaScript.</noscript>"""
 """Both designs of Prefect's UI (3.8.8) keep the password there, in this encoding."""
+
+
+class AsksNobodyElse:
+    """Forbids the pages of an app to ask any other server. The app is an ASGI application, as is this.
+
+    Prefect's second design (3.8.8) asks a service for usage data for its configuration, also where usage data are
+    off. Where that service cannot be reached, the page would wait for it.
+    """
+
+    def __init__(self, app: ASGIApp, *, api: str) -> None:
+        self._app = app
+        sources = f"'self' data: blob: {api} {api.replace('http', 'ws', 1)}"
+        self._policy = (b"content-security-policy", f"connect-src {sources}".encode())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass everything on, with one more header on each page."""
+
+        async def answer(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), self._policy]
+            await send(message)
+
+        await self._app(scope, receive, answer)
 
 
 def main() -> None:
@@ -42,7 +69,9 @@ def main() -> None:
     app.router.routes.insert(
         0, Route(OPEN, lambda request: HTMLResponse(HAND_OVER))
     )  # before the UI, which handles all paths
-    uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), log_level="warning")
+    port = int(sys.argv[1])
+    pages = AsksNobodyElse(app, api=f"http://127.0.0.1:{port}")
+    uvicorn.run(pages, host="127.0.0.1", port=port, log_level="warning")
 
 
 def migrate() -> None:

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from eventmill.core.outputs import MergedOutput
 from eventmill.core.records import Incident
 from eventmill.core.states import State
 from eventmill.core.units import counted, duration, percent
@@ -82,8 +81,10 @@ def markdown(now: Overview, *, links: Sequence[tuple[str, str]] = ()) -> str:
         rows = [(f"{_clock(i.at)}", str(i.kind), _cell(_where(i)), _cell(i.reason)) for i in now.newest]
         parts.append(f"### Newest failures and losses\n\n{_table(('UTC', 'what', 'events', 'reason'), rows)}")
     if now.files:
-        rows = [(f"{f.events:,}", f"{f.rows:,}", f"{f.bytes:,}", _cell(path)) for path, f in _listed(now)]
-        parts.append(f"### Merged files\n\n{_table(('events', 'rows', 'bytes', 'file'), rows)}{_more(now)}")
+        newest = now.files[-MOST_FILES:]
+        rows = [(f"{f.events:,}", f"{f.rows:,}", f"{f.bytes:,}", _cell(f.key)) for f in newest]
+        table = _table(("events", "rows", "bytes", "file"), rows)  # without the store: a wide table is cut off
+        parts.append(f"### Merged files\n\nIn {_cell(now.store_url)}:\n\n{table}{_more(now)}")
     return "\n\n".join(parts) + "\n"
 
 
@@ -159,10 +160,6 @@ def told(strip: Strip) -> str:
     """A strip in words, for those who do not see it."""
     there = [f"{strip.counts[state]:,} {state}" for state in SHOWN if strip.counts[state]]
     return f"{counted(strip.events, 'event')}: {', '.join(there)}"
-
-
-def _listed(now: Overview) -> list[tuple[str, MergedOutput]]:
-    return [(f"{now.store_url}/{file.key}", file) for file in now.files[-MOST_FILES:]]
 
 
 def _more(now: Overview) -> str:
