@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from eventmill.campaign.leadership import hold_leadership
 from eventmill.cli.commands import COMMANDS, load_command
 from eventmill.ledger import open_ledger
 from tests.story.command_line.conftest import CAMPAIGN, write_campaign
@@ -82,9 +83,8 @@ def test_a_run_with_nothing_to_do_and_a_refusal_start_nothing(processed_campaign
     assert code == 5 and not modules & unneeded
 
     ledger = open_ledger(str(processed_campaign / ".eventmill/ledger.sqlite"))
-    lead = ledger.acquire_leadership(ledger.campaign("squares").id, "another:1:1", is_gone=lambda _: False)
-    code, modules = imported_by("run", "campaign.yaml", folder=processed_campaign)
-    ledger.release_leadership(lead)
+    with hold_leadership(ledger, ledger.campaign("squares").id):
+        code, modules = imported_by("run", "campaign.yaml", folder=processed_campaign)
     assert code == 6 and not modules & unneeded
     assert not (processed_campaign / ".eventmill" / "prefect").exists()
 
