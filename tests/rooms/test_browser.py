@@ -193,7 +193,7 @@ def test_a_person_cancels_goes_on_and_schedules(team: Team, client: SyncPrefectC
         campaign = begun(team, client, "stopped", run=first)
         team.until(lambda: campaign.counts().done >= 200)
         browser.cancel(first)
-        team.until(lambda: campaign.desired_state() is DesiredState.CANCELLED)
+        team.until(lambda: is_final(client, first) or campaign.desired_state() is DesiredState.CANCELLED)
         gate.touch()
         team.until(lambda: is_final(client, first))
         browser.page.reload()

@@ -21,7 +21,7 @@ from prefect.states import Cancelled
 from eventmill.campaign.coordinator import Coordinator
 from eventmill.core.records import DesiredState
 from eventmill.prefect_api.availability import if_it_answers
-from eventmill.runtime.interrupts import check_interrupted
+from eventmill.runtime.interrupts import check_interrupted, is_interrupted
 
 LOOK_SECONDS = 5.0
 
@@ -51,7 +51,8 @@ class UiControls:
     ) -> None:
         """Read the state once more after an interrupt: it may say that the run was cancelled or paused."""
         self._done.set()
-        if error is not None and not isinstance(error, Exception):
+        # A signal in the middle of a library's call may come out as an error of that library.
+        if error is not None and (is_interrupted() or not isinstance(error, Exception)):
             self._look()
 
     def wait_for_work(self) -> bool:
