@@ -1,9 +1,11 @@
 """Tests that take long, each of which has a shorter one of its kind: `make system` runs them, side by side."""
 
 LONG = (  # before each group: what stays in `make test`
-    # each of the four files from one of the two servers
+    # each of the two made files from one of the two servers; the real ones with another payload, in the same file
     "test_remote_data.py::test_events_from_far_away_are_merged_far_away[uproot-HZZ.root-s3]",
     "test_remote_data.py::test_events_from_far_away_are_merged_far_away[uproot-Zmumu.root-http]",
+    "test_remote_data.py::test_events_from_far_away_are_merged_far_away[uproot-HZZ.root-http]",
+    "test_remote_data.py::test_events_from_far_away_are_merged_far_away[uproot-Zmumu.root-s3]",
     "test_remote_data.py::test_events_from_far_away_are_merged_far_away[made.root-s3]",
     "test_remote_data.py::test_events_from_far_away_are_merged_far_away[made-rntuple.root-http]",
     "test_remote_data.py::test_collisions_from_far_away_become_root_files_and_histograms[uproot-HZZ.root-copy-root-http]",
@@ -45,6 +47,19 @@ LONG = (  # before each group: what stays in `make test`
     "test_ledger_laws.py::TestMoreHistoriesOnBoth::runTest",
     # that a start writes what is shipped
     "test_empty_database.py::test_the_database_that_is_shipped_is_what_prefect_makes_itself",
+    # files of a number of bytes with auto ranges
+    "test_same_bytes.py::test_files_of_real_inputs_are_the_same_to_the_byte",
+    "test_same_bytes.py::test_files_of_a_number_of_bytes_hold_the_same"
+    "[{'workers': 3, 'range_events': 7, 'kills': 3}]",
+    # the same as a TTree
+    "test_output_formats.py::test_jagged_collisions_of_the_community_to_root[rntuple]",
+    "test_output_formats.py::test_root_files_hold_what_uproot_reads_in_one_go[rntuple]",
+    # those that come at the end
+    "test_inputs.py::test_inputs_that_come_later_are_added[in the middle]",
+    # readers that crash and lie
+    "test_readers.py::test_a_reader_that_fails_costs_the_events_that_it_fails_for[hangs]",
+    # compressed files
+    "test_merged_parquet_laws.py::test_memory_does_not_depend_on_how_much_is_merged[None-False]",
     # inputs of which several are inspected at once
     "test_input_inspection.py::test_inputs_that_end_whoever_looks_into_them_are_named[one by one]",
     # readers that crash, hang and lie

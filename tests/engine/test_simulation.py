@@ -26,7 +26,7 @@ def test_every_event_is_merged_or_abandoned_exactly_once(seed: int, tmp_path: Pa
     """Whoever vanishes, freezes and comes back late, or hears an answer twice, at whatever moment."""
     clock = Clock()
     ledger = create_ledger(f"memory://simulation-{seed}", clock=clock)
-    (tmp_path / "payload.py").write_text("def identity(events):\n    return events\n")
+    (tmp_path / "payload.py").write_text("def identity(events, where):\n    return events\n")
     campaign = parse_campaign(
         {
             "name": "simulated",

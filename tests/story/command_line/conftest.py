@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from eventmill.campaign import progress
 from eventmill.campaign.coordinator import Coordinator
 from eventmill.campaign.handle import CampaignHandle
 from eventmill.campaign.merge_queue import begin_due
@@ -75,9 +76,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
             del sys.modules[name]
 
 
+A_MOMENT = 60.0
+"""What a command may take until it says what it is doing: half a second, where the tests do not share cores."""
+
+
 @pytest.fixture
-def command_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> CommandLine:
-    """`eventmill` with these words, in this process."""
+def command_line(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> CommandLine:
+    """`eventmill` with these words, in this process. On a busy machine, too, a refusal takes but a moment."""
+    monkeypatch.setattr(progress, "MOMENT_SECONDS", A_MOMENT)
 
     def run(*words: str) -> Ended:
         capsys.readouterr()
