@@ -97,3 +97,14 @@ def test_a_private_folder_that_somebody_else_could_write_is_refused(tmp_path: Pa
     folder.symlink_to(tmp_path)
     with pytest.raises(EventmillError, match="belongs to another user, or others can write to it"):
         private_folder("dask", parent=tmp_path)
+
+
+def test_a_folder_that_got_no_name_is_removed_when_nobody_can_be_at_it(tmp_path: Path) -> None:
+    """A process was killed between two steps of making its scratch folder."""
+    old, new = (tmp_path / f".eventmill-{os.getuid()}-{name}" for name in ("old", "new"))
+    for folder in (old, new):
+        folder.mkdir()
+        (folder / ".alive").touch()
+    os.utime(old, (0, 0))
+    remove_abandoned(tmp_path)
+    assert (old.exists(), new.exists()) == (False, True)

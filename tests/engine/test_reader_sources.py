@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 from types import SimpleNamespace
@@ -148,6 +149,12 @@ def test_a_reader_gets_what_it_takes() -> None:
     assert bind_reader(plain, "plain", parameters={"field": 7}, columns=None)("u") == ("u", 7)
     assert bind_reader(choosing, "choosing", parameters={}, columns=("a",))("u") == ("u", ["a"])
     assert bind_reader(choosing, "choosing", parameters={}, columns=None)("u") == ("u", None)
+
+    @functools.wraps(choosing)
+    def wrapped(*args: Any, **given: Any) -> object:
+        return choosing(*args, **given)
+
+    assert bind_reader(wrapped, "wrapped", parameters={}, columns=None)("u") == ("u", None)
     with pytest.raises(PayloadError, match="reader plain has no parameter 'columns'"):
         bind_reader(plain, "plain", parameters={}, columns=("a",))
     with pytest.raises(PayloadError, match=r"it does not take 'feld' \(did you mean 'field'\?\)"):

@@ -85,6 +85,70 @@ def test_source_and_function_say_the_same(source: str, parameters: dict[str, int
         assert why_no_payload(declared_by(scope["f"]), parameters) == told
 
 
+CALL = "\n    def __call__(self, events, where): ..."
+DECORATED = """
+import functools
+def gives(function):
+    @functools.wraps(function)
+    def outer(*args, **given):
+        return function(*args, extra=1, **given)
+    return outer
+"""
+UNUSUAL = [
+    pytest.param("def f(events, where, /, **rest): ...", {"where": 1}, id="a name of one by position"),
+    pytest.param(
+        f"{DECORATED}@gives\ndef f(events, where, extra, cut): ...", {"cut": 1}, id="decorator gives one"
+    ),
+    pytest.param(
+        f"{DECORATED}class f:\n    @gives\n    def __init__(self, extra, cut): ...{CALL}",
+        {"cut": 1},
+        id="decorator of init gives one",
+    ),
+    pytest.param("class f:\n    def __new__(cls, cut):\n        return print", {"cut": 1}, id="makes another"),
+    pytest.param(
+        "class M(type):\n    def __call__(cls, **any):\n        return print\nclass f(metaclass=M): ...",
+        {"cut": 1},
+        id="metaclass makes another",
+    ),
+    pytest.param(
+        f"from pydantic import BaseModel\nclass f(BaseModel):\n    cut: int{CALL}",
+        {"cut": 1, "other": 2},
+        id="model that ignores others",
+    ),
+    pytest.param(
+        f"from pydantic.dataclasses import dataclass\n@dataclass\nclass f:\n    cut: int{CALL}",
+        {"cut": 1, "other": 2},
+        id="other dataclass that ignores others",
+    ),
+    pytest.param(
+        f"from dataclasses import dataclass\n@dataclass\nclass f:\n    if True:\n        cut: int = 1{CALL}",
+        {"cut": 1},
+        id="field under a condition",
+    ),
+    pytest.param("class f:\n    def run(self, a, b): ...\nf.__call__ = f.run", {}, id="call is set"),
+    pytest.param(
+        "class f:\n    def run(self, a, b): ...\nsetattr(f, '__call__', f.run)", {}, id="call is set by a call"
+    ),
+    pytest.param(f"class f:{CALL}\ndef init(self, cut): ...\nf.__init__ = init", {"cut": 1}, id="init is set"),
+    pytest.param("def f(): ...\nfor f in [lambda a, b: 1]: ...", {}, id="a loop"),
+    pytest.param("def f(): ...\n(f := lambda a, b: 1)", {}, id="a walrus"),
+    pytest.param(
+        "def f(): ...\ndef make():\n    global f\n    def f(events, where): ...\nmake()", {}, id="a global"
+    ),
+    pytest.param("def f(): ...\nfrom os.path import *\nf = print", {}, id="a star"),
+]
+
+
+@pytest.mark.parametrize(("source", "parameters"), UNUSUAL)
+def test_what_can_be_called_is_never_refused(source: str, parameters: dict[str, int]) -> None:
+    """However unusual the code is: neither by its source, nor once it is there."""
+    shown = declared({"m.py": source.encode()}, "m", "f") or Declared("f", is_class=False)
+    scope: dict[str, object] = {"__name__": "m"}
+    exec(compile(source, "m.py", "exec", dont_inherit=True), scope)
+    for known in (shown, declared_by(scope["f"])):
+        assert why_no_payload(known, parameters) is None
+
+
 def test_a_name_is_followed_to_the_module_beside_it() -> None:
     """What is imported from a module that is shipped is known; a package that is installed is not looked into."""
     files = {"m.py": b"from help import g as f", "help.py": b"def g(events): ..."}

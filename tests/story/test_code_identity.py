@@ -99,6 +99,19 @@ def test_another_function_of_the_file_is_a_change_of_the_code(begin: Begun, tmp_
         begin(f"{tmp_path}/p.py:two")
 
 
+def test_a_range_that_another_run_commits_meanwhile_is_kept(
+    begin: Begun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing was done when this run looked, but something when nobody else drives the campaign any more."""
+    (tmp_path / "p.py").write_text(PAYLOAD)
+    opened, _ = begun = begin(f"{tmp_path}/p.py:one")
+    work(begun, blocks=1)
+    monkeypatch.setattr("eventmill.campaign.open.is_nothing_lost", lambda *_, **__: True)
+    with pytest.raises(CampaignChanged, match=r"p:one -> p:two\."):
+        begin(f"{tmp_path}/p.py:two")
+    assert opened.ledger.counts(opened.id).done
+
+
 def test_parameters_that_are_equal_to_python_only_are_a_change(begin: Begun, tmp_path: Path) -> None:
     """1 and True and 1.0."""
     (tmp_path / "p.py").write_text(PAYLOAD)

@@ -21,6 +21,7 @@ from eventmill.campaign.changes import (
     is_nothing_lost,
     listed,
     new_descriptions,
+    refusal,
 )
 from eventmill.campaign.choice import Changed
 from eventmill.campaign.code import payload_code, reader_code
@@ -115,7 +116,6 @@ def open_campaign(
         starts_over = changed is Changed.RESTART
         if is_nothing_lost(ledger, record, differences, changed=changed):
             _want_to_run(ledger, record, asked_at=asked_at)  # unless it was paused meanwhile
-            remark(f"nothing was done yet, so the campaign begins with what is new: {listed(differences)}")
             starts_over = True
         if (differences or taken) and starts_over:
             if record.store_url != campaign.store_url and not is_marked(store, record):
@@ -123,10 +123,15 @@ def open_campaign(
                     store, campaign, changed=Changed.STOP
                 )  # the user was not told what that store contains
             with hold_leadership(ledger, record.id):
+                if changed is not Changed.RESTART and ledger.counts(record.id).done:  # by a run that ended since
+                    refused = refusal(ledger, record, differences=differences, changed=changed, store=store)
+                    assert refused is not None  # else the changes would have been accepted
+                    raise refused
                 forget(ledger, record)
             told = "campaign '%s' is restarted: earlier results are deleted"
             if changed is not Changed.RESTART:
                 told = "campaign '%s' begins with what is new: nothing was done yet"
+                remark(f"nothing was done yet, so the campaign begins with what is new: {listed(differences)}")
             logger.info(told, campaign.name, extra=_about(campaign))
             record = None
         elif not differences and changed in (Changed.RESTART, Changed.ACCEPT):

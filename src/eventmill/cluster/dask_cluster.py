@@ -26,7 +26,8 @@ from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.config.cluster_config import LOCAL_CLUSTER, ClusterConfig, read_cluster, worker_count
 from eventmill.core.units import counted
 from eventmill.errors import ClusterError
-from eventmill.runtime.interrupts import check_interrupted, out_of_reach_of_ctrl_c
+from eventmill.runtime.interrupts import check_interrupted, is_interrupted, out_of_reach_of_ctrl_c
+from eventmill.text import words_of
 
 DASK: dict[str, Any] = {
     # The ledger counts losses. If Dask gave up on a task (KilledWorker), its run would stay "Running".
@@ -96,12 +97,18 @@ def cluster_runner(campaign: CampaignSpec, *, workers: int | None, folder: Path)
         arguments.setdefault(
             "memory_limit", MEMORY_LIMIT // workers
         )  # the share that Dask would give to each worker
-    return DaskTaskRunner(
-        cluster_class=config.cluster_class,
-        cluster_kwargs=arguments,
-        # Dask's own estimate of how many workers are useful starts at one; we keep the requested number instead.
-        adapt_kwargs={"minimum": workers, "maximum": workers},
-    )
+    try:
+        return DaskTaskRunner(
+            cluster_class=config.cluster_class,
+            cluster_kwargs=arguments,
+            # Dask's own estimate of how many workers are useful starts at one; we keep the requested number.
+            adapt_kwargs={"minimum": workers, "maximum": workers},
+        )
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ClusterError(
+            f"cluster type '{campaign.cluster.type}' has the cluster_class '{config.cluster_class}', which cannot "
+            f"be imported: {words_of(error)}. Name a class of an installed package, such as {LOCAL_CLUSTER}."
+        ) from error
 
 
 @contextlib.contextmanager
@@ -118,7 +125,8 @@ def start_cluster(runner: DaskTaskRunner) -> None:
     """
     workers = runner.adapt_kwargs.get("minimum") if runner.adapt_kwargs else None
     with doing(f"starting {counted(workers, 'worker')}" if workers else "waiting for workers"):
-        start_without_waiting(runner)
+        with _told_if_it_does_not_start(runner):
+            start_without_waiting(runner)
         until = time.monotonic() + FIRST_WORKER_SECONDS
         while not runner.client.nthreads() and time.monotonic() < until:
             check_interrupted()
@@ -136,6 +144,25 @@ def start_without_waiting(runner: DaskTaskRunner) -> None:
             runner._cluster.scale(
                 runner.adapt_kwargs["minimum"]
             )  # now; adaptive scaling would begin after a second
+
+
+@contextlib.contextmanager
+def _told_if_it_does_not_start(runner: DaskTaskRunner) -> Iterator[None]:
+    """Turn whatever Dask raises instead of starting or reaching a cluster into a `ClusterError`."""
+    try:
+        yield
+    except Exception as error:  # of any cluster class
+        if is_interrupted():
+            raise
+        if runner.cluster_class is None:
+            told = (
+                f"there is no Dask scheduler at {runner.address} that answers: {words_of(error)}. Start it, then"
+            )
+        else:
+            told = (
+                f"the Dask cluster does not start: {words_of(error)}. Correct the cluster file, or free the port;"
+            )
+        raise ClusterError(f"{told} run again.") from error
 
 
 @contextlib.contextmanager

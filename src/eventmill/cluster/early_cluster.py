@@ -42,9 +42,12 @@ class EarlyCluster:
         Raises `ClusterError` for an invalid cluster file. What else goes wrong is not told here: the run starts
         its cluster again, and tells it.
         """
-        start_forkserver(read_cluster(self._campaign.cluster))
+        config = read_cluster(self._campaign.cluster)
+        start_forkserver(config)
         with uncollected():
             from eventmill.cluster.dask_cluster import cluster_runner, own_dask_folder, start_without_waiting
+        if config.address is not None:
+            return  # it runs already; if it does not answer, that takes half a minute, and is waited for once
         with suppress(Exception), ExitStack() as stack:
             stack.enter_context(own_dask_folder())
             stack.enter_context(without_main_module())

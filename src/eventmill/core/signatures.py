@@ -33,20 +33,39 @@ class Declared:
 
 
 def declared_by(target: object) -> Declared:
-    """What a function or class that is there already says of itself."""
+    """What a function or class that is there already says of itself.
+
+    A decorator may give arguments of its own: what it returns counts, not what it was given.
+    """
     name = getattr(target, "__name__", str(target))
     if not isinstance(target, type):
         return Declared(name, is_class=False, call=_signature(target), odd=_odd(target))
-    method = next((vars(kind)["__call__"] for kind in target.__mro__ if "__call__" in vars(kind)), None)
+    method = _found(target, "__call__")
     call = _signature(method) if inspect.isfunction(method) else None
+    makes_itself = type(target).__call__ is type.__call__ and _found(target, "__new__") is object.__new__
     return Declared(
         name,
         is_class=True,
-        made=_signature(target),
+        made=_made(target) if makes_itself else None,
         call=None if call is None else without_self(call),
-        lacks_call=method is None,
+        lacks_call=method is None and makes_itself,
         odd=None if method is None else _odd(method),
     )
+
+
+def _found(kind: type, name: str) -> object:
+    return next((vars(each)[name] for each in kind.__mro__ if name in vars(each)), None)
+
+
+def _made(kind: type) -> Signature | None:
+    """How a class is called whose `__init__` is that in its source, or a dataclass's; None for any other."""
+    method = _found(kind, "__init__")
+    if method is object.__init__:
+        return Signature()
+    if not inspect.isfunction(method) or _found(kind, "__signature__") is not None:
+        return None  # such as a model, which may ignore what it does not know
+    signature = _signature(method)
+    return None if signature is None else without_self(signature)
 
 
 def without_self(signature: Signature) -> Signature:
@@ -111,7 +130,7 @@ def _odd(function: object) -> str | None:
 
 def _signature(target: object) -> Signature | None:
     try:
-        return inspect.signature(target)  # type: ignore[arg-type]
+        return inspect.signature(target, follow_wrapped=False)  # type: ignore[arg-type]
     except (TypeError, ValueError):  # not available for all C code
         return None
 
@@ -141,11 +160,14 @@ def _mismatch(
     if signature is None:
         return None
     by_position = [each for each in signature.parameters.values() if each.kind in _BY_POSITION]
-    first = [each.name for each in by_position[: len(gets)]]
+    is_open = _has(signature, Parameter.VAR_KEYWORD)  # also to the name of one that is taken by position only
+    first = [
+        each.name for each in by_position[: len(gets)] if not (is_open and each.kind is Parameter.POSITIONAL_ONLY)
+    ]
     takes = [
         each
         for each in signature.parameters.values()
-        if each.kind in _BY_POSITION + _BY_NAME and each.name not in first
+        if each.kind in _BY_POSITION + _BY_NAME and each not in by_position[: len(gets)]
     ]
     known = [each.name for each in takes if each.kind in _BY_NAME]
     needed = [each.name for each in takes if each.default is each.empty]
@@ -154,7 +176,7 @@ def _mismatch(
     for one in parameters:
         if one in first:
             clauses.append(f"'{one}' cannot be set: there it gets the {gets[first.index(one)]}")
-        elif one not in known and not _has(signature, Parameter.VAR_KEYWORD):
+        elif one not in known and not is_open:
             close = meant(one, [each for each in known if each not in parameters])
             missing = [each for each in missing if each != close]
             clauses.append(f"it does not take '{one}'" + ("" if close is None else f" (did you mean '{close}'?)"))

@@ -26,8 +26,10 @@ def declared(files: Mapping[str, bytes], module: str, name: str) -> Declared | N
 
     `files` are the modules that are shipped, by name, with `/` between folders.
     """
+    tree: ast.Module | None = None
     for _ in range(_DEPTH):
-        found = _definition(files, module, name)
+        tree = _parsed(files, module)
+        found = None if tree is None else _definition(tree, name)
         if not isinstance(found, ast.ImportFrom) or found.level:
             break
         name = next(alias.name for alias in found.names if (alias.asname or alias.name) == name)
@@ -35,23 +37,49 @@ def declared(files: Mapping[str, bytes], module: str, name: str) -> Declared | N
     match found:
         case ast.FunctionDef() | ast.AsyncFunctionDef() if not found.decorator_list:
             return Declared(name, is_class=False, call=_signature(found.args), odd=_odd(found))
-        case ast.ClassDef() if not found.keywords:
-            return _of_class(found)
+        case ast.ClassDef() if tree is not None and not found.keywords:
+            return _of_class(found, tree)
         case _:
             return None
 
 
-def _definition(files: Mapping[str, bytes], module: str, name: str) -> ast.stmt | None:
-    """The statement that gives the name its meaning; None if there are several, or none that is understood."""
+def _parsed(files: Mapping[str, bytes], module: str) -> ast.Module | None:
     source = files.get(f"{module.replace('.', '/')}.py")
     if source is None:
         return None
     try:
-        tree = ast.parse(source)
+        return ast.parse(source)
     except (SyntaxError, ValueError):
         return None
+
+
+def _definition(tree: ast.Module, name: str) -> ast.stmt | None:
+    """The statement that gives the name its meaning; None if there are several, or none that is understood."""
     found = [node for node in _statements(tree.body) if name in _bound(node)]
-    return found[0] if len(found) == 1 else None
+    if len(found) != 1 or any(_may_change(node, name, found[0]) for node in ast.walk(tree)):
+        return None
+    return found[0]
+
+
+def _may_change(node: ast.AST, name: str, defined: ast.stmt) -> bool:
+    """Whether this may give another meaning to the name that `defined` defines, or to attributes of that."""
+    match node:
+        case ast.Name(id=found):  # assigned also by 'for', 'with' and ':='; a local variable looks the same
+            return found == name and not _is_read(node)
+        case ast.Attribute(value=ast.Name(id=found), ctx=ast.Store() | ast.Del()):
+            return found == name
+        case ast.Global(names=names):
+            return name in names
+        case ast.ExceptHandler(name=found) | ast.MatchAs(name=found) | ast.MatchStar(name=found):
+            return found == name
+        case ast.MatchMapping(rest=found):
+            return found == name
+        case ast.ImportFrom(names=names):
+            return any(each.name == "*" for each in names) and node.lineno > defined.lineno
+        case ast.Call(args=given) if isinstance(defined, ast.ClassDef):  # such as setattr(name, "__call__", ...)
+            return any(isinstance(each, ast.Name) and each.id == name for each in given)
+        case _:
+            return False
 
 
 def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
@@ -87,37 +115,53 @@ def _is_read(name: ast.Name) -> bool:
     return isinstance(name.ctx, ast.Load)
 
 
-def _of_class(node: ast.ClassDef) -> Declared | None:
-    kinds = [_name_of(decorator) for decorator in node.decorator_list]
-    is_dataclass = kinds == ["dataclass"]
-    if kinds and not is_dataclass:
+def _of_class(node: ast.ClassDef, tree: ast.Module) -> Declared | None:
+    is_dataclass = len(node.decorator_list) == 1 and _is_dataclass(node.decorator_list[0], tree)
+    if node.decorator_list and not is_dataclass:
         return None
     is_alone = all(isinstance(base, ast.Name) and base.id == "object" for base in node.bases)
+    makes_itself = is_alone and not _has(node, "__new__")
     made = _method(node, "__init__")
     call = _method(node, "__call__")
-    knows_init = is_alone and not _has(node, "__new__")
     signature: Signature | None = None
     if made is not None:
-        signature = None if made.decorator_list or not knows_init else _of_method(made)
-    elif knows_init and not _has(node, "__init__"):
+        signature = None if made.decorator_list or not makes_itself else _of_method(made)
+    elif makes_itself and not _has(node, "__init__"):
         signature = _of_fields(node) if is_dataclass else Signature()
     return Declared(
         node.name,
         is_class=True,
         made=signature,
         call=None if call is None or call.decorator_list else _of_method(call),
-        lacks_call=is_alone and not _has(node, "__call__"),
+        lacks_call=makes_itself and not _has(node, "__call__"),
         odd=None if call is None or call.decorator_list else _odd(call),
     )
 
 
-def _name_of(decorator: ast.expr) -> str:
-    """`dataclass` for that with default settings of its `__init__`; anything else is not understood."""
+def _is_dataclass(decorator: ast.expr, tree: ast.Module) -> bool:
+    """Whether it is Python's, with default settings of its `__init__`: other packages have some that take more."""
     if isinstance(decorator, ast.Call):
         if any(keyword.arg in (None, "init") for keyword in decorator.keywords):
-            return ""
+            return False
         decorator = decorator.func
-    return decorator.attr if isinstance(decorator, ast.Attribute) else getattr(decorator, "id", "")
+    match decorator:
+        case ast.Name(id=used):
+            found = _definition(tree, used)
+            return isinstance(found, ast.ImportFrom) and any(
+                (found.module, each.name, each.asname or each.name) == ("dataclasses", "dataclass", used)
+                for each in found.names
+            )
+        case ast.Attribute(value=ast.Name(id=used), attr="dataclass"):
+            found = _definition(tree, used)
+            return isinstance(found, ast.Import) and any(
+                (each.name, each.asname or each.name) == ("dataclasses", used) for each in found.names
+            )
+        case _:
+            return False
+
+
+def _name_of(function: ast.expr) -> str:
+    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
 
 
 def _method(node: ast.ClassDef, name: str) -> Function | None:
@@ -134,8 +178,13 @@ def _of_method(node: Function) -> Signature:
     return without_self(_signature(node.args))
 
 
-def _of_fields(node: ast.ClassDef) -> Signature:
-    """The signature of a dataclass: parameters are given by name, so that their order does not matter."""
+def _of_fields(node: ast.ClassDef) -> Signature | None:
+    """The signature of a dataclass: parameters are given by name, so that their order does not matter.
+
+    None if fields depend on a condition.
+    """
+    if any(isinstance(each, ast.AnnAssign) and each not in node.body for each in _statements(node.body)):
+        return None
     parameters = []
     for each in node.body:
         if not isinstance(each, ast.AnnAssign) or not isinstance(each.target, ast.Name):
@@ -147,6 +196,8 @@ def _of_fields(node: ast.ClassDef) -> Signature:
         if isinstance(each.value, ast.Call) and _name_of(each.value.func) == "field":
             settings = {keyword.arg: keyword.value for keyword in each.value.keywords}
             given = settings.get("init")
+            if given is not None and not isinstance(given, ast.Constant):
+                return None
             if isinstance(given, ast.Constant) and given.value is False:
                 continue
             default = ... if {"default", "default_factory", None} & settings.keys() else Parameter.empty

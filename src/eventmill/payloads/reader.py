@@ -7,6 +7,7 @@ end), `identity` (what changes when the content does), `layout` (names and types
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import reprlib
 from collections import OrderedDict
@@ -39,11 +40,18 @@ def bind_reader(
     known = replace(declared_by(target), name=name)
     if wrong := why_no_reader(known, given, columns=columns is not None):
         raise PayloadError(f"{wrong}.")
-    signature = known.made if known.is_class else known.call
-    takes = () if signature is None else signature.parameters
-    if signature is not None and "columns" not in given and ("columns" in takes or columns is not None):
+    takes = _takes(target)
+    if takes is not None and "columns" not in given and ("columns" in takes or columns is not None):
         given["columns"] = None if columns is None else list(columns)
     return lambda url: target(url, **given)
+
+
+def _takes(target: Callable[..., Any]) -> Mapping[str, object] | None:
+    """The parameters of a reader, also of one that a decorator has wrapped; None for some written in C."""
+    try:
+        return inspect.signature(target).parameters
+    except (TypeError, ValueError):
+        return None
 
 
 class OpenInputs:

@@ -15,8 +15,9 @@ import shutil
 import stat
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,9 @@ from eventmill.text import words_of
 
 _MEMORY = Path("/dev/shm")
 _ROOM_BYTES = 1_000_000_000  # the ranges of a few slots could fill less; containers often have 64 MB there
+
+UNFINISHED_SECONDS = 600.0
+"""A folder that did not get its name for so long will not get it."""
 
 
 def choose_scratch() -> Path:
@@ -109,8 +113,15 @@ def remove_abandoned(parent: Path) -> None:
     """Remove this user's scratch folders in `parent` whose process is gone. Harmless when done twice.
 
     A folder without a lock was removed before and created again by a Dask worker that started while its run ended.
-    Files of other users with such names are ignored: not followed, and not waited for.
+    Files of other users with such names are ignored: not followed, and not waited for. A process that is killed
+    before its folder has its name leaves a hidden one, which is removed when no process can still be at that.
     """
+    for unfinished in parent.glob(f".eventmill-{os.getuid()}-*"):
+        with suppress(OSError):  # just removed by another, or renamed
+            found = unfinished.lstat()
+            is_ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+            if is_ours and time.time() - found.st_mtime > UNFINISHED_SECONDS:
+                shutil.rmtree(unfinished, ignore_errors=True)
     for folder in parent.glob(f"eventmill-{os.getuid()}-*"):
         try:
             found = folder.lstat()
