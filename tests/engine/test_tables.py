@@ -163,13 +163,24 @@ def test_a_difference_is_an_error_that_says_how_to_settle_it() -> None:
     """Column, both types, and what to write into the campaign file."""
     schema = schema_from_columns({"event": "int64", "pt": "float64"})
     for columns, said in [
-        ({"event": [1], "pt": [1]}, "column 'pt' is int64 and in the campaign's other outputs float64"),
+        ({"event": [1], "pt": ["1"]}, "column 'pt' is string and in the campaign's other outputs float64"),
+        ({"event": [1], "pt": [2**53 + 1]}, "column 'pt' is int64 and in the campaign's other outputs float64"),
+        ({"event": [1.5], "pt": [1.0]}, "column 'event' is float64 and in the campaign's other outputs int64"),
         ({"event": [1]}, "lacks 'pt'"),
         ({"event": [1], "pt": [1.0], "eta": [0.0]}, "adds 'eta'"),
     ]:
         with pytest.raises(PayloadError, match=said) as refused:
             conform(pa.table(columns), schema, declared=False)
         assert "declare output.columns in the campaign file" in str(refused.value)
+
+
+@pytest.mark.parametrize("first", [[1, 2], [1, None]], ids=["whole numbers first", "a missing one first"])
+def test_whole_numbers_of_pandas_are_one_column_with_and_without_missing_ones(first: list[int | None]) -> None:
+    """They are int64 in a DataFrame without missing values, and float64 in one with some: the first says which."""
+    schema = to_table(pd.DataFrame({"n": first})).schema
+    for values in ([3, 4], [3, None], [None, None]):
+        table = conform(to_table(pd.DataFrame({"n": values})), schema, declared=False)
+        assert (table.schema, table.column("n").to_pylist()) == (schema, values)
 
 
 def test_declared_columns_are_cast_and_never_bent() -> None:

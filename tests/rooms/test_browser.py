@@ -30,7 +30,7 @@ from tests.rooms.browser import FIRST, SECOND, Browser, browsing
 from tests.rooms.conftest import Team, serving
 
 pytestmark = [
-    pytest.mark.system,
+    pytest.mark.team,
     pytest.mark.timeout(1200),  # the deadline is in `Team.until`
 ]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, time
 from typing import Any
@@ -219,12 +220,21 @@ def _check_names(table: pa.Table, schema: pa.Schema, others: str) -> None:
 
 
 def _adopt(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
+    if _is_one_column_of_pandas(column.type, field.type):
+        with suppress(pa.ArrowInvalid):
+            return cast_exactly(column, field.type)
     if not fits(column.type, field.type, pa.DataType.equals):
         raise PayloadError(
             f"column '{field.name}' is {type_name(column.type)} and in the campaign's other outputs "
             f"{type_name(field.type)}; {_DECLARE}, for example {declaration(field.name, field.type)}."
         )
     return column.cast(field.type)
+
+
+def _is_one_column_of_pandas(type: pa.DataType, wanted: pa.DataType) -> bool:
+    """Whole numbers are int64 in a DataFrame without missing values, and float64 in one with missing values."""
+    t = pa.types
+    return bool((t.is_integer(type) and t.is_float64(wanted)) or (t.is_float64(type) and t.is_integer(wanted)))
 
 
 def _cast(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
