@@ -33,6 +33,7 @@ class _End:
 
 def main() -> NoReturn:
     """`eventmill.cli.main`, whose imports take a second or two; interrupted meanwhile, it ends in one line."""
+    _open_what_is_closed()
     end = _End()
     try:
         with uncollected():
@@ -46,6 +47,17 @@ def main() -> NoReturn:
         if isinstance(left.code, int | None):
             end.code = left.code or 0
         raise
+
+
+def _open_what_is_closed() -> None:
+    """Connect standard streams that are closed (`>&-`) to nothing: the ledger's file would take their number."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it gets the lowest number that is free
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
 
 
 if __name__ == "__main__":

@@ -154,14 +154,11 @@ def _told_if_it_does_not_start(runner: DaskTaskRunner) -> Iterator[None]:
     except Exception as error:  # of any cluster class
         if is_interrupted():
             raise
+        said = words_of(error).rstrip(".")
         if runner.cluster_class is None:
-            told = (
-                f"there is no Dask scheduler at {runner.address} that answers: {words_of(error)}. Start it, then"
-            )
+            told = f"there is no Dask scheduler at {runner.address} that answers: {said}. Start it, then"
         else:
-            told = (
-                f"the Dask cluster does not start: {words_of(error)}. Correct the cluster file, or free the port;"
-            )
+            told = f"the Dask cluster does not start: {said}. Correct the cluster file, or free the port;"
         raise ClusterError(f"{told} run again.") from error
 
 
