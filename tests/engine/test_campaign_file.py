@@ -300,6 +300,12 @@ def test_fractions_are_read_as_people_write_them(given: object, fraction: float)
     assert parse_fraction(given) == pytest.approx(fraction)
 
 
+@pytest.mark.parametrize(("given", "target"), [("99%", 0.99), ("99.5 %", 0.995), (0.5, 0.5)])
+def test_a_target_is_read_as_people_write_it(given: object, target: float) -> None:
+    """As other fractions are."""
+    assert parse_campaign(SMALLEST | {"target": given}, source="c.yaml").target == pytest.approx(target)
+
+
 @pytest.mark.parametrize("given", ["many", "101%", -1, 1.5, True, None, "nan"])
 def test_what_is_no_fraction_is_refused(given: object) -> None:
     """With what may stand there."""

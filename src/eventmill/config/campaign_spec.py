@@ -6,14 +6,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from eventmill.access import holds_secret
 from eventmill.config.code_spec import Payload
 from eventmill.config.inputs_spec import Inputs
 from eventmill.config.output_spec import Output
 from eventmill.config.parts import CREDENTIALS, NAME, Part, Place
-from eventmill.config.quantities import Duration, EventsOrAuto, Fraction, Size, at_least, at_least_bytes
+from eventmill.config.quantities import (
+    Duration,
+    EventsOrAuto,
+    Fraction,
+    Size,
+    at_least,
+    at_least_bytes,
+    number_of_percent,
+)
 from eventmill.config.wording import what_is_wrong
 from eventmill.config.yaml_file import YamlError, read_yaml
 from eventmill.core.ledger_url import DEFAULT_LEDGER, PASSWORD_INSIDE, holds_password
@@ -154,7 +162,7 @@ class CampaignSpec(Part):
     payload: Payload
     output: Output
     ranges: Ranges = Field(default_factory=Ranges)
-    target: float = Field(
+    target: Annotated[float, BeforeValidator(number_of_percent)] = Field(
         1.0,
         gt=0,
         le=1,

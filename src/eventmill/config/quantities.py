@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer, WithJsonSchema
 
@@ -78,3 +78,8 @@ def at_least(least: str, *, unit: str = "") -> AfterValidator:
         return duration
 
     return AfterValidator(check)
+
+
+def number_of_percent(value: Any) -> Any:
+    """`99%` as 0.99; anything else as it is."""
+    return parse_fraction(value) if isinstance(value, str) and value.strip().endswith("%") else value
