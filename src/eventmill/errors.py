@@ -24,6 +24,10 @@ class EventmillError(Exception):
         # Many messages contain text from servers, file names and user code.
         return self.words(told(super().__str__()))
 
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows of it, by IPython's protocol: the way through Prefect and Eventmill is no news."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class CampaignError(EventmillError):
     """The campaign file, or a value in it, is invalid."""
@@ -100,10 +104,6 @@ class Interrupted(EventmillError):
     """A signal interrupted the command. The exit code is that of the signal, as in shells."""
 
     exit_code = 130
-
-    def _render_traceback_(self) -> list[str]:
-        """What a notebook shows of it, by IPython's protocol: where it was interrupted is no news."""
-        return [f"Interrupted: {self}"]
 
 
 class CampaignIncomplete(EventmillError):

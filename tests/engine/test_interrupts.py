@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from eventmill.errors import Interrupted
+from eventmill.errors import CampaignAborted, EventmillError, Interrupted
 from eventmill.runtime.interrupts import (
     SIGNALS,
     Listener,
@@ -185,11 +185,12 @@ def test_who_handles_ctrl_c_already_goes_on_handling_it() -> None:
         signal.signal(signal.SIGINT, before)
 
 
-def test_a_notebook_shows_an_interrupt_in_one_line() -> None:
-    """By IPython itself."""
+@pytest.mark.parametrize("error", [Interrupted, CampaignAborted])
+def test_a_notebook_shows_an_error_in_one_line(error: type[EventmillError]) -> None:
+    """By IPython itself: without the 230 lines of the way through Prefect."""
     shell = pytest.importorskip("IPython.core.interactiveshell").InteractiveShell()
     shown: list[list[str]] = []
     shell._showtraceback = lambda kind, value, lines: shown.append(lines)
-    shell.user_ns["interrupted"] = Interrupted("9 of 10 events are done.")
+    shell.user_ns["interrupted"] = error("9 of 10 events are done.")
     shell.run_cell("raise interrupted")
-    assert shown == [["Interrupted: 9 of 10 events are done."]]
+    assert shown == [[f"{error.__name__}: 9 of 10 events are done."]]

@@ -52,6 +52,11 @@ def test_what_matches_nothing_is_named(tmp_path: Path) -> None:
         InputError, match=r"is a folder without Parquet files; to read other files in it, write .*/\*\.root"
     ):
         expand([str(tmp_path)])
+    (tmp_path / "cat").mkdir()
+    for name in ("a.csv", "b.csv", "README.md"):
+        (tmp_path / "cat" / name).touch()
+    with pytest.raises(InputError, match=r"to read other files in it, write .*cat/\*\.csv"):
+        expand([str(tmp_path / "cat")])
     with pytest.raises(InputError, match="no input files were given"):
         expand([])
 

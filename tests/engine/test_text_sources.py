@@ -249,6 +249,9 @@ def test_a_value_that_is_not_of_its_declared_type_is_named(tmp_path: Path) -> No
         inspect_input(url, SourceSpec("csv", types=(("c", "int64"),)))
     with pytest.raises(InputError, match=r"has no column 'A' among its 2. Did you mean a"):
         inspect_input(url, SourceSpec("csv", columns=("A",)))
+    other = write(tmp_path, "a;b\n1;2\n")
+    with pytest.raises(InputError, match=r"If ';' separates its columns, set 'inputs.csv.delimiter: \";\"'"):
+        inspect_input(other, SourceSpec("csv", columns=("a",)))
 
 
 LINES = "\n".join(json.dumps({"a": n}) for n in range(50))

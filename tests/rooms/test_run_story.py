@@ -13,6 +13,7 @@ import pytest
 from prefect.client.orchestration import SyncPrefectClient
 
 from eventmill.campaign.coordinator import Coordinator
+from eventmill.campaign.doing import Board, written_on
 from eventmill.campaign.handle import CampaignHandle
 from eventmill.campaign.open import open_campaign
 from eventmill.campaign.split_inputs import register, split
@@ -119,11 +120,16 @@ def test_a_line_has_rate_and_time_left_as_soon_as_they_can_be_known(
 
 def test_the_first_failure_of_each_kind_is_told_with_its_traceback(coordinator: Coordinator, lines: Lines) -> None:
     """Of others the task runs tell; a payload that fails in a hundred ways does not fill the log."""
-    story = RunStory(coordinator)
+    story, board = RunStory(coordinator), Board()
     for place, summary in ((0, "ValueError: 1 muon"), (10, "ValueError: 2 muons"), (20, "KeyError: 'pt'")):
         failure = FailureReport(FailureKind.PAYLOAD, summary, traceback=f"Traceback of {place}")
-        story.ended(BlockReport(failed=10, failure=failure, failed_at=EventRange(place, place + 10)))
+        with written_on(board):
+            story.ended(BlockReport(failed=10, failure=failure, failed_at=EventRange(place, place + 10)))
     told = lines.take()
+    assert [remark.partition(". They are")[0] for remark in board.remarks] == [
+        "ranges fail: ValueError: 1 muon",
+        "ranges fail: KeyError: 'pt'",
+    ]
     assert [line.splitlines()[1] for line in told] == ["Traceback of 0", "Traceback of 20"]
     assert "[20, 30) failed: payload: KeyError: 'pt'" in told[1]
     for number in range(100):

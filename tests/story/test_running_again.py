@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from eventmill.campaign import leadership
 from eventmill.campaign.choice import Changed
+from eventmill.campaign.doing import Board, written_on
 from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.core.states import State
 from eventmill.errors import CampaignChanged, CampaignLocked, StoreError
@@ -122,7 +123,9 @@ def test_a_campaign_begins_anew(begun: Callable[..., CampaignSpec], tmp_path: Pa
     with Crew(begun(), tmp_path) as crew:
         crew.run()
     change_input(tmp_path)
-    with Crew(begun(), tmp_path, changed=Changed.RESTART) as crew:
+    board = Board()
+    with written_on(board), Crew(begun(), tmp_path, changed=Changed.RESTART) as crew:
+        assert [remark.partition(" ")[0] for remark in board.remarks] == ["restarted:"]
         assert crew.ledger.counts(crew.record.id).ready == 1200
         assert list((tmp_path / "merged").glob("**/*.parquet")) == []
         assert crew.run().merged == 1200

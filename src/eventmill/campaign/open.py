@@ -32,6 +32,7 @@ from eventmill.campaign.leadership import hold_leadership
 from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.config.output_spec import merged_suffix
 from eventmill.core.records import CampaignRow, DesiredState
+from eventmill.core.units import counted
 from eventmill.core.work_order import PayloadCode
 from eventmill.errors import (
     CampaignError,
@@ -127,6 +128,8 @@ def open_campaign(
                     refused = refusal(ledger, record, differences=differences, changed=changed, store=store)
                     assert refused is not None  # else the changes would have been accepted
                     raise refused
+                if deleted := ledger.count_merged(record.id):
+                    remark(f"restarted: {counted(deleted, 'merged file')} of before and their events are deleted")
                 forget(ledger, record)
             told = "campaign '%s' is restarted: earlier results are deleted"
             if changed is not Changed.RESTART:

@@ -26,6 +26,7 @@ from eventmill.runtime.isolated_call import Ended, run_apart
 from eventmill.sources import (
     inspect_input,
 )
+from eventmill.sources.file_source import NO_COLUMN
 from eventmill.sources.layouts import disagreement, layouts_of, unreadable_columns
 from eventmill.sources.patterns import told_format
 from eventmill.sources.text_types import with_common_types
@@ -117,8 +118,7 @@ def register(
         listed = "; ".join(map(str, unreadable[:5])) + ("; …" if len(unreadable) > 5 else "")
         if campaign.inputs.unreadable is Unreadable.STOP:
             raise InputError(
-                f"{len(unreadable)} of {len(opened.urls)} inputs cannot be read: {listed} "
-                "Repair them, or set 'inputs.unreadable: leave_out'."
+                f"{len(unreadable)} of {len(opened.urls)} inputs cannot be read: {listed} {remedy_for(unreadable)}"
             )
         opened.note_once(kind=JournalKind.LEFT_OUT, lines={str(item): item.url for item in unreadable})
     found = [replace(item, described=opened.described.get(item.url, item.described)) for item in found]
@@ -147,6 +147,13 @@ def register(
     return opened.ledger.add_inputs(opened.id, sorted(found, key=lambda item: place[item.url]))
 
 
+def remedy_for(unreadable: Sequence[UnreadableInput]) -> str:
+    """What to do about inputs that cannot be read: of a column that none of them has, the campaign is to blame."""
+    if all(NO_COLUMN in str(item) for item in unreadable):
+        return "Correct 'inputs.columns', or the files."
+    return "Repair them, or set 'inputs.unreadable: leave_out'."
+
+
 def check_alike(campaign: CampaignSpec, layouts: Sequence[SeenLayout]) -> None:
     """Raise `InputError` unless inputs with these layouts can be processed together."""
     output = campaign.output
@@ -154,7 +161,10 @@ def check_alike(campaign: CampaignSpec, layouts: Sequence[SeenLayout]) -> None:
     if told := disagreement(layouts, results_have_types=has_types):
         format = campaign.inputs.format or told_format(layouts[0].url)
         if format in ("csv", "jsonl"):
-            told += " Or give the columns the same types in all files: 'inputs.types: {name: string}'."
+            told += (
+                " Or give the column one type in all files, as 'inputs.types: {name: float64}' does: a value that "
+                "does not fit is then named."
+            )
         raise InputError(told)
 
 

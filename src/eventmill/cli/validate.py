@@ -13,7 +13,7 @@ from eventmill.campaign.code import payload_code, reader_code
 from eventmill.campaign.handle import find_record
 from eventmill.campaign.inputs import list_inputs, paths_from, source_spec
 from eventmill.campaign.preview import check_unchanged
-from eventmill.campaign.split_inputs import check_alike, same_content, split
+from eventmill.campaign.split_inputs import check_alike, remedy_for, same_content, split
 from eventmill.cli.arguments import CampaignFile, file_of
 from eventmill.cli.output import facts, screen
 from eventmill.config.campaign_spec import CampaignSpec, read_campaign
@@ -72,7 +72,10 @@ def _unlisted(code: PayloadCode) -> str:
     names = named_but_not_shipped(source_of(code), beside)
     if not names:
         return ""
-    return f"; warning: {', '.join(names)} beside it will be missing on workers, unless 'payload.files' lists it"
+    return (
+        f"; warning: {', '.join(names)} beside it will be missing on workers, unless 'payload.files' lists it and "
+        f"the payload reads Path(__file__).parent / '{names[0]}'"
+    )
 
 
 def _missing(campaign: CampaignSpec, code: PayloadCode) -> str:
@@ -129,7 +132,7 @@ def _left_out(campaign: CampaignSpec, found: Sequence[NewInput], unreadable: Seq
         return f"; {len(unreadable)} cannot be read and will be left out: {listed}"
     raise InputError(
         f"{len(unreadable)} of {counted(len(found) + len(unreadable), 'input')} cannot be read: {listed} "
-        "Repair them, or set 'inputs.unreadable: leave_out'."
+        f"{remedy_for(unreadable)}"
     )
 
 

@@ -1,7 +1,7 @@
 """The log of a `process` run in Prefect: what a person who opens its page wants to read. Decides nothing.
 
-The lines are in that log only, not on a terminal. What a coordinator reserved, lost and closed stands between them
-(`campaign/decision_log.py`).
+The lines are in that log only; a terminal has its bar, and a line for the first kinds of failure. What a
+coordinator reserved, lost and closed stands between them (`campaign/decision_log.py`).
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from textwrap import shorten
 from types import TracebackType
 from typing import Any, Self
 
 from eventmill.campaign.coordinator import Coordinator
+from eventmill.campaign.doing import remark
 from eventmill.core.leases import BlockReport, FailureReport
 from eventmill.core.records import DesiredState, JournalKind
 from eventmill.core.units import counted, duration
@@ -38,6 +40,9 @@ STALL_SECONDS = 900.0
 
 MOST_KINDS = 20
 """Kinds of failure whose first traceback is told."""
+
+KINDS_REMARKED, MOST_CHARACTERS = 3, 300
+"""Of so many kinds the terminal has a line, so long at most: its bar says only how many failures there are."""
 
 Clock = Callable[[], float]
 
@@ -119,6 +124,12 @@ class RunStory:
                 "a new kind of failure, %s\nLater ones of this kind stand in the logs of their task runs.",
                 failure_text(report.failure, report.failed_at),
             )
+            if len(self._kinds) <= KINDS_REMARKED:
+                summary = shorten(told(report.failure.summary), MOST_CHARACTERS, placeholder=" …")
+                remark(
+                    f"ranges fail: {summary}. They are halved until the events at fault are found; "
+                    f"'eventmill abandoned {self._coordinator.opened.as_argument}' lists these."
+                )
 
     def look(self) -> None:
         """Observe, and tell what is due."""

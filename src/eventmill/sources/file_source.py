@@ -6,6 +6,7 @@ All access to the bytes of inputs goes through `open_input` and `input_identity`
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import threading
 import weakref
@@ -81,6 +82,10 @@ def _identity(stat: os.stat_result) -> str:
     return f"size={stat.st_size} mtime_ns={stat.st_mtime_ns}"
 
 
+NO_COLUMN = "has no column"
+"""How messages say that a column that was asked for is not there."""
+
+
 def no_column(url: str, column: str, there: Iterable[str]) -> InputError:
     """The error for a `column` that is not among those `there`; it suggests similar names."""
     names: dict[str, list[str]] = {}
@@ -89,7 +94,10 @@ def no_column(url: str, column: str, there: Iterable[str]) -> InputError:
     close = [name for alike in difflib.get_close_matches(column.lower(), names, n=3) for name in names[alike]]
     every = [name for alike in names.values() for name in alike]
     hint = f"Did you mean {' or '.join(close)}?" if close else f"There are {some(every)}."
-    return InputError(f"{url} has no column '{column}' among its {len(every)}. {hint}")
+    if len(every) == 1 and (other := next((sign for sign in ";\t|" if sign in every[0]), None)):
+        told = "a tab" if other == "\t" else f"'{other}'"
+        hint += f" If {told} separates its columns, set 'inputs.csv.delimiter: {json.dumps(other)}'."
+    return InputError(f"{url} {NO_COLUMN} '{column}' among its {len(every)}. {hint}")
 
 
 def some(names: Iterable[str]) -> str:

@@ -12,6 +12,7 @@ import json
 import os
 import re
 import stat
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -313,6 +314,13 @@ def _divided(path: str, is_folder: Callable[[str], bool]) -> tuple[str, str]:
     return known, rest
 
 
+def _usual_suffix(names: Sequence[str]) -> str:
+    """The most frequent ending of these names, such as `.csv`; empty without any."""
+    endings = Counter(PurePosixPath(name).suffix for name in names)
+    endings.pop("", None)
+    return endings.most_common(1)[0][0] if endings else ""
+
+
 def _parts_of(pattern: str, names: Sequence[str], folder: str) -> list[str]:
     """The files of a Parquet data set, in folders of any depth, except names that begin with '.' or '_'."""
     parts = [name for name in names if _is_data(name, folder)]
@@ -320,7 +328,7 @@ def _parts_of(pattern: str, names: Sequence[str], folder: str) -> list[str]:
     if len(others) == len(parts):
         raise InputError(
             f"{pattern} is a folder without Parquet files; to read other files in it, write "
-            f"{pattern.rstrip('/')}/*.root."
+            f"{pattern.rstrip('/')}/*{_usual_suffix(parts) or '.root'}."
         )
     if others:
         raise InputError(
