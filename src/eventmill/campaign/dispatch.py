@@ -14,6 +14,9 @@ from eventmill.core.leases import Block
 LOOK_SECONDS = 1.0
 """The longest time between two looks at the ledger. A block that ends wakes the loop at once."""
 
+LAST_LOOKS, LAST_SECONDS = 10, 0.2
+"""How often, and how long each time, to wait for the last task runs when no event is left to process."""
+
 
 class Dispatches(Protocol):
     """Whatever has blocks worked on: a Dask cluster, or a simulation."""
@@ -59,7 +62,17 @@ def let_finish(
     look_around: Callable[[], object],
     seconds: float = LOOK_SECONDS,
 ) -> None:
-    """When the campaign is paused, wait until the blocks under way have ended."""
-    while coordinator.is_paused() and not dispatcher.is_empty():
+    """Wait until the blocks under way have ended, when the campaign is paused; else only for those that just end.
+
+    A block's last event is in the ledger a moment before its task run ends: cancelled then, it would be told as
+    crashed. Others, such as a slow block whose events somebody else has done, are not waited for: after
+    `LAST_LOOKS` looks at which none ended, two seconds, they are left.
+    """
+    left = LAST_LOOKS
+    while not dispatcher.is_empty():
+        is_paused = coordinator.is_paused()
+        if not is_paused and (not left or not coordinator.is_wanted()):
+            return
         look_around()
-        dispatcher.wait_for_blocks(seconds=seconds)
+        ended = dispatcher.wait_for_blocks(seconds=seconds if is_paused else LAST_SECONDS)
+        left -= not ended and not is_paused

@@ -19,6 +19,8 @@ from weakref import WeakSet
 
 import psutil
 from distributed import Status, Worker, WorkerPlugin
+from prefect.events.worker import EventsWorker
+from prefect.logging.handlers import APILogWorker
 
 from eventmill.config.campaign_spec import Cluster
 from eventmill.runtime import drain
@@ -33,6 +35,9 @@ CLOSING_SECONDS = 6.0
 
 HAND_OVER_SECONDS = 5.0
 """For the coordinator to fetch the results of the last blocks; otherwise Dask would run them again."""
+
+SEND_SECONDS = 0.8
+"""For the last events, and for the last logs; with what comes before, less than the nanny's eight seconds."""
 
 LOOK_SECONDS = 0.05
 
@@ -81,6 +86,14 @@ class Leaving(WorkerPlugin):
         if worker in _served and worker.status is Status.closing:
             drain.here().leave("its Dask worker was closed", seconds=CLOSING_SECONDS)
             await _until_idle(drain.here(), seconds=CLOSING_SECONDS)
+        if worker in _served:
+            await asyncio.to_thread(_send_the_last)
+
+
+def _send_the_last() -> None:
+    """What Prefect has not sent yet: without it, task runs that have ended would seem to run for ever."""
+    for service in (EventsWorker, APILogWorker):
+        service.drain_all(timeout=SEND_SECONDS, at_exit=False)
 
 
 def _started() -> float:
