@@ -176,7 +176,9 @@ def look_at_everything(browser: Browser, client: SyncPrefectClient, *, run: str,
     browser.go("/runs")
     browser.until(lambda text: f"{campaign} · merge" in text)
     browser.look("runs")
-    (merge,) = [each for each in client.read_flow_runs() if each.name == f"{campaign} · merge"][:1]
+    # The last one: an event of Prefect's may start one for the first files, and one for the others.
+    merges = [each for each in client.read_flow_runs() if each.name == f"{campaign} · merge" and each.state]
+    merge = next(each for each in merges if "everything is merged" in ((each.state and each.state.message) or ""))
     browser.go(f"/runs/flow-run/{merge.id}")
     browser.until(lambda text: "Completed" in text and "everything is merged" in text)
     browser.look("merge")
