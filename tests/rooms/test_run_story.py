@@ -77,6 +77,12 @@ def coordinator(campaign: CampaignSpec) -> Iterator[Coordinator]:
     stop_all()
 
 
+@pytest.fixture(autouse=True)
+def unannounced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stall is not announced: there is no server here, and Prefect would start one."""
+    monkeypatch.setattr(run_story, "announce_stall", lambda opened, *, minutes: None)
+
+
 def look_until(story: RunStory, clock: Clock, seconds: float) -> None:
     """Look each second, as the flow does."""
     while clock.seconds < seconds:
