@@ -179,10 +179,7 @@ def look_at_everything(browser: Browser, client: SyncPrefectClient, *, run: str,
     merges = [each for each in client.read_flow_runs() if each.name == f"{campaign} · merge" and each.state]
     merge = next(each for each in merges if "everything is merged" in ((each.state and each.state.message) or ""))
     browser.go(f"/runs/flow-run/{merge.id}")
-    line = (
-        "everything is merged" if browser.design == FIRST else f"into {campaign}-"
-    )  # the lines in sight, as above
-    browser.until(lambda text: "Completed" in text and line in text)
+    browser.until(lambda text: "Completed" in text and f"into {campaign}-" in text)
     browser.look("merge")
     browser.go("/automations")
     browser.until(lambda text: "merge-what-is-due" in text and "tell-people" in text)
