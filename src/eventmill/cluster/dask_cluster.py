@@ -23,7 +23,7 @@ from eventmill.cluster.forkserver import start_forkserver
 from eventmill.cluster.graceful_exit import Leaving
 from eventmill.cluster.worker_plugins import add_plugin
 from eventmill.config.campaign_spec import CampaignSpec
-from eventmill.config.cluster_config import LOCAL_CLUSTER, ClusterConfig, read_cluster, worker_count
+from eventmill.config.cluster_config import LOCAL_CLUSTER, read_cluster, worker_count
 from eventmill.core.units import counted
 from eventmill.errors import ClusterError
 from eventmill.runtime.interrupts import check_interrupted, is_interrupted, out_of_reach_of_ctrl_c
@@ -60,9 +60,10 @@ def running_cluster() -> dict[str, Any] | None:
     return _clusters[0] if _clusters else None
 
 
-def prepare_cluster(campaign: CampaignSpec) -> ClusterConfig:
-    """Begin now with what the start of the cluster would wait for; returns its configuration. Harmless twice.
+def cluster_runner(campaign: CampaignSpec, *, workers: int | None, folder: Path) -> DaskTaskRunner:
+    """A task runner on the campaign's cluster, with this number of `workers` if given; the first task starts it.
 
+    A local cluster keeps its files in `folder`, which is private and is deleted after the run.
     Raises `ClusterError` for an invalid cluster file.
     """
     config = read_cluster(campaign.cluster)
@@ -70,16 +71,6 @@ def prepare_cluster(campaign: CampaignSpec) -> ClusterConfig:
     if config.address is None:
         get_mp_context()  # has a longer list of modules to import, which ours replaces
         start_forkserver()
-    return config
-
-
-def cluster_runner(campaign: CampaignSpec, *, workers: int | None, folder: Path) -> DaskTaskRunner:
-    """A task runner on the campaign's cluster, with this number of `workers` if given; the first task starts it.
-
-    A local cluster keeps its files in `folder`, which is private and is deleted after the run.
-    Raises `ClusterError` for an invalid cluster file.
-    """
-    config = prepare_cluster(campaign)
     # Vanished workers and schedulers are handled by us, also workers that died while they started, which Dask's
     # event loop reports with a traceback. Each of these loggers has its own level.
     for name in ("distributed", "distributed.client", "tornado.application", "asyncio"):

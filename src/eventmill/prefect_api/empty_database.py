@@ -12,8 +12,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -66,15 +66,23 @@ def provide_database(database: Path, migrate: Callable[[], None]) -> None:
 
 def _write(shipped: Path, target: Path) -> bool:
     """Make a database from SQL, at once or not at all. Whether it was made."""
-    new = target.with_name(f"{target.name}.{os.getpid()}.new")
     try:
-        with closing(sqlite3.connect(new)) as made:
-            made.executescript(shipped.read_text())
-            made.execute("SELECT version_num FROM alembic_version")
-        new.replace(target)
+        with _beside(target) as new:
+            with closing(sqlite3.connect(new)) as made:
+                made.executescript(shipped.read_text())
+                made.execute("SELECT version_num FROM alembic_version")
+            new.replace(target)
         return True
     except (OSError, sqlite3.Error):
         return False
+
+
+@contextmanager
+def _beside(target: Path) -> Iterator[Path]:
+    """Where a database is made that then replaces `target` at once; what is left there in the end is removed."""
+    new = target.with_name(f"{target.name}.{os.getpid()}.new")
+    try:
+        yield new
     finally:
         new.unlink(missing_ok=True)
 
@@ -87,19 +95,17 @@ def _is_ours_alone(path: Path) -> bool:
 
 def _copy(source: Path, target: Path) -> bool:
     """Copy an undamaged database, at once or not at all. Whether it was copied."""
-    new = target.with_name(f"{target.name}.{os.getpid()}.new")
     try:
-        with closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as old:
-            if old.execute("PRAGMA quick_check").fetchall() != [("ok",)]:
-                return False
-            if not old.execute("SELECT version_num FROM alembic_version").fetchall():
-                return False
-            with closing(sqlite3.connect(new)) as copy:
-                old.backup(copy)
-                copy.execute("PRAGMA journal_mode = DELETE")  # one file; a server sets its own mode
-        new.replace(target)
+        with _beside(target) as new:
+            with closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as old:
+                if old.execute("PRAGMA quick_check").fetchall() != [("ok",)]:
+                    return False
+                if not old.execute("SELECT version_num FROM alembic_version").fetchall():
+                    return False
+                with closing(sqlite3.connect(new)) as copy:
+                    old.backup(copy)
+                    copy.execute("PRAGMA journal_mode = DELETE")  # one file; a server sets its own mode
+            new.replace(target)
         return True
     except sqlite3.Error:
         return False
-    finally:
-        new.unlink(missing_ok=True)
