@@ -149,7 +149,7 @@ def test_a_ledger_of_another_version_is_refused_by_name(tmp_path: Path) -> None:
         connection.execute("UPDATE about SET version = 99")
     connection.close()
     for use in (open_ledger, create_ledger):
-        with pytest.raises(LedgerError, match=r"has version 99, this Eventmill reads version 5\. A newer"):
+        with pytest.raises(LedgerError, match=r"has version 99, this Eventmill reads version 6\. A newer"):
             use(str(path))
     with sqlite3.connect(path) as connection:  # so that it can be audited like all others
         connection.execute("UPDATE about SET version = 5")

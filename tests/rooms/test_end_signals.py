@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from eventmill.cluster.graceful_exit import WARNINGS, _take_warnings
+from eventmill.runtime.end_signals import WARNINGS, take_warnings
 from eventmill.runtime.drain import Draining
 
 
@@ -27,7 +27,7 @@ def test_a_warning_is_a_word_to_leave_also_when_it_comes_again(signals: None, nu
     """SIGXCPU comes every second."""
     end, left = Draining(), threading.Event()
     end.when_leaving(lambda why: left.set())
-    _take_warnings(end, seconds=600)
+    take_warnings(end, seconds=600)
     for _ in range(3):
         os.kill(os.getpid(), number)
     assert left.wait(60)
@@ -37,5 +37,5 @@ def test_a_warning_is_a_word_to_leave_also_when_it_comes_again(signals: None, nu
 def test_a_signal_that_somebody_takes_stays_his(signals: None) -> None:
     """An operator who has a handler for it, or ignores it."""
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    _take_warnings(Draining(), seconds=600)
+    take_warnings(Draining(), seconds=600)
     assert signal.getsignal(signal.SIGUSR1) is signal.SIG_IGN

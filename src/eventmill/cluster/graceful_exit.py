@@ -9,15 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import os
-import signal
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 from weakref import WeakSet
 
-import psutil
 from distributed import Status, Worker, WorkerPlugin
 from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
@@ -25,10 +22,8 @@ from prefect.logging.handlers import APILogWorker
 from eventmill.config.campaign_spec import Cluster
 from eventmill.runtime import drain
 from eventmill.runtime.drain import Draining, End
-from eventmill.runtime.preemption import Notice, open_notices, watch
-
-MARGIN_SECONDS = 5.0
-"""How long before its end a worker must have handed in everything; at most a tenth of its lifetime."""
+from eventmill.runtime.end_signals import end_with_job, ends_at, heed, started, take_sigterm, take_warnings
+from eventmill.runtime.preemption import open_notices, watch
 
 CLOSING_SECONDS = 6.0
 """Less than the eight seconds that a closing nanny gives its worker (distributed 2026.8, `Nanny.close`)."""
@@ -40,9 +35,6 @@ SEND_SECONDS = 0.8
 """For the last events, and for the last logs; with what comes before, less than the nanny's eight seconds."""
 
 LOOK_SECONDS = 0.05
-
-WARNINGS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
-"""Signals that by default end a process at once."""
 
 _served: WeakSet[Worker] = WeakSet()
 
@@ -68,16 +60,14 @@ class Leaving(WorkerPlugin):
         if worker not in _served:
             _served.add(worker)
             end.when_leaving(functools.partial(_close_soon, worker, asyncio.get_running_loop()))
-            _take_sigterm(end, seconds=self.grace_seconds)
-            _take_warnings(end, seconds=self.grace_seconds)
+            take_sigterm(end, seconds=self.grace_seconds)
+            take_warnings(end, seconds=self.grace_seconds)
             if worker.lifetime:
-                _ends_at(end, _started() + worker.lifetime, worker.lifetime, "lifetime of the Dask worker")
-            if "SLURM_JOB_END_TIME" in os.environ:
-                at = float(os.environ["SLURM_JOB_END_TIME"])
-                _ends_at(end, at, at - _started(), "end of the Slurm job")
+                ends_at(end, started() + worker.lifetime, worker.lifetime, "lifetime of the Dask worker")
+            end_with_job(end)
         if self.walltime_seconds is not None:
-            _ends_at(end, _started() + self.walltime_seconds, self.walltime_seconds, "walltime")
-        self._unwatch = [watch(open_notices(name), functools.partial(_heed, end)) for name in self.notices]
+            ends_at(end, started() + self.walltime_seconds, self.walltime_seconds, "walltime")
+        self._unwatch = [watch(open_notices(name), functools.partial(heed, end)) for name in self.notices]
 
     async def teardown(self, worker: Worker) -> None:
         """If something else closes the worker: hand in what can be handed in quickly."""
@@ -94,43 +84,6 @@ def _send_the_last() -> None:
     """What Prefect has not sent yet: without it, task runs that have ended would seem to run for ever."""
     for service in (EventsWorker, APILogWorker):
         service.drain_all(timeout=SEND_SECONDS, at_exit=False)
-
-
-def _started() -> float:
-    """When this process began, in wall-clock time: a little before its worker."""
-    return psutil.Process().create_time()
-
-
-def _ends_at(end: Draining, at: float, length: float, reason: str) -> None:
-    end.end_in(at - time.time() - min(MARGIN_SECONDS, length / 10), reason)
-
-
-def _heed(end: Draining, notice: Notice) -> None:
-    end.end_in(notice.seconds - min(MARGIN_SECONDS, notice.seconds / 10), notice.reason)
-
-
-def _take_sigterm(end: Draining, *, seconds: float) -> None:
-    """Drain at the first SIGTERM; the second one has its previous effect."""
-    before = signal.getsignal(signal.SIGTERM)
-
-    def terminated(number: int, frame: object) -> None:
-        signal.signal(number, before)
-        # In a thread, because the interrupted code may hold the lock that is needed.
-        threading.Thread(target=end.leave, args=("SIGTERM",), kwargs={"seconds": seconds}, daemon=True).start()
-
-    signal.signal(signal.SIGTERM, terminated)
-
-
-def _take_warnings(end: Draining, *, seconds: float) -> None:
-    """Drain also at signals that batch systems send before the end, unless they are handled already."""
-
-    def warned(number: int, frame: object) -> None:
-        name = signal.Signals(number).name
-        threading.Thread(target=end.leave, args=(name,), kwargs={"seconds": seconds}, daemon=True).start()
-
-    for number in WARNINGS:
-        if signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, warned)
 
 
 def _close_soon(worker: Worker, loop: asyncio.AbstractEventLoop, end: End) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from eventmill.core.ranges import EventRange
+
 RANGES = "_ranges"
 """Folder of range outputs. Tools that read data sets skip names that begin with '_'."""
 
@@ -15,6 +17,11 @@ HIDDEN_FOLDERS = (RANGES, STAGED)
 
 SUFFIXES = ("parquet", "root", "zip")
 """The suffixes of merged files in the built-in formats."""
+
+
+def range_key(campaign: str, attempt: int, ordinal: int, piece: EventRange, suffix: str, *, mark: str) -> str:
+    """The key of one range output; `mark` tells several of one attempt at a range apart."""
+    return f"{RANGES}/{campaign}/{attempt}/{ordinal}-{piece.start}-{piece.stop}-{mark}.{suffix}"
 
 
 def merged_name(campaign: str, start: int, stop: int, suffix: str) -> str:

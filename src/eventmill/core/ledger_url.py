@@ -36,15 +36,21 @@ def holds_password(url: str) -> bool:
 def scheme_of(url: str) -> str:
     """`sqlite` for a path, else the part before `://` in lower case, without the name of a driver (`+psycopg`).
 
-    Raises `LedgerError` for a url with a password, which the message does not repeat, and for a web address.
+    Raises `LedgerError` for a url with a password, which the message does not repeat.
     """
     if holds_password(url):
         raise LedgerError(f"{PASSWORD_INSIDE}.")
     found = _URL.fullmatch(url)
-    scheme = found[1].lower().partition("+")[0] if found else "sqlite"
-    if scheme in ("http", "https"):
-        raise LedgerError(f"a ledger cannot be reached at a web address ({scheme}://) yet; give {SUPPORTED}.")
-    return scheme
+    return found[1].lower().partition("+")[0] if found else "sqlite"
+
+
+def check_not_behind_service(url: str) -> None:
+    """Raise `LedgerError` for the address of an event service, which is a ledger for pilots only."""
+    if (scheme := scheme_of(url)) in ("http", "https"):
+        raise LedgerError(
+            f"{scheme}:// is the address of an event service, through which pilots work; a campaign's ledger is "
+            f"{SUPPORTED}."
+        )
 
 
 def is_in_memory(url: str) -> bool:

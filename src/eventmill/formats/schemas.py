@@ -246,3 +246,11 @@ def schema_to_bytes(schema: pa.Schema) -> bytes:
 def schema_from_bytes(serialised: bytes) -> pa.Schema:
     """The reverse of `schema_to_bytes`. Raises `pyarrow.ArrowInvalid` for anything else."""
     return pa.ipc.read_schema(pa.py_buffer(serialised))
+
+
+def check_arrow_schema(serialised: bytes) -> None:
+    """Raise `ValueError` for what is no schema."""
+    try:
+        schema_from_bytes(serialised)
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(" ".join(str(error).split())) from None

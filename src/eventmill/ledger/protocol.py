@@ -1,5 +1,7 @@
 """The interface of a ledger for workers and mergers, wherever the ledger is. `work/` uses nothing else of it.
 
+A block needs only `BlockLedger`, which an event service offers, too; merging and publishing need a `WorkLedger`.
+
 Every verb may be repeated with the same arguments, for example when its answer was lost: that changes nothing,
 and the docstring says how a repetition is answered. What a lease no longer permits is answered with `fenced` or
 None, never with an error. `LedgerError` means that the ledger does not answer, or does not have the campaign.
@@ -19,8 +21,8 @@ from eventmill.core.work_order import PayloadCode
 from eventmill.core.worker_report import ReportItem
 
 
-class WorkLedger(Protocol):
-    """The verbs for workers, mergers and publishers."""
+class BlockLedger(Protocol):
+    """The verbs for work on blocks."""
 
     @property
     def address(self) -> str:
@@ -108,6 +110,10 @@ class WorkLedger(Protocol):
     def code(self, digest: str) -> PayloadCode:
         """The payload code with this digest. Changes nothing."""
         ...
+
+
+class WorkLedger(BlockLedger, Protocol):
+    """The verbs for workers, mergers and publishers."""
 
     # One merge
 

@@ -54,6 +54,11 @@ def input_changed(url: str) -> LedgerError:
     return LedgerError(f"input {url} has changed since it was split.")
 
 
+def no_token(token_id: str) -> LedgerError:
+    """There is no token with this id."""
+    return LedgerError(f"the ledger has no token {token_id}; 'eventmill token list' shows those that it has.")
+
+
 def no_code(digest: str) -> LedgerError:
     """The ledger does not have this payload."""
     return LedgerError(f"the ledger holds no payload code {digest}.")

@@ -57,6 +57,11 @@ def cut_ranges(piece: EventRange, *, size: int, cuts: Cuts) -> Iterator[EventRan
         start = stop
 
 
+def crosses_hard_cut(piece: EventRange, cuts: Cuts) -> bool:
+    """Whether a hard cut lies inside `piece`."""
+    return _wall_after(piece.start, piece, cuts) < piece.stop
+
+
 def merge_window(position: int, *, merge_events: int) -> tuple[int, int]:
     """The window `[start, stop)`, in campaign-wide positions, that contains `position`."""
     if position < 0 or merge_events < 1:

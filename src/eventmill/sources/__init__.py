@@ -25,6 +25,7 @@ from eventmill.sources.file_source import FileSource, input_identity
 from eventmill.sources.generated import generated_urls
 from eventmill.sources.partitions import partition_types
 from eventmill.sources.patterns import Named, find_inputs, suffix_of, told_format
+from eventmill.sources.served_inputs import served
 
 __all__ = [
     "OPEN_FILES",
@@ -146,7 +147,8 @@ class _OpenFiles:
 
 def _identity_now(url: str, spec: SourceSpec, expected: str | None) -> str:
     """The identity that an open file must still have. Remote files are checked with each answer instead."""
-    return expected if expected is not None and not is_local(url) else input_identity(url, spec.credentials)
+    is_far = served(url) is not None or not is_local(url)
+    return expected if expected is not None and is_far else input_identity(url, spec.credentials)
 
 
 _open_files = _OpenFiles()

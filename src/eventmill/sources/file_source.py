@@ -21,6 +21,7 @@ from eventmill.runtime.durable_files import open_regular
 from eventmill.sources.addresses import is_local, local_path
 from eventmill.sources.remote_file import RemoteFile
 from eventmill.sources.remote_objects import place
+from eventmill.sources.served_inputs import served
 
 KEPT_BYTES = 32 << 20
 """Each open file keeps its last decoded cluster up to this size.
@@ -57,8 +58,9 @@ def open_input(url: str, credentials: str | None = None) -> InputFile:
 
     Uses plain reads, never a memory map: truncating a mapped file kills the process.
     """
-    if not is_local(url):
-        there = place(url, credentials)
+    there = served(url)
+    if there is not None or not is_local(url):
+        there = there or place(url, credentials)
         seen = there.look()
         return InputFile(url, seen.identity, RemoteFile(there, seen))
     try:
@@ -70,8 +72,9 @@ def open_input(url: str, credentials: str | None = None) -> InputFile:
 
 def input_identity(url: str, credentials: str | None = None) -> str:
     """The identity of the current content of `url`: size and modification time, or ETag."""
-    if not is_local(url):
-        return place(url, credentials).look().identity
+    there = served(url)
+    if there is not None or not is_local(url):
+        return (there or place(url, credentials)).look().identity
     try:
         return _identity(local_path(url).stat())
     except OSError as error:

@@ -20,7 +20,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from eventmill.core.keys import RANGES
 from eventmill.core.leases import (
     BlockEnd,
     BlockReport,
@@ -35,9 +34,8 @@ from eventmill.core.outputs import RangeOutput
 from eventmill.core.ranges import EventRange
 from eventmill.core.work_order import WorkOrder
 from eventmill.errors import CampaignError, EventmillError, InputError, PayloadError, ScratchError
-from eventmill.formats import open_format
-from eventmill.ledger import shared_ledger
-from eventmill.ledger.protocol import WorkLedger
+from eventmill.ledger import block_ledger
+from eventmill.ledger.protocol import BlockLedger
 from eventmill.payloads.calls import RangeCall, RangeResult
 from eventmill.payloads.keeper import POLITE
 from eventmill.payloads.pool import borrow, prepare
@@ -49,9 +47,9 @@ from eventmill.runtime.daemon_executor import Reader
 from eventmill.runtime.heartbeat import renewing
 from eventmill.runtime.scratch import open_scratch
 from eventmill.sources import how_changed, open_source
-from eventmill.store import Store, open_store
 from eventmill.work import block_report
 from eventmill.work.block_log import BlockLog
+from eventmill.work.outputs import open_outputs
 from eventmill.work.reading import OpenInput, ReadHere, open_by_reader, reader_process
 from eventmill.work.user_code import payload_entry
 
@@ -92,7 +90,7 @@ def run_block(order: WorkOrder, block_id: int, *, holder: str) -> BlockReport:
 
 
 def _claim_and_run(order: WorkOrder, block_id: int, *, holder: str) -> BlockReport:
-    ledger, end = shared_ledger(order.ledger_url), drain.here()
+    ledger, end = block_ledger(order.ledger_url), drain.here()
     if end.why is not None:
         ledger.release_unclaimed(block_id)
         return BlockReport(note=f"given back: {end.why}", end=BlockEnd.DRAINED)
@@ -127,7 +125,7 @@ def _claim_and_run(order: WorkOrder, block_id: int, *, holder: str) -> BlockRepo
 
 
 @contextmanager
-def _prepared(order: WorkOrder, claim: Claim, ledger: WorkLedger) -> Iterator[_BlockWork]:
+def _prepared(order: WorkOrder, claim: Claim, ledger: BlockLedger) -> Iterator[_BlockWork]:
     with (
         borrow(**_payload_of(order)) as payload,
         reader_process(order.source) as reader,
@@ -193,7 +191,7 @@ class _BlockWork:
         self,
         order: WorkOrder,
         claim: Claim,
-        ledger: WorkLedger,
+        ledger: BlockLedger,
         payload: WarmPayload,
         scratch: Path,
         reader: WarmPayload | None,
@@ -204,9 +202,8 @@ class _BlockWork:
         self.payload = payload
         self.reader = reader  # the process of the user's own reader
         self.scratch = scratch
-        self.store: Store = open_store(order.store_url, credentials=order.credentials)
+        self.outputs = open_outputs(order)
         self.schema = claim.schema
-        self.suffix = open_format(order.format).range_suffix
         self.report = block_report.nothing_yet(claim)
         self.log = BlockLog(order.campaign, claim)
         self.directive = Directive.CONTINUE
@@ -467,8 +464,7 @@ class _BlockWork:
     def _store(self, piece: EventRange, computed: _Computed) -> BlockReport:
         """Upload, then commit. There is never a moment when an output is counted and its object is not there."""
         lease = self.claim.lease
-        name = f"{self.claim.input.ordinal}-{piece.start}-{piece.stop}-{secrets.token_hex(4)}.{self.suffix}"
-        stored = self.store.put(f"{RANGES}/{self.order.campaign}/{lease.attempt}/{name}", self._output_path(piece))
+        stored = self.outputs.put(lease, self.claim.input.ordinal, piece, self._output_path(piece))
         self._output_path(piece).unlink(missing_ok=True)
         output = RangeOutput(
             range=piece,
@@ -486,7 +482,7 @@ class _BlockWork:
         self.log.handed_in(output, reply.outcomes)
         if reply.outcomes == (Outcome.FENCED,):
             with suppress(EventmillError):  # otherwise it is an orphan, which the sweep at the end deletes
-                self.store.delete([stored.key])
+                self.outputs.delete([stored.key])
             return BlockReport(fenced=len(piece))
         return BlockReport(committed=len(piece), ranges=1, cpu_seconds=output.cpu_seconds, worked_stop=piece.stop)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from eventmill.core.work_order import PayloadCode
-from eventmill.ledger import shared_ledger
+from eventmill.ledger import block_ledger
 from eventmill.payloads import bundles
 from eventmill.payloads.calls import PayloadEntry
 from eventmill.payloads.locate import check_installed
@@ -39,7 +39,7 @@ def payload_entry(ledger_url: str, digest: str) -> PayloadEntry:
 
 @lru_cache(maxsize=8)
 def _code(ledger_url: str, digest: str) -> tuple[PayloadCode, dict[str, bytes] | None]:
-    code = shared_ledger(ledger_url).code(digest)
+    code = block_ledger(ledger_url).code(digest)
     return code, None if code.bundle is None else _unpacked(code)
 
 

@@ -104,56 +104,59 @@ class LeaseVerbs(LossVerbs):
         or it has the other claim on them. Then the block is released. A claim over a running claim counts as a
         loss of the earlier one, unless `holder` and `nonce` are the same: then it is that claim, told again.
         """
-        holder = text.name(holder)  # as the ledger knows it
         with self.writing() as tx:
-            row = read_block(tx, block_id)
-            if row is None:
-                return None
-            campaign = locked(tx, row.campaign_id)
-            row = read_block(tx, block_id)  # again, now that nobody else can change it
-            if row is None:
-                return None
-            item = input_from(tx.execute(sa.select(schema.input_).where(schema.input_.c.id == row.input_id)).one())
+            return self._claim_in(tx, block_id, holder=text.name(holder), nonce=nonce)
+
+    def _claim_in(self, tx: sa.Connection, block_id: int, *, holder: str, nonce: str | None) -> Claim | None:
+        """`claim`, in a transaction; `holder` is as the ledger knows it."""
+        row = read_block(tx, block_id)
+        if row is None:
+            return None
+        campaign = locked(tx, row.campaign_id)
+        row = read_block(tx, block_id)  # again, now that nobody else can change it
+        if row is None:
+            return None
+        item = input_from(tx.execute(sa.select(schema.input_).where(schema.input_.c.id == row.input_id)).one())
+        missing = read_spans_of_block(tx, span_owner_id(row))
+        if nonce is not None and (row.holder, row.nonce) == (holder, nonce):
+            return _claim_of(campaign, row, item, missing)
+        if campaign.desired_state is not DesiredState.RUN:
+            dissolve_blocks(tx, campaign.id, [block_id])
+            return None
+        now = self.now(tx)
+        record_seen(tx, campaign.id, [holder], now)
+        twin = duplicate_claim_of(tx, row)
+        if row.attempt is not None:
+            first = in_flight(missing[0], item, row, campaign)
+            journal_loss(tx, campaign.id, now, row, first, words.started_again("block", holder))
+            charged = tuple(
+                replace(s, state=State.LEASED, block_id=span_owner_id(row)) if s.state is State.READY else s
+                for s in charge_loss(first, campaign, shared=twin is not None)
+            )
+            rest = remainder(missing[0], first)
+            replace_spans(tx, Verb.EXPIRE, campaign.id, old=missing[:1], new=[*charged, *rest])
             missing = read_spans_of_block(tx, span_owner_id(row))
-            if nonce is not None and (row.holder, row.nonce) == (holder, nonce):
-                return _claim_of(campaign, row, item, missing)
-            if campaign.desired_state is not DesiredState.RUN:
-                dissolve_blocks(tx, campaign.id, [block_id])
-                return None
-            now = self.now(tx)
-            record_seen(tx, campaign.id, [holder], now)
-            twin = duplicate_claim_of(tx, row)
-            if row.attempt is not None:
-                first = in_flight(missing[0], item, row, campaign)
-                journal_loss(tx, campaign.id, now, row, first, words.started_again("block", holder))
-                charged = tuple(
-                    replace(s, state=State.LEASED, block_id=span_owner_id(row)) if s.state is State.READY else s
-                    for s in charge_loss(first, campaign, shared=twin is not None)
-                )
-                rest = remainder(missing[0], first)
-                replace_spans(tx, Verb.EXPIRE, campaign.id, old=missing[:1], new=[*charged, *rest])
-                missing = read_spans_of_block(tx, span_owner_id(row))
-            if not missing:
-                drop_block(tx, span_owner_id(row))
-                return None
-            if twin is not None and twin.holder == holder:
-                hand_over(tx, campaign.id, row, twin)
-                return None
-            if twin is None and _is_refused(tx, campaign, missing, holder, now):
-                _send_away(tx, campaign, row, missing, now)
-                return None
-            values = {
-                "attempt": self.next_attempt(tx),
-                "holder": holder,
-                "nonce": nonce,
-                "claimed_at": now,
-                "expires_at": now + campaign.rules.lease,
-                "begun": in_flight(missing[0], item, row, campaign).stop,
-            }
-            tx.execute(sa.update(schema.block).where(schema.block.c.id == block_id).values(**values))
-            claimed = read_block(tx, block_id)
-            assert claimed is not None
-            return _claim_of(campaign, claimed, item, missing)
+        if not missing:
+            drop_block(tx, span_owner_id(row))
+            return None
+        if twin is not None and twin.holder == holder:
+            hand_over(tx, campaign.id, row, twin)
+            return None
+        if twin is None and _is_refused(tx, campaign, missing, holder, now):
+            _send_away(tx, campaign, row, missing, now)
+            return None
+        values = {
+            "attempt": self.next_attempt(tx),
+            "holder": holder,
+            "nonce": nonce,
+            "claimed_at": now,
+            "expires_at": now + campaign.rules.lease,
+            "begun": in_flight(missing[0], item, row, campaign).stop,
+        }
+        tx.execute(sa.update(schema.block).where(schema.block.c.id == block_id).values(**values))
+        claimed = read_block(tx, block_id)
+        assert claimed is not None
+        return _claim_of(campaign, claimed, item, missing)
 
     def renew(self, lease: Lease, *, begun: int | None = None) -> Reply:
         """Move the end of the lease; the reply says whether it is still current and what to do next.

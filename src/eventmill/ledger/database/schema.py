@@ -9,10 +9,11 @@ import sqlalchemy as sa
 from sqlalchemy.types import TypeDecorator
 
 from eventmill import text
+from eventmill.core.access_tokens import Role
 from eventmill.core.records import DesiredState
 from eventmill.core.states import State
 
-VERSION = 5
+VERSION = 6
 """Increased with every incompatible change of the tables; older ledgers are upgraded (`ledger/migrations`)."""
 
 FIRST_VERSION = 2
@@ -78,7 +79,7 @@ class Name(TypeDecorator[str]):
         return None if value is None else text.name(value)
 
 
-def _one_of(column: str, values: type[State] | type[DesiredState]) -> sa.CheckConstraint:
+def _one_of(column: str, values: type[State] | type[DesiredState] | type[Role]) -> sa.CheckConstraint:
     names = ", ".join(f"'{value}'" for value in values)
     return sa.CheckConstraint(f"{column} IN ({names})", name=f"{column}_is_known")
 
@@ -187,6 +188,7 @@ block = sa.Table(  # lives while some of its events are LEASED
     sa.Column("nonce", Name),  # of the last claim: the same claim again is answered, and is no loss
     sa.Column("begun", sa.BigInteger),  # how far the holder has begun, as it said last
     sa.Column("copy_of", sa.ForeignKey("block.id"), unique=True),  # a second claim on that block's events
+    sa.Column("offered", sa.Boolean, nullable=False, server_default=sa.false()),  # for any pilot that asks
     sa.CheckConstraint("start >= 0 AND start < stop AND range_events >= 1"),
     sa.CheckConstraint("(attempt IS NULL) = (holder IS NULL) AND (attempt IS NULL) = (expires_at IS NULL)"),
     sqlite_autoincrement=True,  # a block's number never comes back, so a late claim finds nothing
@@ -199,6 +201,37 @@ holder = sa.Table(  # who works for a campaign, or did
     sa.Column("name", Name, primary_key=True),
     sa.Column("seen_at", UtcTime),  # NULL once it is known to be gone
     sa.Column("quarantined_at", UtcTime),
+)
+
+token = sa.Table(  # who may use the event service, and for what
+    "token",
+    metadata,
+    sa.Column("id", Name, primary_key=True),  # the public part
+    sa.Column("sha256", sa.String(64), nullable=False),  # of the secret part, which is random and long
+    sa.Column("role", Name, nullable=False),
+    sa.Column("campaigns", sa.JSON(none_as_null=True)),  # their names; NULL for all
+    sa.Column("label", Words, nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("expires_at", UtcTime),
+    sa.Column("revoked_at", UtcTime),
+    _one_of("role", Role),
+)
+
+session = sa.Table(  # a pilot, from its first call until it leaves or is silent
+    "session",
+    metadata,
+    sa.Column("id", Name, primary_key=True),
+    sa.Column("token_id", sa.ForeignKey("token.id"), nullable=False),
+    sa.Column("name", Name, nullable=False),
+    sa.Column("slots", sa.Integer, nullable=False),
+    sa.Column("offers", sa.JSON, nullable=False),  # what it has: host, site, cores, memory, software
+    sa.Column("campaigns", sa.JSON(none_as_null=True)),  # the names of those that it works for; NULL for all
+    sa.Column("began_at", UtcTime, nullable=False),
+    sa.Column("seen_at", UtcTime, nullable=False),
+    sa.Column("ended_at", UtcTime),
+    sa.Column("end_reason", Reason),
+    sa.CheckConstraint("slots >= 1", name="a_session_has_slots"),
+    sa.Index("session_by_seen", "ended_at", "seen_at"),
 )
 
 output = sa.Table(

@@ -15,7 +15,7 @@ import psutil
 import sqlalchemy as sa
 from sqlalchemy import event, exc
 
-from eventmill.core.ledger_url import scheme_of
+from eventmill.core.ledger_url import check_not_behind_service
 from eventmill.core.partition import check_replacement, in_order
 from eventmill.core.ranges import Span
 from eventmill.core.states import State, Verb
@@ -207,7 +207,7 @@ def file_of(url: str) -> tuple[int, int] | None:
 
 
 def _parse(url: str) -> sa.URL:
-    scheme_of(url)  # raises for a password, before anything else could repeat the url
+    check_not_behind_service(url)  # also raises for a password, before anything else could repeat the url
     if "://" not in url:
         url = f"sqlite:///{url}"
     try:

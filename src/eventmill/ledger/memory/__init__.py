@@ -14,13 +14,14 @@ from typing import NoReturn
 from eventmill.errors import LedgerError
 from eventmill.ledger.memory.campaigns import CampaignVerbs
 from eventmill.ledger.memory.merges import MergeVerbs
+from eventmill.ledger.memory.pilots import PilotVerbs
 from eventmill.ledger.memory.queries import Queries
 from eventmill.ledger.memory.results import ResultVerbs
 
 __all__ = ["MemoryLedger", "create_memory_ledger", "open_memory_ledger"]
 
 
-class MemoryLedger(CampaignVerbs, ResultVerbs, MergeVerbs, Queries):
+class MemoryLedger(CampaignVerbs, ResultVerbs, PilotVerbs, MergeVerbs, Queries):
     """All verbs. One verb is one atomic step under one lock, visible to all threads at once."""
 
     def __reduce__(self) -> NoReturn:

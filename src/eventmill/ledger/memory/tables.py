@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 
 from eventmill import text
+from eventmill.core.access_tokens import Session, Token
 from eventmill.core.leases import Lease
 from eventmill.core.outputs import MergeLease, RangeOutput
 from eventmill.core.partition import check_replacement, coalesce, in_order
@@ -55,6 +56,7 @@ class BlockRow:
     claimed_at: datetime | None = None
     expires_at: datetime | None = None
     begun: int = 0
+    offered: bool = False
 
     @property
     def owner(self) -> int:
@@ -339,6 +341,8 @@ class MemoryTables:
         self._campaign_numbers, self._input_numbers, self._block_numbers = count(1), count(1), count(1)
         self._output_numbers, self._merge_numbers = count(1), count(1)
         self._attempts = 0
+        self._sessions: dict[str, Session] = {}
+        self._tokens: dict[str, Token] = {}
 
     @property
     def address(self) -> str:

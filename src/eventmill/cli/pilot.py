@@ -1,0 +1,7 @@
+"""eventmill pilot."""
+
+from __future__ import annotations
+
+from eventmill.pilot.command import pilot
+
+__all__ = ["pilot"]

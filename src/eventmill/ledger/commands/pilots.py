@@ -1,0 +1,199 @@
+"""Verbs of the event service: blocks that any pilot may take, sessions of pilots, and tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from eventmill import text
+from eventmill.core.access_tokens import Role, Session, Token, session_of
+from eventmill.core.leases import Claim, Lease
+from eventmill.ledger import words
+from eventmill.ledger.commands.campaigns import dissolve_blocks, locked
+from eventmill.ledger.commands.leases import LeaseVerbs
+from eventmill.ledger.database import schema
+
+_BLOCK, _SESSION, _TOKEN = schema.block.c, schema.session.c, schema.token.c
+
+ASKED_AT_ONCE = 20
+"""The number of offered blocks that one `acquire` tries; others may all be kept from this worker."""
+
+
+class PilotVerbs(LeaseVerbs):
+    """Offered blocks, sessions and tokens."""
+
+    def offer(self, block_id: int) -> bool:
+        """Let any pilot take this block with `acquire`; False if it was claimed or released meanwhile."""
+        with self.writing() as tx:
+            statement = sa.update(schema.block).where(_BLOCK.id == block_id, _BLOCK.attempt.is_(None))
+            return bool(tx.execute(statement.values(offered=True)).rowcount)
+
+    def offered(self, campaign_id: int) -> frozenset[int]:
+        """Offered blocks that no pilot has taken."""
+        with self.reading() as tx:
+            return frozenset(tx.execute(_open_offers([campaign_id])).scalars())
+
+    def acquire(self, campaign_ids: Collection[int], *, holder: str, nonce: str) -> Claim | None:
+        """Claim an offered block of one of these campaigns, the oldest that this worker may have; None if none.
+
+        Repeated with the same `nonce`, it is the same claim, as long as that lasts.
+        """
+        holder = text.name(holder)
+        with self.writing() as tx:
+            mine = sa.select(_BLOCK.id).where(
+                _BLOCK.holder == holder, _BLOCK.nonce == nonce, _BLOCK.campaign_id.in_(campaign_ids)
+            )
+            numbers = list(tx.execute(mine).scalars())
+            numbers += tx.execute(_open_offers(campaign_ids, but=holder).limit(ASKED_AT_ONCE)).scalars()
+            for number in numbers:
+                claim = self._claim_in(tx, number, holder=holder, nonce=nonce)
+                if claim is not None:
+                    return claim
+        return None
+
+    def leases(self, block_ids: Collection[int]) -> dict[int, Lease]:
+        """Block -> its current lease, for those of these blocks that are claimed."""
+        with self.reading() as tx:
+            statement = sa.select(schema.block).where(_BLOCK.id.in_(block_ids), _BLOCK.attempt.is_not(None))
+            return {
+                row.id: Lease(row.campaign_id, row.id, row.input_id, row.attempt, row.holder, row.expires_at)
+                for row in tx.execute(statement)
+            }
+
+    # Sessions of pilots
+
+    def begin_session(
+        self,
+        session_id: str,
+        *,
+        token_id: str,
+        name: str,
+        slots: int,
+        offers: Mapping[str, Any],
+        campaigns: Collection[str] | None,
+    ) -> Session:
+        """Begin a session of a pilot, or, repeated with this id, return the one that was begun."""
+        with self.writing() as tx:
+            found = tx.execute(sa.select(schema.session).where(_SESSION.id == session_id)).first()
+            if found is None:
+                now = self.now(tx)
+                tx.execute(
+                    sa.insert(schema.session).values(
+                        id=session_id,
+                        token_id=token_id,
+                        name=text.told(name, most_bytes=text.LINE_BYTES),
+                        slots=slots,
+                        offers=dict(offers),
+                        campaigns=None if campaigns is None else sorted(campaigns),
+                        began_at=now,
+                        seen_at=now,
+                    )
+                )
+                found = tx.execute(sa.select(schema.session).where(_SESSION.id == session_id)).one()
+        return _session_from(found)
+
+    def session(self, session_id: str) -> Session | None:
+        """The session with this id; None if there is none."""
+        with self.reading() as tx:
+            found = tx.execute(sa.select(schema.session).where(_SESSION.id == session_id)).first()
+        return None if found is None else _session_from(found)
+
+    def sessions(self, *, seen_within: timedelta | None = None) -> tuple[Session, ...]:
+        """All sessions, oldest first; or those that have not ended and were seen within this time."""
+        statement = sa.select(schema.session).order_by(_SESSION.began_at, _SESSION.id)
+        with self.reading() as tx:
+            if seen_within is not None:
+                statement = statement.where(
+                    _SESSION.ended_at.is_(None), _SESSION.seen_at > self.now(tx) - seen_within
+                )
+            return tuple(_session_from(row) for row in tx.execute(statement))
+
+    def see_sessions(self, session_ids: Collection[str]) -> None:
+        """Record that these pilots are alive."""
+        with self.writing() as tx:
+            statement = sa.update(schema.session).where(_SESSION.id.in_(session_ids), _SESSION.ended_at.is_(None))
+            tx.execute(statement.values(seen_at=self.now(tx)))
+
+    def end_session(self, session_id: str, *, reason: str) -> int:
+        """End a session and release all blocks that it holds, without a charge; returns their number.
+
+        Repeated, it is 0. A late report of the session is `fenced`.
+        """
+        with self.writing() as tx:
+            statement = sa.update(schema.session).where(_SESSION.id == session_id, _SESSION.ended_at.is_(None))
+            tx.execute(statement.values(ended_at=self.now(tx), end_reason=reason))
+            held = sa.select(_BLOCK.campaign_id, _BLOCK.id, _BLOCK.holder).where(
+                _BLOCK.holder.startswith("pilot/", autoescape=True),
+                _BLOCK.holder.endswith(f"/{session_id}", autoescape=True),
+            )
+            blocks: dict[int, list[int]] = {}
+            for row in tx.execute(held):
+                if session_of(row.holder) == session_id:
+                    blocks.setdefault(row.campaign_id, []).append(row.id)
+            for campaign_id, numbers in sorted(blocks.items()):
+                locked(tx, campaign_id)
+                dissolve_blocks(tx, campaign_id, numbers)
+            return sum(map(len, blocks.values()))
+
+    # Tokens
+
+    def add_token(self, token: Token) -> None:
+        """Keep a new token."""
+        with self.writing() as tx:
+            row = {name: getattr(token, name) for name in schema.token.c.keys()}  # noqa: SIM118 - of columns
+            row["campaigns"] = None if token.campaigns is None else list(token.campaigns)
+            tx.execute(sa.insert(schema.token).values(**row))
+
+    def token(self, token_id: str) -> Token | None:
+        """The token with this id; None if there is none."""
+        with self.reading() as tx:
+            found = tx.execute(sa.select(schema.token).where(_TOKEN.id == token_id)).first()
+        return None if found is None else _token_from(found)
+
+    def tokens(self) -> tuple[Token, ...]:
+        """All tokens, oldest first, also those that are not accepted any more."""
+        with self.reading() as tx:
+            rows = tx.execute(sa.select(schema.token).order_by(_TOKEN.created_at, _TOKEN.id))
+            return tuple(map(_token_from, rows))
+
+    def revoke_token(self, token_id: str) -> Token:
+        """Accept a token no more. Repeated, the first time is kept. `LedgerError` if there is none."""
+        with self.writing() as tx:
+            statement = sa.update(schema.token).where(_TOKEN.id == token_id, _TOKEN.revoked_at.is_(None))
+            tx.execute(statement.values(revoked_at=self.now(tx)))
+            found = tx.execute(sa.select(schema.token).where(_TOKEN.id == token_id)).first()
+        if found is None:
+            raise words.no_token(token_id)
+        return _token_from(found)
+
+    def time(self) -> datetime:
+        """The time by the clock of the ledger, by which tokens expire and leases end."""
+        with self.reading() as tx:
+            return self.now(tx)
+
+
+def _open_offers(campaign_ids: Collection[int], *, but: str | None = None) -> sa.Select[Any]:
+    """Offered blocks that nobody has; no duplicate claims on what the worker `but` holds."""
+    owner = schema.block.alias("owner")
+    statement = sa.select(_BLOCK.id).where(
+        _BLOCK.campaign_id.in_(campaign_ids), _BLOCK.offered, _BLOCK.attempt.is_(None)
+    )
+    if but is not None:
+        held = sa.select(owner.c.id).where(owner.c.id == _BLOCK.copy_of, owner.c.holder == but)
+        statement = statement.where(~held.exists())
+    return statement.order_by(_BLOCK.id)
+
+
+def _session_from(row: sa.Row[Any]) -> Session:
+    values = dict(row._mapping)
+    values["campaigns"] = None if row.campaigns is None else tuple(row.campaigns)
+    return Session(**values)
+
+
+def _token_from(row: sa.Row[Any]) -> Token:
+    values = dict(row._mapping)
+    values["campaigns"] = None if row.campaigns is None else tuple(row.campaigns)
+    return Token(**{**values, "role": Role(row.role)})

@@ -1,0 +1,138 @@
+"""Offered blocks, sessions of pilots, and tokens; in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from eventmill import text
+from eventmill.core.access_tokens import Session, Token, session_of
+from eventmill.core.leases import Claim, Lease
+from eventmill.ledger import words
+from eventmill.ledger.memory.blocks import BlockVerbs, dissolve_blocks
+
+
+class PilotVerbs(BlockVerbs):
+    """Verbs of the event service."""
+
+    def offer(self, block_id: int) -> bool:
+        """Let any pilot take this block; False if it was claimed or released meanwhile."""
+        with self._lock:
+            found = self._with_block(block_id)
+            if found is None or found[1].attempt is not None:
+                return False
+            found[0].blocks[block_id] = replace(found[1], offered=True)
+            return True
+
+    def offered(self, campaign_id: int) -> frozenset[int]:
+        """Offered blocks that no pilot has taken."""
+        with self._lock:
+            rows = self._look_at(campaign_id).blocks.values()
+            return frozenset(row.id for row in rows if row.offered and row.attempt is None)
+
+    def acquire(self, campaign_ids: Collection[int], *, holder: str, nonce: str) -> Claim | None:
+        """Claim the oldest offered block that this worker may have; None if there is none."""
+        holder = text.name(holder)
+        with self._lock:
+            rows = [row for number in campaign_ids for row in self._look_at(number).blocks.values()]
+            mine = sorted(row.id for row in rows if (row.holder, row.nonce) == (holder, nonce))
+            held = {row.id for row in rows if row.holder == holder}
+            open_ones = sorted(
+                row.id for row in rows if row.offered and row.attempt is None and row.copy_of not in held
+            )
+            claims = (self.claim(number, holder=holder, nonce=nonce) for number in [*mine, *open_ones])
+            return next((claim for claim in claims if claim is not None), None)
+
+    def leases(self, block_ids: Collection[int]) -> dict[int, Lease]:
+        """Block -> its current lease, for those of these blocks that are claimed."""
+        with self._lock:
+            found = (pair for pair in map(self._with_block, block_ids) if pair is not None)
+            return {
+                row.id: Lease(campaign.row.id, row.id, row.input_id, row.attempt, row.holder, row.expires_at)
+                for campaign, row in found
+                if row.attempt is not None and row.expires_at is not None
+            }
+
+    def begin_session(
+        self,
+        session_id: str,
+        *,
+        token_id: str,
+        name: str,
+        slots: int,
+        offers: Mapping[str, Any],
+        campaigns: Collection[str] | None,
+    ) -> Session:
+        """Begin a session of a pilot, or, repeated with this id, return the one that was begun."""
+        with self._lock:
+            now = self._now()
+            chosen = None if campaigns is None else tuple(sorted(campaigns))
+            shown = text.told(name, most_bytes=text.LINE_BYTES)
+            new = Session(session_id, token_id, shown, slots, dict(offers), chosen, now, now)
+            return self._sessions.setdefault(session_id, new)
+
+    def session(self, session_id: str) -> Session | None:
+        """The session with this id; None if there is none."""
+        with self._lock:
+            return self._sessions.get(session_id)
+
+    def sessions(self, *, seen_within: timedelta | None = None) -> tuple[Session, ...]:
+        """All sessions, oldest first; or those that have not ended and were seen within this time."""
+        with self._lock:
+            since = None if seen_within is None else self._now() - seen_within
+            found = (s for s in self._sessions.values() if since is None or (not s.ended_at and s.seen_at > since))
+            return tuple(sorted(found, key=lambda session: (session.began_at, session.id)))
+
+    def see_sessions(self, session_ids: Collection[str]) -> None:
+        """Record that these pilots are alive."""
+        with self._lock:
+            for number in session_ids:
+                found = self._sessions.get(number)
+                if found is not None and found.ended_at is None:
+                    self._sessions[number] = replace(found, seen_at=self._now())
+
+    def end_session(self, session_id: str, *, reason: str) -> int:
+        """End a session and release all blocks that it holds; returns their number."""
+        with self._lock:
+            found = self._sessions.get(session_id)
+            if found is not None and found.ended_at is None:
+                reason = text.told(reason, most_bytes=text.LINE_BYTES)
+                self._sessions[session_id] = replace(found, ended_at=self._now(), end_reason=reason)
+            ended = 0
+            for campaign in self._campaigns.values():
+                held = [row.id for row in campaign.blocks.values() if session_of(row.holder) == session_id]
+                dissolve_blocks(campaign, held)
+                ended += len(held)
+            return ended
+
+    def add_token(self, token: Token) -> None:
+        """Keep a new token."""
+        with self._lock:
+            self._tokens[token.id] = token
+
+    def token(self, token_id: str) -> Token | None:
+        """The token with this id; None if there is none."""
+        with self._lock:
+            return self._tokens.get(token_id)
+
+    def tokens(self) -> tuple[Token, ...]:
+        """All tokens, oldest first."""
+        with self._lock:
+            return tuple(sorted(self._tokens.values(), key=lambda token: (token.created_at, token.id)))
+
+    def revoke_token(self, token_id: str) -> Token:
+        """Accept a token no more. Repeated, the first time is kept."""
+        with self._lock:
+            found = self._tokens.get(token_id)
+            if found is None:
+                raise words.no_token(token_id)
+            if found.revoked_at is None:
+                self._tokens[token_id] = replace(found, revoked_at=self._now())
+            return self._tokens[token_id]
+
+    def time(self) -> datetime:
+        """The time by the clock of the ledger."""
+        with self._lock:
+            return self._now()

@@ -1,0 +1,211 @@
+"""The command `eventmill pilot`, and `eventmill-pilot` of the distribution that has nothing else."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import re
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import psutil
+import typer
+
+import eventmill
+from eventmill.core.units import parse_bytes, parse_duration
+from eventmill.errors import CampaignError, EventmillError
+from eventmill.messages import v1
+from eventmill.pilot.agent import Agent
+from eventmill.runtime import drain
+from eventmill.runtime.end_signals import end_with_job, ends_at, heed, started, take_sigterm, take_warnings
+from eventmill.runtime.preemption import open_notices, watch
+from eventmill.service_client.connection import Connection
+from eventmill.service_client.session import Session
+
+logger = logging.getLogger(__name__)
+
+TOKEN = "EVENTMILL_TOKEN"
+"""The environment variable with the token: on a command line, every user of the machine could read it."""
+
+
+def pilot(
+    server: Annotated[
+        str, typer.Option(help="The address of the event service, such as https://mill.example.org.")
+    ],
+    slots: Annotated[
+        int | None, typer.Option(min=1, max=v1.MOST_SLOTS, help="Blocks to work on at a time; one for each core.")
+    ] = None,
+    campaign: Annotated[
+        list[str] | None, typer.Option(help="Work only for this campaign; may be repeated. All, without it.")
+    ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(help=f"A file that holds the token; without it, ${TOKEN} has it.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="The name for people; the host's, without it.")] = None,
+    site: Annotated[str, typer.Option(help="The site, such as CERN or aws-eu-1.")] = "",
+    memory: Annotated[
+        str | None, typer.Option(help="Memory for all slots, such as 8GB; what this machine has, without it.")
+    ] = None,
+    gpus: Annotated[int, typer.Option(min=0, help="GPUs of this pilot.")] = 0,
+    idle: Annotated[
+        str, typer.Option(help="End after so long without work, such as 10m; 'never' to stay.")
+    ] = "10m",
+    walltime: Annotated[
+        str | None, typer.Option(help="The time from now until something else ends this pilot, such as 2h.")
+    ] = None,
+    grace: Annotated[str, typer.Option(help="How long ranges may take to end after SIGTERM.")] = "20s",
+    preemption_notices: Annotated[
+        list[str] | None, typer.Option(help="A cloud that announces that it takes the machine: aws, azure or gcp.")
+    ] = None,
+    patience: Annotated[str, typer.Option(help="How long to try while the service does not answer.")] = "30m",
+    ca_file: Annotated[
+        Path | None, typer.Option(help="Certificates (PEM) that sign the service's, if it has one of your own.")
+    ] = None,
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+) -> None:
+    """Work on blocks of an event service, from a host that reaches it by HTTPS, until there is no more work."""
+    _log_to_terminal(log_level)
+    end = drain.here()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        take_sigterm(end, seconds=seconds_of(grace, "grace"), number=number)
+    take_warnings(end, seconds=seconds_of(grace, "grace"))
+    end_with_job(end)
+    left: float | None = None
+    if walltime is not None:
+        left = seconds_of(walltime, "walltime")
+        ends_at(end, started() + left, left, "walltime")
+    unwatch = [watch(open_notices(each), lambda notice: heed(end, notice)) for each in preemption_notices or ()]
+    count = slots or core_count()
+    connection = Connection(
+        server,
+        token=read_token(token_file),
+        patience_seconds=seconds_of(patience, "patience"),
+        verify=str(ca_file) if ca_file is not None else True,
+        on_change=_tell_outage,
+    )
+    offers = v1.Offers(
+        host=socket.gethostname()[:255],
+        site=site,
+        cores=core_count(),
+        memory_bytes=bytes_of(memory),
+        gpus=gpus,
+        seconds_left=left,
+        software={"python": platform.python_version(), "eventmill": eventmill.__version__},
+    )
+    session = Session(
+        connection, name=plain_name(name or socket.gethostname()), slots=count, campaigns=campaign, offers=offers
+    )
+    logger.info("session %s at %s, %d slots", session.id, connection.url, count)
+    agent = Agent(session, count, idle_seconds=None if idle == "never" else seconds_of(idle, "idle"))
+    end.when_leaving(lambda told: logger.info("ending: %s", told.reason))
+    try:
+        why = agent.run()
+    finally:
+        for stop in unwatch:
+            stop()
+        try:
+            session.end()
+        except EventmillError as error:
+            logger.warning("the session could not be ended, its leases end by themselves: %s", error)
+    done = agent.totals
+    typer.echo(
+        f"{why}: {done.blocks:,} blocks, {done.committed:,} events committed, {done.failed:,} failed, "
+        f"{done.fenced:,} too late, {done.cpu_seconds:,.1f} s of CPU"
+    )
+
+
+def read_token(path: Path | None) -> str:
+    """The token from a file, or from the environment; `CampaignError` if there is none."""
+    if path is not None:
+        try:
+            return path.read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise CampaignError(f"the token file {path} cannot be read: {error}.") from None
+    token = os.environ.get(TOKEN, "").strip()
+    if not token:
+        raise CampaignError(
+            f"a token is needed: put it into ${TOKEN}, or into a file that --token-file names. On the host of the "
+            "service, 'eventmill token create --role pilot' makes one."
+        )
+    return token
+
+
+def seconds_of(given: str, option: str) -> float:
+    """A duration in seconds; `CampaignError` names the option."""
+    try:
+        return parse_duration(given).total_seconds()
+    except ValueError as error:
+        raise CampaignError(f"--{option}: {error}") from None
+
+
+def bytes_of(given: str | None) -> int:
+    """Memory in bytes: as given, else what this machine, or the control group of this process, has."""
+    if given is None:
+        return available_memory()
+    try:
+        return parse_bytes(given)
+    except ValueError as error:
+        raise CampaignError(f"--memory: {error}") from None
+
+
+def available_memory() -> int:
+    """Bytes of memory that this process and its children may use."""
+    total = psutil.virtual_memory().total
+    for place in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            told = Path(place).read_text().strip()
+        except OSError:
+            continue
+        if told.isdigit():
+            return min(total, int(told))
+    return total
+
+
+def core_count() -> int:
+    """Cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+
+
+def plain_name(host: str) -> str:
+    """A name of letters, digits, '.', '_' and '-'."""
+    plain = re.sub(r"[^A-Za-z0-9._-]", "-", host)[:64]
+    return plain if re.match(r"[A-Za-z0-9]", plain) else f"p{plain}"[:64]
+
+
+def _log_to_terminal(level: str) -> None:
+    number = logging.getLevelNamesMapping().get(level.upper())
+    if number is None:
+        raise CampaignError(f"--log-level: '{level}' is none of debug, info, warning and error.")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    ours = logging.getLogger("eventmill")
+    ours.addHandler(handler)
+    ours.setLevel(number)
+
+
+def _tell_outage(why: str | None) -> None:
+    if why is None:
+        logger.warning("the event service answers again")
+    else:
+        logger.warning("the event service does not answer (%s); trying again, and working on what is leased", why)
+
+
+def main() -> None:
+    """What `eventmill-pilot` runs: one line and a non-zero exit for what cannot be done, never a traceback."""
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(pilot)
+    try:
+        app(standalone_mode=False, prog_name="eventmill-pilot")
+    except EventmillError as error:
+        print(f"eventmill-pilot: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except typer.TyperException as error:
+        print(f"eventmill-pilot: {error.format_message()}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        sys.exit(128 + signal.SIGINT)

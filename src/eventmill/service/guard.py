@@ -1,0 +1,68 @@
+"""Who calls, and what they may do: the dependencies of all routes but the open ones."""
+
+from collections.abc import Callable
+from typing import Annotated
+
+from fastapi import Depends, Path, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from eventmill.core.access_tokens import Role, Session, Token
+from eventmill.ledger import Ledger
+from eventmill.service.problems import Forbidden, NotFound, Unauthorized
+from eventmill.service.tokens import NotAccepted, Tokens
+
+bearer = HTTPBearer(auto_error=False, description="A token, as 'eventmill token create' prints it.")
+Given = Annotated[HTTPAuthorizationCredentials | None, Security(bearer)]
+
+SessionId = Annotated[str, Path(pattern=r"^[0-9a-f]{16}$", description="As POST /v1/sessions answered.")]
+
+ROLES = {
+    Role.READER: frozenset({Role.READER}),
+    Role.PILOT: frozenset({Role.READER, Role.PILOT}),
+    Role.OPERATOR: frozenset({Role.READER, Role.PILOT, Role.OPERATOR}),
+}
+"""What each role may do, in the words of what a call needs."""
+
+
+class Guard:
+    """Checks callers against the tokens of one ledger."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._tokens = Tokens(ledger)
+
+    def may(self, role: Role) -> Callable[..., Token]:
+        """A dependency: the caller's token, if it may do what this role may."""
+
+        def check(given: Given) -> Token:
+            token = self._token(given)
+            if role not in ROLES[token.role]:
+                raise Forbidden(
+                    f"the token {token.id} has the role '{token.role}', and this call needs '{role}': ask the "
+                    "operator of the service for such a token."
+                )
+            return token
+
+        return check
+
+    def session(self) -> Callable[..., Session]:
+        """A dependency: the session of the path, if it is the caller's. Of others' nothing is told."""
+        is_pilot = self.may(Role.PILOT)
+
+        def check(session: SessionId, token: Annotated[Token, Depends(is_pilot)]) -> Session:
+            found = self._ledger.session(session)
+            if found is None or found.token_id != token.id:
+                raise NotFound(f"there is no session {session} of this token; POST /v1/sessions begins one.")
+            return found
+
+        return check
+
+    def _token(self, given: HTTPAuthorizationCredentials | None) -> Token:
+        if given is None:
+            raise Unauthorized(
+                "a token is needed: send 'Authorization: Bearer evm_…', as 'eventmill token create' prints it."
+            )
+        try:
+            return self._tokens.check(given.credentials)
+        except NotAccepted as error:
+            raise Unauthorized(str(error)) from None

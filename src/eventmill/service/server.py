@@ -1,0 +1,126 @@
+"""Runs the event service in this process: in the foreground, or beside a run."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+
+from eventmill.core.ledger_url import scheme_of
+from eventmill.errors import ClusterError
+from eventmill.ledger import Ledger, open_ledger
+from eventmill.service.app import create_app
+
+SHUTDOWN_SECONDS = 10
+"""How long calls under way may take when the service ends."""
+
+START_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """A certificate and its key, as files in PEM format."""
+
+    certificate: Path
+    key: Path
+
+
+def serve_forever(
+    ledger_url: str,
+    *,
+    host: str,
+    port: int,
+    folder: Path,
+    tls: Tls | None = None,
+    on_ready: Callable[[str], object] = lambda url: None,
+) -> None:
+    """Serve an existing ledger until the process is interrupted; calls under way end first.
+
+    Raises `LedgerError` if there is no ledger, and `ClusterError` if the address cannot be used.
+    """
+    ledger = open_ledger(ledger_url)
+    with _listening(host, port) as listener:
+        server = _server(ledger, ledger_url, folder=folder, tls=tls)
+        on_ready(_url(listener, host, tls))
+        server.run(sockets=[listener])
+    if not server.started:
+        raise ClusterError("the event service could not start; its log says why.")
+
+
+@contextmanager
+def served_beside(
+    ledger: Ledger, ledger_url: str, *, folder: Path, host: str = "127.0.0.1", port: int = 0
+) -> Iterator[str]:
+    """Serve a ledger from a thread of this process during a `with` block, which gets the address."""
+    if scheme_of(ledger_url) == "memory":
+        ledger_url = ledger.address
+    with _listening(host, port) as listener:
+        server = _server(ledger, ledger_url, folder=folder, tls=None)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="service", daemon=True)
+        thread.start()
+        until = time.monotonic() + START_SECONDS
+        while not server.started and thread.is_alive() and time.monotonic() < until:
+            time.sleep(0.01)
+        if not server.started:
+            raise ClusterError("the event service could not start; its log says why.")
+        try:
+            yield _url(listener, host, None)
+        finally:
+            server.should_exit = True
+            thread.join(SHUTDOWN_SECONDS + 5)
+
+
+def _server(ledger: Ledger, ledger_url: str, *, folder: Path, tls: Tls | None) -> uvicorn.Server:
+    app = create_app(ledger, ledger_url, folder=folder)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        timeout_keep_alive=75,  # longer than the pilots' pauses, so that they need not connect anew
+        ssl_certfile=None if tls is None else str(tls.certificate),
+        ssl_keyfile=None if tls is None else str(tls.key),
+    )
+    server = _Server(config)
+    server.app_state = app
+    return server
+
+
+class _Server(uvicorn.Server):
+    """Lets the calls that are held go before it waits for them."""
+
+    app_state: object = None
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End all calls, then the server."""
+        self.app_state.state.pilots.waiting.end()  # type: ignore[attr-defined]
+        await super().shutdown(sockets)
+
+
+@contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    with listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+            listener.listen(1024)
+        except OSError as error:
+            raise ClusterError(
+                f"the event service cannot listen at {host}, port {port}: {error.strerror}. Choose another with "
+                "--host and --port."
+            ) from None
+        yield listener
+
+
+def _url(listener: socket.socket, host: str, tls: Tls | None) -> str:
+    shown = f"[{host}]" if ":" in host else socket.gethostname() if host in ("0.0.0.0", "::") else host
+    return f"{'http' if tls is None else 'https'}://{shown}:{listener.getsockname()[1]}"

@@ -1,0 +1,101 @@
+"""Tokens: `evm_<id>_<secret>`. Made here, hashed in the ledger, checked with every call."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+import threading
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import timedelta
+
+from eventmill.core.access_tokens import Role, Token
+from eventmill.errors import EventmillError
+from eventmill.ledger import Ledger
+
+KEPT_SECONDS = 5.0
+"""How long a token that was found is accepted without looking again: so fast a revocation works everywhere."""
+
+KEPT_TOKENS = 10_000
+
+_FORM = re.compile(r"evm_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
+
+
+class NotAccepted(EventmillError):
+    """No token, or one that is not accepted; the text says why without repeating it."""
+
+
+def make_token(
+    ledger: Ledger,
+    role: Role,
+    *,
+    campaigns: Collection[str] | None,
+    label: str,
+    lasts: timedelta | None,
+) -> str:
+    """Make a token and keep its hash in the ledger; returns it, which nobody can look up later."""
+    token_id, secret, now = secrets.token_hex(6), secrets.token_urlsafe(32), ledger.time()
+    ledger.add_token(
+        Token(
+            id=token_id,
+            sha256=_hash(secret),
+            role=role,
+            campaigns=None if campaigns is None else tuple(sorted(campaigns)),
+            label=label,
+            created_at=now,
+            expires_at=None if lasts is None else now + lasts,
+        )
+    )
+    return f"evm_{token_id}_{secret}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    token: Token
+    until: float
+
+
+class Tokens:
+    """The tokens of a ledger, looked up at most every few seconds. Thread-safe."""
+
+    def __init__(self, ledger: Ledger, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._ledger = ledger
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._kept: dict[str, _Kept] = {}
+
+    def check(self, given: str) -> Token:
+        """The token that is meant by what a caller gave; `NotAccepted` if it is none."""
+        found = _FORM.fullmatch(given)
+        if found is None:
+            raise NotAccepted("this is not a token: it is written evm_…_…, as 'eventmill token create' prints it.")
+        token_id, secret = found.groups()
+        token = self._find(token_id)
+        if token is None or not hmac.compare_digest(token.sha256, _hash(secret)):
+            raise NotAccepted("the token is not known; 'eventmill token create' makes one.")
+        why = token.why_invalid(self._ledger.time())
+        if why is not None:
+            raise NotAccepted(f"the token {token_id} is not accepted: {why}. Ask for another one.")
+        return token
+
+    def _find(self, token_id: str) -> Token | None:
+        now = self._monotonic()
+        with self._lock:
+            kept = self._kept.get(token_id)
+        if kept is not None and now < kept.until:
+            return kept.token
+        token = self._ledger.token(token_id)
+        if token is not None:
+            with self._lock:
+                if len(self._kept) >= KEPT_TOKENS:
+                    self._kept.clear()
+                self._kept[token_id] = _Kept(token, now + KEPT_SECONDS)
+        return token
+
+
+def _hash(secret: str) -> str:
+    # The secret is long and random, so a slow hash would protect nothing.
+    return hashlib.sha256(secret.encode()).hexdigest()

@@ -1,0 +1,256 @@
+"""The calls of pilots: sessions, acquire, report, uploads, outputs, payloads, inputs.
+
+FastAPI reads the annotations of each route, also of names in this function: they are no texts here.
+"""
+
+import hashlib
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path as FilePath
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+import eventmill
+from eventmill.core.access_tokens import Role, Session, Token, in_both, pilot_name
+from eventmill.core.leases import Claim, Lease
+from eventmill.core.ranges import EventRange, Input
+from eventmill.errors import LedgerError, StoreError
+from eventmill.ledger import Ledger
+from eventmill.messages import convert, v1
+from eventmill.service import byte_ranges, reports
+from eventmill.service.addresses import local_file
+from eventmill.service.campaigns import Campaigns, Known
+from eventmill.service.claims import to_message
+from eventmill.service.guard import Guard
+from eventmill.service.limits import Rate
+from eventmill.service.offers import Waiting
+from eventmill.service.problems import Conflict, NotFound, TooLarge, Unprocessable
+from eventmill.service.uploads import MOST_BYTES, output_key, upload_kind, where_to_put, why_not_whole
+
+SILENT = timedelta(seconds=60)
+"""A pilot that says nothing for so long counts as gone: its slots are not counted any more."""
+
+SEEN_SECONDS = 5.0
+"""How often it is written down that a pilot lives."""
+
+RETRY_SECONDS = 1.0
+"""When a pilot that got no block asks again."""
+
+Digest = Annotated[str, Path(pattern=r"^[0-9A-Za-z_-]{1,128}$")]
+Number = Annotated[int, Path(ge=1, le=2**62)]
+LeaseInPath = Annotated[str, Path(pattern=r"^\d{1,18}\.\d{1,18}\.\d{1,18}\.\d{1,18}$", alias="lease")]
+RangeInPath = Annotated[str, Path(pattern=r"^\d{1,18}-\d{1,18}$", alias="piece")]
+
+
+class Pilots:
+    """What the calls of pilots share."""
+
+    def __init__(self, ledger: Ledger, campaigns: Campaigns, guard: Guard) -> None:
+        self.ledger, self.campaigns, self.guard = ledger, campaigns, guard
+        self.rate = Rate()
+        self.looks = ThreadPoolExecutor(reports.LOOKS_AT_ONCE, thread_name_prefix="store")
+        self.waiting = Waiting(self._count_offers)
+        self._seen: dict[str, float] = {}
+
+    def see(self, session: Session) -> None:
+        """Write down that the pilot lives, now and then."""
+        now = time.monotonic()
+        if now - self._seen.get(session.id, -SEEN_SECONDS) >= SEEN_SECONDS:
+            if len(self._seen) > 100_000:
+                self._seen.clear()
+            self._seen[session.id] = now
+            self.ledger.see_sessions([session.id])
+
+    def take(self, session: Session, token: Token, blocks: int, nonce: str) -> list[v1.Claim]:
+        """Blocks for this pilot, as many as there are, up to so many."""
+        ids = self.campaigns.with_work_for(session, token)
+        if not ids:
+            return []
+        worker, claims = pilot_name(session.name, session.id), list[v1.Claim]()
+        for number in range(blocks):
+            claim = self.ledger.acquire(ids, holder=worker, nonce=f"{nonce}-{number}")
+            if claim is None:
+                break
+            claims.append(self._told(claim))
+        return claims
+
+    def _told(self, claim: Claim) -> v1.Claim:
+        known = self.campaigns.known(claim.lease.campaign_id)
+        if known is None:
+            raise LedgerError(f"campaign number {claim.lease.campaign_id} was removed.")
+        try:
+            return to_message(claim, known)
+        except BaseException:  # for example, its order has something that no message can hold
+            self.ledger.release(claim.lease)
+            raise
+
+    def _count_offers(self) -> int:
+        return sum(len(self.ledger.offered(row.id)) for row in self.campaigns.rows() if row.closed_at is None)
+
+
+def work_router(pilots: Pilots) -> APIRouter:
+    """The routes."""
+    router = APIRouter(prefix="/v1", tags=["pilots"])
+    guard, ledger, campaigns = pilots.guard, pilots.ledger, pilots.campaigns
+    is_pilot, its_session = guard.may(Role.PILOT), guard.session()
+
+    def counted(token: Annotated[Token, Depends(is_pilot)]) -> Token:
+        pilots.rate.count(token.id)
+        return token
+
+    Caller = Annotated[Token, Depends(counted)]
+    Its = Annotated[Session, Depends(its_session)]
+
+    @router.post("/sessions", status_code=201)
+    def begin_session(asked: v1.SessionRequest, token: Caller) -> v1.SessionReply:
+        """Begin a session: a pilot with so many slots. Repeated with the same nonce, it is the same one."""
+        session_id = hashlib.sha256(f"{token.id}/{asked.nonce}".encode()).hexdigest()[:16]
+        session = ledger.begin_session(
+            session_id,
+            token_id=token.id,
+            name=asked.name,
+            slots=asked.slots,
+            offers=asked.offers.model_dump(),
+            campaigns=in_both(token.campaigns, asked.campaigns),
+        )
+        return v1.SessionReply(
+            session=session.id,
+            worker=pilot_name(session.name, session.id),
+            version=eventmill.__version__,
+            wait_seconds=v1.LONGEST_WAIT_SECONDS,
+        )
+
+    @router.delete("/sessions/{session}")
+    def end_session(session: Its, token: Caller) -> v1.EndReply:
+        """End a session. Blocks that it still has go to others at once; nothing is charged."""
+        return v1.EndReply(released=ledger.end_session(session.id, reason="the pilot ended"))
+
+    @router.post("/sessions/{session}/acquire")
+    async def acquire(asked: v1.AcquireRequest, session: Its, token: Caller) -> v1.AcquireReply:
+        """Ask for blocks; the call is held until there is one, for `wait_seconds` at most.
+
+        Repeated with the same nonce, it is answered with the same blocks.
+        """
+        if session.ended_at is not None:
+            raise Conflict(f"session {session.id} has ended: {session.end_reason}. Begin another one.")
+        until = time.monotonic() + asked.wait_seconds
+        await run_in_threadpool(pilots.see, session)
+        while True:
+            claims = await run_in_threadpool(pilots.take, session, token, asked.blocks, asked.nonce)
+            left = until - time.monotonic()
+            if claims or left <= 0 or pilots.waiting.ends:
+                return v1.AcquireReply(claims=claims, retry_in_seconds=0.0 if claims else RETRY_SECONDS)
+            await pilots.waiting.wait(left)
+
+    @router.post("/sessions/{session}/report")
+    def report(asked: v1.ReportRequest, session: Its, token: Caller) -> v1.ReportReply:
+        """Tell what happened in all slots: outputs, failures, renewals, released blocks. Each may be repeated."""
+        pilots.see(session)
+        return v1.ReportReply(replies=reports.answer(campaigns, session, token, asked.items, looks=pilots.looks))
+
+    @router.post("/sessions/{session}/uploads")
+    def upload(asked: v1.UploadRequest, session: Its, token: Caller) -> v1.UploadReply:
+        """Ask where to put an output: at an address for exactly these bytes, under a key of its own."""
+        known, lease, item = _current(session, token, asked.lease)
+        if (why := why_not_whole(known, item, convert.range_from(asked.range))) is not None:
+            raise Unprocessable(f"no output is taken: {why}.")
+        return where_to_put(known, session.id, lease, item, asked)
+
+    @router.put("/sessions/{session}/outputs/{lease}/{piece}", status_code=201)
+    async def put_output(
+        lease: LeaseInPath,
+        piece: RangeInPath,
+        session: Its,
+        token: Caller,
+        request: Request,
+        sha256: Annotated[str, Query(pattern=r"^[0-9a-f]{64}$", description="Of the bytes that follow, in hex.")],
+    ) -> v1.StoredReply:
+        """Store an output through the service. Repeated with the same bytes, it is the same object."""
+        start, stop = map(int, piece.split("-"))
+        if start >= stop:
+            raise Unprocessable(f"[{start}, {stop}) holds no event.")
+        known, current, item = await run_in_threadpool(_current, session, token, lease)
+        events = EventRange(start, stop)
+        if (why := why_not_whole(known, item, events)) is not None:
+            raise Unprocessable(f"no output is taken: {why}.")
+        if upload_kind(known) is not v1.UploadKind.PROXIED:
+            raise Conflict(f"outputs of '{known.row.name}' are uploaded to the store: POST …/uploads says where.")
+        key = output_key(known, current, item, events, sha256)
+        with tempfile.TemporaryDirectory(prefix="eventmill-upload-") as folder:
+            path = FilePath(folder) / "output"
+            size = await _received(request, path, sha256)
+            await run_in_threadpool(_store, known, key, path, size)
+        return v1.StoredReply(key=key, bytes=size, sha256=sha256)
+
+    @router.get("/payloads/{digest}")
+    def payload(digest: Digest, token: Caller) -> v1.PayloadReply:
+        """The code of a payload or reader, of a campaign of this token."""
+        mine = (row for row in campaigns.rows() if token.is_for(row.name))
+        if not any(digest in (row.payload, row.reader) for row in mine):
+            raise NotFound(f"there is no payload code {digest} in a campaign of this token.")
+        return convert.code_to(ledger.code(digest))
+
+    @router.get("/inputs/{campaign}/{input}")
+    def read_input(
+        campaign: Number,
+        input: Number,
+        token: Caller,
+        range: Annotated[str | None, Header(max_length=200)] = None,
+        if_match: Annotated[str | None, Header(max_length=200)] = None,
+    ) -> Response:
+        """Bytes of an input that lies in a folder of the service: one range of a request (RFC 9110, 14.1.2)."""
+        known = campaigns.known(campaign)
+        item = campaigns.input(campaign, input) if known is not None and token.is_for(known.row.name) else None
+        path = None if item is None else local_file(item, campaigns.folder)
+        if item is None or path is None:
+            raise NotFound(f"there is no input {input} of a campaign {campaign} that the service serves.")
+        return byte_ranges.answer(item, path, asked=range, if_match=if_match)
+
+    def _current(session: Session, token: Token, lease: str) -> tuple[Known, Lease, Input]:
+        """A lease of this session that lasts."""
+        found = reports.Leases(campaigns, session, token, [lease]).of(lease)
+        if found is None or found[0].block_id not in ledger.leases([found[0].block_id]):
+            raise Conflict(f"the lease {lease} is not current any more: drop the block, and acquire another one.")
+        current = ledger.leases([found[0].block_id])[found[0].block_id]
+        if current.attempt != found[0].attempt:
+            raise Conflict(f"the lease {lease} is not current any more: drop the block, and acquire another one.")
+        return found[1], found[0], found[2]
+
+    return router
+
+
+async def _received(request: Request, path: FilePath, sha256: str) -> int:
+    """The body of a request in a file; its size. Refused if it is too large, or not what was told."""
+    told = request.headers.get("content-length", "")
+    if told.isdigit() and int(told) > MOST_BYTES:
+        raise TooLarge(f"an output of {int(told):,} bytes is too large: at most {MOST_BYTES:,} are taken.")
+    digest, size = hashlib.sha256(), 0
+    with path.open("wb") as file:
+        async for piece in request.stream():
+            size += len(piece)
+            if size > MOST_BYTES:
+                raise TooLarge(f"an output is too large: at most {MOST_BYTES:,} bytes are taken.")
+            digest.update(piece)
+            await run_in_threadpool(file.write, piece)
+    if digest.hexdigest() != sha256:
+        raise Unprocessable(
+            f"the {size:,} bytes that came have the SHA-256 {digest.hexdigest()}, and {sha256} was told; "
+            "nothing was stored. Send them again."
+        )
+    return size
+
+
+def _store(known: Known, key: str, path: FilePath, size: int) -> None:
+    """Store it, unless the same call did so before."""
+    store = known.handle.store
+    if store.size(key) == size:  # the key has the SHA-256 of the content
+        return
+    try:
+        store.put(key, path)
+    except StoreError:
+        if store.size(key) != size:  # else: another call with the same content was faster
+            raise

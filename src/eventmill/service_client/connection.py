@@ -1,0 +1,181 @@
+"""Calls to an event service: each may be repeated, and is, while the service does not answer."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from eventmill.core.ledger_url import holds_password
+from eventmill.errors import LedgerError
+from eventmill.messages import v1
+
+Reply = TypeVar("Reply", bound=BaseModel)
+
+FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.2, 30.0
+"""Between two tries of a call; it doubles, and up to half of it is left to chance, so that pilots do not meet."""
+
+CONNECT_SECONDS, ANSWER_SECONDS = 10.0, 60.0
+
+PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""What a service, or a proxy before it, answers when another try may help."""
+
+
+class Refused(LedgerError):
+    """The service answered, and refuses: the status, and what it said."""
+
+    def __init__(self, told: str, *, status: int) -> None:
+        super().__init__(told)
+        self.status = status
+
+
+class Connection:
+    """One event service, with a token. Thread-safe."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: str,
+        patience_seconds: float,
+        verify: str | bool = True,
+        client: httpx.Client | None = None,
+        on_change: Callable[[str | None], object] = lambda why: None,
+    ) -> None:
+        """`verify` is the path of a certificate that signs the service's; `on_change` is told of outages."""
+        if holds_password(url):
+            raise LedgerError("the address of the event service contains a password; give a token instead.")
+        if not url.startswith(("http://", "https://")):
+            raise LedgerError(
+                f"'{url}' is not the address of an event service: write https://host or http://host."
+            )
+        self.url = url.rstrip("/")
+        self._headers = {"Authorization": f"Bearer {token}"}
+        self._patience = patience_seconds
+        self._on_change = on_change
+        self._client = client or httpx.Client(
+            timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
+            limits=httpx.Limits(max_connections=64, max_keepalive_connections=64),
+            verify=_context(verify),
+            follow_redirects=False,
+        )
+        self._lock = threading.Lock()
+        self._away_since: float | None = None
+        self._closing = threading.Event()
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        reply: type[Reply],
+        *,
+        message: BaseModel | None = None,
+        patience_seconds: float | None = None,
+    ) -> Reply:
+        """Send a message and read the answer, trying again while the service does not answer.
+
+        Raises `Refused` if it refuses, and `LedgerError` if it does not answer for too long.
+        """
+        options: dict[str, Any] = {}
+        if message is not None:
+            options["content"] = message.model_dump_json(by_alias=True, exclude_none=True).encode()
+            options["headers"] = {"Content-Type": "application/json"}
+        answer = self.send(method, path, patience_seconds=patience_seconds, **options)
+        try:
+            return reply.model_validate_json(answer.content)
+        except ValidationError as error:
+            raise LedgerError(
+                f"{self.url} answered {method} {path} with something else than a message of version "
+                f"{v1.PROTOCOL} ({error.error_count()} fields are wrong). Is it an event service, of this version?"
+            ) from None
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        content: Callable[[], Iterable[bytes]] | bytes | None = None,
+        headers: dict[str, str] | None = None,
+        patience_seconds: float | None = None,
+        expected: frozenset[int] = frozenset(),
+        foreign: bool = False,
+    ) -> httpx.Response:
+        """Send a request to a path of the service, or, `foreign`, to another address without the token.
+
+        `content` that is a function is called anew for each try. Statuses of `expected` are returned, too.
+        """
+        patience = self._patience if patience_seconds is None else patience_seconds
+        begun, wait = time.monotonic(), FIRST_WAIT_SECONDS
+        while True:
+            pause: float | None = None
+            try:
+                answer = self._client.request(
+                    method,
+                    path if foreign else self.url + path,
+                    content=content() if callable(content) else content,
+                    headers={**({} if foreign else self._headers), **(headers or {})},
+                )
+            except httpx.TransportError as error:
+                why = f"{type(error).__name__}: {' '.join(str(error).split()) or 'no answer'}"
+            except httpx.InvalidURL as error:
+                raise LedgerError(f"'{self.url}' is not the address of an event service: {error}.") from None
+            else:
+                if answer.is_success or answer.status_code in expected:
+                    self._note(None)
+                    return answer
+                why = _told(answer)
+                if answer.status_code not in PASSING:
+                    raise Refused(f"{self.url} refuses: {why}", status=answer.status_code)
+                pause = _retry_after(answer)
+            self._note(why)
+            left = patience - (time.monotonic() - begun)
+            if left <= 0 or self._closing.is_set():
+                raise LedgerError(
+                    f"the event service {self.url} did not answer for {time.monotonic() - begun:.0f} s ({why}). "
+                    "What is not committed goes to others."
+                )
+            chosen = wait * (1 - random.random() / 2) if pause is None else pause
+            self._closing.wait(min(chosen, left, LONGEST_WAIT_SECONDS))
+            wait = min(2 * wait, LONGEST_WAIT_SECONDS)
+
+    def give_up(self) -> None:
+        """Try nothing again from now on: this process must end."""
+        self._closing.set()
+
+    def _note(self, why: str | None) -> None:
+        with self._lock:
+            was_away, self._away_since = (
+                self._away_since,
+                None if why is None else self._away_since or time.monotonic(),
+            )
+        if (why is None) != (was_away is None):
+            self._on_change(why)
+
+
+def _context(verify: str | bool) -> Any:
+    if not isinstance(verify, str):
+        return verify
+    import ssl
+
+    try:
+        return ssl.create_default_context(cafile=verify)
+    except (OSError, ssl.SSLError) as error:
+        raise LedgerError(f"the certificate {verify} cannot be used: {error}.") from None
+
+
+def _told(answer: httpx.Response) -> str:
+    """What the service says is wrong; an answer of something else by its status."""
+    try:
+        return f"{v1.Problem.model_validate_json(answer.content).detail} ({answer.status_code})"
+    except ValidationError:
+        return f"status {answer.status_code} {answer.reason_phrase}".rstrip()
+
+
+def _retry_after(answer: httpx.Response) -> float | None:
+    told = answer.headers.get("Retry-After", "")
+    return float(told) if told.isdigit() else None
