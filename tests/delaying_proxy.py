@@ -1,8 +1,8 @@
 """A TCP proxy as a long or a broken line: each direction takes its time, or nothing passes for a while.
 
-What is under way is kept, in order, up to `UNDER_WAY_BYTES` for each direction: the delay limits no throughput below
-that for each delay. Where nothing passes, connections stay and their bytes wait, as TCP's own would. Making a
-connection takes no time: it is the proxy that answers, also while nothing passes.
+What is under way is kept, in order, up to `UNDER_WAY_BYTES` for each direction: the delay limits no throughput
+below that for each delay. Where nothing passes, connections stay and their bytes wait, as TCP's own would. Making
+a connection takes no time: it is the proxy that answers, also while nothing passes.
 
 `tests/faulty_proxy.py` is another thing: that reads requests, and answers them wrongly. This one reads nothing.
 """
@@ -39,18 +39,20 @@ class DelayingProxy:
 
     @delay_seconds.setter
     def delay_seconds(self, seconds: float) -> None:
-        self._loop.call_soon_threadsafe(self._change, seconds, self._passes)
+        self._delay = seconds
+        self._loop.call_soon_threadsafe(self._tell)
 
     def pass_nothing(self) -> None:
         """From now on nothing is read or written. Nobody is told; what comes later waits."""
-        self._loop.call_soon_threadsafe(self._change, self._delay, False)
+        self._passes = False
+        self._loop.call_soon_threadsafe(self._tell)
 
     def pass_all(self) -> None:
         """Everything passes again, what waited first."""
-        self._loop.call_soon_threadsafe(self._change, self._delay, True)
+        self._passes = True
+        self._loop.call_soon_threadsafe(self._tell)
 
-    def _change(self, seconds: float, passes: bool) -> None:
-        self._delay, self._passes = seconds, passes
+    def _tell(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
 

@@ -1,7 +1,7 @@
 """Process 1 of a host: run by path, in namespaces that are new and still see what the test sees. No tests.
 
-It gets a line of JSON on stdin, makes the host, says "ready" on stdout, and waits. The host ends with it, and it ends
-with the test, whatever becomes of that: then stdin ends. Processes that lost their parents are reaped here.
+It gets a line of JSON on stdin, makes the host, says "ready" on stdout, and waits. The host ends with it, and it
+ends with the test, whatever becomes of that: then stdin ends. Processes that lost their parents are reaped here.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import re
 import signal
 import socket
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 RDONLY, REMOUNT, BIND = 1, 32, 4096  # mount(2)
@@ -42,20 +43,18 @@ def make_read_only() -> None:
                     raise
 
 
-def is_inside(path: str, folders: tuple[str, ...] | list[str]) -> bool:
+def is_inside(path: str, folders: Iterable[str]) -> bool:
     """Whether `path` is one of the folders, or lies in one."""
     return any(path == folder or path.startswith(folder.rstrip("/") + "/") for folder in folders)
 
 
 def empty(folders: list[str]) -> None:
     """Nothing is in these folders any more, and all that is written there stays in this host's memory."""
-    emptied: list[str] = []
     for folder in sorted(folders):
-        if is_inside(folder, emptied):
-            os.makedirs(folder, exist_ok=True)
-        elif os.path.isdir(folder):
+        if os.path.isdir(folder):
             mount("none", folder, "tmpfs", data=f"mode={os.stat(folder).st_mode & 0o7777:o}")
-            emptied.append(folder)
+        else:  # it was in one that is empty now
+            os.makedirs(folder)
 
 
 def show_again(kept: dict[str, int]) -> None:

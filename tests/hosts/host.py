@@ -27,28 +27,36 @@ OWN_FOLDERS = ("/dev/shm", "/tmp", "/var/tmp", "/run")
 
 @dataclass
 class Host:
-    """A host that runs. `port` is the other end of its cable, in the switch."""
+    """A host that runs.
+
+    `port` is the other end of its cable, in the switch. `pid` is its first process, as the test sees it.
+    """
 
     name: str
     address: str
     port: str
+    pid: int
     _ip: Callable[..., None]
     _keeper: subprocess.Popen[str]
-    _first: int
-    _pids: int
+    _namespace: int
     _begun: list[subprocess.Popen[Any]] = field(default_factory=list)
 
     @property
     def root(self) -> Path:
         """Its file system, as it sees it."""
-        return Path(f"/proc/{self._first}/root")
+        return Path(f"/proc/{self.pid}/root")
 
     def popen(
-        self, command: Sequence[str | Path], *, env: Mapping[str, str] | None = None, cwd: str = "/tmp", **manners: Any
+        self,
+        command: Sequence[str | Path],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str = "/tmp",
+        **manners: Any,
     ) -> subprocess.Popen[Any]:
         """As `subprocess.Popen`, on this host. `cwd` is a folder there; without `env` it is that of the test."""
-        enter = ["nsenter", f"--target={self._first}", "--net", "--uts", "--ipc", "--mount"]
-        with born_in(self._pids):
+        enter = ["nsenter", f"--target={self.pid}", "--net", "--uts", "--ipc", "--mount"]
+        with born_in(self._namespace):
             process = subprocess.Popen([*enter, "env", "-C", cwd, *map(str, command)], env=env, **manners)
         self._begun.append(process)
         return process
@@ -67,19 +75,19 @@ class Host:
 
     def processes(self) -> list[psutil.Process]:
         """All that live on it, whoever started them, but the first, which is the host itself."""
-        return [process for process in processes_in(self._pids) if process.pid != self._first]
+        return [process for process in processes_in(self._namespace) if process.pid != self.pid]
 
     def pull_cable(self) -> None:
         """Pull its cable: packets are lost in both directions, and nobody is told.
 
         The switch's end goes down. So the host's own end has no carrier, and keeps its address and its route, as
-        with a real cable; connections on both sides stall, without a reset, and new ones find no way (EHOSTUNREACH)
-        after some three seconds, in which nobody answered who has the address.
+        with a real cable. Connections on both sides stall, without a reset. New ones find no way (EHOSTUNREACH)
+        after some three seconds, in which nobody said who has the address.
         """
         self._ip(f"link set {self.port} down")
 
     def plug_in(self) -> None:
-        """Plug it in again. What was lost is sent again when the sender's next try is due: it waits ever longer."""
+        """Plug it in again. A sender sends again what was lost when its next try is due: TCP waits ever longer."""
         self._ip(f"link set {self.port} up")
 
     def vanish(self) -> None:
@@ -90,7 +98,7 @@ class Host:
         if self._keeper.poll() is None:
             self.pull_cable()
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self._first, signal.SIGKILL)
+                os.kill(self.pid, signal.SIGKILL)
         for process in self._begun:  # a namespace ends when each of its dead has been waited for
             process.wait()
         self._keeper.wait()
@@ -98,20 +106,26 @@ class Host:
     def close(self) -> None:
         """Let it vanish, and forget it."""
         self.vanish()
-        os.close(self._pids)
+        os.close(self._namespace)
         for pipe in (self._keeper.stdin, self._keeper.stdout):
             if pipe is not None:
                 pipe.close()
 
 
 def start_host(
-    name: str, address: str, *, port: str, hidden: Sequence[Path], known: Mapping[str, str], ip: Callable[..., None]
+    name: str,
+    address: str,
+    *,
+    port: str,
+    hidden: Sequence[Path],
+    known: Mapping[str, str],
+    ip: Callable[..., None],
 ) -> Host:
     """A host without a cable. `hidden` are existing folders; `known` are the addresses of names."""
     wanted = {
         "name": name,
         "kept": _kept(),
-        "emptied": sorted({*OWN_FOLDERS, os.path.realpath(tempfile.gettempdir()), *_home()}),
+        "emptied": _emptied(),
         "hidden": [_checked(folder) for folder in hidden],
         "addresses": dict(known),
     }
@@ -132,12 +146,12 @@ def start_host(
                 said.seek(0)
                 raise RuntimeError(f"host {name} did not start: {said.read().strip()}")
             (child,) = psutil.Process(keeper.pid).children()
-            pids = os.open(f"/proc/{child.pid}/ns/pid", os.O_RDONLY)
+            namespace = os.open(f"/proc/{child.pid}/ns/pid", os.O_RDONLY)
         except BaseException:
             keeper.kill()  # and its child with it
             keeper.wait()
             raise
-    return Host(name, address, port, ip, keeper, child.pid, pids)
+    return Host(name, address, port, child.pid, ip, keeper, namespace)
 
 
 def _kept() -> list[str]:
@@ -145,16 +159,18 @@ def _kept() -> list[str]:
     return sorted({os.path.realpath(folder) for folder in (SOURCES, sys.prefix, sys.base_prefix)})
 
 
-def _home() -> list[str]:
+def _emptied() -> list[str]:
     """Nobody's settings count on another host."""
-    home = os.path.realpath(Path.home())
-    return [] if home == "/" else [home]
+    found = {os.path.realpath(folder) for folder in (*OWN_FOLDERS, tempfile.gettempdir(), Path.home())}
+    return sorted(folder for folder in found if folder != "/" and os.path.isdir(folder))
 
 
 def _checked(folder: Path) -> str:
     found = os.path.realpath(folder)
     if not os.path.isdir(found):
-        raise ValueError(f"{folder} cannot be hidden: it is no folder. Make it first, or hide the folder it will be in.")
+        raise ValueError(
+            f"{folder} cannot be hidden: it is no folder. Make it first, or hide the one it will be in."
+        )
     if needed := [kept for kept in _kept() if is_inside(kept, [found])]:
-        raise ValueError(f"{folder} cannot be hidden: Python needs {needed[0]}. Hide a folder that is not above it.")
+        raise ValueError(f"{folder} cannot be hidden: Python needs {needed[0]}. Hide another than those above it.")
     return found

@@ -1,4 +1,4 @@
-"""Processes in another process's namespaces, as true children of this one: their ids, signals and exit codes are real.
+"""Processes in another PID namespace, as true children of this one: their ids, signals and exit codes are real.
 
 `nsenter --pid` is not enough for that: it forks, so that whoever kills what he started kills nsenter alone.
 """

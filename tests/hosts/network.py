@@ -1,7 +1,7 @@
 """A switch, and the cables of the hosts on it. Each network is 10.66.N.0/24, with an N that nobody else uses.
 
-Who uses N holds an abstract socket of that name, which ends with its process, however that ends. So networks of tests
-that run side by side do not meet, and what a dead one left is known, and removed by the next.
+Who uses N holds an abstract socket of that name, which ends with its process, however that ends. So networks of
+tests that run side by side do not meet, and what a dead one left is known, and removed by the next.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.hosts.possible import require_hosts
 NETWORKS = range(256)
 HOSTS = 200
 LINK = re.compile(r"evm(\d+)(?:[st]|h\d+)?")
-"""The switch of network 7 is `evm7`, its port that is always on `evm7s` with its end `evm7t`, a host's `evm7h2`."""
+"""The switch of network 7 is `evm7`, a host's port `evm7h2`, and one that is always on `evm7s`, with the end `evm7t`."""
 
 SERVER = "server"
 """The name by which hosts find `Network.address`."""
@@ -38,17 +38,19 @@ class Network:
         """Start a host with this hostname, plugged in. The folders `hidden`, which must exist, are empty there."""
         place = len(self._hosts) + 2
         if place > HOSTS or not re.fullmatch(r"[a-z][a-z0-9-]{0,62}", name):
-            raise ValueError(f"'{name}' is no hostname in small letters, or the network has {HOSTS} hosts already.")
+            raise ValueError(
+                f"'{name}' is no hostname in small letters, or the network has {HOSTS} hosts already."
+            )
         address, port = f"10.66.{self.number}.{place}", f"{self.switch}h{place}"
         known = {SERVER: self.address, name: address}
         host = start_host(name, address, port=port, hidden=hidden, known=known, ip=ip)
         self._hosts.append(host)
         ip(
-            f"link add {port} type veth peer name eth0 netns {host._first}",
+            f"link add {port} type veth peer name eth0 netns {host.pid}",
             f"link set {port} master {self.switch}",
             f"link set {port} type bridge_slave isolated on",  # from the other hosts
         )
-        ip("link set lo up", f"address add {address}/24 dev eth0", "link set eth0 up", inside=host._first)
+        ip("link set lo up", f"address add {address}/24 dev eth0", "link set eth0 up", inside=host.pid)
         host.plug_in()
         return host
 
