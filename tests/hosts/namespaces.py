@@ -39,11 +39,12 @@ def _setns(namespace: int) -> None:
 
 
 def processes_in(namespace: int) -> list[psutil.Process]:
-    """All living processes in this PID namespace, given by an open file; those that nested ones hide are not."""
+    """All living processes in this PID namespace, given by an open file; those in nested ones are not."""
     wanted = os.fstat(namespace).st_ino
     found = []
     for process in psutil.process_iter():
-        with contextlib.suppress(OSError):  # it ended
-            if Path(f"/proc/{process.pid}/ns/pid").stat().st_ino == wanted:
+        with contextlib.suppress(OSError, psutil.Error):  # it ended
+            is_inside = Path(f"/proc/{process.pid}/ns/pid").stat().st_ino == wanted
+            if is_inside and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
     return found

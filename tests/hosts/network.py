@@ -19,7 +19,7 @@ from tests.hosts.possible import require_hosts
 NETWORKS = range(256)
 HOSTS = 200
 LINK = re.compile(r"evm(\d+)(?:[st]|h\d+)?")
-"""The switch of network 7 is `evm7`, a host's port `evm7h2`, and one that is always on `evm7s`, with the end `evm7t`."""
+"""The switch of network 7 is `evm7`, a host's port `evm7h2`; one is always on, `evm7s` with the end `evm7t`."""
 
 SERVER = "server"
 """The name by which hosts find `Network.address`."""
