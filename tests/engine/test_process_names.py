@@ -14,12 +14,16 @@ from pathlib import Path
 
 import psutil
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from eventmill.core.ledger_url import DEFAULT_LEDGER
+from eventmill.drill.signals import HostSignals
 from eventmill.ledger.words import driven_by
 from eventmill.runtime import process_id
 from eventmill.runtime.process_id import (
     ProcessName,
+    describe,
     is_gone,
     is_here,
     is_stopped,
@@ -51,9 +55,78 @@ def test_a_name_says_which_process_it_is() -> None:
     """Host, process, start; the same each time."""
     mine = str(this_process())
     assert parse_holder(mine) == this_process()
-    assert parse_holder(mine) == ProcessName(os.uname().nodename, os.getpid(), start_of(os.getpid()))
-    assert not is_gone(mine)
-    assert parse_holder("some pilot") is None
+    told = parse_holder(mine)
+    assert told is not None
+    assert (told.host, told.pid, told.started) == (os.uname().nodename, os.getpid(), start_of(os.getpid()))
+    assert not is_gone(mine) and is_here(mine)
+
+
+@needs_proc
+def test_a_name_says_in_which_process_table_it_counts() -> None:
+    """Of this boot of the kernel, and of this PID namespace."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
+    assert f"pid:[{this_process().table}]" == os.readlink("/proc/self/ns/pid").replace("[", f"[{boot}.")
+    assert str(this_process()).endswith(f"@{this_process().table}")
+
+
+@given(
+    st.text().filter(lambda host: "\0" not in host),
+    st.integers(0, 2**40),
+    st.integers(0, 2**60),
+    st.from_regex(r"([0-9a-f]{8}\.[0-9]{1,12})?", fullmatch=True),
+)
+def test_each_name_is_read_as_it_was_written(host: str, pid: int, started: int, table: str) -> None:
+    """Whatever the host is called; without a table as those of earlier versions are."""
+    name = ProcessName(host, pid, started, table)
+    assert parse_holder(str(name)) == name
+
+
+@pytest.mark.parametrize("other", ["some pilot", "a:1", "a:1:b", "a:1:2@", "a:1:2@boot.1", "a:1:2@0123", "a:1:²"])
+def test_of_names_of_another_form_nothing_is_known(other: str) -> None:
+    """They may be a pilot's, or a later version's."""
+    assert parse_holder(other) is None
+    assert not is_gone(other) and not is_here(other) and not is_stopped(other)
+
+
+@needs_proc
+@pytest.mark.parametrize("boots", [True, False])
+def test_nothing_is_known_of_other_process_tables(other: subprocess.Popen[bytes], boots: bool) -> None:
+    """Of a container with our hostname, of before the host was started again: its numbers are not ours."""
+    mine = this_process()
+    boot, _, namespace = mine.table.partition(".")
+    elsewhere = f"{'0' * 8 if boots else boot}.{namespace if boots else int(namespace) + 1}"
+    for pid, started in ((999_999_999, 1), (other.pid, start_of(other.pid)), (other.pid, 1)):
+        name = str(replace(mine, pid=pid, started=started, table=elsewhere))
+        assert not is_gone(name) and not is_here(name) and not is_stopped(name)
+        assert not HostSignals().signal(name, signal.SIGKILL)
+        told = f"process {pid} on {mine.host}"
+        assert describe(name) == (told if boots else f"{told}, in another container")
+    assert other.poll() is None
+
+
+@needs_proc
+def test_names_of_earlier_versions_are_told_by_their_host(other: subprocess.Popen[bytes]) -> None:
+    """A campaign that was begun with one goes on with the next."""
+    name = replace(this_process(), pid=other.pid, started=start_of(other.pid), table="")
+    assert str(name).count("@") == 0
+    assert is_here(str(name)) and not is_gone(str(name))
+    assert is_gone(str(replace(name, started=name.started + 1)))
+    assert not is_gone(str(replace(name, host="elsewhere", started=name.started + 1)))
+
+
+def test_where_no_process_table_is_told_the_host_decides(
+    other: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Without /proc, and in sandboxes that have only a part of it. What names a table is then not known."""
+    whole = this_process()
+    with monkeypatch.context() as patched:
+        patched.setattr(process_id, "_PROC", tmp_path)
+        patched.setattr(process_id, "_TELLS_TICKS", False)
+        name = this_process()
+        assert name.table == "" and not is_gone(str(name)) and is_here(str(name))
+        assert is_gone(str(replace(name, pid=999_999_999)))
+        if whole.table:
+            assert not is_gone(str(replace(whole, pid=999_999_999)))
 
 
 def test_a_process_is_gone_when_it_ended(other: subprocess.Popen[bytes]) -> None:
@@ -96,10 +169,14 @@ def test_a_step_of_the_wall_clock_makes_nobody_gone(
 
 
 @needs_proc
-def test_what_cannot_be_seen_is_not_gone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_what_cannot_be_seen_is_not_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where /proc tells nothing of others, the lease's clock decides."""
     name = str(this_process())
-    monkeypatch.setattr(process_id, "_PROC", tmp_path)
+
+    def hidden(pid: int) -> int:
+        raise PermissionError(f"/proc/{pid}/stat")
+
+    monkeypatch.setattr(process_id, "start_of", hidden)
     assert not is_gone(name)
     assert is_gone(str(replace(this_process(), pid=999_999_999)))
 

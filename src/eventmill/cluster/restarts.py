@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -14,7 +13,7 @@ import psutil
 from distributed import Status
 from prefect_dask.task_runners import DaskTaskRunner
 
-from eventmill.runtime.process_id import parse_holder, start_of
+from eventmill.runtime.process_id import is_in_sight, parse_holder, start_of
 
 ASIDE = "eventmill-aside"
 
@@ -54,9 +53,9 @@ def restart(dask_scheduler: Any, addresses: list[str]) -> None:
 
 
 def _here(holder: str) -> int | None:
-    """The process id of a worker id that is a live process of this host, else None."""
+    """The process id of a worker id that is a live process seen from here, else None."""
     process = parse_holder(holder)
-    if process is None or process.host != socket.gethostname():
+    if process is None or not is_in_sight(process):
         return None
     with suppress(psutil.Error, OSError):
         return process.pid if start_of(process.pid) == process.started else None

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import socket
 import time
 from pathlib import Path
 from typing import Protocol
 
 import psutil
 
-from eventmill.runtime.process_id import parse_holder, start_of
+from eventmill.runtime.process_id import is_in_sight, parse_holder, start_of
 
 STILL_SECONDS = 1.0
 """How long a process may take to obey SIGSTOP."""
@@ -31,9 +30,9 @@ class HostSignals:
     """Sends signals to processes of this host. It knows no cluster, so it cannot retire workers."""
 
     def signal(self, holder: str, number: signal.Signals) -> bool:
-        """False for a process of another host, or one that is gone."""
+        """False for a process of another host or container, or one that is gone."""
         name = parse_holder(holder)
-        if name is None or name.host != socket.gethostname():
+        if name is None or not is_in_sight(name):
             return False
         try:
             process = psutil.Process(name.pid)
