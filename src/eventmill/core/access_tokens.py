@@ -75,7 +75,7 @@ def in_both(one: Collection[str] | None, other: Collection[str] | None) -> tuple
 
 
 def pilot_name(name: str, session: str) -> str:
-    """The worker id of a pilot, with its name for people. `process_id` does not take it for a process of a host."""
+    """The worker id of a pilot, with its name for people; `process_id` takes it for no process of a host."""
     return f"pilot/{name}/{session}"
 
 
