@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from eventmill.core.version import VERSION
+
 if TYPE_CHECKING:
     from eventmill.api import Campaign, MergedFile, RunResult, campaigns, open_campaign, read, run, try_payload
     from eventmill.campaign.audit import Audit
@@ -49,7 +51,7 @@ if TYPE_CHECKING:
     from eventmill.sources import Source
     from eventmill.store.protocol import Store
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 __all__ = [
     "AbandonedSpan",

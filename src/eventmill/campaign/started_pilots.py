@@ -97,7 +97,7 @@ class StartedPilots:
 
     def _start(self) -> None:
         self._numbers += 1
-        said = tempfile.TemporaryFile(dir=self._folder)
+        said = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 - closed when the pilot has ended
         try:
             process = subprocess.Popen(
                 self._command(self._numbers),

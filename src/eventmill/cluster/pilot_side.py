@@ -87,7 +87,7 @@ class PilotSide:
         return desk.slots
 
     def raise_if_nobody_comes(self) -> None:
-        """Raise `ClusterError` if there has been no pilot for `limits.no_worker_timeout`, and nobody else works."""
+        """Raise `ClusterError` if there has been no pilot for `limits.no_worker_timeout`."""
         patience = self.coordinator.campaign.limits.no_worker_timeout.total_seconds()
         if self._desk is not None and time.monotonic() - self._seen_at > patience:
             raise ClusterError(

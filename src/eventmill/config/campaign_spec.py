@@ -137,7 +137,7 @@ class Pilots(Part):
     server: str | None = Field(
         None,
         pattern=r"^https?://",
-        description="The address of 'eventmill serve' for pilots; without it, the run serves its own ledger itself.",
+        description="The address of 'eventmill serve' for pilots; without it, the run serves its ledger itself.",
     )
     host: str = Field(
         "127.0.0.1", description="Where the run's own service listens; 0.0.0.0 for pilots on other hosts."

@@ -48,7 +48,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A pilot at work, or of before. `offers` is what it says of itself; `campaigns` are those that it works for."""
+    """A pilot at work, or of before. `offers` is what it says of itself, `campaigns` are what it works for."""
 
     id: str
     token_id: str

@@ -15,8 +15,8 @@ from typing import Annotated
 import psutil
 import typer
 
-import eventmill
 from eventmill.core.units import parse_bytes, parse_duration
+from eventmill.core.version import VERSION
 from eventmill.errors import CampaignError, EventmillError
 from eventmill.messages import v1
 from eventmill.pilot.agent import Agent
@@ -94,7 +94,7 @@ def pilot(
         memory_bytes=bytes_of(memory),
         gpus=gpus,
         seconds_left=left,
-        software={"python": platform.python_version(), "eventmill": eventmill.__version__},
+        software={"python": platform.python_version(), "eventmill": VERSION},
     )
     session = Session(
         connection, name=plain_name(name or socket.gethostname()), slots=count, campaigns=campaign, offers=offers

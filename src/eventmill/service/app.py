@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-import eventmill
+from eventmill.core.version import VERSION
 from eventmill.ledger import Ledger
 from eventmill.service.campaigns import Campaigns
 from eventmill.service.guard import Guard
@@ -35,7 +35,7 @@ def create_app(ledger: Ledger, ledger_url: str, *, folder: Path) -> FastAPI:
 
     app = FastAPI(
         title="Eventmill event service",
-        version=eventmill.__version__,
+        version=VERSION,
         description=DESCRIPTION,
         lifespan=lifespan,
         docs_url=None,  # their pages load code from foreign hosts
