@@ -102,7 +102,8 @@ class SetUp:
 
     `path` is the parent's `sys.path`: what the worker can import, its payload can import. `memory_bytes` is how
     much memory it may ask for. With `reader` the code is no payload, but reads inputs. `shared`: the
-    process is to be forked for each slot, if the payload allows it, and answers with `Ready`.
+    process is to be forked for each slot, if the payload allows it, and answers with `Ready`. `imports`:
+    as `Imports`, after the user's code, which may depend on the import order.
     """
 
     entry: str
@@ -113,18 +114,19 @@ class SetUp:
     memory_bytes: int | None = None
     reader: ReaderSetUp | None = None
     shared: bool = False
+    imports: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The answer to a shared set-up. `why_alone` says why the process cannot be forked; then it takes calls itself."""
+    """The answer to a shared set-up. `why_alone`: why the process cannot be forked; then it takes calls itself."""
 
     why_alone: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Fork:
-    """Sent to a process that was set up to be forked, with the descriptors of the new process. It is not answered."""
+    """Sent to a process that was set up to be forked, with the descriptors of the new process. Not answered."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,6 @@ import pickle
 import sys
 from dataclasses import replace
 from io import TextIOWrapper
-from pathlib import Path
 
 from eventmill.core.leases import FailureKind
 from eventmill.errors import CampaignError, ScratchError
@@ -63,9 +62,7 @@ def main(descriptor: int, leash: int, parent: int) -> None:
 def _serve(line: Line, zygote: Zygote) -> None:
     request: SetUp | Imports = line.receive()
     while isinstance(request, Imports):
-        for name in request.modules:
-            with contextlib.suppress(Exception):  # a missing module is reported when the payload imports it
-                importlib.import_module(name)
+        _import_early(request.modules)
         line.answer(_answer(None))
         request = line.receive()
     zygote.before_set_up(shared=request.shared)
@@ -90,6 +87,12 @@ def _serve(line: Line, zygote: Zygote) -> None:
         if isinstance(answer, Refusal) and answer.kind is FailureKind.MEMORY and request.memory_bytes is not None:
             answer = replace(answer, summary=f"{answer.summary}; {told_limit(request.memory_bytes)}")
         line.answer(_answer(answer))
+
+
+def _import_early(modules: tuple[str, ...]) -> None:
+    for name in modules:
+        with contextlib.suppress(Exception):  # a missing module is reported when the payload imports it
+            importlib.import_module(name)
 
 
 def _end_if_fork(line: Line, error: BaseException | None = None) -> None:
@@ -120,6 +123,7 @@ def _set_up(request: SetUp, line: Line) -> Payload | OpenInputs | Refusal:
         _end_if_fork(line)
         # Imported now, not in the first range; after the payload, which may depend on the import order.
         importlib.import_module("eventmill.formats.parquet")
+        _import_early(request.imports)
         return payload
     except BaseException as error:  # user code: sys.exit() in it must not look like a crash
         _end_if_fork(line, error)

@@ -4,8 +4,8 @@ It adopts orphaned processes of the payload (Linux: PR_SET_CHILD_SUBREAPER), so 
 forks escape it. If the worker is killed, it lives just long enough to end them all. It answers no calls and runs
 no user code.
 
-If the payload is forked for several slots (`payloads.zygote`), each fork has a keeper of its own, and the keepers of
-the forks outlive the process that was forked: the first keeper adopts them, too, and ends with the last of them.
+If the payload is forked for several slots (`payloads.zygote`), each fork has a keeper of its own, and these
+keepers outlive the process that was forked: the first keeper adopts them, too, and ends with the last of them.
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ class ChildProcess:
     def fork(self) -> ChildProcess:
         """A fork of this process, which was set up to be forked (`payloads.zygote`) and answers no calls itself.
 
-        Raises `OSError` if it cannot be forked, with what the system says.
+        Raises `ConnectionError` if it has ended, `OSError` with what the system says if it cannot be forked.
         """
 
         def ask(calls: int, leash: int, output: int) -> None:
@@ -110,7 +110,9 @@ class ChildProcess:
         process = ChildProcess(ask)
         if not process._kept.has_begun(_FORK_SECONDS):
             process._end_now("it was never there")
-            raise OSError(process.printed().strip() or "it has ended")
+            if said := process.printed().strip():
+                raise OSError(said)
+            raise ConnectionResetError("the process that was set up has ended")
         process.role = self.role
         return process
 
@@ -304,4 +306,3 @@ class ChildProcess:
 
 def _is_over(heard: float) -> bool:
     return time.monotonic() - heard > _PATIENCE_SECONDS
-

@@ -1,11 +1,11 @@
-"""A process that was set up once, and is forked for each slot: the pages of the set-up are shared until written to.
+"""A process that was set up once, and is forked for each slot: they share the pages that nobody writes to.
 
     worker -- keeper -- zygote
                 |          `- keeper of a slot -- slot
                 `- (the keepers of slots, once the zygote is gone)
 
-It answers no calls itself. Each slot has a keeper, a connection and an output of its own, as if it had been started
-alone, and lives on when the zygote dies: then only its replacement needs a set-up.
+It answers no calls itself. Each slot has a keeper, a connection and an output of its own, as if it had been
+started alone, and lives on when the zygote dies: then only a new slot needs a new set-up.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import os
 import random
 import signal
 import sys
+import threading
 import traceback
 import warnings
 from contextlib import suppress
@@ -135,8 +136,9 @@ class Zygote:
 
     def leave(self, error: BaseException | None) -> None:
         """End a slot: without the destructors of what the set-up made, which others use."""
-        with suppress(Exception):
-            atexit._run_exitfuncs()
+        for end in (threading._shutdown, atexit._run_exitfuncs):  # type: ignore[attr-defined]
+            with suppress(Exception):
+                end()
         manners.leave(error)
 
 
