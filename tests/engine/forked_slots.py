@@ -71,6 +71,15 @@ CODE = '''
         def leave_shared_memory(self, log):
             self.left = mmap.mmap(-1, 4096)
 
+        def leave_a_handler(self, log):
+            self.heard = []
+            signal.signal(signal.SIGUSR1, lambda number, frame: self.heard.append(number))
+
+        def hears(self):
+            os.kill(os.getpid(), signal.SIGUSR1)
+            os.kill(os.getpid(), signal.SIGTERM)
+            return told(heard=self.heard)
+
         def leave_a_file(self, log):
             with open(log + ".data", "wb") as file:
                 file.write(bytes(range(256)) * 1000)

@@ -69,3 +69,9 @@ def test_a_slot_that_ends_cleans_up_nothing_of_the_set_up(make: Make) -> None:
     assert slots.result(1, "finds") == {"there": [True]}
     slots.stop()
     assert not [path for path in slots.log.parent.iterdir() if path.name.startswith("tmp")]
+
+
+def test_a_handler_of_a_signal_that_the_set_up_made_is_there_in_each_slot(make: Make) -> None:
+    """As if it had been set up alone: other polite signals still have no effect."""
+    slots = make(number=2, leaves="a_handler")
+    assert [slots.result(slot, "hears")["heard"] for slot in range(2)] == [[signal.SIGUSR1]] * 2

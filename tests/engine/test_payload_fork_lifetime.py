@@ -96,6 +96,33 @@ def test_a_slot_that_is_stopped_waits_for_no_set_up_and_the_last_one_ends_it(mak
     assert len(slots.set_ups) == 2
 
 
+def test_who_comes_to_a_set_up_that_is_being_ended_waits_for_the_next(make: Make, tmp_path: Path) -> None:
+    """It was ended because nobody waited; that is nothing to report."""
+    flag = tmp_path / "flag"
+    slots = make(number=2, waits=str(flag))
+    reports: dict[int, FailureReport | None] = {}
+
+    def start(slot: int) -> None:
+        reports[slot] = slots.payloads[slot].start()
+
+    threads = [threading.Thread(target=start, args=(slot,)) for slot in range(2)]
+    threads[0].start()
+    until(lambda: slots.set_ups, seconds=30)
+    keeper = zygote_of(slots).parent()
+    assert keeper is not None
+    keeper.suspend()  # so that the end takes its time
+    slots.payloads[0].stop()
+    threads[1].start()
+    until(lambda: slots.shared._waiting, seconds=30)
+    keeper.resume()
+    threads[0].join()
+    flag.touch()
+    threads[1].join()
+    assert reports[0] is not None and reports[0].kind is FailureKind.SETUP
+    assert reports[1] is None
+    assert len(slots.set_ups) == 2
+
+
 def test_a_slot_can_be_stopped_or_be_too_slow_in_its_call(make: Make) -> None:
     """Although it holds the GIL; others do not notice, and a new fork takes the next call."""
     slots = make(number=2)

@@ -45,6 +45,7 @@ class SharedSetUp:
         self._waiting: set[threading.Event] = set()
         self._is_taken = False
         self._setting_up: ChildProcess | None = None
+        self._is_unwanted = False  # what is being set up was ended by us
         self._zygote: ChildProcess | None = None
         self._outlived: list[ChildProcess] = []  # dead zygotes, whose keepers keep forks that live
         self._why_alone: str | None = None
@@ -88,13 +89,13 @@ class SharedSetUp:
         with self._changed:
             self._waiting.discard(stopped)
             self._changed.notify_all()
-            self._end_unwanted()
+            if not self._waiting:
+                self._end_set_up()
 
     def stop(self) -> None:
         """End the process that was set up, and its forks. It may be used again."""
         with self._changed:
-            if self._setting_up is not None:
-                self._setting_up.kill(f"{self._configuration.role} was stopped by its worker")
+            self._end_set_up()
             zygote, self._zygote = self._zygote, None
             outlived, self._outlived = self._outlived, []
         if zygote is not None:
@@ -102,8 +103,9 @@ class SharedSetUp:
         for process in outlived:
             process.close(0.0)
 
-    def _end_unwanted(self) -> None:
-        if self._setting_up is not None and not self._waiting:
+    def _end_set_up(self) -> None:
+        if self._setting_up is not None:
+            self._is_unwanted = True
             self._setting_up.kill(f"{self._configuration.role} was stopped by its worker")
 
     def _set_up_and_fork(self, stopped: threading.Event) -> Slot | FailureReport | None:
@@ -154,7 +156,9 @@ class SharedSetUp:
         with self._changed:
             self._setting_up = None
             self._tries += 1
-            self._failure = outcome if isinstance(outcome, FailureReport) else None
+            # Whoever came after the end of an unwanted set-up waits for the next one.
+            is_wanted = not self._is_unwanted
+            self._failure = outcome if isinstance(outcome, FailureReport) and is_wanted else None
             if isinstance(outcome, ChildProcess):
                 self._zygote = outcome
         return outcome
@@ -171,8 +175,9 @@ class SharedSetUp:
             return FailureReport(FailureKind.SETUP, told)
         process.role = wanted.role
         with self._changed:
-            self._setting_up = process
-            self._end_unwanted()
+            self._setting_up, self._is_unwanted = process, False
+            if not self._waiting:
+                self._end_set_up()
         process.send(request)
         answer = wanted.answered(process)
         if isinstance(answer, FailureReport):

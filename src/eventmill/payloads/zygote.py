@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 
 from eventmill.payloads import fork_checks, manners
 from eventmill.payloads.calls import Answer
-from eventmill.payloads.keeper import ENTRY, POLITE, fork_payload, go_on_at
+from eventmill.payloads.keeper import ENTRY, POLITE, fork_payload, go_on_at, hear_nothing
 from eventmill.payloads.refusals import cpu_seconds
 from eventmill.payloads.wire import Line
 
@@ -72,11 +72,12 @@ class Zygote:
         while True:
             line.receive()
             calls, leash, output = line.receive_descriptors(3)
+            unheard = [number for number in POLITE if signal.getsignal(number) is hear_nothing]
             before = signal.pthread_sigmask(signal.SIG_BLOCK, POLITE)  # no handler is there yet in a fork
             try:
                 pid = self._fork(output)
                 if pid == 0:
-                    self._become_slot(calls, leash, output, line)
+                    self._become_slot(calls, leash, output, unheard)
                     return self._first_answered(Line(calls))
             finally:
                 signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -98,8 +99,11 @@ class Zygote:
             self._keepers.add(pid)
         return pid
 
-    def _become_slot(self, calls: int, leash: int, output: int, line: Line) -> None:
-        """Fork once more, and return in the payload of the slot; the other one stays its keeper."""
+    def _become_slot(self, calls: int, leash: int, output: int, unheard: list[signal.Signals]) -> None:
+        """Fork once more, and return in the payload of the slot; the other one stays its keeper.
+
+        `unheard` signals have no effect; for others the set-up has a handler of its own.
+        """
         zygote = os.getppid()
         try:
             os.setsid()
@@ -114,7 +118,7 @@ class Zygote:
             if code is not None:
                 os._exit(code)
             manners.end_with_parent(keeper)
-            go_on_at(*POLITE)
+            go_on_at(*unheard)
             manners.be_killed_first(_KILLED_BEFORE_ZYGOTE)
             fork_checks.reopen(self._opened_before | {calls})
             self._keepers.clear()
