@@ -56,6 +56,12 @@ CODE = '''
             pa.array(range(100_000)).filter(pa.array([True] * 100_000))
             pa.table({"a": range(100_000)}).sort_by("a").group_by("a").aggregate([])
 
+        def leave_no_thread_of_arrow(self, log):
+            import pyarrow.parquet as pq
+
+            pq.write_table(pa.table({"a": range(100_000)}), log + ".parquet", row_group_size=1000)
+            assert len(pq.read_table(log + ".parquet", use_threads=False, pre_buffer=False)) == 100_000
+
         def leave_a_thread_of_blas(self, log):
             np.ones((500, 500)) @ np.ones((500, 500))
 

@@ -50,6 +50,13 @@ def test_threads_that_end_before_a_fork_do_no_harm(make: Make) -> None:
     assert alike[0] == alike[1] == alike[2]
 
 
+def test_a_table_can_be_read_without_leaving_threads(make: Make) -> None:
+    """As the documentation says."""
+    slots = make(leaves="no_thread_of_arrow")
+    slots.together(lambda slot: slots.payloads[slot].start())
+    assert len(slots.set_ups) == 1
+
+
 def test_a_file_that_the_set_up_left_open_is_read_by_each_slot_for_itself(make: Make) -> None:
     """Forks would share the position in it, and read what others look for."""
     slots = make(leaves="a_file")

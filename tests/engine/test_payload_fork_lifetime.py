@@ -249,9 +249,15 @@ def test_no_descriptor_leaks_either_way(make: Make) -> None:
     os.kill(pid, signal.SIGKILL)  # while it is idle
     wait_for_end(pid)
     slots.result(0, "count")
+    keeper = zygote_of(slots).parent()
+    assert keeper is not None
     zygote_of(slots).kill()
     wait_for_end(slots.set_ups[0])
     slots.report(1, "dies", signal.SIGKILL)
+    slots.result(1, "count")
+    for slot in range(SLOTS):
+        slots.payloads[slot].stop()
+    wait_for_end(keeper.pid)
     slots.result(1, "count")
     slots.stop()
     assert psutil.Process().num_fds() == before
