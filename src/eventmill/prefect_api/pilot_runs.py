@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import queue
 import threading
@@ -56,7 +57,8 @@ class PilotRuns:
         self._runs: dict[int, tuple[UUID, str]] = {}
         self._calls: queue.Queue[Callable[[Any], None] | None] = queue.Queue(MOST_WAITING)
         self._left_out = 0
-        self._thread = threading.Thread(target=self._serve, name="pilot runs", daemon=True)
+        context = contextvars.copy_context()  # Prefect keeps its settings there
+        self._thread = threading.Thread(target=context.run, args=(self._serve,), name="pilot runs", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
