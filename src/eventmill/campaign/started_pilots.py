@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shlex
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +42,7 @@ LAST_BYTES = 2000
 @dataclass(slots=True)
 class _Started:
     process: subprocess.Popen[bytes]
-    number: int
+    name: str
     begun: float
     said: IO[bytes]
 
@@ -47,13 +50,25 @@ class _Started:
 class StartedPilots:
     """Starts pilots for one campaign; use it in a `with` block, and call `look` often."""
 
-    def __init__(self, settings: Pilots, *, campaign: str, server: str, token: str, folder: Path) -> None:
+    def __init__(
+        self,
+        settings: Pilots,
+        *,
+        campaign: str,
+        server: str,
+        token: str,
+        folder: Path,
+        on_death: Callable[[str, str], object] = lambda name, why: None,
+    ) -> None:
+        """`on_death` is told the name of a pilot of this machine that ended with an error, and what ended it."""
+        self._on_death = on_death
         self._settings = settings
         self._campaign = campaign
         self._server = server
         self._token = token
         self._folder = folder
         self._running: list[_Started] = []
+        self._mark = f"{socket.gethostname()}-{secrets.token_hex(3)}"[:50]
         self._numbers = 0
         self._bad_ends = 0
         self._not_before = 0.0
@@ -97,10 +112,11 @@ class StartedPilots:
 
     def _start(self) -> None:
         self._numbers += 1
+        name = f"{self._mark}-{self._numbers}"
         said = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 - closed when the pilot has ended
         try:
             process = subprocess.Popen(
-                self._command(self._numbers),
+                self._command(name),
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=subprocess.STDOUT,
@@ -113,23 +129,30 @@ class StartedPilots:
                 f"a pilot cannot be started with '{self._settings.command}': {error.strerror}. Correct "
                 "'cluster.pilots.command'."
             ) from None
-        self._running.append(_Started(process, self._numbers, time.monotonic(), said))
+        self._running.append(_Started(process, name, time.monotonic(), said))
 
-    def _command(self, number: int) -> list[str]:
+    def _command(self, name: str) -> list[str]:
         idle = f"{self._settings.idle.total_seconds():g}s"
         if self._settings.command is None:
             return [
                 *(sys.executable, "-m", "eventmill", "pilot", "--server", self._server),
                 *("--slots", str(self._settings.slots), "--campaign", self._campaign, "--idle", idle),
-                *("--log-level", "warning"),
+                *("--name", name, "--log-level", "warning"),
             ]
-        values = {"server": self._server, "slots": self._settings.slots, "number": number, "idle": idle}
+        number = self._numbers
+        values = {
+            "server": self._server,
+            "slots": self._settings.slots,
+            "number": number,
+            "idle": idle,
+            "name": name,
+        }
         try:
             return shlex.split(self._settings.command.format(campaign=self._campaign, **values))
         except (KeyError, IndexError, ValueError) as error:
             raise ClusterError(
                 f"'cluster.pilots.command' cannot be used: {type(error).__name__} {error}. It may name "
-                "{server}, {slots}, {number}, {campaign} and {idle}; other braces are written twice."
+                "{server}, {slots}, {number}, {name}, {campaign} and {idle}; other braces are written twice."
             ) from None
 
     def _environment(self) -> Mapping[str, str]:
@@ -140,6 +163,8 @@ class StartedPilots:
             self._running.remove(each)
             said = _last_words(each.said)
             each.said.close()
+            if each.process.returncode != 0:
+                self._on_death(each.name, _told(each.process.returncode))
             if each.process.returncode == 0 or time.monotonic() - each.begun > QUICK_SECONDS:
                 self._bad_ends = 0
                 continue
@@ -151,6 +176,16 @@ class StartedPilots:
                     f"{each.process.returncode}: {said or 'it said nothing'}. Nothing is lost: correct "
                     "'cluster.pilots', and run again."
                 )
+
+
+def _told(code: int) -> str:
+    """How a process ended."""
+    if code >= 0:
+        return f"its process ended with exit code {code}"
+    try:
+        return f"its process was ended by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"its process was ended by signal {-code}"
 
 
 def _last_words(said: IO[bytes]) -> str:

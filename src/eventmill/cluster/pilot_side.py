@@ -14,7 +14,7 @@ from eventmill.campaign.coordinator import Coordinator
 from eventmill.campaign.pilot_desk import PilotDesk, Watcher
 from eventmill.campaign.started_pilots import StartedPilots
 from eventmill.config.campaign_spec import Pilots
-from eventmill.core.access_tokens import Role
+from eventmill.core.access_tokens import Role, pilot_name, plain_name
 from eventmill.errors import ClusterError
 from eventmill.service.server import served_beside
 from eventmill.service.tokens import make_token
@@ -57,13 +57,28 @@ class PilotSide:
                 )
                 stack.callback(opened.ledger.revoke_token, token.split("_")[1])
                 self._started = stack.enter_context(
-                    StartedPilots(settings, campaign=opened.name, server=self.url, token=token, folder=self.folder)
+                    StartedPilots(
+                        settings,
+                        campaign=opened.name,
+                        server=self.url,
+                        token=token,
+                        folder=self.folder,
+                        on_death=self._note_death,
+                    )
                 )
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *error: object) -> None:
         self._stack.close()
+
+    def _note_death(self, name: str, why: str) -> None:
+        """Take back at once what a pilot of this run held; without that its leases would have to end first."""
+        opened = self.coordinator.opened
+        for session in opened.ledger.sessions():
+            if session.name == plain_name(name) and session.ended_at is None:
+                opened.mark_lost(holders=[pilot_name(session.name, session.id)], reason=why)
+                opened.ledger.end_session(session.id, reason=why)
 
     @contextmanager
     def blocks(self, watcher: Watcher) -> Iterator[PilotDesk]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -72,6 +73,12 @@ def in_both(one: Collection[str] | None, other: Collection[str] | None) -> tuple
         chosen = other if one is None else one
         return None if chosen is None else tuple(sorted(set(chosen)))
     return tuple(sorted(set(one) & set(other)))
+
+
+def plain_name(host: str) -> str:
+    """A name of letters, digits, '.', '_' and '-', of 64 at most: what a pilot may be called."""
+    plain = re.sub(r"[^A-Za-z0-9._-]", "-", host)[:64]
+    return plain if re.match(r"[A-Za-z0-9]", plain) else f"p{plain}"[:64]
 
 
 def pilot_name(name: str, session: str) -> str:
