@@ -1,0 +1,1 @@
+"""The event service: campaigns over HTTP. This room's views read the ledger, and change nothing."""

@@ -1,0 +1,131 @@
+"""Streams of progress: one task looks at a campaign once a second, for all who listen to it.
+
+The task ends when nobody listens any more. All of this happens in the one event loop of a server; only the look at
+the ledger, which may wait for a disk, is taken in a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+
+from eventmill.errors import LedgerError, NoCampaign
+from eventmill.service.models import Progress
+
+LOOK_SECONDS = 1.0
+
+MOST_LISTENERS = 500
+"""Of all campaigns together: each is an open connection."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Progress at one moment. `id` is the same whenever the same is told, in any process."""
+
+    progress: Progress
+    id: str
+
+
+Look = Callable[[], Progress]
+"""Asks the ledger; raises `NoCampaign` when the campaign is gone, `LedgerError` if it does not answer now."""
+
+
+@dataclass(slots=True, eq=False)
+class _Watch:
+    """One campaign that somebody listens to."""
+
+    look: Look
+    listeners: int = 0
+    newest: Told | None = None
+    is_gone: bool = False
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    task: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        """Look, and wake the listeners when something changed."""
+        while not self.is_gone:
+            try:
+                progress = await asyncio.to_thread(self.look)
+                told = Told(progress, digest(progress))
+                if self.newest is None or told.id != self.newest.id:
+                    self.newest = told
+                    self.wake()
+            except NoCampaign:
+                self.is_gone = True
+                self.wake()
+            except LedgerError as error:  # looked at again soon; `/readyz` says it, too
+                logger.warning("the ledger did not answer a look at the progress: %s", error)
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def wake(self) -> None:
+        """Whoever waits goes on; whoever comes next waits for the next change."""
+        self.changed.set()
+        self.changed = asyncio.Event()
+
+
+class Streams:
+    """All streams of a server."""
+
+    def __init__(self) -> None:
+        self._watches: dict[str, _Watch] = {}
+        self._is_closed = False
+
+    @property
+    def listeners(self) -> int:
+        """How many listen now."""
+        return sum(watch.listeners for watch in self._watches.values())
+
+    @property
+    def watched(self) -> int:
+        """How many campaigns are looked at now."""
+        return len(self._watches)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more may listen."""
+        return not self._is_closed and self.listeners < MOST_LISTENERS
+
+    def close(self) -> None:
+        """End every stream now: the server shuts down. To be called in its event loop; harmless twice."""
+        self._is_closed = True
+        for watch in self._watches.values():
+            watch.wake()
+
+    async def listen(self, name: str, look: Look, *, last: str | None = None) -> AsyncIterator[Told]:
+        """What `look` answers now, and whenever it changes; ends with the campaign, or at `close`.
+
+        `last` is the id of what the listener was told before the connection broke: the same is not told again.
+        """
+        watch = self._watches.get(name)
+        if watch is None:
+            watch = self._watches[name] = _Watch(look)
+            watch.task = asyncio.create_task(watch.run(), name=f"watch {name}")
+        watch.listeners += 1
+        try:
+            while not self._is_closed:
+                changed, newest = watch.changed, watch.newest
+                if newest is not None and newest.id != last:
+                    last = newest.id
+                    yield newest
+                elif watch.is_gone:
+                    return
+                else:
+                    await changed.wait()
+        finally:
+            watch.listeners -= 1
+            if not watch.listeners:
+                if watch.task is not None:
+                    watch.task.cancel()
+                if self._watches.get(name) is watch:
+                    del self._watches[name]
+
+
+def digest(progress: Progress) -> str:
+    """Of all but what changes by the mere passing of time."""
+    lasting = progress.model_dump_json(exclude={"at", "rate", "seconds_left"})
+    return hashlib.sha256(lasting.encode()).hexdigest()[:16]
