@@ -100,7 +100,8 @@ def _summary(
         are_at_work = any(not is_gone(holder) for holder in ledger.holding(record.id))
     inputs = 1 if counts.total else len(ledger.inputs(record.id))  # how many, does not matter for its state
     state = standing_of(ledger, record, counts, inputs=inputs, are_at_work=are_at_work)
-    pace = _pace(samples, counts, now) if state is Standing.RUNNING and counts.open else Pace()
+    is_led = state in (Standing.STARTING, Standing.RUNNING)
+    pace = _pace(samples, counts, now) if is_led and counts.open else Pace()
     values = {
         "name": record.name,
         "state": state,

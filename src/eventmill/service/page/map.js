@@ -217,7 +217,7 @@ export class EventMap {
   tell({ aloud }) {
     const strip = this.strip(this.at.row);
     if (!strip) return;
-    const name = this.at.row < 0 && !this.isAlone ? "all inputs" : strip.label;
+    const name = this.at.row < 0 && !this.isAlone ? "all inputs" : strip.url ?? strip.label;
     let text = `${name}: no events`;
     if (strip.pixels) {
       const first = edge(strip, this.at.bin), stop = edge(strip, this.at.bin + 1);
