@@ -116,7 +116,7 @@ class Workers(Answer):
     """The live workers and pilots."""
 
     total: Total
-    listed: list[WorkerView] = Field(description="At most 200: those that hold the most events come first.")
+    listed: list[WorkerView] = Field(description="At most 200, by their ids: those that hold events come first.")
 
 
 class IncidentView(Answer):

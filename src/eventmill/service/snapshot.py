@@ -134,7 +134,7 @@ def _workers(ledger: Ledger, record: CampaignRow, quarantined: Sequence[str]) ->
         held[block.holder].append(block)
     names = {name for name in [*held, *ledger.live_workers(record.id)] if not is_gone(name)}
     events = {name: sum(block.events for block in held[name]) for name in names}
-    order = sorted(names, key=lambda name: (-events[name], name))
+    order = sorted(names, key=lambda name: (not events[name], name))  # nobody jumps about from look to look
     listed = [_worker(name, held[name], quarantined=name in quarantined) for name in order[:MOST_WORKERS]]
     return models.Workers(total=len(names), listed=listed)
 

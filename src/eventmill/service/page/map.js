@@ -75,7 +75,7 @@ export class EventMap {
     } else if (this.wholeIsStale) {
       setTimeout(() => { this.stale = true; this.wake?.(); }, this.wholeStaleAt - performance.now());
     }
-    if (this.isAlone || !this.rows) return this.redraw();
+    if (this.isAlone || !this.rows) return this.shown();
     const { first, stop } = this.inSight();
     const strips = Math.min(MOST_STRIPS, stop - first);
     const query = `from=${first * this.share}&to=${Math.min(this.inputs, (first + strips) * this.share)}`;
@@ -85,6 +85,12 @@ export class EventMap {
     if (this.strips.size > 2000) {
       for (const row of this.strips.keys()) if (row < first - 500 || row > stop + 500) this.strips.delete(row);
     }
+    this.shown();
+  }
+
+  /** New data: the picture, and the words about what is under the cursor, which are read out if they were awaited. */
+  shown() {
+    if (this.at) this.tell({ aloud: this.isAwaited });
     this.redraw();
   }
 
@@ -131,15 +137,17 @@ export class EventMap {
     this.numberWidth = 58;
     this.stripWidth = this.width - this.labelWidth - this.numberWidth;
     this.scale = devicePixelRatio || 1;
-    this.canvas.width = Math.round(this.width * this.scale);
-    this.canvas.height = Math.round(this.height * this.scale);
-    this.canvas.style.width = `${this.width}px`;
-    this.canvas.style.height = `${this.height}px`;
+    const size = { width: Math.round(this.width * this.scale), height: Math.round(this.height * this.scale) };
+    if (size.width !== this.canvas.width || size.height !== this.canvas.height) {
+      Object.assign(this.canvas, size);
+      this.canvas.style.width = `${this.width}px`;
+      this.canvas.style.height = `${this.height}px`;
+    }
     this.colours = coloursOf(this.frame, this.draw);
     this.look = `${this.stripWidth}x${this.stripHeight}x${this.scale}${this.colours.ready}`;
     this.stale = true;
     this.wake?.();
-    this.redraw();
+    this.paint(); // now: a canvas of another size is empty
   }
 
   redraw() {
@@ -186,7 +194,7 @@ export class EventMap {
     const width = Math.round(this.stripWidth * this.scale), height = Math.round(this.stripHeight * this.scale);
     const key = this.look;
     if (strip.pixels) {
-      const image = picture(strip, { width, height, colours, key });
+      const image = picture(strip, { width, height, scale: this.scale, colours, key });
       draw.drawImage(image, this.labelWidth, bar, this.stripWidth, this.stripHeight);
     }
     draw.fillStyle = colours.quiet;
@@ -216,7 +224,9 @@ export class EventMap {
 
   tell({ aloud }) {
     const strip = this.strip(this.at.row);
-    if (!strip) return;
+    this.isAwaited = aloud && !strip; // it is told when it is there
+    if (!strip) return say(this.words, `input ${count(this.at.row * this.share + 1)}: a moment …`);
+    this.at.bin = Math.max(0, Math.min(this.at.bin, strip.pixels - 1));
     const name = this.at.row < 0 && !this.isAlone ? "all inputs" : strip.url ?? strip.label;
     let text = `${name}: no events`;
     if (strip.pixels) {
@@ -233,6 +243,7 @@ export class EventMap {
     row = Math.max(lowest, Math.min(highest, row));
     const pixels = this.strip(row)?.pixels ?? this.whole?.pixels ?? 1;
     this.at = { row, bin: Math.max(0, Math.min(pixels - 1, bin)) };
+    if (!this.strip(row)) { this.stale = true; this.wake?.(); }
     if (aloud && row >= 0) {
       const top = row * this.rowHeight, room = this.height - this.pinned;
       if (top < this.frame.scrollTop) this.frame.scrollTop = top;

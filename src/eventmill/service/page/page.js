@@ -15,6 +15,9 @@ const map = new EventMap({
   announce: at("map-announce"), note: at("map-note"),
 });
 let view = new AbortController();
+let samples = [];
+const chart = () => drawChart(at("chart"), at("chart-words"), at("rate-note"), samples);
+new ResizeObserver(chart).observe(at("chart"));
 
 function show(...ids) {
   for (const each of ["token-form", "list-view", "campaign-view"]) at(each).hidden = !ids.includes(each);
@@ -89,7 +92,9 @@ async function showCampaign(name, signal) {
   say(at("name"), name);
   const state = { stale: true, wake: null, saidAt: 0, said: "" };
   try {
-    showDetail(await ask(path, { signal }), state);
+    const first = await ask(path, { signal });
+    show("campaign-view"); // before the chart is drawn, which has to know its width
+    showDetail(first, state);
   } catch (error) {
     if (!(error instanceof Refused)) {
       await pause(LIST_MILLISECONDS, signal);
@@ -100,7 +105,6 @@ async function showCampaign(name, signal) {
     return tell(error);
   }
   problem("");
-  show("campaign-view");
   map.show(name, signal);
   keepDetail(path, state, signal);
   try {
@@ -171,11 +175,13 @@ function showDetail(now, state) {
   at("why").hidden = !why;
   at("why").classList.toggle("bad", Boolean(now.last_error));
   say(at("why"), why);
-  drawChart(at("chart"), at("chart-words"), at("rate-note"), now.samples);
+  samples = now.samples;
+  chart();
   showWorkers(at("workers").tBodies[0], now.at_work, Date.parse(now.at));
   const sick = now.quarantined.length ? `; ${count(now.quarantined.length)} quarantined` : "";
   const { total, listed } = now.at_work;
-  say(at("workers-note"), (total > listed.length ? `${count(listed.length)} of ${count(total)}` : total ? count(total) : "") + sick);
+  const left = total > listed.length ? `, ${count(listed.length)} of them here` : "";
+  say(at("workers-note"), total ? `${count(total)} alive, ${count(now.workers)} hold events${left}${sick}` : sick.slice(2));
   showIncidents(at("failed"), now.failed.newest, "none");
   say(at("failed-note"), more(now.failed.total, now.failed.newest.length, "failed run"));
   showIncidents(at("lost"), now.lost.newest, "none");

@@ -4,7 +4,7 @@ import { STATES } from "./words.js";
 
 /** From bottom to top of a bin; READY is the ground. */
 const STACK = ["merged", "committed", "leased", "abandoned"];
-const NEVER_HIDDEN = new Set(["leased", "abandoned"]); // one event among a billion is still a quarter of the height
+const LEAST = { leased: 1 / 4, abandoned: 1 / 2 }; // never hidden: one event among a billion is so high
 
 /** A strip as the service says it, its bins as events in each state: `cover[bin * 5 + state]`. */
 export function decode(strip, states) {
@@ -37,7 +37,7 @@ export function binEvents(strip, bin) {
 }
 
 /** The picture of a strip, `width` × `height` device pixels; kept until its data, size or colours change. */
-export function picture(strip, { width, height, colours, key }) {
+export function picture(strip, { width, height, scale, colours, key }) {
   if (strip.image?.key === key) return strip.image.canvas;
   const canvas = document.createElement("canvas");
   canvas.width = Math.max(1, width);
@@ -55,8 +55,24 @@ export function picture(strip, { width, height, colours, key }) {
     else block(draw, STATES[only], { left, right, top: 0, bottom: height, colours });
     bin = stop;
   }
+  mark(draw, strip, { width, height, scale, colours });
   strip.image = { key, canvas };
   return canvas;
+}
+
+/** What was given up is what people look for: one event of a billion is three pixels wide, and half as high. */
+function mark(draw, strip, { width, height, scale, colours }) {
+  const least = Math.round(3 * scale), place = STATES.indexOf("abandoned");
+  if (width / strip.pixels >= least) return;
+  draw.fillStyle = colours.abandoned;
+  const isWhole = (bin) => bin < 0 || bin >= strip.pixels || sole(strip, bin) === place;
+  for (let bin = 0; bin < strip.pixels; bin++) {
+    if (!strip.cover[bin * STATES.length + place]) continue;
+    if (isWhole(bin - 1) && isWhole(bin) && isWhole(bin + 1)) continue; // within a long piece, which has its texture
+    const middle = ((bin + 0.5) * width) / strip.pixels;
+    const left = Math.round(Math.max(0, Math.min(width - least, middle - least / 2)));
+    draw.fillRect(left, 0, least, Math.round(height / 2));
+  }
 }
 
 /** The only state of a bin, as its number; null if there are several. */
@@ -76,7 +92,7 @@ function stack(draw, strip, bin, { left, right, height, colours }) {
   const all = STATES.reduce((sum, state) => sum + events[state], 0);
   const shares = STACK.map((state) => {
     const share = (events[state] / all) * height;
-    return events[state] && NEVER_HIDDEN.has(state) ? Math.max(share, height / 4) : share;
+    return events[state] ? Math.max(share, height * (LEAST[state] ?? 0)) : 0;
   });
   const much = Math.max(1, shares.reduce((sum, share) => sum + share, 0) / height);
   let bottom = height;

@@ -28,7 +28,7 @@ export function campaignRows(campaigns) {
       element("td", { className: "bar-cell" }, shown),
       number(percent(each.done, each.events.total)), number(count(each.events.total)),
       number(`${Number((100 * each.target).toPrecision(4))} %`), number(rate(each.rate)),
-      number(duration(each.seconds_left)), element("td", { className: "time" }, day(each.created_at)));
+      number(each.seconds_left ? duration(each.seconds_left) : "–"), element("td", { className: "time" }, day(each.created_at)));
   });
 }
 
@@ -81,7 +81,7 @@ export function showFiles(target, { newest }) {
 export function showFacts(target, now) {
   const facts = [
     ["Throughput", now.rate === null ? "–" : `${rate(now.rate)} events/s`],
-    ["Time left", duration(now.seconds_left)],
+    ["Time left", now.seconds_left ? duration(now.seconds_left) : "–"],
     ["Workers", count(now.workers)],
     ["Losses", count(now.losses)],
     ["Failed runs", count(now.failures)],
