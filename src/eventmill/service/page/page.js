@@ -183,9 +183,9 @@ function showDetail(now, state) {
   const left = total > listed.length ? `, ${count(listed.length)} of them here` : "";
   say(at("workers-note"), total ? `${count(total)} alive, ${count(now.workers)} hold events${left}${sick}` : sick.slice(2));
   showIncidents(at("failed"), now.failed.newest, "none");
-  say(at("failed-note"), more(now.failed.total, now.failed.newest.length, "failed run"));
+  say(at("failed-note"), more(now.failed.total, now.failed.newest.length, "failed run") + (now.failed.total ? "; times are UTC" : ""));
   showIncidents(at("lost"), now.lost.newest, "none");
-  say(at("lost-note"), more(now.lost.total, now.lost.newest.length, "loss", "losses"));
+  say(at("lost-note"), more(now.lost.total, now.lost.newest.length, "loss", "losses") + (now.lost.total ? "; times are UTC" : ""));
   showFiles(at("files").tBodies[0], now.merged_files);
   say(at("files-note"), more(now.merged_files.total, now.merged_files.newest.length, "file") +
     (now.store ? ` in ${now.store}` : ""));

@@ -92,5 +92,6 @@ export function showFacts(target, now) {
 
 export const more = (total, shown, one, many) => {
   if (!total) return "";
-  return total > shown ? `the newest ${count(shown)} of ${counted(total, one, many)}` : counted(total, one, many);
+  const all = counted(total, one, many);
+  return total > shown ? `the newest ${count(shown)} of ${all}` : all;
 };
