@@ -14,6 +14,7 @@ from pathlib import Path
 import uvicorn
 from fastapi import FastAPI, Header
 from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
 
 from eventmill.campaign.coordinator import Coordinator
 from eventmill.campaign.dispatch import has_work, map_what_fits, settle
@@ -54,6 +55,7 @@ def read_only_app(ledger: Ledger, *, may_read: MayRead = everybody, streams: Str
     tell_problems(app)
     app.include_router(views_router(ledger, may_read, streams=streams, metrics=metrics))
     add_page(app)
+    app.add_middleware(GZipMiddleware, minimum_size=2_000)
     app.add_middleware(CountRequests, metrics=metrics)
     return app
 

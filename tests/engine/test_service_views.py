@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import BaseModel
 
+from eventmill.core.ranges import Description, NewInput
 from eventmill.core.records import CampaignRow, DesiredState, Incident
 from eventmill.ledger import Ledger, create_ledger
 from eventmill.service import models
@@ -83,6 +84,18 @@ def test_rate_and_time_left_come_from_the_samples_of_the_run(
     ledger.set_desired_state(1, DesiredState.PAUSED)
     paused = models.CampaignDetail.model_validate_json(ask(read_only_app(ledger), "/v1/campaigns/c").content)
     assert paused.rate is None and paused.desired_state is DesiredState.PAUSED
+
+
+def test_events_are_counted_by_label_where_inputs_have_one(ledger: Ledger, app: FastAPI) -> None:
+    """A data set of two inputs; of a campaign without labels there is nothing to tell."""
+    campaign = new_campaign(ledger, ())
+    inputs = [NewInput(f"f{n}", 10, "id", described=Description(label)) for n, label in enumerate("aab")]
+    ledger.add_inputs(campaign.id, inputs)
+    commit(ledger, begin(ledger, lead(ledger, campaign), events=10), (0, 10))
+    told = models.CampaignDetail.model_validate_json(ask(app, "/v1/campaigns/c").content)
+    assert [(each.label, each.total, each.processed) for each in told.labels] == [("a", 20, 10), ("b", 10, 0)]
+    new_campaign(ledger, (5,), name="plain")
+    assert ask(app, "/v1/campaigns/plain").json()["labels"] == []
 
 
 def test_lists_are_bounded() -> None:

@@ -41,14 +41,15 @@ def progress(ledger: Ledger, record: CampaignRow) -> models.Progress:
 def detail(ledger: Ledger, record: CampaignRow) -> models.CampaignDetail:
     """All that is worth watching, except the map."""
     values, samples = _progress(ledger, record)
-    incidents = ledger.count_incidents(record.id)
+    incidents, inputs = ledger.count_incidents(record.id), ledger.inputs(record.id)
+    has_labels = any(item.label is not None for item in inputs)  # to count by them takes its time
     quarantined = sorted(ledger.quarantined(record.id))
     is_led = values["state"] in (Standing.STARTING, Standing.RUNNING, Standing.DONE)
     error = None if is_led else last_error(ledger, record)
     return models.CampaignDetail(
         **values,
         store=record.store_url,
-        inputs=len(ledger.inputs(record.id)),
+        inputs=len(inputs),
         close_reason=record.close_reason,
         last_error=None if error is None else error.reason,
         at_work=_workers(ledger, record, quarantined),
@@ -60,7 +61,10 @@ def detail(ledger: Ledger, record: CampaignRow) -> models.CampaignDetail:
             bytes=values["file_bytes"],
             newest=[models.FileView(**asdict(file)) for file in ledger.newest_files(record.id, most=MOST_FILES)],
         ),
-        labels=[models.LabelView(**each) for each in events_by_label(ledger.counts_by_label(record.id))],
+        labels=[
+            models.LabelView(**each)
+            for each in (events_by_label(ledger.counts_by_label(record.id)) if has_labels else ())
+        ],
         samples=[
             models.SampleView(
                 at=sample.at,
