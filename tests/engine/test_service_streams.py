@@ -166,6 +166,31 @@ def test_a_stream_ends_with_its_campaign(ledger: Ledger, campaign: CampaignRow) 
         until(lambda: service.streams.watched == 0, seconds=SECONDS)
 
 
+def test_a_campaign_that_was_begun_anew_is_another_one(ledger: Ledger, campaign: CampaignRow) -> None:
+    """Who listened to the old one is told that it is gone; who asks again follows the new one."""
+    with serving(ledger) as service, listening(service) as old:
+        assert old.next().data["events"]["total"] == 100
+        ledger.forget_campaign(campaign.id)
+        new_campaign(ledger, (7,))
+        assert old.next("gone").data == {"name": "c"}
+        with listening(service) as new:
+            assert new.next().data["events"]["total"] == 7
+
+
+def test_a_fault_of_the_look_ends_the_stream(
+    ledger: Ledger, campaign: CampaignRow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits for ever, nor is told that the campaign is gone; who comes back is served."""
+    with serving(ledger) as service:
+        with monkeypatch.context() as broken:
+            broken.setattr(streams_module, "digest", lambda progress: 1 // 0)
+            with listening(service) as listener:
+                assert listener.has_ended.wait(SECONDS)
+                assert [event.name for event in listener.told.queue if event.data] == []
+        with listening(service) as later:
+            assert later.next().data["done"] == 0
+
+
 def test_silence_is_filled_with_comments(
     ledger: Ledger, campaign: CampaignRow, monkeypatch: pytest.MonkeyPatch
 ) -> None:

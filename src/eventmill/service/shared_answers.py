@@ -15,7 +15,7 @@ FRESH_SECONDS = 0.9
 """So old an answer may be: a page that asks every second always sees a new one."""
 
 MOST_KEPT = 64
-"""So many different answers are kept, some 100 kB each at most."""
+"""So many different answers are kept, of one megabyte each at most."""
 
 
 @dataclass(slots=True)
@@ -29,9 +29,13 @@ class SharedAnswers:
     """Keeps answers for a moment, by what was asked. Used by many threads at once."""
 
     def __init__(
-        self, *, fresh_seconds: float = FRESH_SECONDS, monotonic: Callable[[], float] = time.monotonic
+        self,
+        *,
+        most: int = MOST_KEPT,
+        fresh_seconds: float = FRESH_SECONDS,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._fresh_seconds, self._monotonic = fresh_seconds, monotonic
+        self._most, self._fresh_seconds, self._monotonic = most, fresh_seconds, monotonic
         self._lock = threading.Lock()
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
 
@@ -40,7 +44,7 @@ class SharedAnswers:
         with self._lock:
             entry = self._entries.setdefault(key, _Entry())
             self._entries.move_to_end(key)
-            while len(self._entries) > MOST_KEPT:
+            while len(self._entries) > self._most:
                 self._entries.popitem(last=False)
         with entry.lock:
             begun = self._monotonic()

@@ -47,25 +47,33 @@ class _Watch:
     listeners: int = 0
     newest: Told | None = None
     is_gone: bool = False
+    is_over: bool = False
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Look, and wake the listeners when something changed."""
-        while not self.is_gone:
-            begun = time.monotonic()
-            try:
-                progress = await asyncio.to_thread(self.look)
-                told = Told(progress, digest(progress))
-                if self.newest is None or told.id != self.newest.id:
-                    self.newest = told
-                    self.wake()
-            except NoCampaign:
-                self.is_gone = True
+        try:
+            while not self.is_gone:
+                begun = time.monotonic()
+                await self._look()
+                await asyncio.sleep(max(LOOK_SECONDS, REST * (time.monotonic() - begun)))
+        finally:
+            self.is_over = True  # also after what nobody foresaw: nobody waits for somebody who looks no more
+            self.wake()
+
+    async def _look(self) -> None:
+        try:
+            progress = await asyncio.to_thread(self.look)
+        except NoCampaign:
+            self.is_gone = True
+        except LedgerError as error:  # looked at again soon; `/readyz` says it, too
+            logger.warning("the ledger did not answer a look at the progress: %s", error)
+        else:
+            told = Told(progress, digest(progress))
+            if self.newest is None or told.id != self.newest.id:
+                self.newest = told
                 self.wake()
-            except LedgerError as error:  # looked at again soon; `/readyz` says it, too
-                logger.warning("the ledger did not answer a look at the progress: %s", error)
-            await asyncio.sleep(max(LOOK_SECONDS, REST * (time.monotonic() - begun)))
 
     def wake(self) -> None:
         """Whoever waits goes on; whoever comes next waits for the next change."""
@@ -101,15 +109,12 @@ class Streams:
         for watch in self._watches.values():
             watch.wake()
 
-    async def listen(self, name: str, look: Look, *, last: str | None = None) -> AsyncIterator[Told]:
-        """What `look` answers now, and whenever it changes; ends with the campaign, or at `close`.
+    async def listen(self, name: str, look: Look, *, last: str | None = None) -> AsyncIterator[Told | None]:
+        """What `look` answers now, and whenever it changes, until `close`. None is the last: the campaign is gone.
 
         `last` is the id of what the listener was told before the connection broke: the same is not told again.
         """
-        watch = self._watches.get(name)
-        if watch is None:
-            watch = self._watches[name] = _Watch(look)
-            watch.task = asyncio.create_task(watch.run(), name=f"watch {name}")
+        watch = self._watch(name, look)
         watch.listeners += 1
         try:
             while not self._is_closed:
@@ -117,7 +122,9 @@ class Streams:
                 if newest is not None and newest.id != last:
                     last = newest.id
                     yield newest
-                elif watch.is_gone:
+                elif watch.is_over:
+                    if watch.is_gone:
+                        yield None
                     return
                 else:
                     await changed.wait()
@@ -128,6 +135,13 @@ class Streams:
                     watch.task.cancel()
                 if self._watches.get(name) is watch:
                     del self._watches[name]
+
+    def _watch(self, name: str, look: Look) -> _Watch:
+        watch = self._watches.get(name)
+        if watch is None or watch.is_over or watch.is_gone:  # a new campaign may have the name of one that is gone
+            watch = self._watches[name] = _Watch(look)
+            watch.task = asyncio.create_task(watch.run(), name=f"watch {name}")
+        return watch
 
 
 def digest(progress: Progress) -> str:

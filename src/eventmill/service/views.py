@@ -45,7 +45,8 @@ def views_router(
     (`CountRequests`), and tells errors with `problems.tell_problems`.
     """
     router = APIRouter()
-    streams, metrics, answers = streams or Streams(), metrics or Metrics(ledger), SharedAnswers()
+    streams, metrics = streams or Streams(), metrics or Metrics(ledger)
+    answers, summaries = SharedAnswers(), SharedAnswers(most=MOST_CAMPAIGNS)
     Seen = Annotated[Container[str] | None, Depends(may_read)]
 
     def found(name: Name, seen: Seen) -> CampaignRow:
@@ -73,7 +74,7 @@ def views_router(
         """All campaigns that you may see, the newest first: state, events by state, target, rate."""
         mine = [row for row in reversed(ledger.campaigns()) if seen is None or row.name in seen]
         chosen = mine[offset : offset + limit]
-        rows = [answers.get(("summary", row.id), partial(snapshot.summary, ledger, row)) for row in chosen]
+        rows = [summaries.get(row.id, partial(snapshot.summary, ledger, row)) for row in chosen]
         return models.CampaignList(at=ledger.time(), total=len(mine), campaigns=rows)
 
     @router.get(
@@ -148,12 +149,12 @@ def views_router(
         """
         yield ServerSentEvent(retry=RETRY_MILLISECONDS, comment=f"looked at every {LOOK_SECONDS:g} s")  # type: ignore[misc]
         with metrics.listeners.track_inprogress():
-            async for told in streams.listen(
-                record.name, lambda: snapshot.progress(ledger, _again(ledger, record)), last=last_event_id
-            ):
-                yield ServerSentEvent(data=told.progress, event="progress", id=told.id)  # type: ignore[misc]
-            if streams.has_room:  # the server goes on, so it is the campaign that ended
-                yield ServerSentEvent(data=models.GoneEvent(name=record.name), event="gone")  # type: ignore[misc]
+            look = partial(_look, ledger, record)
+            async for told in streams.listen(record.name, look, last=last_event_id):
+                if told is None:
+                    yield ServerSentEvent(data=models.GoneEvent(name=record.name), event="gone")  # type: ignore[misc]
+                else:
+                    yield ServerSentEvent(data=told.progress, event="progress", id=told.id)  # type: ignore[misc]
 
     _add_health(router, ledger, metrics, may_read)
     return router
@@ -188,9 +189,9 @@ def _unknown(name: str) -> HTTPException:
     return HTTPException(404, f"there is no campaign '{name}'; GET /v1/campaigns lists those there are.")
 
 
-def _again(ledger: Ledger, record: CampaignRow) -> CampaignRow:
-    """Its row as it is now: what the user wants of it may change. `NoCampaign` if it, or another, has its name."""
+def _look(ledger: Ledger, record: CampaignRow) -> models.Progress:
+    """The progress now. `NoCampaign` if the campaign is not there any more, or another one has its name."""
     now = ledger.campaign(record.name)
     if now.id != record.id:
         raise NoCampaign(f"campaign '{record.name}' was restarted.")
-    return now
+    return snapshot.progress(ledger, now)

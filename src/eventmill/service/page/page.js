@@ -7,7 +7,7 @@ import { badge, bar, campaignRows, more, showFacts, showFiles, showIncidents, sh
 import { MEANINGS, STATES, count, counted, duration, element, fill, percent, rate, say } from "./words.js";
 
 const LIST_MILLISECONDS = 2000, DETAIL_MILLISECONDS = 2000, CALM_MILLISECONDS = 10_000, ALOUD_MILLISECONDS = 30_000;
-const MOST_LISTED = 500;
+const MOST_LISTED = 100;
 
 const at = (id) => document.getElementById(id);
 const map = new EventMap({
