@@ -274,8 +274,8 @@ export class EventMap {
     if (y < 0 || y > this.height || x > this.stripWidth) return;
     const inside = (y - this.pinned + this.frame.scrollTop) / this.rowHeight;
     const row = this.isAlone || y < this.pinned ? -1 : Math.floor(inside);
-    const strip = this.strip(row);
-    if (strip) this.move(row, Math.floor((Math.max(0, x) * strip.pixels) / this.stripWidth), { aloud: false });
+    const pixels = (this.strip(row) ?? this.whole)?.pixels ?? 0; // of a strip that is not there yet, a guess
+    if (this.rows) this.move(row, Math.floor((Math.max(0, x) * pixels) / this.stripWidth), { aloud: false });
   }
 }
 
