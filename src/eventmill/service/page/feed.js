@@ -37,9 +37,15 @@ export async function ask(path, options) {
   return (await fetched(path, options)).json();
 }
 
+/** Waits; ends early when `signal` does. Leaves nothing behind: a page may be open for weeks. */
 export const pause = (milliseconds, signal) => new Promise((resolve) => {
-  const timer = setTimeout(resolve, milliseconds);
-  signal?.addEventListener("abort", () => { clearTimeout(timer); resolve(); }, { once: true });
+  const end = () => {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", end);
+    resolve();
+  };
+  const timer = setTimeout(end, milliseconds);
+  signal?.addEventListener("abort", end);
 });
 
 /** Follows a stream of server-sent events, and comes back to it, until `signal` ends it or the service refuses. */

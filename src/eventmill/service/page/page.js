@@ -199,5 +199,6 @@ at("token-form").addEventListener("submit", (event) => {
 });
 at("forget").addEventListener("click", () => { token.forget(); location.hash = "#/"; route(); });
 at("skip").addEventListener("click", (event) => { event.preventDefault(); at("main").focus(); });
+document.addEventListener("visibilitychange", () => { if (!document.hidden) map.invalidate(); });
 addEventListener("hashchange", () => { route(); at("main").focus({ preventScroll: true }); scrollTo(0, 0); });
 route();
