@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -197,11 +197,6 @@ class PilotVerbs(LeaseVerbs):
         if found is None:
             raise words.no_token(token_id)
         return _token_from(found)
-
-    def time(self) -> datetime:
-        """The time by the clock of the ledger, by which tokens expire and leases end."""
-        with self.reading() as tx:
-            return self.now(tx)
 
 
 def _open_offers(campaign_ids: Collection[int], *, but: str | None = None) -> sa.Select[Any]:

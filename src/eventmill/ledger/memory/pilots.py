@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from eventmill import text
@@ -157,8 +157,3 @@ class PilotVerbs(BlockVerbs):
             if found.revoked_at is None:
                 self._tokens[token_id] = replace(found, revoked_at=self._now())
             return self._tokens[token_id]
-
-    def time(self) -> datetime:
-        """The time by the clock of the ledger."""
-        with self._lock:
-            return self._now()
