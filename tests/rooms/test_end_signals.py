@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from eventmill.runtime.end_signals import WARNINGS, take_warnings
 from eventmill.runtime.drain import Draining
+from eventmill.runtime.end_signals import WARNINGS, take_warnings
 
 
 @pytest.fixture

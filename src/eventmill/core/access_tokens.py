@@ -48,7 +48,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A pilot at work, or of before. `offers` is what it says of itself; `campaigns` are those that it works for."""
+    """A pilot, of now or before. `offers` is what it says of itself; `campaigns` are those that it works for."""
 
     id: str
     token_id: str
@@ -75,7 +75,7 @@ def in_both(one: Collection[str] | None, other: Collection[str] | None) -> tuple
 
 
 def pilot_name(name: str, session: str) -> str:
-    """The worker id of a pilot, with its name for people. `process_id` does not take it for a process of a host."""
+    """The worker id of a pilot, with its name for people. `process_id` takes it for no process of a host."""
     return f"pilot/{name}/{session}"
 
 
