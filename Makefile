@@ -16,6 +16,7 @@ help:
 	@echo "make team    a browser in the Prefect UI (some five minutes; screenshots in ./screenshots)"
 	@echo "make bench   the cost of a range compared with others, and more: benchmarks/RESULTS.md (half an hour)"
 	@echo "make soak    200 drills of short campaigns, or SEEDS=N: benchmarks/soak.json (resumable)"
+	@echo "make pilot   dist/eventmill_pilot-*.whl: what a host needs to work for an event service, without Prefect and Dask"
 	@echo "make lint    ruff, mypy --strict, import-linter"
 	@echo "make lock    update requirements.lock from pyproject.toml; UPGRADE=--upgrade also takes newer versions"
 	@echo "make clean   delete what make, the tools and the demo made, except .venv"
@@ -81,6 +82,12 @@ SEEDS = 200
 soak: setup
 	$(BIN)/python -m benchmarks.soak $(SEEDS)
 
+# Without what was built before: setuptools would put modules into the wheel that are no more.
+pilot: setup
+	rm -rf deployments/pilot/build deployments/pilot/*.egg-info
+	$(BIN)/uv build --quiet --wheel --no-build-isolation --offline --python $(BIN)/python --out-dir dist deployments/pilot
+	rm -rf deployments/pilot/build deployments/pilot/*.egg-info
+
 lock: setup
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	    --generate-hashes --no-emit-index-url --no-emit-find-links --extra dev --extra bench $(UPGRADE) \
@@ -92,10 +99,10 @@ empty-database: setup
 	$(BIN)/python -m tests.empty_database
 
 clean:
-	rm -rf .lint build dist demo screenshots src/eventmill.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .lint build dist demo screenshots src/eventmill.egg-info deployments/pilot/build deployments/pilot/*.egg-info .pytest_cache .mypy_cache .ruff_cache
 	rm -rf .import_linter_cache .hypothesis
 	find src tasks flows deployments tests examples -name __pycache__ -prune -exec rm -rf {} +
 
 FORCE:
 
-.PHONY: help setup lint test system team demo bench soak lock empty-database clean FORCE
+.PHONY: help setup lint test system team demo bench soak pilot lock empty-database clean FORCE

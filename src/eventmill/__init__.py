@@ -123,7 +123,16 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    value = getattr(importlib.import_module(_HOMES.get(name, "eventmill.errors")), name)
+    try:
+        home = importlib.import_module(_HOMES.get(name, "eventmill.errors"))
+    except ModuleNotFoundError as error:
+        if error.name is None or not error.name.startswith("eventmill."):
+            raise
+        raise ImportError(
+            f"'eventmill.{name}' is not in eventmill-pilot, which is installed here: install eventmill instead.",
+            name=error.name,
+        ) from error
+    value = getattr(home, name)
     globals()[name] = value  # from now on it is found without asking
     return value
 

@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TypeVar
 
-import stamina
-
 Result = TypeVar("Result")
 
 ATTEMPTS = 8
@@ -41,11 +39,15 @@ def few_retries() -> Iterator[None]:
 
 def retry(work: Callable[[], Result], *, attempts: int | None = None) -> Result:
     """What `work` returns. It is called again after a transient error."""
+    import stamina
+
     return stamina.RetryingCaller(attempts or _attempts.get(), **_WAITING)(is_transient, work)
 
 
 async def retry_async(work: Callable[[], Awaitable[Result]]) -> Result:
     """The same, in an event loop."""
+    import stamina
+
     return await stamina.AsyncRetryingCaller(_attempts.get(), **_WAITING)(is_transient, work)
 
 

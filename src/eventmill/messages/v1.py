@@ -174,7 +174,7 @@ class Claim(Message):
     payload: str = Field(description="The digest of the code: GET /v1/payloads/{digest}.")
     order: str = Field(description="What Eventmill's own pilot needs besides, as JSON text; others ignore it.")
 
-    model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(populate_by_name=True)
 
 
 class AcquireRequest(Message):
@@ -290,7 +290,7 @@ class SchemaItem(Message):
     lease: LeaseName
     schema_: str = Field(alias="schema", max_length=10_000_000, description="Base64 of an Arrow IPC schema.")
 
-    model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(populate_by_name=True)
 
 
 Item = Annotated[
@@ -314,7 +314,7 @@ class ItemReply(Message):
     schema_: str | None = Field(None, alias="schema", description="The columns that hold, for an item 'schema'.")
     reason: str | None = Field(None, description="Why an output is 'unproven', or an item is not accepted.")
 
-    model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(populate_by_name=True)
 
 
 class ReportReply(Message):

@@ -8,6 +8,7 @@ import platform
 import signal
 import socket
 import sys
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Annotated
 
@@ -31,6 +32,12 @@ logger = logging.getLogger(__name__)
 
 TOKEN = "EVENTMILL_TOKEN"
 """The environment variable with the token: on a command line, every user of the machine could read it."""
+
+
+def _tell_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"eventmill-pilot {VERSION}")
+        raise typer.Exit
 
 
 def pilot(
@@ -67,9 +74,13 @@ def pilot(
         Path | None, typer.Option(help="Certificates (PEM) that sign the service's, if it has one of your own.")
     ] = None,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     """Work on blocks of an event service, from a host that reaches it by HTTPS, until there is no more work."""
     _log_to_terminal(log_level)
+    _warn_of_both()
     end = drain.here()
     for number in (signal.SIGTERM, signal.SIGINT):
         take_sigterm(end, seconds=seconds_of(grace, "grace"), number=number)
@@ -182,6 +193,15 @@ def _log_to_terminal(level: str) -> None:
     ours = logging.getLogger("eventmill")
     ours.addHandler(handler)
     ours.setLevel(number)
+
+
+def _warn_of_both() -> None:
+    """Both distributions write the same files; whichever is removed takes them from the other."""
+    if all(any(distributions(name=name)) for name in ("eventmill", "eventmill-pilot")):
+        logger.warning(
+            "eventmill and eventmill-pilot are both installed here, and share files: uninstall both, then install "
+            "the one that you want. 'eventmill' has the command of 'eventmill-pilot' as 'eventmill pilot'."
+        )
 
 
 def _tell_outage(why: str | None) -> None:

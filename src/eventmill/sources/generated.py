@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import itertools
 import re
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING
 
 from eventmill.core.ranges import Layout
 from eventmill.core.work_order import SourceSpec
 from eventmill.errors import InputError
 from eventmill.sources.file_source import check_bounds
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 _URL = re.compile(r"generated:(\d{1,18})-(\d{1,18})")
 
@@ -33,6 +35,8 @@ class GeneratedSource:
 
     def read(self, start: int, stop: int) -> npt.NDArray[np.int64]:
         """The campaign-wide numbers of the events at `[start, stop)` of this input, as int64."""
+        import numpy as np
+
         check_bounds(self.url, start, stop, events=self.events)
         return np.arange(self.first + start, self.first + stop, dtype=np.int64)
 

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from eventmill.core.work_order import SourceSpec
 from eventmill.errors import InputError
 from eventmill.sources.addresses import path_of
 
+if TYPE_CHECKING:  # imported where tables are read: a pilot that waits for work has none
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
 NULL = "__HIVE_DEFAULT_PARTITION__"
 """The name that Hive and its successors use for a missing value."""
 
 _WHOLE_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}")
-
-_TYPES = {"int64": pa.int64(), "string": pa.string()}
 
 
 def named_in_folders(url: str) -> dict[str, str | None]:
@@ -53,9 +52,11 @@ def _type(values: Sequence[str | None]) -> str:
 
 def partition_values(url: str, spec: SourceSpec, *, besides: Sequence[str]) -> dict[str, pa.Scalar]:
     """The values in the folders of one input; a column in the file itself takes precedence."""
+    import pyarrow as pa
+
     said = named_in_folders(url)
     return {
-        name: pa.scalar(_value(said.get(name), kind), _TYPES[kind])
+        name: pa.scalar(_value(said.get(name), kind), kind)
         for name, kind in spec.partitions
         if name not in besides
     }
@@ -67,6 +68,8 @@ def _value(text: str | None, kind: str) -> int | str | None:
 
 def with_partitions(table: pa.Table, values: Mapping[str, pa.Scalar], order: Sequence[str] | None) -> pa.Table:
     """The table with a constant column for each value, at the end or in the given `order`."""
+    import pyarrow as pa
+
     for name, value in values.items():
         table = table.append_column(pa.field(name, value.type), pa.repeat(value, len(table)))
     return table if order is None or not values else table.select(list(dict.fromkeys(order)))
