@@ -18,10 +18,10 @@ from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.core.access_tokens import Role
 from eventmill.core.records import JournalKind
 from eventmill.core.states import State
+from eventmill.errors import InputError
 from eventmill.service.presigned import presigned_put
 from tests.pilots import led_by_pilots
 from tests.servers import S3Server, environment
-from tests.waiting import until
 
 PLAIN = {"PATH": "/usr/bin:/bin", "HOME": "/"}
 """What a pilot's host has: no credentials of anything but its token."""
@@ -52,7 +52,9 @@ def s3(rclone_server: S3Server) -> Iterator[S3Server]:
 
 def write(path: str, first: int, events: int) -> None:
     """A Parquet file with the numbers of its events, in row groups of a hundred."""
-    table = pa.table({"event": list(range(first, first + events)), "ballast": [os.urandom(2_000) for _ in range(events)]})
+    table = pa.table(
+        {"event": list(range(first, first + events)), "ballast": [os.urandom(2_000) for _ in range(events)]}
+    )
     with fsspec.open(path, "wb") as file:
         pq.write_table(table, file, row_group_size=100, compression="none")
 
@@ -79,7 +81,7 @@ def test_files_in_a_folder_of_the_service(
 def test_a_file_that_changes_is_no_longer_read(
     campaign: Callable[..., CampaignSpec], payload: str, tmp_path: Path
 ) -> None:
-    """The service serves only what was split: the pilot's blocks end, and no event is at fault."""
+    """The service serves only what was split: no event is at fault, and the run ends and says so."""
     (tmp_path / "data").mkdir()
     write(f"{tmp_path}/data/0.parquet", 0, 3000)
     slow = campaign(
@@ -92,10 +94,10 @@ def test_a_file_that_changes_is_no_longer_read(
     with led_by_pilots(slow, folder=tmp_path) as led, led.pilot(environment=PLAIN, inherit=False):
         led.until_done(200)
         write(f"{tmp_path}/data/0.parquet", 5000, 3000)
-        until(lambda: "is not the file that was split" in led.said() or "has changed" in led.said(), seconds=60)
+        with pytest.raises(InputError, match=r"data/0.parquet changed while .*told by pilot/pilot-0/"):
+            led.wait()
         assert led.opened.ledger.spans(led.opened.id, State.ABANDONED) == ()
-        done = led.done()
-        assert 200 <= done < 3000
+        assert 200 <= led.done() < 3000 and JournalKind.FAILURE not in led.opened.count_incidents()
 
 
 def test_objects_in_s3_by_presigned_addresses(

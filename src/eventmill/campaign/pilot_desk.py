@@ -13,6 +13,7 @@ from eventmill.campaign.coordinator import Coordinator
 from eventmill.core.leases import Block, BlockEnd, BlockReport, FailureKind, FailureReport
 from eventmill.core.ranges import EventRange
 from eventmill.core.records import Incident, JournalKind
+from eventmill.errors import ClusterError, EventmillError, InputError, StoreError
 
 SILENT = timedelta(seconds=60)
 """A pilot that says nothing for so long counts as gone: its slots are not counted any more."""
@@ -74,6 +75,7 @@ class PilotDesk:
         self._slots, self._counted_at = 0, float("-inf")
         self._line = coordinator.opened.ledger.last_line(coordinator.opened.id)
         self._incidents: dict[int, list[Incident]] = {}
+        self._troubles: list[EventmillError] = []
 
     def __enter__(self) -> Self:
         return self
@@ -125,7 +127,7 @@ class PilotDesk:
             if left <= 0:
                 return []
             time.sleep(min(left, LOOK_SECONDS))
-        return [None] * ended
+        return ended
 
     @property
     def wanted(self) -> int:
@@ -133,10 +135,10 @@ class PilotDesk:
         waiting = len(self._blocks) - len(self._taken)
         return max(waiting, min(MOST_WANTED, self._coordinator.counts.ready))
 
-    def look(self) -> int:
-        """See what became of the blocks since the last look; returns how many ended."""
+    def look(self) -> list[BaseException | None]:
+        """What became of blocks since the last look: None for each that ended, an error for each trouble."""
         if not self._blocks:
-            return 0
+            return []
         opened = self._coordinator.opened
         # In this order: what is told of a block in the journal was written before the block ended.
         leases, live = opened.ledger.leases(self._blocks), opened.block_ids()
@@ -153,13 +155,16 @@ class PilotDesk:
             del self._blocks[number]
             if (taken := self._taken.pop(number, None)) is not None:
                 self._end(taken)
-        return len(over)
+        troubles, self._troubles = self._troubles, []
+        return [*troubles, *[None] * max(0, len(over) - len(troubles))]
 
     def _read_journal(self) -> None:
         opened = self._coordinator.opened
         self._line, lines = opened.ledger.journal_after(opened.id, self._line)
         for line in lines:
-            if line.attempt is not None and line.kind in TOLD:
+            if line.kind is JournalKind.TROUBLE:
+                self._troubles.append(_trouble_of(line))
+            elif line.attempt is not None and line.kind in TOLD:
                 self._incidents.setdefault(line.attempt, []).append(line)
 
     def _end(self, taken: Taken) -> None:
@@ -193,6 +198,12 @@ class PilotDesk:
             failure=None if first is None else _failure_of(first),
             failed_at=_place_of(first),
         )
+
+
+def _trouble_of(line: Incident) -> EventmillError:
+    kind, _, summary = line.reason.partition(": ")
+    kinds: dict[str, type[EventmillError]] = {"input": InputError, "store": StoreError}
+    return kinds.get(kind, ClusterError)(f"{summary} (told by {line.holder})")
 
 
 def _failure_of(line: Incident) -> FailureReport:

@@ -51,7 +51,7 @@ class AllWorkers:
             return only.wait_for_blocks(seconds=seconds)
         until = time.monotonic() + seconds
         while True:
-            ended: list[BaseException | None] = [None] * self._pilots.look()
+            ended = self._pilots.look()
             left = until - time.monotonic()
             step = 0.0 if ended else max(0.0, min(left, STEP_SECONDS))
             ended += self._dask.wait_for_blocks(seconds=step)

@@ -88,6 +88,7 @@ class JournalKind(StrEnum):
     CLOSED = "close"  # the campaign ended, and why
     BROKEN = "broken"  # it was useless to continue
     RUN_FAILED = "run failed"  # the line with which a run ended that did not end well
+    TROUBLE = "trouble"  # a pilot could not work on a block, and no event is at fault
     STORE = "store"  # the store stopped answering, or answers again
     WARNING = "warning"  # not an error, but people should see it
 

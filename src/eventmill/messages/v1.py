@@ -283,6 +283,18 @@ class SetupItem(Message):
     cpu_seconds: Seconds
 
 
+class TroubleItem(Message):
+    """The pilot cannot work on the block for a reason outside of its events: an input that changed, a full disk.
+
+    The coordinator ends the run when that happens again and again. Repeated, it is told twice.
+    """
+
+    type: Literal["trouble"] = Field(description="Which item this is.")
+    lease: LeaseName
+    kind: Literal["input", "store", "other"] = Field(description="What is at fault.", examples=["input"])
+    summary: Text = Field(description="One line.", examples=["data/0.parquet changed while it was being read."])
+
+
 class SchemaItem(Message):
     """The first output has these columns; the answer tells those that hold for the campaign."""
 
@@ -294,7 +306,15 @@ class SchemaItem(Message):
 
 
 Item = Annotated[
-    CommitItem | FailItem | RenewItem | AskItem | ReleaseItem | SetupFailedItem | SetupItem | SchemaItem,
+    CommitItem
+    | FailItem
+    | RenewItem
+    | AskItem
+    | ReleaseItem
+    | SetupFailedItem
+    | SetupItem
+    | SchemaItem
+    | TroubleItem,
     Field(discriminator="type"),
 ]
 

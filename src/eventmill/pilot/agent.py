@@ -9,6 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from eventmill.core.leases import BlockReport, Claim, Directive
@@ -189,6 +190,7 @@ class Agent:
                 report = run_block(work.order, work.claim.lease.block_id, holder=self.session.worker)
             except EventmillError as error:
                 logger.warning("block %d: %s", work.claim.lease.block_id, error)
+                self._tell_trouble(work.claim, error)
             except BaseException as error:  # a defect ends the pilot, with its traceback
                 self._fail(error)
             else:
@@ -200,6 +202,13 @@ class Agent:
                 with self._lock:
                     self._busy -= 1
                     self._idle_since = time.monotonic()
+
+    def _tell_trouble(self, claim: Claim, error: EventmillError) -> None:
+        """Let the coordinator know why, unless it is the service that does not answer."""
+        if isinstance(error, LedgerError):
+            return
+        with suppress(EventmillError):
+            self.session.ledger.tell_trouble(claim.lease, error)
 
     def _fail(self, error: BaseException) -> None:
         self._error = self._error or error

@@ -143,6 +143,9 @@ def _other(campaigns: Campaigns, leases: Leases, item: v1.Item) -> v1.ItemReply:
         case v1.SetupItem():
             ledger.account_setup(lease.campaign_id, item.cpu_seconds)
             return convert.reply_to(Reply((Outcome.ACCEPTED,), Directive.CONTINUE))
+        case v1.TroubleItem():
+            ledger.note_trouble(lease, f"{item.kind}: {item.summary}")
+            return convert.reply_to(Reply((Outcome.ACCEPTED,), Directive.STOP))
         case v1.SchemaItem():
             return _schema(campaigns, found[1], lease, item)
     raise AssertionError(item)

@@ -27,10 +27,24 @@ class ServedInput:
         self._connection = connection
         self._seen = Seen(size, identity)
         self._lock = threading.Lock()
+        self._is_new = True
 
     def look(self) -> Seen:
-        """What the service said when it gave the address; reads notice a change. No request."""
+        """The state that was split, or an `InputError` if it is another one now.
+
+        The first time it is only what the service said with the address, because the file is read at once, and
+        reads notice a change. Whoever looks again wants to know whether it has changed.
+        """
+        with self._lock:
+            is_first, self._is_new = self._is_new, False
+        if not is_first and self._seen.size:
+            self._get((0, 1), self._seen)
         return self._seen
+
+    @property
+    def identity(self) -> str:
+        """What changes when its content does, as it was split."""
+        return self._seen.identity
 
     def fetch(self, spans: Sequence[Span], seen: Seen) -> list[bytes]:
         """One GET for each span."""

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from typing import Literal
 
 from eventmill.core.leases import Claim, FailureReport, Lease, Outcome, Reply
 from eventmill.core.outputs import RangeOutput
 from eventmill.core.ranges import EventRange
 from eventmill.core.work_order import PayloadCode
 from eventmill.core.worker_report import Commit, Failure, ReportItem
-from eventmill.errors import LedgerError, StoreError
+from eventmill.errors import EventmillError, InputError, LedgerError, StoreError
 from eventmill.messages import convert, v1
 from eventmill.service_client.connection import Connection
 from eventmill.service_client.reporter import Reporter
+
+MOST_TROUBLE = 2_000
+"""Characters of what is told of an error."""
 
 
 class ServiceLedger:
@@ -123,6 +127,16 @@ class ServiceLedger:
         if claim is None:
             return False
         return self.release(claim.lease) is Outcome.ACCEPTED
+
+    def tell_trouble(self, lease: Lease, error: EventmillError) -> None:
+        """This pilot could not work on a block, and no event is at fault."""
+        kinds: dict[type[EventmillError], Literal["input", "store"]] = {InputError: "input", StoreError: "store"}
+        kind = next((kinds[known] for known in kinds if isinstance(error, known)), "other")
+        self._send(
+            v1.TroubleItem(
+                type="trouble", lease=convert.lease_name(lease), kind=kind, summary=str(error)[:MOST_TROUBLE]
+            )
+        )
 
     def infer_schema(self, lease: Lease, schema_bytes: bytes) -> bytes | None:
         """Fix the schema of the campaign, or learn the one that is fixed; None if the lease is not current."""

@@ -107,7 +107,7 @@ class Session:
         if item.size is None:
             return
         known = served(item.name)
-        if isinstance(known, ServedInput) and known.look().identity == item.identity:
+        if isinstance(known, ServedInput) and known.identity == item.identity:
             known.address = item.url
             return
         serve_at(

@@ -11,13 +11,13 @@ import sqlalchemy as sa
 from eventmill import text
 from eventmill.core.access_tokens import Role, Session, Token, session_of
 from eventmill.core.leases import Claim, Lease
-from eventmill.core.records import Incident
+from eventmill.core.records import Incident, JournalKind
 from eventmill.core.states import State
 from eventmill.ledger import words
 from eventmill.ledger.commands.campaigns import dissolve_blocks, locked
 from eventmill.ledger.commands.leases import LeaseVerbs
 from eventmill.ledger.database import schema
-from eventmill.ledger.database.journal import incident_from, with_urls
+from eventmill.ledger.database.journal import incident_from, with_urls, write_journal
 
 _BLOCK, _SESSION, _TOKEN = schema.block.c, schema.session.c, schema.token.c
 
@@ -65,6 +65,19 @@ class PilotVerbs(LeaseVerbs):
                 row.id: Lease(row.campaign_id, row.id, row.input_id, row.attempt, row.holder, row.expires_at)
                 for row in tx.execute(statement)
             }
+
+    def note_trouble(self, lease: Lease, reason: str) -> None:
+        """A pilot could not work on a block, for a reason outside of its events: the journal keeps it."""
+        with self.writing() as tx:
+            write_journal(
+                tx,
+                lease.campaign_id,
+                self.now(tx),
+                kind=JournalKind.TROUBLE,
+                reason=reason,
+                attempt=lease.attempt,
+                holder=lease.holder,
+            )
 
     def journal_after(self, campaign_id: int, line: int) -> tuple[int, tuple[Incident, ...]]:
         """The lines of the journal after a line, oldest first, and the number of the last; 0 is before all."""

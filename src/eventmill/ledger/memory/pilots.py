@@ -10,7 +10,7 @@ from typing import Any
 from eventmill import text
 from eventmill.core.access_tokens import Session, Token, session_of
 from eventmill.core.leases import Claim, Lease
-from eventmill.core.records import Incident
+from eventmill.core.records import Incident, JournalKind
 from eventmill.core.states import State
 from eventmill.ledger import words
 from eventmill.ledger.memory.blocks import BlockVerbs, dissolve_blocks
@@ -56,6 +56,13 @@ class PilotVerbs(BlockVerbs):
                 for campaign, row in found
                 if row.attempt is not None and row.expires_at is not None
             }
+
+    def note_trouble(self, lease: Lease, reason: str) -> None:
+        """A pilot could not work on a block, for a reason outside of its events: the journal keeps it."""
+        with self._lock:
+            self._tables(lease.campaign_id).write_journal(
+                self._now(), kind=JournalKind.TROUBLE, reason=reason, attempt=lease.attempt, holder=lease.holder
+            )
 
     def journal_after(self, campaign_id: int, line: int) -> tuple[int, tuple[Incident, ...]]:
         """The lines of the journal after a line, oldest first, and the number of the last."""
