@@ -154,9 +154,8 @@ def test_the_token_is_on_no_command_line(story: CampaignSpec, tmp_path: Path) ->
     spy.chmod(0o755)
     command = LINES + f"env >> {tmp_path}/environment\n"
     path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
-    with led_by_pilots(story, folder=tmp_path / "led") as led:
-        with curl_pilot(led, command, PATH=path) as (_, log):
-            until(lambda: "accepted" in log.read_text(), seconds=120)
+    with led_by_pilots(story, folder=tmp_path / "led") as led, curl_pilot(led, command, PATH=path) as (_, log):
+        until(lambda: "accepted" in log.read_text(), seconds=120)
     calls = (tmp_path / "calls").read_text()
     assert "/uploads" in calls
     assert "/report" in calls
