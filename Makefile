@@ -54,6 +54,7 @@ test: lint
 # Of these tests one that fails is run once more, and listed at the end as rerun: a fault to be found all the same.
 system: setup
 	tests/install_iproute2.sh
+	tests/install_browser.sh
 	$(BIN)/pytest -m "long and not system" -n $(TESTS_AT_ONCE) --dist worksteal
 	$(BIN)/pytest -m system --reruns 1
 

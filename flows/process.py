@@ -181,7 +181,10 @@ def work_through(
     """Keep a bounded number of blocks on the cluster until no event is left to process."""
     with crew.blocks() as blocks:
         story.works_on(
-            cluster=coordinator.campaign.cluster.type, slots=crew.look_around(), dashboard=crew.dashboard
+            cluster=coordinator.campaign.cluster.type,
+            slots=crew.look_around(),
+            dashboard=crew.dashboard,
+            service=crew.service,
         )
         while has_work(coordinator):
             slots = crew.look_around()  # what was lost is requeued

@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
-from eventmill.payloads import child, process
+from eventmill.payloads import child, manners, process
 
 READY = 4
 _OF_TESTS = ("tests", "pytest", "_pytest", "hypothesis", "eventmill.payloads.process", "multiprocessing")
@@ -84,5 +84,5 @@ def _wait_for_use(line: socket.socket, path: list[str]) -> NoReturn:
     except BaseException:
         sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
     finally:
-        child._flush()
+        manners.flush()
         os._exit(code)

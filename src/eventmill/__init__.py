@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from eventmill.core.version import VERSION
+
 if TYPE_CHECKING:
     from eventmill.api import Campaign, MergedFile, RunResult, campaigns, open_campaign, read, run, try_payload
     from eventmill.campaign.audit import Audit
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
         LedgerError,
         MergeTimeout,
         NameTaken,
+        NoCampaign,
         PartitionBroken,
         PayloadError,
         PrefectUnavailable,
@@ -49,7 +52,7 @@ if TYPE_CHECKING:
     from eventmill.sources import Source
     from eventmill.store.protocol import Store
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 __all__ = [
     "AbandonedSpan",
@@ -76,6 +79,7 @@ __all__ = [
     "MergeTimeout",
     "MergedFile",
     "NameTaken",
+    "NoCampaign",
     "PartitionBroken",
     "PayloadError",
     "PrefectUnavailable",

@@ -73,6 +73,10 @@ class LedgerError(EventmillError):
     """The ledger cannot be opened, or does not contain what was requested."""
 
 
+class NoCampaign(LedgerError):
+    """The ledger has no campaign of this name."""
+
+
 class NameTaken(LedgerError):
     """The ledger already has a campaign of this name."""
 

@@ -153,7 +153,7 @@ def test_without_the_kernels_help_a_payload_watches_its_parent(tmp_path: Path) -
     """Elsewhere than on Linux a thread sees that the parent is gone."""
     script = """
         import subprocess, sys
-        watch = "import os; from eventmill.payloads.child import watch_parent; parent = os.getppid(); "
+        watch = "import os; from eventmill.payloads.manners import watch_parent; parent = os.getppid(); "
         watch += "print(os.getpid(), flush=True); watch_parent(parent)"
         subprocess.Popen([sys.executable, "-c", watch]).wait()
     """

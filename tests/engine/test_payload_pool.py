@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
+from eventmill.core.leases import FailureReport
 from eventmill.core.ranges import EventRange
 from eventmill.payloads.calls import PayloadEntry, RangeCall, RangeResult
 from eventmill.payloads.pool import Pool
 from eventmill.payloads.runner import WarmPayload
 from eventmill.runtime.scratch import stage
+from tests.waiting import until
 
 PAYLOAD = """
 import pyarrow as pa
@@ -161,6 +166,131 @@ def test_many_threads_share_a_pool(pool: Pool, code: PayloadEntry, tmp_path: Pat
         thread.join()
     assert outcomes == [True] * 30
     assert len(pids) <= 3
+
+
+WAITING = """
+import os, time
+import pyarrow as pa
+
+class Idle:
+    def __init__(self, *, told="", until=""):
+        if told:
+            with open(told, "a") as file:
+                file.write(f"{os.getpid()}\\n")
+        while until and not os.path.exists(until):
+            time.sleep(0.01)
+
+    def __call__(self, events, where):
+        return pa.Table.from_arrays([], names=[])
+"""
+
+
+@pytest.fixture
+def waiting(code: PayloadEntry, tmp_path: Path) -> PayloadEntry:
+    """A payload that tells of its set-up, and waits in it."""
+    (tmp_path / "idle.py").write_text(WAITING)
+    return code
+
+
+def lines(path: Path) -> list[str]:
+    """Of a file that may not be there yet."""
+    return path.read_text().split() if path.exists() else []
+
+
+@pytest.mark.parametrize("how", ["other configurations", "stop_all"])
+def test_payloads_that_are_dropped_while_they_are_prepared_do_not_start(
+    pool: Pool, waiting: PayloadEntry, tmp_path: Path, how: str
+) -> None:
+    """Nobody would ever end them."""
+    told, flag = tmp_path / "told", tmp_path / "flag"
+    wanted = {"parameters": {"told": str(told), "until": str(flag)}, "columns": None}
+    before = {process.pid for process in psutil.Process().children()}
+    thread = threading.Thread(target=lambda: pool.prepare(waiting, number=3, **wanted))
+    thread.start()
+    until(lambda: lines(told), seconds=30)
+    if how == "stop_all":
+        pool.stop_all()
+    else:
+        for n in range(3):
+            with pool.borrow(waiting, parameters={"told": "", "until": str(n)}, columns=None):
+                pass
+    flag.touch()
+    thread.join()
+    assert len(lines(told)) == 1
+    pool.stop_all()
+    assert {process.pid for process in psutil.Process().children()} <= before
+
+
+class Meeting:
+    """A parameter that tells when it is pickled, and goes on when it is told to."""
+
+    def __init__(self) -> None:
+        self.begun, self.go_on = threading.Event(), threading.Event()
+
+    def __reduce__(self) -> tuple[type[str], tuple[()]]:
+        self.begun.set()
+        assert self.go_on.wait(30)
+        return str, ()
+
+
+def test_a_stop_is_not_lost_before_there_is_a_process(code: PayloadEntry) -> None:
+    """Whoever is told to stop then does not set one up for an hour; the next start is none of that."""
+    meeting = Meeting()
+    payload = WarmPayload(code=code, parameters={"x": meeting}, columns=None)
+    reports: list[FailureReport | None] = []
+    starting = threading.Thread(target=lambda: reports.append(payload.start()))
+    starting.start()
+    assert meeting.begun.wait(30)
+    payload.stop()
+    meeting.go_on.set()
+    starting.join()
+    assert reports[0] is not None
+    assert reports[0].summary == "payload was stopped by its worker while it was set up"
+    assert not payload.alive
+    assert payload.start() is None
+    payload.stop()
+
+
+def test_a_payload_that_died_while_it_was_idle_leaves_no_descriptor(pool: Pool, code: PayloadEntry) -> None:
+    """It is found dead when it comes back."""
+    before = psutil.Process().num_fds()
+    with pool.borrow(code, parameters={}, columns=None) as payload:
+        os.kill(started(payload), signal.SIGKILL)
+        until(lambda: not payload.alive, seconds=20)
+    assert psutil.Process().num_fds() == before
+
+
+def test_two_campaigns_at_once_do_not_end_each_others_payloads(pool: Pool, code: PayloadEntry) -> None:
+    """As many idle ones are kept as are in use: slots come back to their configuration."""
+    pids: dict[int, set[int]] = {1: set(), 2: set()}
+    with ExitStack() as in_use:
+        for n in (1, 2, 1, 2):
+            in_use.enter_context(pool.borrow(code, parameters={"n": n}, columns=None))
+        for _ in range(3):
+            with ExitStack() as coming_and_going:
+                for n in (1, 2, 1, 2):
+                    payload = coming_and_going.enter_context(pool.borrow(code, parameters={"n": n}, columns=None))
+                    pids[n].add(started(payload))
+    assert {n: len(found) for n, found in pids.items()} == {1: 2, 2: 2}
+
+
+def test_a_payload_that_is_ready_is_lent_rather_than_one_that_is_set_up(
+    pool: Pool, waiting: PayloadEntry, tmp_path: Path
+) -> None:
+    """Whoever could work at once does not wait."""
+    told, flag = tmp_path / "told", tmp_path / "flag"
+    flag.touch()
+    wanted = {"parameters": {"told": str(told), "until": str(flag)}, "columns": None}
+    with pool.borrow(waiting, **wanted) as payload:
+        ready = started(payload)
+    flag.unlink()
+    thread = threading.Thread(target=lambda: pool.prepare(waiting, number=2, **wanted))
+    thread.start()
+    until(lambda: len(lines(told)) == 2, seconds=30)
+    with pool.borrow(waiting, **wanted) as payload:
+        assert payload.pid == ready
+    flag.touch()
+    thread.join()
 
 
 def test_a_fork_leaves_its_parents_payloads_alone(pool: Pool, code: PayloadEntry) -> None:

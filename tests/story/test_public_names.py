@@ -48,6 +48,7 @@ NAMES = [
     "MergeTimeout",
     "MergedFile",
     "NameTaken",
+    "NoCampaign",
     "PartitionBroken",
     "PayloadError",
     "PrefectUnavailable",

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from eventmill.campaign.coordinator import Coordinator
-from eventmill.core.leases import Block
+from eventmill.core.leases import Block, BlockEnd, BlockReport, FailureKind, FailureReport
+from eventmill.core.ranges import EventRange
+from eventmill.core.records import Incident, JournalKind
 
 SILENT = timedelta(seconds=60)
 """A pilot that says nothing for so long counts as gone: its slots are not counted any more."""
@@ -20,36 +22,58 @@ QUEUED_PER_SLOT = 2
 
 LOOK_SECONDS = 0.2
 
+MOST_WANTED = 1_000
+"""The most slots that are wanted at once while events are left: so many pilots are started step by step anyway."""
+
+TOLD = frozenset(
+    {JournalKind.LOSS, JournalKind.FAILURE, JournalKind.ABANDONED, JournalKind.SETUP, JournalKind.DRAINED}
+)
+"""Lines of the journal that say how a claim went."""
+
 SLOTS_SECONDS = 1.0
 """How often sessions are counted."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
-    """A block of which a pilot, or nobody, has anything left."""
+class Taken:
+    """A block that a pilot took: its claim's attempt, and the pilot."""
 
     block: Block
-    worker: str | None
+    attempt: int
+    worker: str
+
+
+class Watcher(Protocol):
+    """Who is told what pilots do with blocks."""
+
+    def took(self, taken: Taken) -> None:
+        """A pilot took a block."""
+
+    def ended(self, taken: Taken, report: BlockReport, *, lost: str | None) -> None:
+        """What became of it, as the ledger has it; `lost` says why, if its pilot vanished."""
+
+
+class NobodyWatches:
+    """Tells nobody."""
+
+    def took(self, taken: Taken) -> None:
+        """Nothing."""
+
+    def ended(self, taken: Taken, report: BlockReport, *, lost: str | None) -> None:
+        """Nothing."""
 
 
 class PilotDesk:
-    """The blocks of one coordinator that are for pilots; use it in a `with` block.
+    """The blocks of one coordinator that are for pilots; use it in a `with` block."""
 
-    `on_claim` is called with a block and the worker that took it, `on_end` when it has ended.
-    """
-
-    def __init__(
-        self,
-        coordinator: Coordinator,
-        *,
-        on_claim: Callable[[Block, str], object] = lambda block, worker: None,
-        on_end: Callable[[Ended], object] = lambda ended: None,
-    ) -> None:
+    def __init__(self, coordinator: Coordinator, *, watcher: Watcher | None = None) -> None:
         self._coordinator = coordinator
-        self._on_claim, self._on_end = on_claim, on_end
+        self._watcher = watcher or NobodyWatches()
         self._blocks: dict[int, Block] = {}
-        self._workers: dict[int, str] = {}
+        self._taken: dict[int, Taken] = {}
         self._slots, self._counted_at = 0, float("-inf")
+        self._line = coordinator.opened.ledger.last_line(coordinator.opened.id)
+        self._incidents: dict[int, list[Incident]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -60,12 +84,12 @@ class PilotDesk:
         """Take back what no pilot has taken."""
         ledger = self._coordinator.opened.ledger
         for number in self._blocks:
-            if number not in self._workers:
+            if number not in self._taken:
                 ledger.release_unclaimed(number)
 
     @property
     def slots(self) -> int:
-        """The slots of pilots that live and work for this campaign."""
+        """The slots of pilots that live and work for this campaign; counted anew every second."""
         now = time.monotonic()
         if now - self._counted_at >= SLOTS_SECONDS:
             opened = self._coordinator.opened
@@ -101,20 +125,88 @@ class PilotDesk:
             if left <= 0:
                 return []
             time.sleep(min(left, LOOK_SECONDS))
-        return [None] * len(ended)
+        return [None] * ended
 
-    def look(self) -> list[Ended]:
-        """What became of the blocks since the last look."""
+    @property
+    def wanted(self) -> int:
+        """Blocks that more pilots could work on at once: those that wait, or one for each event that is left."""
+        waiting = len(self._blocks) - len(self._taken)
+        return max(waiting, min(MOST_WANTED, self._coordinator.counts.ready))
+
+    def look(self) -> int:
+        """See what became of the blocks since the last look; returns how many ended."""
         if not self._blocks:
-            return []
+            return 0
         opened = self._coordinator.opened
-        live, leases = opened.block_ids(), opened.ledger.leases(self._blocks)
+        # In this order: what is told of a block in the journal was written before the block ended.
+        leases, live = opened.ledger.leases(self._blocks), opened.block_ids()
+        self._read_journal()
         for number, lease in leases.items():
-            if self._workers.get(number) != lease.holder:
-                self._workers[number] = lease.holder
-                self._on_claim(self._blocks[number], lease.holder)
-        over = [Ended(self._blocks[n], self._workers.pop(n, None)) for n in sorted(set(self._blocks) - live)]
-        for ended in over:
-            del self._blocks[ended.block.id]
-            self._on_end(ended)
-        return over
+            known = self._taken.get(number)
+            if known is None or known.attempt != lease.attempt:
+                if known is not None:
+                    self._end(known)
+                self._taken[number] = Taken(self._blocks[number], lease.attempt, lease.holder)
+                self._watcher.took(self._taken[number])
+        over = sorted(set(self._blocks) - live)
+        for number in over:
+            del self._blocks[number]
+            if (taken := self._taken.pop(number, None)) is not None:
+                self._end(taken)
+        return len(over)
+
+    def _read_journal(self) -> None:
+        opened = self._coordinator.opened
+        self._line, lines = opened.ledger.journal_after(opened.id, self._line)
+        for line in lines:
+            if line.attempt is not None and line.kind in TOLD:
+                self._incidents.setdefault(line.attempt, []).append(line)
+
+    def _end(self, taken: Taken) -> None:
+        lines = self._incidents.pop(taken.attempt, [])
+        lost = next((line.reason for line in lines if line.kind is JournalKind.LOSS), None)
+        self._watcher.ended(taken, self._report(taken, lines), lost=lost)
+
+    def _report(self, taken: Taken, lines: Sequence[Incident]) -> BlockReport:
+        """What a worker on Dask would have told; this is the ledger's own knowledge."""
+        block = taken.block
+        committed = self._coordinator.opened.ledger.done_within(block.input_id, block.start, block.stop)
+        failed = [line for line in lines if line.kind in (JournalKind.FAILURE, JournalKind.ABANDONED)]
+        setup = next((line for line in lines if line.kind is JournalKind.SETUP), None)
+        drained = next((line for line in lines if line.kind is JournalKind.DRAINED), None)
+        lost = sum((line.stop or 0) - (line.start or 0) for line in failed)
+        end = BlockEnd.WORKED if committed + lost >= len(block) else BlockEnd.HANDED_ON
+        if drained is not None:
+            end = BlockEnd.DRAINED
+        if setup is not None:
+            end = BlockEnd.SICK
+        first = setup or next(iter(failed), None)
+        return BlockReport(
+            committed=committed,
+            failed=lost,
+            events=len(block),
+            start=block.start,
+            stop=block.stop,
+            worked_stop=block.stop,
+            end=end,
+            note="" if drained is None else drained.reason,
+            failure=None if first is None else _failure_of(first),
+            failed_at=_place_of(first),
+        )
+
+
+def _failure_of(line: Incident) -> FailureReport:
+    kind, _, summary = line.reason.partition(": ")
+    known = kind in set(FailureKind)
+    return FailureReport(
+        FailureKind(kind) if known else FailureKind.SETUP,
+        summary if known else line.reason,
+        traceback=line.detail,
+        cpu_seconds=line.cpu_seconds,
+    )
+
+
+def _place_of(line: Incident | None) -> EventRange | None:
+    if line is None or line.start is None or line.stop is None:
+        return None
+    return EventRange(line.start, line.stop)

@@ -22,8 +22,8 @@ from eventmill.core.work_order import PayloadCode, Place, SourceSpec
 from eventmill.errors import InputError, PayloadError
 from eventmill.payloads import bundles
 from eventmill.payloads.calls import SetUp, Where
-from eventmill.payloads.child import load_reader
 from eventmill.payloads.import_shipped import importing_from
+from eventmill.payloads.loading import load_reader
 from eventmill.payloads.missing_files import Shipped, file_hint
 from eventmill.payloads.reader_calls import InspectCall, ReadCall, ReaderSetUp
 from eventmill.payloads.shown_places import text_with_places

@@ -22,7 +22,7 @@ from eventmill.core.work_order import PayloadCode
 from eventmill.formats import arrow_ranges, open_format
 from eventmill.formats.schemas import type_name
 from eventmill.payloads.calls import SetUp, Where
-from eventmill.payloads.child import load_payload
+from eventmill.payloads.loading import load_payload
 from eventmill.reports.html_table import table_html
 from eventmill.rules import sizing
 from eventmill.text import line

@@ -15,6 +15,8 @@ from prefect_dask.task_runners import DaskTaskRunner, PrefectDaskFuture
 from eventmill.campaign.coordinator import Coordinator
 from eventmill.campaign.doing import doing
 from eventmill.campaign.interrupted import HAND_IN_SECONDS
+from eventmill.campaign.pilot_desk import PilotDesk
+from eventmill.cluster.all_workers import AllWorkers
 from eventmill.cluster.dashboard import dashboard_link
 from eventmill.cluster.dask_cluster import (
     cluster_runner,
@@ -24,13 +26,18 @@ from eventmill.cluster.dask_cluster import (
 )
 from eventmill.cluster.dispatcher import Dispatcher, NotFetched, fetch
 from eventmill.cluster.liveness import Members, Slots
+from eventmill.cluster.pilot_side import PilotSide
 from eventmill.cluster.warm_up import warm_workers
+from eventmill.config.campaign_spec import Pilots
+from eventmill.config.cluster_config import ClusterConfig, read_cluster, worker_count
 from eventmill.core.leases import BlockReport
 from eventmill.core.ranges import Input
 from eventmill.core.units import counted
 from eventmill.errors import CampaignLocked, CampaignPaused, LedgerError
+from eventmill.prefect_api.pilot_runs import PilotRuns
 from eventmill.rules.lineage import Lineage
 from eventmill.runtime.interrupts import check_interrupted, is_interrupted
+from eventmill.tasks.process import process_block
 
 LOOK_SECONDS = 0.1
 """How often to look whether workers have ended what they had begun."""
@@ -61,10 +68,27 @@ class Crew:
         self._runner: DaskTaskRunner | None = None
         self._members: Members | None = None
         self._slots: Slots | None = None
+        self._dask_slots = 0
         self.lineage = Lineage()
+        config, pilots = read_cluster(coordinator.campaign.cluster), coordinator.campaign.cluster.pilots
+        self._dask_blocks = config.blocks
+        if not config.blocks:
+            pilots = pilots or Pilots(start=worker_count(ClusterConfig()))
+            if workers is not None and pilots.server is None:
+                pilots, self._workers = pilots.model_copy(update={"start": workers}), None
+        self._pilots = PilotSide(coordinator, pilots, folder) if pilots is not None else None
+        self._own = ExitStack()
 
     def __enter__(self) -> Self:
+        """Nothing is started yet but the service for pilots, whose address people may need."""
+        if self._pilots is not None:
+            self._own.enter_context(self._pilots)
         return self
+
+    @property
+    def service(self) -> str | None:
+        """The address at which pilots reach this run; None if it takes none."""
+        return self._pilots.url if self._pilots is not None else None
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -77,7 +101,7 @@ class Crew:
             if is_interrupted() or isinstance(error, KeyboardInterrupt):
                 self._wait_for_what_is_begun()
         finally:
-            with doing("ending the workers"):
+            with doing("ending the workers"), self._own:
                 ends_well = self._at_end.__exit__(kind, error, traceback)
         return ends_well
 
@@ -116,7 +140,13 @@ class Crew:
     def look_around(self) -> int:
         """What every loop that waits must do: requeue what was lost. Returns the number of live slots."""
         check_interrupted()
-        slots = self._slots.count_or_raise() if self._slots is not None else 0
+        dask = self._slots.count_or_raise() if self._slots is not None else 0
+        self._dask_slots = dask if self._dask_blocks else 0
+        slots = self._dask_slots
+        if self._pilots is not None:
+            slots += self._pilots.slots()
+            if not self._dask_blocks:
+                self._pilots.raise_if_nobody_comes()
         self._coordinator.slots = slots  # before the next sample records their number
         self._coordinator.watch()
         return slots
@@ -153,20 +183,36 @@ class Crew:
                 self.lineage.split(future.task_run_id, first.first, last.first + last.events)
 
     @contextmanager
-    def blocks(self) -> Iterator[Dispatcher]:
+    def blocks(self) -> Iterator[AllWorkers]:
         """The blocks that this crew works on; what is left of them in the end is taken back."""
         runner, coordinator = self.runner, self._coordinator
-        assert self._members is not None  # made with the runner
         with doing("handing out the first events"):
             pass  # said until a worker has some
         let_workers_leave(runner, coordinator.campaign)
-        with (
-            warm_workers(runner, coordinator.opened.order),
-            Dispatcher(coordinator, runner, self._members, lineage=self.lineage, on_end=self._on_end) as blocks,
-        ):
+        with ExitStack() as stack:
+            desk, dask = None, None
+            if self._pilots is not None:
+                runs = PilotRuns(
+                    process_block, campaign=coordinator.opened.name, lineage=self.lineage, on_end=self._on_end
+                )
+                desk = stack.enter_context(self._pilots.blocks(stack.enter_context(runs)))
+            if self._dask_blocks:
+                stack.enter_context(warm_workers(runner, coordinator.opened.order))
+                dask = stack.enter_context(self._dispatcher(runner, desk))
             try:
-                yield blocks
+                yield AllWorkers(dask, desk, dask_slots=lambda: self._dask_slots)
             except KeyboardInterrupt:
                 with suppress(CampaignLocked, LedgerError):
                     coordinator.cut_short()  # now, while the rest ends
                 raise
+
+    def _dispatcher(self, runner: DaskTaskRunner, desk: PilotDesk | None) -> Dispatcher:
+        assert self._members is not None  # made with the runner
+        return Dispatcher(
+            self._coordinator,
+            runner,
+            self._members,
+            lineage=self.lineage,
+            on_end=self._on_end,
+            not_mine=(lambda: desk.mine) if desk is not None else frozenset,
+        )

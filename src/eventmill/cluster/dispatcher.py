@@ -106,8 +106,11 @@ class Dispatcher:
         *,
         lineage: Lineage | None = None,
         on_end: Callable[[BlockReport], object] = lambda report: None,
+        not_mine: Callable[[], frozenset[int]] = frozenset,
     ) -> None:
+        """`not_mine` gives the blocks that others than the cluster's workers have."""
         self._on_end = on_end
+        self._not_mine = not_mine
         self._coordinator = coordinator
         self._runner = runner
         self._lineage = lineage if lineage is not None else Lineage()
@@ -130,7 +133,11 @@ class Dispatcher:
     def has_room(self, slots: int) -> bool:
         """Whether another block would keep the slots busy. Blocks that the ledger took back do not count."""
         each = QUEUED_PER_SLOT if self._coordinator.knows_speed else 1  # a block that waits has short ranges, too
-        return not self._rest.lasts() and len(self._coordinator.blocks()) < each * slots
+        return not self._rest.lasts() and self.number() < each * slots
+
+    def number(self) -> int:
+        """How many blocks the cluster has, as far as the ledger did not take them back."""
+        return len(self._coordinator.blocks() - self._not_mine())
 
     def is_empty(self) -> bool:
         """Whether all tasks have ended."""

@@ -111,8 +111,42 @@ class Limits(Part):
     )
 
 
+class Pilots(Part):
+    """Workers outside the cluster, which reach the campaign through an event service (`eventmill pilot`)."""
+
+    PLAIN: ClassVar[str | None] = "start"
+    PLAIN_TYPES: ClassVar[tuple[type, ...]] = (int,)
+
+    start: int = Field(
+        0,
+        ge=0,
+        le=100_000,
+        description="The most pilots that the run starts while there is work; with 0, others start them.",
+    )
+    slots: int = Field(1, ge=1, le=4096, description="Blocks that each of them works on at a time.")
+    command: str | None = Field(
+        None,
+        description=(
+            "How to start one elsewhere, such as 'ssh node{number} eventmill pilot --server {server} --slots "
+            "{slots}'; its environment has EVENTMILL_TOKEN. Without it, they are processes on this machine."
+        ),
+    )
+    idle: Annotated[Duration, SHORTEST] = Field(
+        "60s", validate_default=True, description="How long one that was started here stays without work."
+    )
+    server: str | None = Field(
+        None,
+        pattern=r"^https?://",
+        description="The address of 'eventmill serve' for pilots; without it, the run serves its ledger itself.",
+    )
+    host: str = Field(
+        "127.0.0.1", description="Where the run's own service listens; 0.0.0.0 for pilots on other hosts."
+    )
+    port: int = Field(0, ge=0, le=65535, description="The port of the run's own service; 0 for any that is free.")
+
+
 class Cluster(Part):
-    """The Dask cluster on which the campaign runs."""
+    """The workers on which the campaign runs: a Dask cluster, and pilots."""
 
     PLAIN: ClassVar[str | None] = "type"
 
@@ -135,6 +169,9 @@ class Cluster(Part):
         "20s",
         validate_default=True,
         description="How long a worker may take to finish its current range after SIGTERM; then it drops it.",
+    )
+    pilots: Pilots | None = Field(
+        None, description="Let pilots work on the campaign, besides or instead of the cluster's workers."
     )
     preemption_notices: list[str] = Field(
         default_factory=list, description="Clouds that announce when they take a machine away: aws, azure, gcp."

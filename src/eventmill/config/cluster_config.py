@@ -42,6 +42,10 @@ class ClusterConfig(BaseModel):
     address: str | None = Field(None, description="A running scheduler, such as tcp://127.0.0.1:8786.")
     cluster_class: str | None = Field(None, description="For example distributed.LocalCluster.")
     workers: int | None = Field(None, ge=1, description="Workers to start and keep; by default one per core.")
+    blocks: bool = Field(
+        True,
+        description="Whether its workers process events; if not, pilots do, and they inspect inputs and merge.",
+    )
     arguments: dict[str, Any] = Field(default_factory=dict, description="Keyword arguments of the class.")
     dask: dict[str, Any] = Field(default_factory=dict, description="Dask settings for the cluster.")
     tls: Literal["temporary", "none"] | Tls | None = Field(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -48,7 +49,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A pilot, of now or before. `offers` is what it says of itself; `campaigns` are those that it works for."""
+    """A pilot at work, or of before. `offers` is what it says of itself, `campaigns` are what it works for."""
 
     id: str
     token_id: str
@@ -74,8 +75,14 @@ def in_both(one: Collection[str] | None, other: Collection[str] | None) -> tuple
     return tuple(sorted(set(one) & set(other)))
 
 
+def plain_name(host: str) -> str:
+    """A name of letters, digits, '.', '_' and '-', of 64 at most: what a pilot may be called."""
+    plain = re.sub(r"[^A-Za-z0-9._-]", "-", host)[:64]
+    return plain if re.match(r"[A-Za-z0-9]", plain) else f"p{plain}"[:64]
+
+
 def pilot_name(name: str, session: str) -> str:
-    """The worker id of a pilot, with its name for people. `process_id` takes it for no process of a host."""
+    """The worker id of a pilot, with its name for people; `process_id` takes it for no process of a host."""
     return f"pilot/{name}/{session}"
 
 

@@ -191,6 +191,34 @@ class StateSpan:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldBlock:
+    """What one worker holds of one input: `events` within `[start, stop)`, those that are not committed yet.
+
+    A duplicate claim is not counted: its events are those of the block that it copies.
+    """
+
+    block_id: int
+    holder: str
+    url: str
+    start: int
+    stop: int
+    events: int
+    claimed_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedFile:
+    """A merged file that users see, without its events. `at` is when it was published."""
+
+    key: str
+    at: datetime
+    events: int
+    rows: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerRow:
     """A worker that was seen at a campaign; `seen_at` is None once it is known to be gone."""
 

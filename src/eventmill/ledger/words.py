@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from eventmill.core.ledger_url import as_option, is_in_memory
 from eventmill.core.work_order import PayloadCode
-from eventmill.errors import CampaignLocked, LedgerError, NameTaken
+from eventmill.errors import CampaignLocked, LedgerError, NameTaken, NoCampaign
 from eventmill.runtime.process_id import describe, is_here, is_stopped
 
 LEASE_EXPIRED = "lease expired"
@@ -39,9 +39,9 @@ def name_taken(name: str) -> NameTaken:
     return NameTaken(f"campaign '{name}' is already in the ledger; choose another name.")
 
 
-def no_campaign(name: str, names: Iterable[str]) -> LedgerError:
+def no_campaign(name: str, names: Iterable[str]) -> NoCampaign:
     """There is no campaign of this name."""
-    return LedgerError(f"the ledger has no campaign '{name}'; it has: {', '.join(names) or 'none yet'}.")
+    return NoCampaign(f"the ledger has no campaign '{name}'; it has: {', '.join(names) or 'none yet'}.")
 
 
 def no_campaign_numbered(number: int) -> LedgerError:

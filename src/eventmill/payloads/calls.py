@@ -101,7 +101,9 @@ class SetUp:
     """The first message to a child after `Imports`. An unreadable pickle in `parameters` is a failure.
 
     `path` is the parent's `sys.path`: what the worker can import, its payload can import. `memory_bytes` is how
-    much memory it may ask for. With `reader` the code is no payload, but reads inputs.
+    much memory it may ask for. With `reader` the code is no payload, but reads inputs. `shared`: the
+    process is to be forked for each slot, if the payload allows it, and answers with `Ready`. `imports`:
+    as `Imports`, after the user's code, which may depend on the import order.
     """
 
     entry: str
@@ -111,6 +113,20 @@ class SetUp:
     path: tuple[str, ...]
     memory_bytes: int | None = None
     reader: ReaderSetUp | None = None
+    shared: bool = False
+    imports: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The answer to a shared set-up. `why_alone`: why the process cannot be forked; then it takes calls itself."""
+
+    why_alone: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """Sent to a process that was set up to be forked, with the descriptors of the new process. Not answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +136,7 @@ class Answer:
     `cpu_total_seconds` is all that the process has used so far, so that a crash can be charged for its call.
     """
 
-    value: RangeResult | Inspected | EventsRead | Refusal | None
+    value: RangeResult | Inspected | EventsRead | Refusal | Ready | None
     cpu_total_seconds: float
 
 

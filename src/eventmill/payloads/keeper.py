@@ -3,6 +3,9 @@
 It adopts orphaned processes of the payload (Linux: PR_SET_CHILD_SUBREAPER), so that neither `setsid` nor double
 forks escape it. If the worker is killed, it lives just long enough to end them all. It answers no calls and runs
 no user code.
+
+If the payload is forked for several slots (`payloads.zygote`), each fork has a keeper of its own, and these
+keepers outlive the process that was forked: the first keeper adopts them, too, and ends with the last of them.
 """
 
 from __future__ import annotations
@@ -15,10 +18,14 @@ import signal
 import struct
 import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 
-PID = struct.Struct("!q")
-"""The first message to the worker: the process id of the payload."""
+PID = struct.Struct("!qq")
+"""The first message to the worker: the process ids of the payload and of its keeper."""
+
+ENTRY = struct.Struct("!q")
+"""An entry of the roster: the process id of the keeper of a fork."""
 
 END = struct.Struct("!qdq")
 """The last message: wait status, CPU seconds of the payload and its waited-for children, `ru_maxrss`."""
@@ -53,47 +60,81 @@ def ask_kernel(option: int, value: int) -> bool:
     return sys.platform == "linux" and bool(_libc.prctl(option, value) == 0)
 
 
-def fork_payload(*, leash: int, descriptor: int, parent: int) -> int | None:
+def fork_payload(
+    *, leash: int, descriptor: int, parents: tuple[int, ...], roster: tuple[int, int] | None = None
+) -> int | None:
     """Fork. Returns None in the process of the payload; in the keeper returns the exit code at the end.
 
-    `descriptor` belongs to the payload, `leash` to the keeper; `parent` is the worker.
+    `descriptor` belongs to the payload, `leash` to the keeper, which ends when its parent is none of `parents`.
+    `roster` is a pipe: into its second end the payload writes an `ENTRY` for each keeper that is forked from it.
     """
     ask_kernel(_PR_SET_CHILD_SUBREAPER, 1)
     keeper = os.getpid()
     pid = os.fork()
     if pid == 0:
         os.close(leash)
+        if roster is not None:
+            os.close(roster[0])
         os.setsid()
         if os.getppid() != keeper:
             os._exit(1)
         return None
     os.close(descriptor)
-    return _keep(pid, leash=leash, parent=parent)
+    if roster is not None:
+        os.close(roster[1])
+    return _keep(pid, leash=leash, parents=parents, roster=None if roster is None else roster[0])
 
 
-def _keep(payload: int, *, leash: int, parent: int) -> int:
+def _keep(payload: int, *, leash: int, parents: tuple[int, ...], roster: int | None) -> int:
     woken, wake = os.pipe()
-    for descriptor in (woken, wake):
+    for descriptor in (woken, wake, *([] if roster is None else [roster])):
         os.set_blocking(descriptor, False)
     go_on_at(*POLITE, signal.SIGCHLD, signal.SIGCONT)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, POLITE)  # held back while a slot is forked
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     # Not SIGTERM, which a stopped process does not receive.
     ask_kernel(_PR_SET_PDEATHSIG, signal.SIGCONT)
-    _tell(leash, PID.pack(payload))
+    _tell(leash, PID.pack(payload, os.getpid()))
+
+    def is_over() -> bool:
+        return os.getppid() not in parents or _is_told_to_end(leash)
+
+    def sleep(*also: int) -> None:
+        select.select([woken, *also], [], [], _LOOK_SECONDS)
+        with contextlib.suppress(BlockingIOError):
+            os.read(woken, 4096)
+
     end: bytes | None = None
     killed = False
+    forks: set[int] = set()  # their keepers
     while end is None:
-        if not killed and (os.getppid() != parent or _is_told_to_end(leash)):
+        if not killed and is_over():
             os.kill(payload, signal.SIGKILL)  # not waited for yet, so the process id is still valid
             killed = True
         end = _reap(payload)
+        if roster is not None:
+            forks |= _listed(roster)
         if end is None:
-            select.select([woken] if killed else [woken, leash], [], [], _LOOK_SECONDS)
-            with contextlib.suppress(BlockingIOError):
-                os.read(woken, 4096)
-    _end_all_others()
+            sleep(*([] if killed else [leash]))
+    forks = set() if killed else forks & set(children())  # adopted when the process that forked them ended
+    _end_all_others(forks)
     _tell(leash, end)
+    while forks and not is_over():
+        _reap(payload)
+        forks &= set(children())
+        if forks:
+            sleep(leash)
+    _end_all_others()
     return 0
+
+
+def _listed(roster: int) -> set[int]:
+    """What was written since the last look; each entry is whole, because the kernel writes it at once."""
+    try:
+        told = os.read(roster, 8192 * ENTRY.size)
+    except BlockingIOError:
+        return set()
+    return {pid for (pid,) in ENTRY.iter_unpack(told)}
 
 
 def _tell(leash: int, what: bytes) -> None:
@@ -119,11 +160,11 @@ def _reap(payload: int) -> bytes | None:
             return None
 
 
-def _end_all_others() -> None:
-    """Kill all remaining children, including orphans that are adopted meanwhile, until none is left."""
+def _end_all_others(spared: Collection[int] = ()) -> None:
+    """Kill all remaining children but these, including orphans that are adopted meanwhile, until none is left."""
     deadline = time.monotonic() + _END_SECONDS
-    while children := _children():
-        for pid in children:
+    while others := [pid for pid in children() if pid not in spared]:
+        for pid in others:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
         with contextlib.suppress(ChildProcessError):
@@ -134,7 +175,7 @@ def _end_all_others() -> None:
         time.sleep(0.002)
 
 
-def _children() -> list[int]:
+def children() -> list[int]:
     """Our own children; empty if the system does not list them."""
     me = os.getpid()
     with contextlib.suppress(OSError):

@@ -1,7 +1,7 @@
 """The warm payloads of this process, kept between ranges, blocks and campaigns.
 
 For the configuration that was used last, every idle payload is kept (at most one per slot); for each of the two
-configurations before it, one; all others are stopped.
+configurations before it, one, and as many as are lent of it; all others are stopped.
 """
 
 from __future__ import annotations
@@ -16,17 +16,24 @@ from typing import Any
 from eventmill.payloads.calls import PayloadEntry
 from eventmill.payloads.reader_calls import ReaderSetUp
 from eventmill.payloads.runner import WarmPayload
+from eventmill.payloads.set_ups import Configuration
+from eventmill.payloads.shared_setup import SharedSetUp
 
 _OTHERS_KEPT = 2
 
 
 class Pool:
-    """Idle payloads by configuration. Thread-safe; a payload is lent to one borrower at a time."""
+    """Idle payloads by configuration. Thread-safe; a payload is lent to one borrower at a time.
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
+    If it `shares` set-ups, payloads of one configuration are forks of one process, where that is possible.
+    """
+
+    def __init__(self, *, shares: bool = False) -> None:
+        self.shares = shares
+        self._lock = threading.Lock()  # never held while a process starts or ends
         self._idle: dict[str, list[WarmPayload]] = {}  # the configuration used last is the last key
-        self._lent: set[WarmPayload] = set()
+        self._lent: dict[WarmPayload, str] = {}
+        self._shared: dict[str, SharedSetUp] = {}
 
     @contextmanager
     def borrow(
@@ -40,35 +47,31 @@ class Pool:
         reader: ReaderSetUp | None = None,
     ) -> Iterator[WarmPayload]:
         """A payload of this configuration, an idle one if possible; kept afterwards if its process lives."""
-        key = _key(code, parameters, columns, memory_bytes, setup_seconds, reader)
+        wanted = Configuration(code, parameters, columns, memory_bytes, setup_seconds, reader)
+        key = _key(wanted)
         with self._lock:
             idle = self._idle[key] = self._idle.pop(key, [])
-            payload = (
-                idle.pop()
-                if idle
-                else WarmPayload(
-                    code=code,
-                    parameters=parameters,
-                    columns=columns,
-                    memory_bytes=memory_bytes,
-                    setup_seconds=setup_seconds,
-                    reader=reader,
-                )
-            )
-            self._lent.add(payload)
+            # One that is ready rather than one that is being set up.
+            payload = next((one for one in reversed(idle) if not one.busy), idle[-1] if idle else None)
+            if payload is None:
+                payload = self._new(key, wanted)
+            else:
+                idle.remove(payload)
+            self._lent[payload] = key
             surplus = self._take_surplus()
-        for other in surplus:
-            other.stop()
+        _end(*surplus)
         try:
             yield payload
         finally:
+            is_alive = payload.alive  # may wait for the end of its process
             with self._lock:
-                self._lent.discard(payload)
-                if payload.alive:
+                del self._lent[payload]
+                if is_alive:
                     self._idle.setdefault(key, []).append(payload)
                 surplus = self._take_surplus()
-            for other in surplus:
-                other.stop()
+            if not is_alive:
+                payload.retire()
+            _end(*surplus)
 
     def prepare(
         self,
@@ -81,59 +84,70 @@ class Pool:
         reader: ReaderSetUp | None = None,
         number: int = 1,
     ) -> None:
-        """Set up this number of payloads in advance; returns when they are ready.
+        """Set up payloads in advance, until there are this many, lent or idle; returns when they are ready.
 
         A borrower meanwhile waits for the set-up, and gets a failure from its own set-up.
         """
-        key = _key(code, parameters, columns, memory_bytes, setup_seconds, reader)
-        new = [
-            WarmPayload(
-                code=code,
-                parameters=parameters,
-                columns=columns,
-                memory_bytes=memory_bytes,
-                setup_seconds=setup_seconds,
-                reader=reader,
-            )
-            for _ in range(number)
-        ]
+        wanted = Configuration(code, parameters, columns, memory_bytes, setup_seconds, reader)
+        key = _key(wanted)
         with self._lock:
             idle = self._idle[key] = self._idle.pop(key, [])
-            del new[max(0, number - len(idle)) :]
+            there = len(idle) + list(self._lent.values()).count(key)
+            new = [self._new(key, wanted) for _ in range(number - there)]
             idle += new
         for payload in new:
             payload.start()
 
-    def _take_surplus(self) -> list[WarmPayload]:
-        others = list(self._idle)[:-1]
-        surplus: list[WarmPayload] = []
+    def _new(self, key: str, wanted: Configuration) -> WarmPayload:
+        if self.shares and key not in self._shared:
+            self._shared[key] = SharedSetUp(wanted)
+        return WarmPayload(
+            code=wanted.code,
+            parameters=wanted.parameters,
+            columns=wanted.columns,
+            memory_bytes=wanted.memory_bytes,
+            setup_seconds=wanted.setup_seconds,
+            reader=wanted.reader,
+            shared=self._shared[key] if self.shares else None,
+        )
+
+    def _take_surplus(self) -> tuple[list[WarmPayload], list[SharedSetUp]]:
+        """What is to be ended, out of the pool already: no thread can borrow it any more."""
+        others, lent = list(self._idle)[:-1], list(self._lent.values())
+        payloads: list[WarmPayload] = []
         forgotten = max(0, len(others) - _OTHERS_KEPT)
         for key in others[:forgotten]:
-            surplus += self._idle.pop(key)
+            payloads += self._idle.pop(key)
         for key in others[forgotten:]:
-            surplus += self._idle[key][1:]
-            del self._idle[key][1:]
-        return surplus
+            kept = max(1, lent.count(key))
+            payloads += self._idle[key][kept:]
+            del self._idle[key][kept:]
+        unused = [key for key in self._shared if key not in self._idle and key not in lent]
+        return payloads, [self._shared.pop(key) for key in unused]
 
     def stop_all(self) -> None:
         """Stop every payload, lent or idle. Harmless when repeated; the pool can be used again."""
         with self._lock:
-            payloads = [*self._lent, *(payload for idle in self._idle.values() for payload in idle)]
+            lent, shared = dict(self._lent), list(self._shared.values())
+            idle = [payload for idle in self._idle.values() for payload in idle]
             self._idle.clear()
-        for payload in payloads:
+            self._shared = {key: one for key, one in self._shared.items() if key in lent.values()}
+        for payload in lent:
             payload.stop()
+        _end(idle, shared)
 
 
-def _key(
-    code: PayloadEntry,
-    parameters: Mapping[str, Any],
-    columns: Mapping[str, str] | None,
-    memory_bytes: int | None,
-    setup_seconds: float | None,
-    reader: ReaderSetUp | None,
-) -> str:
-    told = [code.entry, code.digest, str(code.bundle_folder), columns, memory_bytes, setup_seconds, parameters]
-    return _spelled([*told, reader])
+def _end(payloads: list[WarmPayload], shared: list[SharedSetUp]) -> None:
+    for payload in payloads:
+        payload.retire()
+    for one in shared:
+        one.stop()
+
+
+def _key(wanted: Configuration) -> str:
+    code = wanted.code
+    told = [code.entry, code.digest, str(code.bundle_folder), wanted.columns, wanted.memory_bytes]
+    return _spelled([*told, wanted.setup_seconds, wanted.parameters, wanted.reader])
 
 
 def _spelled(value: object) -> str:
@@ -209,6 +223,14 @@ def prepare(
     )
 
 
+def share_setups(wanted: bool = True) -> None:
+    """From now on let new payloads of this process share one set-up for each configuration, or not.
+
+    For a process with many slots. Readers have a process each, as always: they have little to share.
+    """
+    _pool.shares = wanted
+
+
 def stop_all() -> None:
     """Stop every warm payload and reader of this process."""
     _pool.stop_all()
@@ -223,7 +245,7 @@ def stop_readers() -> None:
 def _forget() -> None:
     """A fork must neither use nor stop its parent's payloads."""
     global _pool, _readers
-    _pool, _readers = Pool(), Pool()
+    _pool, _readers = Pool(shares=_pool.shares), Pool()
 
 
 os.register_at_fork(after_in_child=_forget)

@@ -6,24 +6,22 @@ and no thread is needed.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pickle
 import secrets
 import select
-import signal
 import socket
 import struct
 import subprocess
 import sys
-import threading
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from multiprocessing.connection import wait
 
-from eventmill.payloads.calls import Answer, Imports, RangeCall, SetUp
+from eventmill.payloads.calls import Answer, Fork, Imports, RangeCall, SetUp
 from eventmill.payloads.frames import TOKEN_BYTES, NoAnswer, Receiver, Ticket, frame
-from eventmill.payloads.keeper import END, PID
+from eventmill.payloads.kept import Ending, Kept
 from eventmill.payloads.reader_calls import InspectCall, ReadCall
 from eventmill.payloads.starter import start as _start
 from eventmill.text import words_of
@@ -34,7 +32,7 @@ PRINTED_BYTES = 4096
 _LOOK_SECONDS = (
     0.25  # interval of checks that the child lives, because a process that inherited the socket hides its end
 )
-_MEMORY_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
+_FORK_SECONDS = 60.0  # how long a fork may take: some 10 ms for each GB, more when memory is short
 _END_SECONDS = 5.0  # how long a killed process may take to end; longer only when a disk hangs
 _PATIENCE_SECONDS = 30.0  # between two pieces of one answer
 _STRAY = "payload was killed because the data on its connection are not the answer to its call"
@@ -42,26 +40,27 @@ _TELLS_WRITER = hasattr(socket, "SO_PASSCRED")  # Linux
 _CREDENTIALS = struct.Struct("iII")  # struct ucred of unix(7): process, user, group
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How a process ended. `exit_code` is minus the number of the signal; None if unknown."""
+Start = Callable[[int, int, int], "subprocess.Popen[bytes] | None"]
+"""Starts a child on its ends of three connections: calls (a socket), leash (a socket), output (a pipe).
 
-    exit_code: int | None
-    cpu_total_seconds: float
-    peak_bytes: int
-    role: str = "payload"
+Returns None if the keeper is not our child. Raises `OSError` if no process can be started.
+"""
 
-    def __str__(self) -> str:
-        if self.exit_code is None:
-            return f"{self.role} process died"
-        if self.exit_code >= 0:
-            return f"{self.role} process died with exit code {self.exit_code}"
-        number = -self.exit_code
-        known = number in {member.value for member in signal.Signals}
-        name = f"{signal.Signals(number).name} ({number})" if known else str(number)
-        # The kernel kills with this signal when memory runs out.
-        memory = f" at {self.peak_bytes / 1e9:.2f} GB of memory" if number == signal.SIGKILL else ""
-        return f"{self.role} process died with signal {name}{memory}"
+
+def _start_python(calls: int, leash: int, output: int) -> subprocess.Popen[bytes]:
+    # -P: the working directory's modules must not hide ours; the payload gets its folder later.
+    command = [sys.executable, "-P", "-X", "faulthandler", "-m", "eventmill.payloads.child"]
+    numbers = [str(number) for number in (calls, leash, os.getpid())]
+    return _start(
+        lambda: subprocess.Popen(
+            [*command, *numbers],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            pass_fds=[calls, leash],
+            start_new_session=True,  # Ctrl-C goes to the terminal's foreground group
+        )
+    )
 
 
 class ChildProcess:
@@ -70,26 +69,14 @@ class ChildProcess:
     Raises `OSError` if no process can be started.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, start: Start = _start_python) -> None:
         ours, theirs = socket.socketpair()
         held, leash = socket.socketpair()
         reading, writing = os.pipe()
-        # -P: the working directory's modules must not hide ours; the payload gets its folder later.
-        command = [sys.executable, "-P", "-X", "faulthandler", "-m", "eventmill.payloads.child"]
-        numbers = [str(number) for number in (theirs.fileno(), leash.fileno(), os.getpid())]
         try:
             if _TELLS_WRITER:  # the kernel says with each piece which process wrote it
                 ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-            self._popen = _start(
-                lambda: subprocess.Popen(
-                    [*command, *numbers],
-                    stdin=subprocess.DEVNULL,
-                    stdout=writing,
-                    stderr=writing,
-                    pass_fds=[theirs.fileno(), leash.fileno()],
-                    start_new_session=True,  # Ctrl-C goes to the terminal's foreground group
-                )
-            )
+            child = start(theirs.fileno(), leash.fileno(), writing)
         except BaseException:
             ours.close()
             held.close()
@@ -101,35 +88,53 @@ class ChildProcess:
             os.close(writing)
         os.set_blocking(reading, False)
         self._socket = ours
-        self._leash = held
-        self._news = b""  # of the keeper
+        self._kept = Kept(held, child)
         self._output: int | None = reading
         self._printed = b""
         self._calls = 0
         self._receiver: Receiver | None = None
-        self._guard = threading.Lock()  # a process id may be signalled only until it was waited for
-        self._ending: Ending | None = None
-        self.kill_reason: str | None = None
         self.timed_out = False
         self.role = "payload"  # what messages call it
+
+    def fork(self) -> ChildProcess:
+        """A fork of this process, which was set up to be forked (`payloads.zygote`) and answers no calls itself.
+
+        Raises `ConnectionError` if it has ended, `OSError` with what the system says if it cannot be forked.
+        """
+
+        def ask(calls: int, leash: int, output: int) -> None:
+            self.send(Fork())
+            # By itself: it must not be received together with the message.
+            socket.send_fds(self._socket, [b"."], [calls, leash, output])
+
+        process = ChildProcess(ask)
+        if not process._kept.has_begun(_FORK_SECONDS):
+            process._end_now("it was never there")
+            if said := process.printed().strip():
+                raise OSError(said)
+            raise ConnectionResetError("the process that was set up has ended")
+        process.role = self.role
+        return process
 
     @property
     def pid(self) -> int:
         """The process id of the payload once it is known; that of its keeper if it ended before."""
-        with self._guard:
-            while len(self._news) < PID.size and self._ending is None:
-                if not self._hear(seconds=_END_SECONDS):
-                    break
-            return int(PID.unpack_from(self._news)[0]) if len(self._news) >= PID.size else self._popen.pid
+        self._kept.has_begun(_END_SECONDS)
+        return self._kept.payload or self._kept.pid or 0
+
+    @property
+    def kill_reason(self) -> str | None:
+        """Why it was killed by us; None if it was not."""
+        return self._kept.kill_reason
 
     @property
     def alive(self) -> bool:
         """Whether it can be called: it lives, and has not closed its connection."""
-        if self.ending() is None and self._is_hung_up():
+        if self.ending() is None and self.is_hung_up:
             self._end_now(f"{self.role} closed the connection to its worker")
         return self.ending() is None
 
-    def send(self, message: Imports | SetUp | RangeCall | InspectCall | ReadCall) -> None:
+    def send(self, message: Imports | SetUp | Fork | RangeCall | InspectCall | ReadCall) -> None:
         """Send a message, and forget earlier output. `receive` notices a child that is gone."""
         self._drain()
         self._printed = b""
@@ -229,38 +234,12 @@ class ChildProcess:
 
     def ending(self) -> Ending | None:
         """How the process ended; None while it lives. Everything that it started has ended by then."""
-        with self._guard:
-            if self._ending is None:
-                try:
-                    pid, status, _ = os.wait4(self._popen.pid, os.WNOHANG)
-                except ChildProcessError:  # another thread waited for it
-                    pid, status = self._popen.pid, None
-                if pid:
-                    while self._hear():
-                        pass
-                    self._ending = replace(_ending_of(self._news, status), role=self.role)
-                    self._popen.returncode = self._ending.exit_code or 0
-                    self._leash.close()
-            return self._ending
-
-    def _hear(self, *, seconds: float = 0.0) -> bool:
-        """Read a message of the keeper, within this number of seconds; returns whether there was one."""
-        try:
-            if seconds and not wait([self._leash], seconds):
-                return False
-            piece = self._leash.recv(4096, socket.MSG_DONTWAIT)
-        except OSError:
-            return False
-        self._news += piece
-        return bool(piece)
+        ending = self._kept.ending()
+        return None if ending is None else replace(ending, role=self.role)
 
     def kill(self, reason: str) -> None:
         """Kill the process and everything that it started, for `reason`. Harmless if it is gone."""
-        with self._guard:
-            if self._ending is None:
-                self.kill_reason = self.kill_reason or reason
-                with contextlib.suppress(OSError):
-                    self._leash.send(b"end", socket.MSG_DONTWAIT)
+        self._kept.end(reason)
 
     def close(self, timeout_seconds: float) -> None:
         """Let an idle process exit (its exit handlers run) within `timeout_seconds`, or kill it."""
@@ -279,10 +258,7 @@ class ChildProcess:
         """Kill and wait. If the keeper does not react, it is killed itself, which also ends the payload."""
         self.kill(reason)
         if not self._wait(_END_SECONDS):
-            with self._guard:
-                if self._ending is None:
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(self._popen.pid, signal.SIGKILL)
+            self._kept.kill()
             self._wait(_END_SECONDS)
         self._let_go()
 
@@ -291,7 +267,9 @@ class ChildProcess:
         self._drop_output()
         self._socket.close()
 
-    def _is_hung_up(self) -> bool:
+    @property
+    def is_hung_up(self) -> bool:
+        """Whether the other end of its connection is closed, as when it ends. Ends nothing."""
         poll = select.poll()
         try:
             poll.register(self._socket, 0)  # HUP and ERR are always reported
@@ -328,11 +306,3 @@ class ChildProcess:
 
 def _is_over(heard: float) -> bool:
     return time.monotonic() - heard > _PATIENCE_SECONDS
-
-
-def _ending_of(news: bytes, status: int | None) -> Ending:
-    """As reported by the keeper; else as the keeper itself ended."""
-    if len(news) >= PID.size + END.size:
-        told, cpu_seconds, peak = END.unpack_from(news, PID.size)
-        return Ending(os.waitstatus_to_exitcode(told), cpu_seconds, peak * _MEMORY_UNIT_BYTES)
-    return Ending(None if status is None else os.waitstatus_to_exitcode(status), 0.0, 0)

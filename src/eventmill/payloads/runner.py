@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import pickle
-import sys
 import threading
-from collections.abc import Mapping
-from dataclasses import replace
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from eventmill.core.leases import FailureKind, FailureReport
-from eventmill.payloads.calls import Answer, PayloadEntry, RangeCall, RangeResult, Refusal, SetUp
-from eventmill.payloads.memory import told_limit
-from eventmill.payloads.process import ChildProcess, Ending
+from eventmill.payloads.calls import Answer, PayloadEntry, RangeCall, RangeResult
+from eventmill.payloads.process import ChildProcess
 from eventmill.payloads.reader_calls import EventsRead, InspectCall, Inspected, ReadCall, ReaderSetUp
+from eventmill.payloads.set_ups import Configuration, Result, outcome_of
+from eventmill.payloads.shared_setup import SharedSetUp
 from eventmill.payloads.standby import take_spare
-from eventmill.text import words_of
 
 Call = RangeCall | InspectCall | ReadCall
-Result = RangeResult | Inspected | EventsRead
 
 _ANSWERS: dict[type[Call], type[Result]] = {
     RangeCall: RangeResult,
@@ -31,7 +29,7 @@ _PATIENCE_SECONDS = 2.0  # for a payload's exit handlers
 
 
 class WarmPayload:
-    """One payload process, started when it is needed, and started again after it died.
+    """One payload process, started (or forked) when it is needed, and again after it died.
 
     It serves one call at a time; `run` and `start` in other threads wait. Any thread may call `stop`.
     """
@@ -45,23 +43,35 @@ class WarmPayload:
         memory_bytes: int | None = None,
         setup_seconds: float | None = None,
         reader: ReaderSetUp | None = None,
+        shared: SharedSetUp | None = None,
     ) -> None:
         """`memory_bytes` limits its memory (`payloads.memory`), `setup_seconds` the time of its set-up.
 
-        With `reader` the code reads inputs, and is called with `read`.
+        With `reader` the code reads inputs, and is called with `read`. With `shared` its process is a fork of one
+        that was set up with the same arguments, if that is possible.
         """
-        self.code = code
-        self._timeout = setup_seconds
-        self._reader = reader
-        self.role = "payload" if reader is None else "reader"
-        self._memory_bytes = memory_bytes
-        self._parameters = dict(parameters)
-        self._columns = None if columns is None else dict(columns)
+        self._configuration = Configuration(
+            code=code,
+            parameters=dict(parameters),
+            columns=columns,
+            memory_bytes=memory_bytes,
+            setup_seconds=setup_seconds,
+            reader=reader,
+        )
+        self._shared = shared
         self._turn = threading.Lock()  # one call at a time
-        self._guard = threading.Lock()  # around `_process`
+        self._guard = threading.Lock()  # around what follows
         self._process: ChildProcess | None = None
+        self._is_running = False  # somebody has the turn
+        self._stopped = threading.Event()  # the one who has the turn is to end
+        self._is_retired = False
         self._cpu_seconds = 0.0  # of the process, up to its last answer
         self._setup_seconds = 0.0  # CPU of set-ups that was not reported yet
+
+    @property
+    def role(self) -> str:
+        """What messages call it: payload or reader."""
+        return self._configuration.role
 
     @property
     def alive(self) -> bool:
@@ -82,7 +92,7 @@ class WarmPayload:
 
     def start(self) -> FailureReport | None:
         """Start and set up, which may take minutes; None when it is ready, else a report of kind SETUP."""
-        with self._turn:
+        with self._taking_turn():
             return self._start()
 
     @property
@@ -110,64 +120,93 @@ class WarmPayload:
         return outcome
 
     def _run(self, call: Call, timeout: float | None) -> Result | FailureReport:
-        with self._turn:
+        with self._taking_turn():
             outcome = self._start() or self._call(call, timeout)
             if isinstance(outcome, FailureReport) and not isinstance(call, InspectCall):
                 call.output_path.unlink(missing_ok=True)
             return outcome
 
     def stop(self) -> None:
-        """End the process. An idle one may run its exit handlers (2 s); a running call ends at once."""
-        if self._turn.acquire(blocking=False):
+        """End the process. An idle one may run its exit handlers (2 s); a running call or set-up ends at once.
+
+        A set-up that other slots wait for goes on without this one.
+        """
+        while not self._turn.acquire(blocking=False):
+            with self._guard:
+                if self._is_running:
+                    self._stopped.set()
+                    if self._process is not None:
+                        self._process.kill(self._why_stopped)
+                    if self._shared is not None:
+                        self._shared.give_up(self._stopped)
+                    return
+            time.sleep(0.001)  # the turn is just being taken or left
+        try:
+            self._close()
+        finally:
+            self._turn.release()
+
+    def retire(self) -> None:
+        """`stop`, and never start again: nobody would end it."""
+        self._is_retired = True
+        self.stop()
+
+    @contextmanager
+    def _taking_turn(self) -> Iterator[None]:
+        with self._turn:
+            with self._guard:
+                self._is_running = True
             try:
-                self._close()
+                yield
             finally:
-                self._turn.release()
-            return
-        with self._guard:
-            if self._process is not None:
-                self._process.kill(f"{self.role} was stopped by its worker")
+                with self._guard:
+                    self._is_running = False
+                    self._stopped.clear()
+
+    @property
+    def _why_stopped(self) -> str:
+        return f"{self.role} was stopped by its worker"
 
     def _start(self) -> FailureReport | None:
+        if self._is_retired:
+            return FailureReport(FailureKind.SETUP, self._why_stopped)
         if self.alive:
             return None
         self._close()
-        try:
-            parameters = pickle.dumps(self._parameters)
-        except Exception as error:  # whatever a parameter's __reduce__ raises
-            return FailureReport(
-                FailureKind.SETUP, f"the {self.role}'s parameters cannot be pickled: {words_of(error)}"
-            )
+        if self._shared is not None:
+            slot = self._shared.slot(self._stopped)
+            if isinstance(slot, FailureReport):
+                return slot
+            if slot is not None:
+                with self._guard:
+                    self._take(slot.process)
+                self._cpu_seconds = slot.cpu_seconds
+                self._setup_seconds += slot.setup_seconds
+                return None
+        request = self._configuration.request()
+        if isinstance(request, FailureReport):
+            return request
         try:
             with self._guard:
-                process = self._process = take_spare()
+                process = self._take(take_spare())
         except OSError as error:
             return FailureReport(FailureKind.SETUP, f"no process for the {self.role} could be started: {error}")
         process.role = self.role
-        self._cpu_seconds = 0.0
-        folder = self.code.bundle_folder
-        process.send(
-            SetUp(
-                entry=self.code.entry,
-                bundle_folder=None if folder is None else folder.absolute(),
-                parameters=parameters,
-                columns=self._columns,
-                path=tuple(sys.path),
-                memory_bytes=self._memory_bytes,
-                reader=self._reader,
-            )
-        )
-        outcome = self._outcome(process, process.receive(self._timeout))
-        if isinstance(outcome, FailureReport):
+        process.send(request)
+        answer = self._configuration.answered(process)
+        if isinstance(answer, FailureReport):
             self._close()
-            if outcome.kind is not FailureKind.SETUP:  # no answer: it died, or took too long
-                summary = f"{outcome.summary} while it was set up"
-                if outcome.kind is FailureKind.TIMEOUT:
-                    summary += " (limits.setup_timeout)"
-                return replace(outcome, kind=FailureKind.SETUP, summary=summary)
-            return outcome
+            return answer
+        self._cpu_seconds = answer.cpu_total_seconds
         self._setup_seconds += self._cpu_seconds
         return None
+
+    def _take(self, process: ChildProcess) -> ChildProcess:
+        """Make it ours, under the guard; it is ended if that was wanted meanwhile."""
+        self._process = process
+        if self._stopped.is_set():
+            process.kill(self._why_stopped)
+        return process
 
     def _call(self, call: Call, timeout: float | None) -> Result | FailureReport:
         process = self._process
@@ -192,28 +231,11 @@ class WarmPayload:
         return outcome
 
     def _outcome(self, process: ChildProcess, answer: Answer | None) -> Result | FailureReport | None:
-        """The answer with what was printed, or the report of a death, with the CPU time of this call."""
-        if answer is None:
-            ending = process.ending()
-            total = ending.cpu_total_seconds if ending else 0.0
-            summary = process.kill_reason or str(ending)
-            if self._memory_bytes is not None and process.kill_reason is None and ending is not None:
-                summary += f", after a peak of {ending.peak_bytes / 1e6:,.0f} MB; {told_limit(self._memory_bytes)}"
-            return FailureReport(
-                kind=FailureKind.TIMEOUT if process.timed_out else FailureKind.CRASH,
-                summary=summary,
-                printed=process.printed(),
-                cpu_seconds=max(0.0, total - self._cpu_seconds),
-                signal=_signal_of(ending) if process.kill_reason is None else None,
-            )
-        self._cpu_seconds = answer.cpu_total_seconds
-        match answer.value:
-            case Refusal(kind, summary, traceback, cpu_seconds):
-                return FailureReport(kind, summary, traceback, process.printed(), cpu_seconds)
-            case RangeResult() | Inspected() | EventsRead() as result:
-                return replace(result, printed=process.printed())
-            case None:
-                return None
+        limit = self._configuration.memory_bytes
+        outcome = outcome_of(process, answer, spent_seconds=self._cpu_seconds, memory_bytes=limit)
+        if answer is not None:
+            self._cpu_seconds = answer.cpu_total_seconds
+        return outcome
 
     def _close(self) -> None:
         with self._guard:
@@ -227,8 +249,3 @@ def _size_of(path: Path) -> int | None:
         return path.stat().st_size
     except OSError:
         return None
-
-
-def _signal_of(ending: Ending | None) -> int | None:
-    code = None if ending is None else ending.exit_code
-    return None if code is None or code >= 0 else -code

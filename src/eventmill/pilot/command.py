@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import platform
-import re
 import signal
 import socket
 import sys
@@ -16,10 +15,12 @@ from typing import Annotated
 import psutil
 import typer
 
-import eventmill
+from eventmill.core.access_tokens import plain_name
 from eventmill.core.units import parse_bytes, parse_duration
+from eventmill.core.version import VERSION
 from eventmill.errors import CampaignError, EventmillError
 from eventmill.messages import v1
+from eventmill.payloads.pool import share_setups
 from eventmill.pilot.agent import Agent
 from eventmill.runtime import drain
 from eventmill.runtime.end_signals import end_with_job, ends_at, heed, started, take_sigterm, take_warnings
@@ -35,7 +36,7 @@ TOKEN = "EVENTMILL_TOKEN"
 
 def _tell_version(is_asked: bool) -> None:
     if is_asked:
-        typer.echo(f"eventmill-pilot {eventmill.__version__}")
+        typer.echo(f"eventmill-pilot {VERSION}")
         raise typer.Exit
 
 
@@ -98,6 +99,7 @@ def pilot(
         verify=str(ca_file) if ca_file is not None else True,
         on_change=_tell_outage,
     )
+    share_setups(count > 1)
     offers = v1.Offers(
         host=socket.gethostname()[:255],
         site=site,
@@ -105,7 +107,7 @@ def pilot(
         memory_bytes=bytes_of(memory),
         gpus=gpus,
         seconds_left=left,
-        software={"python": platform.python_version(), "eventmill": eventmill.__version__},
+        software={"python": platform.python_version(), "eventmill": VERSION},
     )
     session = Session(
         connection, name=plain_name(name or socket.gethostname()), slots=count, campaigns=campaign, offers=offers
@@ -180,12 +182,6 @@ def core_count() -> int:
     """Cores that this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
-
-
-def plain_name(host: str) -> str:
-    """A name of letters, digits, '.', '_' and '-'."""
-    plain = re.sub(r"[^A-Za-z0-9._-]", "-", host)[:64]
-    return plain if re.match(r"[A-Za-z0-9]", plain) else f"p{plain}"[:64]
 
 
 def _log_to_terminal(level: str) -> None:

@@ -108,8 +108,10 @@ class RunStory:
         if inputs:
             run_log.info("%s to inspect, in %s", counted(inputs, "input"), counted(tasks, "task run"))
 
-    def works_on(self, *, cluster: str, slots: int, dashboard: str | None) -> None:
-        """Blocks go to a cluster from now on."""
+    def works_on(self, *, cluster: str, slots: int, dashboard: str | None, service: str | None = None) -> None:
+        """Blocks go to a cluster from now on, and to pilots, if there is a service for them."""
+        if service is not None:
+            run_log.info("pilots reach this campaign at %s: 'eventmill pilot --server %s'", service, service)
         link = f"Dask's dashboard: {dashboard}" if dashboard else "no Dask dashboard (it needs bokeh)"
         run_log.info("cluster '%s' with %s now; %s", cluster, counted(slots, "slot"), link)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -56,17 +56,31 @@ HEIGHT = 14
 
 @dataclass(frozen=True, slots=True)
 class Strip:
-    """The events of one or several neighbouring inputs: `states` are numbers of `ORDER`, one for each pixel.
+    """The events of one or several neighbouring inputs, cut into pixels, all as long as possible.
 
-    `url` is the only input's, None if there are several; `counts` are their events by state.
+    `url` is the only input's, None if there are several. Pixel k of p has the events from `k * events // p` on;
+    `cover` are their numbers by state, of shape (states in `ORDER`, pixels), and exact.
     """
 
     label: str
     url: str | None
     inputs: int
     events: int
-    counts: dict[State, int]
-    states: npt.NDArray[np.uint8]
+    cover: npt.NDArray[np.int64]
+
+    @property
+    def counts(self) -> dict[State, int]:
+        """Its events by state."""
+        return {state: int(self.cover[number].sum()) for number, state in enumerate(ORDER)}
+
+    @property
+    def states(self) -> npt.NDArray[np.uint8]:
+        """What each pixel shows: a number of `ORDER`."""
+        found: npt.NDArray[np.uint8] = self.cover.argmax(axis=0).astype(np.uint8)
+        for state in NEVER_HIDDEN:
+            number = ORDER.index(state)
+            found[self.cover[number] > 0] = number
+        return found
 
 
 def event_map(
@@ -82,37 +96,69 @@ def event_map(
         return ()
     share = -(-len(filled) // strips)
     groups = [filled[i : i + share] for i in range(0, len(filled), share)]
-    curves = {state: _curve([span for span in spans if span.state is state]) for state in ORDER}
-    return tuple(_strip(group, curves, first=i * share, pixels=pixels) for i, group in enumerate(groups))
+    curves = curves_of(bounds_of(spans))
+    return tuple(strip_of(group, curves, pixels=pixels) for group in groups)
 
 
-Curve = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
+Numbers = npt.NDArray[np.int64]
+
+Curve = tuple[Numbers, Numbers, Numbers]
+"""The spans of one state: where they start, where they stop, and the events of those before each, and of all."""
 
 
-def _curve(spans: Sequence[StateSpan]) -> Curve:
-    """How many events of one state lie before a position: where it bends, and its values there."""
-    bounds = np.array(sorted((span.start, span.stop) for span in spans), dtype=np.float64).reshape(-1, 2)
-    steps = np.stack([np.zeros(len(bounds)), bounds[:, 1] - bounds[:, 0]], axis=1)
-    return bounds.reshape(-1), np.cumsum(steps.reshape(-1))
+Bounds = Mapping[State, tuple[Sequence[int], Sequence[int]]]
+"""State -> where its spans start, and where they stop, in any order: campaign-wide positions without overlap."""
 
 
-def _strip(group: Sequence[Input], curves: dict[State, Curve], *, first: int, pixels: int) -> Strip:
+def bounds_of(spans: Iterable[StateSpan]) -> Bounds:
+    """The bounds of spans."""
+    found: dict[State, tuple[list[int], list[int]]] = {}
+    for span in spans:
+        starts, stops = found.setdefault(span.state, ([], []))
+        starts.append(span.start)
+        stops.append(span.stop)
+    return found
+
+
+def curves_of(bounds: Bounds) -> tuple[Curve, ...]:
+    """The curves of all states, in `ORDER`."""
+    return tuple(_curve(*bounds.get(state, ((), ()))) for state in ORDER)
+
+
+def _curve(starts: Sequence[int], stops: Sequence[int]) -> Curve:
+    # Without overlap, both have the same order.
+    first, last = np.sort(np.array(starts, dtype=np.int64)), np.sort(np.array(stops, dtype=np.int64))
+    return first, last, np.concatenate([np.zeros(1, np.int64), np.cumsum(last - first)])
+
+
+def _before(curve: Curve, positions: Numbers) -> Numbers:
+    """How many events of the state lie before each position."""
+    starts, stops, sums = curve
+    if not len(starts):
+        return np.zeros_like(positions)
+    begun = np.searchsorted(starts, positions, side="left")
+    return sums[begun] - np.where(begun > 0, np.maximum(stops[begun - 1] - positions, 0), 0)
+
+
+def edges_of(events: int, pixels: int) -> Numbers:
+    """Where the pixels of so many events begin, and the last one ends: `k * events // pixels`.
+
+    There are fewer pixels than asked for where there are fewer events: no event is in two. No events have none.
+    """
+    pixels = min(pixels, events) or 1
+    whole, rest = divmod(events, pixels)
+    numbers = np.arange(pixels + 1 if events else 1, dtype=np.int64)
+    return numbers * whole + numbers * rest // pixels  # as one product it may have more than 63 bits
+
+
+def strip_of(group: Sequence[Input], curves: Sequence[Curve], *, pixels: int = PIXELS) -> Strip:
+    """The strip of neighbouring inputs, one at least; without a pixel if they have no events."""
     start, stop = group[0].first, group[-1].first + group[-1].events
-    edges = np.floor(np.linspace(start, stop, min(pixels, stop - start) + 1))  # no event is in two pixels
-    cover = np.array([np.diff(_at(curves[state], edges)) for state in ORDER])
-    states = cover.argmax(axis=0).astype(np.uint8)
-    for state in NEVER_HIDDEN:
-        number = ORDER.index(state)
-        states[cover[number] > 0.5] = number
-    counts = {state: round(float(cover[number].sum())) for number, state in enumerate(ORDER)}
+    edges = start + edges_of(stop - start, pixels)
+    cover = np.array([np.diff(_before(curve, edges)) for curve in curves])
     alone = group[0] if len(group) == 1 else None
-    label = _name(alone.url) if alone else f"inputs {first + 1:,} to {first + len(group):,}"
-    return Strip(label, alone.url if alone else None, len(group), stop - start, counts, states)
-
-
-def _at(curve: Curve, positions: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    bends, values = curve
-    return np.interp(positions, bends, values) if len(bends) else np.zeros_like(positions)
+    label = _name(alone.url) if alone else f"inputs {group[0].ordinal + 1:,} to {group[-1].ordinal + 1:,}"
+    return Strip(label, alone.url if alone else None, len(group), stop - start, cover)
 
 
 def _name(url: str) -> str:

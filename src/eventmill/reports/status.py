@@ -82,6 +82,28 @@ def standing(
     return Standing.INTERRUPTED
 
 
+def standing_of(
+    ledger: Ledger,
+    record: CampaignRow,
+    counts: Counts,
+    *,
+    inputs: int,
+    are_at_work: bool,
+    ending: str | None = None,
+) -> Standing:
+    """The state of a campaign in a ledger. `are_at_work`: somebody holds a lease now; `ending` counts as gone."""
+    leader = ledger.leader(record.id)
+    return standing(
+        counts,
+        target=record.rules.target,
+        wanted=record.desired_state,
+        inputs=inputs,
+        open_merges=len(ledger.open_merges(record.id)),
+        leader=None if leader is None or leader == ending or is_gone(leader) else leader,
+        has_begun=are_at_work or _has_begun(ledger, record),
+    )
+
+
 STATES = (State.MERGED, State.COMMITTED, State.LEASED, State.READY, State.ABANDONED)
 """In the order of display: what is done comes first."""
 
@@ -100,21 +122,13 @@ def campaign_status(
     `counts` are its events by state, if somebody has just counted them; `ending` is a process that is about to
     give up the lead, and counts as gone.
     """
-    counts, leader = counts or ledger.counts(record.id), ledger.leader(record.id)
+    counts = counts or ledger.counts(record.id)
     incidents, inputs = ledger.count_incidents(record.id), len(ledger.inputs(record.id))
     holders = ledger.holders(record.id)
     alive = [holder for holder in holders if not is_gone(holder.holder)]
     waiting = len(ledger.block_ids(record.id)) - sum(holder.blocks for holder in holders)
     processes = {holder.holder: parse_holder(holder.holder) for holder in alive}
-    state = standing(
-        counts,
-        target=record.rules.target,
-        wanted=record.desired_state,
-        inputs=inputs,
-        open_merges=len(ledger.open_merges(record.id)),
-        leader=None if leader is None or leader == ending or is_gone(leader) else leader,
-        has_begun=bool(alive) or _has_begun(ledger, record),
-    )
+    state = standing_of(ledger, record, counts, inputs=inputs, are_at_work=bool(alive), ending=ending)
     is_led = state in (Standing.STARTING, Standing.RUNNING)
     error = None if is_led or state is Standing.DONE else last_error(ledger, record)
     return {

@@ -7,13 +7,19 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from fastapi import FastAPI
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.types import Receive, Scope, Send
 
-import eventmill
+from eventmill.core.version import VERSION
 from eventmill.ledger import Ledger
 from eventmill.service.campaigns import Campaigns
 from eventmill.service.guard import Guard
 from eventmill.service.limits import BodyLimit
+from eventmill.service.live_page import add_page
+from eventmill.service.metrics import CountRequests, Metrics
 from eventmill.service.problems import RequestIds, tell_problems
+from eventmill.service.streams import Streams
+from eventmill.service.views import views_router
 from eventmill.service.work_routes import Pilots, work_router
 
 DESCRIPTION = """
@@ -22,28 +28,48 @@ is not done again. Errors are `application/problem+json` with one line that says
 """
 
 
+class Smaller(GZipMiddleware):
+    """Compresses answers, but no byte ranges of inputs, which are bytes of a file as it lies there."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] == "http" and scope["path"].startswith("/v1/inputs/"):
+            await self.app(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+
 def create_app(ledger: Ledger, ledger_url: str, *, folder: Path) -> FastAPI:
     """The event service over a ledger. Relative addresses of inputs start from `folder`."""
-    guard = Guard(ledger)
+    guard, streams, metrics = Guard(ledger), Streams(), Metrics(ledger)
     pilots = Pilots(ledger, Campaigns(ledger, ledger_url, folder=folder), guard)
+
+    def end_all() -> None:
+        """Let go all that is held: calls of pilots, and streams."""
+        pilots.waiting.end()
+        streams.close()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
-        pilots.waiting.end()
+        end_all()
         pilots.looks.shutdown(wait=False)
 
     app = FastAPI(
         title="Eventmill event service",
-        version=eventmill.__version__,
+        version=VERSION,
         description=DESCRIPTION,
         lifespan=lifespan,
         docs_url=None,  # their pages load code from foreign hosts
         redoc_url=None,
     )
-    app.state.pilots = pilots
+    app.state.end = end_all
     tell_problems(app)
     app.add_middleware(BodyLimit, exempt=lambda method, path: method == "PUT" and "/outputs/" in path)
+    app.add_middleware(Smaller, minimum_size=2_000)
+    app.add_middleware(CountRequests, metrics=metrics)
     app.add_middleware(RequestIds)
     app.include_router(work_router(pilots))
+    app.include_router(views_router(ledger, guard.may_see(), streams=streams, metrics=metrics))
+    add_page(app)
     return app

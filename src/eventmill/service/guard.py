@@ -1,6 +1,6 @@
 """Who calls, and what they may do: the dependencies of all routes but the open ones."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Annotated
 
 from fastapi import Depends, Path, Security
@@ -42,6 +42,15 @@ class Guard:
                     "operator of the service for such a token."
                 )
             return token
+
+        return check
+
+    def may_see(self) -> Callable[..., Container[str] | None]:
+        """A dependency: the names of the campaigns that the caller may see; None for all."""
+        is_reader = self.may(Role.READER)
+
+        def check(token: Annotated[Token, Depends(is_reader)]) -> Container[str] | None:
+            return token.campaigns
 
         return check
 

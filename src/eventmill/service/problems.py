@@ -16,11 +16,16 @@ from starlette.exceptions import HTTPException
 
 from eventmill.errors import EventmillError, LedgerError, StoreError
 from eventmill.messages.v1 import Problem
-from eventmill.text import told
+from eventmill.text import line
 
 logger = logging.getLogger(__name__)
 
 REQUEST_ID = "X-Request-Id"
+
+MEDIA_TYPE = "application/problem+json"
+
+RETRY_SECONDS = 5
+"""When to ask again after a 503."""
 
 _ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
@@ -106,15 +111,22 @@ def tell_problems(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def of_framework(request: Request, error: HTTPException) -> JSONResponse:
-        detail = f"{request.method} {request.url.path}: {error.detail}; GET /openapi.json lists all calls"
-        return problem(request, HTTPStatus(error.status_code), detail, headers=dict(error.headers or {}))
+        detail = str(error.detail)
+        if detail == HTTPStatus(error.status_code).phrase:
+            detail = f"{request.method} {request.url.path}: {detail.lower()}; /openapi.json lists what there is."
+        headers = dict(error.headers or {})
+        if error.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
+            headers.setdefault("Retry-After", str(RETRY_SECONDS))
+        return problem(request, HTTPStatus(error.status_code), detail, headers=headers)
 
     @app.exception_handler(LedgerError)
     @app.exception_handler(StoreError)
     async def away(request: Request, error: EventmillError) -> JSONResponse:
         logger.warning("request %s: %s", request_id(request), error)
         detail = "the ledger or the store does not answer now; try again"
-        return problem(request, HTTPStatus.SERVICE_UNAVAILABLE, detail, headers={"Retry-After": "5"})
+        return problem(
+            request, HTTPStatus.SERVICE_UNAVAILABLE, detail, headers={"Retry-After": str(RETRY_SECONDS)}
+        )
 
     @app.exception_handler(Exception)
     async def defect(request: Request, error: Exception) -> JSONResponse:
@@ -123,14 +135,18 @@ def tell_problems(app: FastAPI) -> None:
         return problem(request, HTTPStatus.INTERNAL_SERVER_ERROR, detail)
 
 
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The errors that a call may answer, for OpenAPI."""
+    content = {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}
+    return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
+
+
 def problem(
     request: Request, status: HTTPStatus, detail: str, *, headers: dict[str, str] | None = None
 ) -> JSONResponse:
     """An answer that says what is wrong."""
-    told_ = Problem(title=status.phrase, status=status, detail=told(detail), request=request_id(request))
-    return JSONResponse(
-        told_.model_dump(), status_code=status, media_type="application/problem+json", headers=headers
-    )
+    told_ = Problem(title=status.phrase, status=status, detail=line(detail), request=request_id(request))
+    return JSONResponse(told_.model_dump(), status_code=status, media_type=MEDIA_TYPE, headers=headers)
 
 
 def request_id(request: Request) -> str:

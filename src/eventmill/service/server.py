@@ -16,6 +16,7 @@ from eventmill.core.ledger_url import scheme_of
 from eventmill.errors import ClusterError
 from eventmill.ledger import Ledger, open_ledger
 from eventmill.service.app import create_app
+from eventmill.service.graceful_server import GracefulServer
 
 SHUTDOWN_SECONDS = 10
 """How long calls under way may take when the service ends."""
@@ -88,20 +89,7 @@ def _server(ledger: Ledger, ledger_url: str, *, folder: Path, tls: Tls | None) -
         ssl_certfile=None if tls is None else str(tls.certificate),
         ssl_keyfile=None if tls is None else str(tls.key),
     )
-    server = _Server(config)
-    server.app_state = app
-    return server
-
-
-class _Server(uvicorn.Server):
-    """Lets the calls that are held go before it waits for them."""
-
-    app_state: object = None
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End all calls, then the server."""
-        self.app_state.state.pilots.waiting.end()  # type: ignore[attr-defined]
-        await super().shutdown(sockets)
+    return GracefulServer(config, end=app.state.end)
 
 
 @contextmanager

@@ -14,10 +14,10 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-import eventmill
 from eventmill.core.access_tokens import Role, Session, Token, in_both, pilot_name
 from eventmill.core.leases import Claim, Lease
 from eventmill.core.ranges import EventRange, Input
+from eventmill.core.version import VERSION
 from eventmill.errors import LedgerError, StoreError
 from eventmill.ledger import Ledger
 from eventmill.messages import convert, v1
@@ -120,7 +120,7 @@ def work_router(pilots: Pilots) -> APIRouter:
         return v1.SessionReply(
             session=session.id,
             worker=pilot_name(session.name, session.id),
-            version=eventmill.__version__,
+            version=VERSION,
             wait_seconds=v1.LONGEST_WAIT_SECONDS,
         )
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from http import HTTPStatus
 from pathlib import Path
 
 from eventmill.core.leases import Lease
 from eventmill.core.ranges import EventRange
 from eventmill.errors import LedgerError, StoreError
 from eventmill.messages import convert, v1
-from eventmill.service_client.connection import Connection
+from eventmill.service_client.connection import Connection, Refused
 from eventmill.store.protocol import COPY_BYTES, Stored
 
 
@@ -21,8 +22,8 @@ class ServiceOutputs:
         self._connection = connection
         self._path = f"/v1/sessions/{session_id}/uploads"
 
-    def put(self, lease: Lease, ordinal: int, piece: EventRange, source: Path) -> Stored:
-        """Ask where, then put it there; repeated, it is the same object."""
+    def put(self, lease: Lease, ordinal: int, piece: EventRange, source: Path) -> Stored | None:
+        """Ask where, then put it there; repeated, it is the same object. None if the lease is not current."""
         sha256, md5, size = _digests(source)
         request = v1.UploadRequest(
             lease=convert.lease_name(lease), range=convert.range_to(piece), bytes=size, sha256=sha256, md5=md5
@@ -36,6 +37,10 @@ class ServiceOutputs:
                 headers={**where.headers, "Content-Length": str(size)},
                 foreign=not where.url.startswith("/"),
             )
+        except Refused as error:
+            if error.status == HTTPStatus.CONFLICT:
+                return None
+            raise StoreError(f"an output of {size:,} bytes could not be stored: {error}") from error
         except LedgerError as error:
             raise StoreError(f"an output of {size:,} bytes could not be stored: {error}") from error
         return Stored(where.key, size, sha256)

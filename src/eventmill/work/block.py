@@ -466,6 +466,9 @@ class _BlockWork:
         lease = self.claim.lease
         stored = self.outputs.put(lease, self.claim.input.ordinal, piece, self._output_path(piece))
         self._output_path(piece).unlink(missing_ok=True)
+        if stored is None:
+            self.obey(Reply((Outcome.FENCED,), Directive.STOP))
+            return BlockReport(fenced=len(piece))
         output = RangeOutput(
             range=piece,
             key=stored.key,

@@ -19,8 +19,11 @@ from eventmill.store import Stored, open_store
 class Outputs(Protocol):
     """Stores outputs of ranges. Errors are StoreErrors with one line."""
 
-    def put(self, lease: Lease, ordinal: int, piece: EventRange, source: Path) -> Stored:
-        """Store the local file `source` durably as the output of this range of an input."""
+    def put(self, lease: Lease, ordinal: int, piece: EventRange, source: Path) -> Stored | None:
+        """Store the local file `source` durably as the output of this range of an input.
+
+        None, and nothing is stored, if the lease is known not to be current any more.
+        """
 
     def delete(self, keys: Iterable[str]) -> None:
         """Remove outputs that nobody needs; what is left is swept at the end of the campaign."""
@@ -34,7 +37,7 @@ class StoreOutputs:
         self._campaign = order.campaign
         self._suffix = open_format(order.format).range_suffix
 
-    def put(self, lease: Lease, ordinal: int, piece: EventRange, source: Path) -> Stored:
+    def put(self, lease: Lease, ordinal: int, piece: EventRange, source: Path) -> Stored | None:
         """Store it under a key that no other attempt has."""
         mark = secrets.token_hex(4)
         return self._store.put(

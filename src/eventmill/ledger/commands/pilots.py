@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,10 +11,13 @@ import sqlalchemy as sa
 from eventmill import text
 from eventmill.core.access_tokens import Role, Session, Token, session_of
 from eventmill.core.leases import Claim, Lease
+from eventmill.core.records import Incident
+from eventmill.core.states import State
 from eventmill.ledger import words
 from eventmill.ledger.commands.campaigns import dissolve_blocks, locked
 from eventmill.ledger.commands.leases import LeaseVerbs
 from eventmill.ledger.database import schema
+from eventmill.ledger.database.journal import incident_from, with_urls
 
 _BLOCK, _SESSION, _TOKEN = schema.block.c, schema.session.c, schema.token.c
 
@@ -62,6 +65,32 @@ class PilotVerbs(LeaseVerbs):
                 row.id: Lease(row.campaign_id, row.id, row.input_id, row.attempt, row.holder, row.expires_at)
                 for row in tx.execute(statement)
             }
+
+    def journal_after(self, campaign_id: int, line: int) -> tuple[int, tuple[Incident, ...]]:
+        """The lines of the journal after a line, oldest first, and the number of the last; 0 is before all."""
+        j = schema.journal.c
+        statement = with_urls().where(j.campaign_id == campaign_id, j.id > line).order_by(j.id)
+        with self.reading() as tx:
+            rows = tx.execute(statement).all()
+        return (rows[-1].id if rows else line), tuple(map(incident_from, rows))
+
+    def last_line(self, campaign_id: int) -> int:
+        """The number of the last line of the journal."""
+        j = schema.journal.c
+        with self.reading() as tx:
+            return tx.execute(sa.select(sa.func.max(j.id)).where(j.campaign_id == campaign_id)).scalar() or 0
+
+    def done_within(self, input_id: int, start: int, stop: int) -> int:
+        """How many of the events `[start, stop)` of an input are committed or merged."""
+        s = schema.span.c
+        statement = sa.select(s.start, s.stop).where(
+            s.input_id == input_id,
+            s.start < stop,
+            s.stop > start,
+            s.state.in_([State.COMMITTED, State.MERGED]),
+        )
+        with self.reading() as tx:
+            return sum(min(stop, row.stop) - max(start, row.start) for row in tx.execute(statement))
 
     # Sessions of pilots
 
@@ -168,11 +197,6 @@ class PilotVerbs(LeaseVerbs):
         if found is None:
             raise words.no_token(token_id)
         return _token_from(found)
-
-    def time(self) -> datetime:
-        """The time by the clock of the ledger, by which tokens expire and leases end."""
-        with self.reading() as tx:
-            return self.now(tx)
 
 
 def _open_offers(campaign_ids: Collection[int], *, but: str | None = None) -> sa.Select[Any]:

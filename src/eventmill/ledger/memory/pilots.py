@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from eventmill import text
 from eventmill.core.access_tokens import Session, Token, session_of
 from eventmill.core.leases import Claim, Lease
+from eventmill.core.records import Incident
+from eventmill.core.states import State
 from eventmill.ledger import words
 from eventmill.ledger.memory.blocks import BlockVerbs, dissolve_blocks
 
@@ -54,6 +56,30 @@ class PilotVerbs(BlockVerbs):
                 for campaign, row in found
                 if row.attempt is not None and row.expires_at is not None
             }
+
+    def journal_after(self, campaign_id: int, line: int) -> tuple[int, tuple[Incident, ...]]:
+        """The lines of the journal after a line, oldest first, and the number of the last."""
+        with self._lock:
+            lines = self._look_at(campaign_id).journal
+            return len(lines), tuple(each.incident for each in lines[line:])
+
+    def last_line(self, campaign_id: int) -> int:
+        """The number of the last line of the journal."""
+        with self._lock:
+            return len(self._look_at(campaign_id).journal)
+
+    def done_within(self, input_id: int, start: int, stop: int) -> int:
+        """How many of the events `[start, stop)` of an input are committed or merged."""
+        with self._lock:
+            spans = (span for campaign in self._campaigns.values() for span in campaign.spans)
+            return sum(
+                min(stop, span.stop) - max(start, span.start)
+                for span in spans
+                if span.input_id == input_id
+                and span.start < stop
+                and span.stop > start
+                and span.state in (State.COMMITTED, State.MERGED)
+            )
 
     def begin_session(
         self,
@@ -131,8 +157,3 @@ class PilotVerbs(BlockVerbs):
             if found.revoked_at is None:
                 self._tokens[token_id] = replace(found, revoked_at=self._now())
             return self._tokens[token_id]
-
-    def time(self) -> datetime:
-        """The time by the clock of the ledger."""
-        with self._lock:
-            return self._now()

@@ -12,10 +12,12 @@ from eventmill.core.records import (
     TARGET_REACHED,
     Counts,
     FailedRun,
+    HeldBlock,
     Holder,
     Incident,
     JournalKind,
     LossRate,
+    PublishedFile,
     StateSpan,
     UsageCause,
     UsageTotals,
@@ -78,12 +80,54 @@ class Queries(MemoryTables):
                 (campaign.inputs[s.input_id], s) for s in campaign.spans if not states or s.state in states
             )
 
+    def time(self) -> datetime:
+        """Now, by the clock of the ledger."""
+        return self._now()
+
     def state_spans(self, campaign_id: int) -> tuple[StateSpan, ...]:
         """The state of every event, by campaign-wide positions, in campaign order."""
         return tuple(
             StateSpan(item.first + span.start, item.first + span.stop, span.state)
             for item, span in self.spans(campaign_id)
         )
+
+    def state_bounds(self, campaign_id: int, *, first: int, stop: int) -> dict[State, tuple[list[int], list[int]]]:
+        """State -> where its spans start and where they stop, by campaign-wide positions, of these inputs."""
+        found: dict[State, tuple[list[int], list[int]]] = {}
+        for item, span in self.spans(campaign_id):
+            if first <= item.ordinal < stop:
+                starts, stops = found.setdefault(span.state, ([], []))
+                starts.append(item.first + span.start)
+                stops.append(item.first + span.stop)
+        return found
+
+    def held_blocks(self, campaign_id: int) -> tuple[HeldBlock, ...]:
+        """What workers hold, block by block."""
+        found = []
+        with self._lock:
+            campaign = self._look_at(campaign_id)
+            for _, row in sorted(campaign.blocks.items()):
+                spans = campaign.spans.of_block(row.id)
+                if row.claimed_at is None or row.expires_at is None or row.copy_of is not None or not spans:
+                    continue
+                url, events = campaign.inputs[row.input_id].url, sum(map(len, spans))
+                ends = spans[0].start, spans[-1].stop
+                found.append(HeldBlock(row.id, row.holder, url, *ends, events, row.claimed_at, row.expires_at))
+        return tuple(found)
+
+    def newest_files(self, campaign_id: int, *, most: int) -> tuple[PublishedFile, ...]:
+        """The merged files that were published last, newest first, at most so many."""
+        with self._lock:
+            rows = [(row.published_at, row) for row in self._look_at(campaign_id).merges.values()]
+        shown = [(at, row) for at, row in rows if at is not None]
+        newest = sorted(shown, key=lambda each: (each[0], each[1].id), reverse=True)[:most]
+        return tuple(PublishedFile(row.key, at, row.events, row.rows, row.bytes) for at, row in newest)
+
+    def count_files(self, campaign_id: int) -> tuple[int, int]:
+        """`(files, bytes)` of the merged files that are published."""
+        with self._lock:
+            rows = [r for r in self._look_at(campaign_id).merges.values() if r.published_at is not None]
+            return len(rows), sum(row.bytes for row in rows)
 
     def block_holders(self, campaign_id: int) -> dict[int, str]:
         """Block -> the worker that claimed it, without duplicate claims."""

@@ -1,0 +1,3 @@
+"""The version of Eventmill."""
+
+VERSION = "0.1.0"
