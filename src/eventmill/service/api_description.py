@@ -111,10 +111,10 @@ def _described(document: dict[str, Any]) -> dict[str, Any]:
         name, answers = told["operationId"], told["responses"]
         if name in SENDS_BYTES:
             told["requestBody"] = {"required": True, "content": BYTES}
-        for status, meaning in ANSWERS_BYTES.get(name, {}).items():
-            answers[status] = {"description": meaning, "content": BYTES}
-        own = [status for status, answer in answers.items() if PROBLEM in answer.get("content", {})]
-        statuses = [int(status) for status in own] or _errors(told, is_api=path.startswith("/v1"))
+        for success, meaning in ANSWERS_BYTES.get(name, {}).items():
+            answers[success] = {"description": meaning, "content": BYTES}
+        own = [int(status) for status, answer in answers.items() if PROBLEM in answer.get("content", {})]
+        statuses = own or _errors(told, is_api=path.startswith("/v1"))
         answers.pop("422", None)
         for status in sorted({*statuses, *MORE_ERRORS.get(name, ())}):
             answers[str(status)] = {
