@@ -18,13 +18,17 @@ STYLE = """
 body { font: 1rem/1.5 system-ui, sans-serif; max-width: 64rem; margin: 0 auto; padding: 1rem; }
 h2 { margin-top: 3rem; border-bottom: 1px solid var(--line); }
 h3 { margin-top: 2rem; }
-code, pre { font: .9em/1.4 ui-monospace, monospace; overflow-wrap: anywhere; }
+code, pre { font: .9em/1.4 ui-monospace, monospace; }
+code, a { overflow-wrap: anywhere; }
 pre { overflow-x: auto; border: 1px solid var(--line); border-radius: .3rem; padding: .6rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; vertical-align: top; padding: .3rem .8rem .3rem 0; }
 tr > * { border-bottom: 1px solid var(--line); }
-nav ul { columns: 14rem; padding-left: 1.2rem; }
+th { white-space: nowrap; }
+.wide + .wide { margin-top: 1rem; }
+nav ul { columns: 20rem; padding-left: 1.2rem; }
+nav li { break-inside: avoid; }
 a { color: LinkText; }
 :target { scroll-margin-top: 1rem; outline: 2px solid var(--line); outline-offset: .3rem; }
 """
