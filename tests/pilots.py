@@ -21,19 +21,13 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from eventmill.campaign.audit import audit
-from eventmill.campaign.coordinator import Coordinator
-from eventmill.campaign.dispatch import has_work, let_finish, map_what_fits, settle
 from eventmill.campaign.handle import CampaignHandle
-from eventmill.campaign.merge_queue import begin_due, is_due
 from eventmill.campaign.open import open_campaign
-from eventmill.campaign.pilot_desk import PilotDesk
-from eventmill.campaign.split_inputs import register, split
 from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.core.access_tokens import Role
-from eventmill.runtime.process_id import this_process
+from eventmill.service.leader import lead
 from eventmill.service.server import served_beside
 from eventmill.service.tokens import make_token
-from eventmill.work.merge import run_merge
 from tests.waiting import until
 
 LOOK_SECONDS = 0.1
@@ -139,7 +133,7 @@ def led_by_pilots(campaign: CampaignSpec, *, folder: Path) -> Iterator[Led]:
 
     def serve() -> None:
         try:
-            _lead(opened, campaign, ends)
+            lead(opened, campaign, ends=ends)
         except BaseException as caught:  # raised where somebody waits
             error.append(caught)
 
@@ -154,28 +148,10 @@ def led_by_pilots(campaign: CampaignSpec, *, folder: Path) -> Iterator[Led]:
             assert not thread.is_alive()
 
 
-def _lead(opened: CampaignHandle, campaign: CampaignSpec, ends: threading.Event) -> None:
-    """What the flow does, without Prefect: merges run here, one after the other."""
-    with Coordinator(opened, campaign) as coordinator:
-        found, unreadable = split(coordinator.unsplit(), opened.order.source, folder=opened.order.folder)
-        register(opened, campaign, found, unreadable)
-        while not ends.is_set() and coordinator.find_work():
-            with PilotDesk(coordinator) as desk:
-                while not ends.is_set() and has_work(coordinator):
-                    coordinator.watch()
-                    map_what_fits(coordinator, desk, slots=desk.slots)
-                    settle(coordinator, desk, seconds=LOOK_SECONDS)
-                    _merge(opened)
-                if not ends.is_set():
-                    let_finish(coordinator, desk, look_around=coordinator.watch, seconds=LOOK_SECONDS)
-            while not ends.is_set() and is_due(opened):
-                coordinator.watch()
-                _merge(opened)
-        if not ends.is_set():
-            coordinator.finish()
-            coordinator.check_target()
-
-
-def _merge(opened: CampaignHandle) -> None:
-    for number in begin_due(opened):
-        run_merge(opened.order, number, holder=str(this_process()))
+def pilot_says(*options: str, token: str) -> tuple[int, str]:
+    """The exit code of a pilot with this token, and what it says without its log lines."""
+    line = [sys.executable, "-m", "eventmill", "pilot", "--log-level", "error", *options]
+    done = subprocess.run(
+        line, capture_output=True, text=True, timeout=120, env={**os.environ, "EVENTMILL_TOKEN": token}
+    )
+    return done.returncode, done.stderr.strip() or done.stdout.strip()

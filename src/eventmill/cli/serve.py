@@ -10,8 +10,12 @@ import typer
 from eventmill import logs
 from eventmill.cli.arguments import LogJson, LogLevel
 from eventmill.cli.output import screen
+from eventmill.config.campaign_spec import CampaignSpec, ledger_address, read_campaign
 from eventmill.core.ledger_url import DEFAULT_LEDGER
+from eventmill.errors import CampaignError
+from eventmill.ledger import create_ledger
 from eventmill.logs import Level
+from eventmill.service.leader import Leaders
 from eventmill.service.server import Tls, serve_forever
 
 
@@ -27,6 +31,14 @@ def serve(
         Path | None, typer.Option(help="The certificate (PEM), for HTTPS without a proxy before the service.")
     ] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Its private key (PEM).")] = None,
+    lead: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="CAMPAIGN.yaml",
+            help="Begin this campaign, or go on with it, without Prefect and Dask: pilots process it, the service "
+            "splits and merges. May be repeated; the campaigns must have this ledger.",
+        ),
+    ] = None,
     log_level: LogLevel = Level.WARNING,
     log_json: LogJson = False,
 ) -> None:
@@ -38,11 +50,34 @@ def serve(
     if (tls_cert is None) != (tls_key is None):
         raise typer.BadParameter("a certificate and its key belong together", param_hint="--tls-cert, --tls-key")
     tls = Tls(tls_cert, tls_key) if tls_cert is not None and tls_key is not None else None
-    serve_forever(
-        ledger or DEFAULT_LEDGER,
-        host=host,
-        port=port,
-        tls=tls,
-        folder=Path.cwd(),
-        on_ready=lambda url: screen().print(f"Event service: {url}", highlight=False, soft_wrap=True),
-    )
+    specs = [read_campaign(path) for path in lead or ()]
+    url = ledger_address(ledger or (specs[0].ledger if specs else DEFAULT_LEDGER))
+    for spec in specs:
+        if spec.ledger_url != url:
+            raise CampaignError(
+                f"campaign '{spec.name}' has the ledger {spec.ledger}, and the service serves {url}: give all the "
+                "same ledger, or run a service for each."
+            )
+        create_ledger(url)
+    leaders = Leaders(on_end=_tell_end)
+    try:
+        serve_forever(
+            url,
+            host=host,
+            port=port,
+            tls=tls,
+            folder=Path.cwd(),
+            on_ready=lambda address: _begin(address, leaders, specs),
+        )
+    finally:
+        leaders.end()
+
+
+def _begin(address: str, leaders: Leaders, specs: list[CampaignSpec]) -> None:
+    screen().print(f"Event service: {address}", highlight=False, soft_wrap=True)
+    for spec in specs:
+        leaders.begin(spec, folder=Path.cwd())
+
+
+def _tell_end(name: str, told: str) -> None:
+    screen().print(f"{name}: {told}", highlight=False, soft_wrap=True)

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
+from functools import lru_cache
 from typing import Any
 
 from eventmill import access
+from eventmill.errors import AccessError
+
+KEPT_CLIENTS = 16
 
 
 def presigned_get(url: str, credentials: str | None, *, seconds: int) -> str:
@@ -30,14 +35,32 @@ def presigned_put(
 
 
 def _signed(method: str, values: dict[str, Any], credentials: str | None, seconds: int) -> str:
-    from fsspec.asyn import sync
-
-    filesystem = access.filesystem("s3://", credentials)
-
-    async def sign() -> str:
-        client = await filesystem.set_session()
-        address: str = await client.generate_presigned_url(method, Params=values, ExpiresIn=seconds)
-        return address
-
-    signed: str = sync(filesystem.loop, sign)
+    chain = tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_")))
+    client = _client(access.credentials(credentials), chain)
+    signed: str = client.generate_presigned_url(method, Params=values, ExpiresIn=seconds)
     return signed
+
+
+@lru_cache(maxsize=KEPT_CLIENTS)
+def _client(who: access.Credentials, _environment: tuple[tuple[str, str], ...]) -> Any:
+    """A client that only signs: version 4, in which length and MD5 are part of the signature."""
+    try:
+        from botocore import UNSIGNED
+        from botocore.config import Config
+        from botocore.session import get_session
+    except ImportError as error:
+        told = f"addresses in S3 need a package that is not installed: 'eventmill[s3]' ({error})."
+        raise AccessError(told) from None
+    return get_session().create_client(
+        "s3",
+        aws_access_key_id=who.key,
+        aws_secret_access_key=who.secret,
+        aws_session_token=who.token,
+        endpoint_url=who.endpoint_url,
+        region_name=who.region,
+        config=Config(
+            signature_version=UNSIGNED if who.anonymous else "s3v4",
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        ),
+    )

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import Phase, given, settings
@@ -135,13 +137,13 @@ def pair(folder: Path) -> Iterator[tuple[Pair, SettableClock]]:
             limits={"lease": "60s", "failures": 2, "losses": 2},
             ledger=url,
         )
-        handle = open_campaign(spec, folder=folder)
+        with patch("eventmill.campaign.open.create_ledger", partial(create_ledger, clock=clock)):
+            handle = open_campaign(spec, folder=folder)
         found, refused = split(handle.urls, handle.order.source, folder=str(folder))
         register(handle, spec, found, refused)
         handles.append(handle)
     served, twin = handles
-    ledger = create_ledger(ledgers[0], clock=clock)
-    object.__setattr__(served, "ledger", ledger)
+    ledger = served.ledger
     token = make_token(ledger, Role.PILOT, campaigns=["c"], label="", lasts=None)
     with served_beside(ledger, ledgers[0], folder=folder) as url:
         connection = Connection(url, token=token, patience_seconds=0)
@@ -285,7 +287,9 @@ def test_the_same_call_again_is_the_same_claim(tmp_path: Path) -> None:
         )
         assert [claim.lease for claim in first.claims] == [claim.lease for claim in second.claims]
         assert len(first.claims) == 2 and both.served.count_incidents() == {}
-        clock.move(61)
+        clock.move(31)
+        assert both.served.expire() == ()
+        clock.move(31)
         assert len(both.served.expire()) == 2
         third = both.session.connection.ask("POST", path, v1.AcquireReply, message=request)
         assert third.claims == []
