@@ -52,7 +52,9 @@ def s3(rclone_server: S3Server) -> Iterator[S3Server]:
 
 def write(path: str, first: int, events: int) -> None:
     """A Parquet file with the numbers of its events, in row groups of a hundred."""
-    table = pa.table({"event": list(range(first, first + events)), "ballast": [os.urandom(2_000) for _ in range(events)]})
+    table = pa.table(
+        {"event": list(range(first, first + events)), "ballast": [os.urandom(2_000) for _ in range(events)]}
+    )
     with fsspec.open(path, "wb") as file:
         pq.write_table(table, file, row_group_size=100, compression="none")
 
