@@ -136,6 +136,13 @@ def test_a_pilot_imports_none_of_them_where_they_are_installed(numbers: Campaign
     assert not modules_of_payloads(tmp_path) & UNWANTED
 
 
+def test_a_pilot_that_waits_for_work_has_imported_nothing_for_events() -> None:
+    """It is there in a moment; numpy, Arrow and what reads formats come with the first block."""
+    code = "import json, sys, eventmill.pilot.command; print(json.dumps(sorted(sys.modules)))"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not tops(json.loads(told.stdout)) & {*OPTIONAL, *UNWANTED, "numpy", "pyarrow", "fsspec", "stamina"}
+
+
 def test_both_in_one_environment_is_told(environment: PilotEnvironment, tmp_path: Path) -> None:
     """They share files, so that removing one breaks the other."""
     metadata = tmp_path / "eventmill-0.dist-info"

@@ -121,7 +121,7 @@ class SessionReply(Message):
 
     session: str = Field(description="Its id, in the addresses of all further calls.")
     worker: str = Field(description="The name under which the ledger and people know it.")
-    protocol: int = PROTOCOL
+    protocol: int = Field(PROTOCOL, description="The version of the messages.")
     version: str = Field(description="The version of Eventmill that the service runs.")
     wait_seconds: float = Field(description="The longest wait that `acquire` holds.")
 
@@ -141,7 +141,7 @@ class InputAddress(Message):
     name: str = Field(description="The input's name in the campaign.")
     ordinal: int = Field(description="Its number in the campaign, from 0.")
     first: Position = Field(description="The campaign-wide number of its first event.")
-    events: Position
+    events: Position = Field(description="The number of events in all of it.")
     identity: str = Field(description="Changes when its content does.")
     size: int | None = Field(None, description="Its bytes, where the service serves or signs it.")
     boundaries: list[int] = Field(default_factory=list, description="Where its format begins a new piece.")
@@ -159,7 +159,7 @@ class Claim(Message):
     """A block of events, leased to this pilot."""
 
     lease: LeaseName
-    campaign: str
+    campaign: str = Field(description="The campaign's name.")
     lease_seconds: float = Field(description="How long the lease lasts, from the moment of the request on.")
     renew_in_seconds: float = Field(description="After this time at the latest, report something about it.")
     input: InputAddress
@@ -190,7 +190,7 @@ class AcquireRequest(Message):
 class AcquireReply(Message):
     """The blocks that this pilot has now; empty if there is no work for it."""
 
-    claims: list[Claim]
+    claims: list[Claim] = Field(description="One for each block; they are worked on in any order.")
     retry_in_seconds: float = Field(description="When to ask again, if there is no claim.")
     leave: str | None = Field(None, description="Why this pilot may end: nothing will come, as far as is known.")
 
@@ -205,7 +205,7 @@ class Failure(Message):
         description="What is at fault: the code, its process, a limit, its result, its set-up, or the input."
     )
     summary: Text = Field(description="One line.")
-    traceback: Text = ""
+    traceback: Text = Field("", description="Where in the code, in as many lines as it takes.")
     printed: Text = Field("", description="The end of what was printed.")
     cpu_seconds: Seconds = 0.0
     signal: int | None = None
@@ -216,12 +216,12 @@ class Output(Message):
 
     range: Range
     key: str = Field(max_length=1024, description="As `PUT …/outputs` or `POST …/uploads` answered.")
-    bytes: int = Field(ge=0, le=MOST_EVENTS)
+    bytes: int = Field(ge=0, le=MOST_EVENTS, description="Its size.")
     sha256: Sha256
     rows: int = Field(ge=0, le=MOST_EVENTS, description="The number of rows in it.")
-    cpu_seconds: Seconds = 0.0
-    wall_seconds: Seconds = 0.0
-    overhead_seconds: Seconds = 0.0
+    cpu_seconds: Seconds = Field(0.0, description="CPU time of the payload for this range.")
+    wall_seconds: Seconds = Field(0.0, description="How long the payload took.")
+    overhead_seconds: Seconds = Field(0.0, description="How long the slot was kept by all else: reading, storing.")
 
 
 class CommitItem(Message):
@@ -229,7 +229,9 @@ class CommitItem(Message):
 
     type: Literal["commit"]
     lease: LeaseName
-    outputs: list[Output] = Field(min_length=1, max_length=MOST_ITEMS)
+    outputs: list[Output] = Field(
+        min_length=1, max_length=MOST_ITEMS, description="They count from now on, each if it is accepted."
+    )
     payload: str = Field(max_length=64, description="The digest of the code that made them.")
     begun: Position | None = Field(None, description="Everything before this position is begun.")
 
@@ -249,7 +251,7 @@ class RenewItem(Message):
 
     type: Literal["renew"]
     lease: LeaseName
-    begun: Position | None = None
+    begun: Position | None = Field(None, description="Everything before this position is begun.")
 
 
 class AskItem(Message):
@@ -280,7 +282,7 @@ class SetupItem(Message):
 
     type: Literal["setup"]
     lease: LeaseName
-    cpu_seconds: Seconds
+    cpu_seconds: Seconds = Field(description="CPU time of the set-up.")
 
 
 class TroubleItem(Message):
@@ -340,7 +342,7 @@ class ItemReply(Message):
 class ReportReply(Message):
     """One reply for each item of the report."""
 
-    replies: list[ItemReply]
+    replies: list[ItemReply] = Field(description="In the order of the items.")
     leave: str | None = Field(None, description="Why this pilot should end, if it should.")
 
 
@@ -357,26 +359,26 @@ class UploadRequest(Message):
 class UploadReply(Message):
     """Where to put it, and under which key to commit it."""
 
-    key: str
-    method: Literal["PUT"] = "PUT"
+    key: str = Field(description="Its key in the store, to be committed under.")
+    method: Literal["PUT"] = Field("PUT", description="How it is sent.")
     url: str = Field(description="A presigned address for exactly these bytes, or a path of this service.")
     headers: dict[str, str] = Field(description="To be sent as they are.")
-    expires_in_seconds: float
+    expires_in_seconds: float = Field(description="How long the address is accepted.")
 
 
 class StoredReply(Message):
     """An output that was uploaded through the service."""
 
-    key: str
-    bytes: int
-    sha256: str
+    key: str = Field(description="Its key in the store, to be committed under.")
+    bytes: int = Field(description="Its size, as it came.")
+    sha256: str = Field(description="SHA-256 of what came, in hex.")
 
 
 class PayloadReply(Message):
     """The code of a payload."""
 
-    digest: str
-    callable: str
+    digest: str = Field(description="Of the code and its data files: another digest is other code.")
+    callable: str = Field(description="As the campaign file names it.")
     entry: str = Field(description="module:name, to be imported with the bundle on the path.")
     bundle: str | None = Field(None, description="Base64 of a zip; without it the code is an installed package.")
 
@@ -390,9 +392,9 @@ class EndReply(Message):
 class Problem(Message):
     """An error (RFC 9457), as application/problem+json."""
 
-    type: str = "about:blank"
-    title: str
-    status: int
+    type: str = Field("about:blank", description="Always this: the status and the detail tell all.")
+    title: str = Field(description="The status in words.")
+    status: int = Field(description="The status of the answer.")
     detail: str = Field(description="What is wrong, and what to do.")
     request: str | None = Field(None, description="The request's id, which the service's log has too.")
 

@@ -12,10 +12,12 @@ from starlette.types import Receive, Scope, Send
 
 from eventmill.core.version import VERSION
 from eventmill.ledger import Ledger
+from eventmill.service.api_description import describe, name_operation
 from eventmill.service.campaigns import Campaigns
 from eventmill.service.guard import Guard
 from eventmill.service.limits import BodyLimit
 from eventmill.service.live_page import add_page
+from eventmill.service.message_page import add_message_page
 from eventmill.service.metrics import CountRequests, Metrics
 from eventmill.service.problems import RequestIds, tell_problems
 from eventmill.service.streams import Streams
@@ -62,6 +64,7 @@ def create_app(ledger: Ledger, ledger_url: str, *, folder: Path) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,  # their pages load code from foreign hosts
         redoc_url=None,
+        generate_unique_id_function=name_operation,
     )
     app.state.end = end_all
     tell_problems(app)
@@ -72,4 +75,6 @@ def create_app(ledger: Ledger, ledger_url: str, *, folder: Path) -> FastAPI:
     app.include_router(work_router(pilots))
     app.include_router(views_router(ledger, guard.may_see(), streams=streams, metrics=metrics))
     add_page(app)
+    add_message_page(app)
+    describe(app)
     return app
