@@ -13,6 +13,7 @@ from eventmill.ledger import Ledger
 from eventmill.service.campaigns import Campaigns
 from eventmill.service.guard import Guard
 from eventmill.service.limits import BodyLimit
+from eventmill.service.operator_routes import operator_router
 from eventmill.service.problems import RequestIds, tell_problems
 from eventmill.service.work_routes import Pilots, work_router
 
@@ -46,4 +47,5 @@ def create_app(ledger: Ledger, ledger_url: str, *, folder: Path) -> FastAPI:
     app.add_middleware(BodyLimit, exempt=lambda method, path: method == "PUT" and "/outputs/" in path)
     app.add_middleware(RequestIds)
     app.include_router(work_router(pilots))
+    app.include_router(operator_router(ledger, guard, pilots.rate))
     return app

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -49,6 +50,11 @@ class Rate:
         )
 
 
+def told_length(header: str) -> int | None:
+    """The value of Content-Length; None if it is no number, or none that anybody could send."""
+    return int(header) if re.fullmatch("[0-9]{1,18}", header) else None
+
+
 class BodyLimit:
     """Refuses messages that are too large, by what they say of their length and by what comes.
 
@@ -70,7 +76,8 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         told = dict(scope["headers"]).get(b"content-length", b"0")
-        if not told.isdigit() or int(told) > self._most:
+        length = told_length(told.decode("latin-1"))
+        if length is None or length > self._most:
             await self._refuse(send, told)
             return
         came, is_too_much = 0, False
