@@ -185,7 +185,7 @@ def test_leases_of_others(scene: Scene) -> None:
                 assert liar.report(release(lies), item).status_code == 403
     newest = scene.lab.ledger.newest_attempt()
     parts = [set(each) for each in zip(*(name.split(".") for name in (mine, theirs, lies)), strict=True)]
-    parts = [*(part | {"999"} for part in parts[:3]), parts[3] | {"0", str(newest + 1), "9" * 18}]
+    parts = [parts[0] | {"999"}, *parts[1:3], parts[3] | {str(newest + 1)}]
     with scene.nothing_changes():
         for forged in {".".join(each) for each in itertools.product(*parts)} - {lies}:
             said = outcomes(liar.report(every_item(scene, forged)[0]))
