@@ -263,10 +263,7 @@ def test_strange_paths(hostile: RawPilot, lab: Lab) -> None:
 def test_strange_headers(hostile: RawPilot) -> None:
     """Ranges, tokens and ids of any kind: refused or ignored, and never given back."""
     for header, value in (
-        *(
-            ("Authorization", each)
-            for each in ("Bearer", "Bearer ", "Basic eDp5", "Bearer evm_" + "x" * 8000, "é")
-        ),
+        *(("Authorization", each) for each in ("Bearer", "Basic eDp5", "Bearer evm_" + "x" * 8000, "é")),
         *(("X-Request-Id", each) for each in ("a b", "<script>", "x" * 8000)),
     ):
         answer = hostile.http.get("/v1/payloads/0", headers={header: value.encode("latin-1")})

@@ -14,7 +14,7 @@ from eventmill.service.campaigns import Campaigns
 from eventmill.service.guard import Guard
 from eventmill.service.limits import BodyLimit
 from eventmill.service.operator_routes import operator_router
-from eventmill.service.problems import RequestIds, tell_problems
+from eventmill.service.problems import DESCRIBED, RequestIds, tell_problems
 from eventmill.service.work_routes import Pilots, work_router
 
 DESCRIPTION = """
@@ -41,6 +41,7 @@ def create_app(ledger: Ledger, ledger_url: str, *, folder: Path) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,  # their pages load code from foreign hosts
         redoc_url=None,
+        responses=DESCRIBED,
     )
     app.state.pilots = pilots
     tell_problems(app)
