@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 
 from eventmill.campaign.handle import CampaignHandle
+from eventmill.core.records import Incident, JournalKind
 from eventmill.errors import CampaignAborted
 from eventmill.formats import open_format
 from eventmill.runtime.process_id import is_gone
@@ -22,15 +23,41 @@ MERGERS_LOST = 5
 """If this many mergers vanish at one merge, the merge is assumed to be the cause."""
 
 
+UNUSABLE_TIMES = 5
+"""If an event was computed so often, and its output could not be merged, another time will not help."""
+
+
 class Losses:
-    """Counts mergers that vanish at the same merge, from now on."""
+    """Counts mergers that vanish at the same merge, and unusable outputs of the same event, from now on."""
 
     def __init__(self, opened: CampaignHandle) -> None:
         self._opened = opened
         self._before = opened.mergers_lost()
+        self._line = opened.ledger.last_line(opened.id)
+        self._unusable: dict[str | None, list[Incident]] = {}
 
     def check(self) -> None:
-        """Raise `CampaignAborted` when a merge has lost too many mergers; else it would be retried for ever."""
+        """Raise `CampaignAborted` for what would otherwise be tried again for ever."""
+        self._check_mergers()
+        self._line, lines = self._opened.ledger.journal_after(self._opened.id, self._line)
+        for line in lines:
+            if line.kind is JournalKind.CORRUPT:
+                self._check_output(line)
+
+    def _check_output(self, line: Incident) -> None:
+        before = self._unusable.setdefault(line.url, [])
+        before.append(line)
+        shared = [each for each in before if _covers(each, line.start)]
+        if len(shared) >= UNUSABLE_TIMES:
+            makers = ", ".join(sorted({each.holder for each in shared if each.holder is not None}))
+            raise CampaignAborted(
+                f"campaign '{self._opened.name}' stops: event {line.start} of {line.url} was computed "
+                f"{len(shared)} times, and each time its output could not be merged: {line.reason} It was made by "
+                f"{makers or 'workers that are not known'}. The rest is kept: look at the store and at these "
+                "workers, revoke the token of a pilot that you do not trust, and run again."
+            )
+
+    def _check_mergers(self) -> None:
         lost = self._opened.mergers_lost() - self._before
         for key, times in lost.items():
             if times >= MERGERS_LOST:
@@ -39,6 +66,10 @@ class Losses:
                     "time its worker vanished. It may need more memory than a worker has. Everything is kept: "
                     "give workers more memory, or let them live longer, and run again."
                 )
+
+
+def _covers(line: Incident, event: int | None) -> bool:
+    return None not in (line.start, line.stop, event) and line.start <= event < line.stop  # type: ignore[operator]
 
 
 def begin_due(opened: CampaignHandle, *, is_gone: IsGone = is_gone) -> tuple[int, ...]:

@@ -12,10 +12,10 @@ from eventmill.cli.arguments import InLedger
 from eventmill.cli.output import screen
 from eventmill.core.access_tokens import Role
 from eventmill.core.ledger_url import DEFAULT_LEDGER
-from eventmill.core.units import parse_duration
+from eventmill.core.units import counted, parse_duration
 from eventmill.errors import CampaignError
 from eventmill.ledger import open_ledger
-from eventmill.service.tokens import make_token
+from eventmill.service.tokens import make_token, revoke
 
 
 class Action(StrEnum):
@@ -55,8 +55,9 @@ def token(
             raise CampaignError(f"--lasts: {error}") from None
         typer.echo(make_token(opened, role, campaigns=campaign or None, label=label, lasts=length))
     elif token_id is not None:
-        found = opened.revoke_token(token_id.removeprefix("evm_").partition("_")[0])
-        screen().print(f"Token {found.id} is revoked; services forget it within seconds.", highlight=False)
+        found, blocks = revoke(opened, token_id.removeprefix("evm_").partition("_")[0])
+        gone = f", and {counted(blocks, 'block')} of its pilots went to others" if blocks else ""
+        screen().print(f"Token {found.id} is revoked; services forget it within seconds{gone}.", highlight=False)
     else:
         table = Table("ID", "ROLE", "CAMPAIGNS", "LABEL", "CREATED", "EXPIRES", "STATE", box=None)
         now = opened.time()

@@ -34,6 +34,11 @@ def not_set_up(times: int) -> str:
     return f"the payload could not be set up on it, {times} times"
 
 
+def unusable(outputs: int) -> str:
+    """The same for a worker whose outputs are damaged, or not what they should be."""
+    return f"{outputs} outputs that it made could not be merged"
+
+
 def name_taken(name: str) -> NameTaken:
     """There is already a campaign of this name."""
     return NameTaken(f"campaign '{name}' is already in the ledger; choose another name.")

@@ -8,6 +8,7 @@ know. Sizes are bytes, times seconds, ranges half-open and counted from 0 in the
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal
 
@@ -21,12 +22,18 @@ LONGEST_WAIT_SECONDS = 25.0
 MOST_ITEMS = 1000
 """Items in one report."""
 
+MOST_OUTPUTS = 2000
+"""Outputs in one report, in all its items: each is looked for in the store."""
+
 MOST_BLOCKS = 256
 """Blocks that one `acquire` may ask for."""
 
 MOST_SLOTS = 4096
 
 MOST_EVENTS = 2**63 - 1
+
+LEASE = r"^[0-9]{1,18}\.[0-9]{1,18}\.[0-9]{1,18}\.[0-9]{1,18}$"
+"""How a lease is named. Not \\d, which is a digit of any script."""
 
 Position = Annotated[int, Field(ge=0, le=MOST_EVENTS)]
 Seconds = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
@@ -42,7 +49,7 @@ Nonce = Annotated[
 LeaseName = Annotated[
     str,
     Field(
-        pattern=r"^\d{1,18}\.\d{1,18}\.\d{1,18}\.\d{1,18}$",
+        pattern=LEASE,
         description="Names a lease: a pilot gives back what it was given, and need not understand it.",
         examples=["1.42.7.1033"],
     ),
@@ -96,7 +103,9 @@ class Offers(Message):
     host: str = Field("", max_length=255, description="The host's name.")
     site: str = Field("", max_length=64, description="The site's name, such as CERN or aws-eu-1.")
     cores: int | None = Field(None, ge=1, le=1_000_000)
-    memory_bytes: int | None = Field(None, ge=1, description="Memory of the whole pilot, for all its slots.")
+    memory_bytes: int | None = Field(
+        None, ge=1, le=MOST_EVENTS, description="Memory of the whole pilot, for all its slots."
+    )
     gpus: int = Field(0, ge=0, le=10_000)
     seconds_left: Seconds | None = Field(None, description="Until something ends it, such as its batch job.")
     software: dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=256)]] = Field(
@@ -181,7 +190,7 @@ class AcquireRequest(Message):
     """Ask for blocks."""
 
     blocks: int = Field(1, ge=1, le=MOST_BLOCKS, description="At most so many.")
-    wait_seconds: Annotated[float, Field(ge=0, le=LONGEST_WAIT_SECONDS)] = Field(
+    wait_seconds: Annotated[float, Field(ge=0, le=LONGEST_WAIT_SECONDS, allow_inf_nan=False)] = Field(
         0.0, description="How long the call may be held while there is none."
     )
     nonce: Nonce
@@ -208,7 +217,7 @@ class Failure(Message):
     traceback: Text = Field("", description="Where in the code, in as many lines as it takes.")
     printed: Text = Field("", description="The end of what was printed.")
     cpu_seconds: Seconds = 0.0
-    signal: int | None = None
+    signal: int | None = Field(None, ge=0, le=255)
 
 
 class Output(Message):
@@ -326,6 +335,15 @@ class ReportRequest(Message):
 
     items: list[Item] = Field(max_length=MOST_ITEMS)
 
+    @model_validator(mode="after")
+    def _not_too_many(self) -> ReportRequest:
+        outputs = sum(len(item.outputs) for item in self.items if isinstance(item, CommitItem))
+        if outputs > MOST_OUTPUTS:
+            raise ValueError(
+                f"it commits {outputs:,} outputs, and at most {MOST_OUTPUTS:,} are taken in one report"
+            )
+        return self
+
 
 class ItemReply(Message):
     """What became of one item, and what to do next."""
@@ -389,6 +407,77 @@ class EndReply(Message):
     released: int = Field(description="Blocks that it still had, which go to others.")
 
 
+# What operators do
+
+
+class Wanted(StrEnum):
+    """What is wanted of a campaign."""
+
+    RUN = "run"
+    PAUSED = "paused"
+    CANCELLED = "cancelled"
+
+
+class StateRequest(Message):
+    """Let a campaign run, pause it (ranges that are begun are finished), or cancel it (they are dropped)."""
+
+    state: Wanted
+
+
+class StateReply(Message):
+    """What is wanted of a campaign now. Pilots learn it with the answer to their next report."""
+
+    campaign: str
+    state: Wanted
+    done: int = Field(description="Events that are committed or merged.")
+    total: int = Field(description="All its events.")
+
+
+class SessionEntry(Message):
+    """The session of a pilot, as operators see it."""
+
+    session: str
+    name: str
+    worker: str
+    token: str = Field(description="The id of the token that it uses; not the token.")
+    slots: int
+    campaigns: list[str] | None = Field(description="What it works for; null for all.")
+    offers: Offers
+    began_at: datetime
+    seen_at: datetime
+
+
+class SessionsReply(Message):
+    """Sessions that have not ended, the oldest first."""
+
+    sessions: list[SessionEntry]
+
+
+class TokenEntry(Message):
+    """A token, as operators see it: never its secret part, which nobody has."""
+
+    token: str = Field(description="Its id.")
+    role: Literal["operator", "pilot", "reader"]
+    campaigns: list[str] | None = Field(description="What it is for; null for all.")
+    label: str
+    created_at: datetime
+    expires_at: datetime | None = None
+    revoked_at: datetime | None = None
+
+
+class TokensReply(Message):
+    """Tokens, the oldest first."""
+
+    tokens: list[TokenEntry]
+
+
+class RevokeReply(Message):
+    """A token is accepted no more."""
+
+    token: str
+    released: int = Field(description="Blocks of its sessions, which have ended and go to others.")
+
+
 class Problem(Message):
     """An error (RFC 9457), as application/problem+json."""
 
@@ -399,4 +488,4 @@ class Problem(Message):
     request: str | None = Field(None, description="The request's id, which the service's log has too.")
 
 
-LEASE_PARTS = re.compile(r"(\d+)\.(\d+)\.(\d+)\.(\d+)")
+LEASE_PARTS = re.compile(r"([0-9]+)\.([0-9]+)\.([0-9]+)\.([0-9]+)")

@@ -19,7 +19,8 @@ from eventmill.service.limits import BodyLimit
 from eventmill.service.live_page import add_page
 from eventmill.service.message_page import add_message_page
 from eventmill.service.metrics import CountRequests, Metrics
-from eventmill.service.problems import RequestIds, tell_problems
+from eventmill.service.operator_routes import operator_router
+from eventmill.service.problems import DESCRIBED, RequestIds, tell_problems
 from eventmill.service.streams import Streams
 from eventmill.service.views import views_router
 from eventmill.service.work_routes import Pilots, work_router
@@ -65,6 +66,7 @@ def create_app(ledger: Ledger, ledger_url: str, *, folder: Path) -> FastAPI:
         docs_url=None,  # their pages load code from foreign hosts
         redoc_url=None,
         generate_unique_id_function=name_operation,
+        responses=DESCRIBED,
     )
     app.state.end = end_all
     tell_problems(app)
@@ -73,6 +75,7 @@ def create_app(ledger: Ledger, ledger_url: str, *, folder: Path) -> FastAPI:
     app.add_middleware(CountRequests, metrics=metrics)
     app.add_middleware(RequestIds)
     app.include_router(work_router(pilots))
+    app.include_router(operator_router(ledger, guard, pilots.rate))
     app.include_router(views_router(ledger, guard.may_see(), streams=streams, metrics=metrics))
     add_page(app)
     add_message_page(app)

@@ -24,6 +24,13 @@ ROLES = {
 """What each role may do, in the words of what a call needs."""
 
 
+def is_operator_of(token: Token, campaigns: tuple[str, ...] | None) -> bool:
+    """Whether a token is an operator's of all these campaigns; None stands for all that there are."""
+    if token.role is not Role.OPERATOR:
+        return False
+    return token.campaigns is None or (campaigns is not None and set(campaigns) <= set(token.campaigns))
+
+
 class Guard:
     """Checks callers against the tokens of one ledger."""
 
@@ -65,6 +72,30 @@ class Guard:
             return found
 
         return check
+
+    def session_to_end(self) -> Callable[..., Session]:
+        """A dependency: the session of the path, if it is the caller's, or the caller is its operator."""
+        is_pilot = self.may(Role.PILOT)
+
+        def check(session: SessionId, token: Annotated[Token, Depends(is_pilot)]) -> Session:
+            found = self._ledger.session(session)
+            is_its = found is not None and found.token_id == token.id
+            if found is None or not (is_its or is_operator_of(token, found.campaigns)):
+                raise NotFound(f"there is no session {session} that this token may end.")
+            return found
+
+        return check
+
+    def forget(self, token_id: str) -> None:
+        """Look a token up with its next call."""
+        self._tokens.forget(token_id)
+
+    def check_again(self, token: Token) -> None:
+        """Raise `Unauthorized` if a token that was accepted at the beginning of this call is not any more."""
+        try:
+            self._tokens.check_again(token.id)
+        except NotAccepted as error:
+            raise Unauthorized(str(error)) from None
 
     def _token(self, given: HTTPAuthorizationCredentials | None) -> Token:
         if given is None:

@@ -33,10 +33,17 @@ class Leases:
         self._token = token
         self.worker = pilot_name(session.name, session.id)
         self._named = {name: convert.lease_of(name, holder=self.worker) for name in set(names)}
-        current = campaigns.ledger.leases({lease.block_id for lease in self._named.values()})
+        ledger = campaigns.ledger
+        newest = ledger.newest_attempt()
+        current = ledger.leases({lease.block_id for lease in self._named.values()})
+        self.ended: set[str] = set()
+        self._guessed: set[str] = set()
         for name, lease in self._named.items():
             now = current.get(lease.block_id)
             if now is None or now.attempt != lease.attempt:
+                self.ended.add(name)
+                if lease.attempt > newest:  # nobody's yet, and perhaps another's before this call has ended
+                    self._guessed.add(name)
                 continue
             if (now.holder, now.campaign_id, now.input_id) != (self.worker, lease.campaign_id, lease.input_id):
                 raise Forbidden(f"the lease {name} is not one of this session.")
@@ -44,6 +51,8 @@ class Leases:
     def of(self, name: str) -> tuple[Lease, Known, Input] | None:
         """A lease, its campaign and its input; None if there is nothing more to say about it."""
         lease = self._named[name]
+        if name in self._guessed:
+            return None
         known = self._campaigns.known(lease.campaign_id)
         if known is None or not self._token.is_for(known.row.name):
             return None

@@ -52,6 +52,16 @@ def make_token(
     return f"evm_{token_id}_{secret}"
 
 
+def revoke(ledger: Ledger, token_id: str) -> tuple[Token, int]:
+    """Accept a token no more and end the sessions that it began; returns it, and how many blocks go to others.
+
+    `LedgerError` if there is none. Repeated, there are no blocks.
+    """
+    token = ledger.revoke_token(token_id)
+    sessions = [each.id for each in ledger.sessions() if each.token_id == token_id and each.ended_at is None]
+    return token, sum(ledger.end_session(each, reason="its token was revoked") for each in sessions)
+
+
 @dataclass(frozen=True, slots=True)
 class _Kept:
     token: Token
@@ -76,10 +86,25 @@ class Tokens:
         token = self._find(token_id)
         if token is None or not hmac.compare_digest(token.sha256, _hash(secret)):
             raise NotAccepted("the token is not known; 'eventmill token create' makes one.")
+        self._check_valid(token)
+        return token
+
+    def check_again(self, token_id: str) -> None:
+        """Raise `NotAccepted` if a token that was accepted before is not accepted any more."""
+        token = self._find(token_id)
+        if token is None:
+            raise NotAccepted(f"the token {token_id} is not known any more.")
+        self._check_valid(token)
+
+    def forget(self, token_id: str) -> None:
+        """Look it up with the next call."""
+        with self._lock:
+            self._kept.pop(token_id, None)
+
+    def _check_valid(self, token: Token) -> None:
         why = token.why_invalid(self._ledger.time())
         if why is not None:
-            raise NotAccepted(f"the token {token_id} is not accepted: {why}. Ask for another one.")
-        return token
+            raise NotAccepted(f"the token {token.id} is not accepted: {why}. Ask for another one.")
 
     def _find(self, token_id: str) -> Token | None:
         now = self._monotonic()

@@ -13,6 +13,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
 
 from eventmill.core.access_tokens import Role, Session, Token, in_both, pilot_name
 from eventmill.core.leases import Claim, Lease
@@ -26,7 +27,7 @@ from eventmill.service.addresses import local_file
 from eventmill.service.campaigns import Campaigns, Known
 from eventmill.service.claims import to_message
 from eventmill.service.guard import Guard
-from eventmill.service.limits import Rate
+from eventmill.service.limits import Rate, told_length
 from eventmill.service.offers import Waiting
 from eventmill.service.problems import Conflict, NotFound, TooLarge, Unprocessable
 from eventmill.service.uploads import MOST_BYTES, output_key, upload_kind, where_to_put, why_not_whole
@@ -42,8 +43,8 @@ RETRY_SECONDS = 1.0
 
 Digest = Annotated[str, Path(pattern=r"^[0-9A-Za-z_-]{1,128}$")]
 Number = Annotated[int, Path(ge=1, le=2**62)]
-LeaseInPath = Annotated[str, Path(pattern=r"^\d{1,18}\.\d{1,18}\.\d{1,18}\.\d{1,18}$", alias="lease")]
-RangeInPath = Annotated[str, Path(pattern=r"^\d{1,18}-\d{1,18}$", alias="piece")]
+LeaseInPath = Annotated[str, Path(pattern=v1.LEASE, alias="lease")]
+RangeInPath = Annotated[str, Path(pattern=r"^[0-9]{1,18}-[0-9]{1,18}$", alias="piece")]
 
 
 class Pilots:
@@ -66,7 +67,11 @@ class Pilots:
             self.ledger.see_sessions([session.id])
 
     def take(self, session: Session, token: Token, blocks: int, nonce: str) -> list[v1.Claim]:
-        """Blocks for this pilot, as many as there are, up to so many."""
+        """Blocks for this pilot, as many as there are, up to so many.
+
+        A call may have been held for long, so who asks is looked at again: before, and with blocks in hand.
+        """
+        self._check(session, token)
         ids = self.campaigns.with_work_for(session, token)
         if not ids:
             return []
@@ -76,7 +81,18 @@ class Pilots:
             if claim is None:
                 break
             claims.append(self._told(claim))
+        if claims:
+            self._check(session, token)
         return claims
+
+    def _check(self, session: Session, token: Token) -> None:
+        """Raise `Conflict` if the session has ended, `Unauthorized` if its token is not accepted any more."""
+        now = self.ledger.session(session.id)
+        if now is None or now.ended_at is not None:
+            reason = "it was removed" if now is None else now.end_reason
+            self.ledger.end_session(session.id, reason=str(reason))  # it may just have got a block
+            raise Conflict(f"session {session.id} has ended: {reason}. Begin another one.")
+        self.guard.check_again(token)
 
     def _told(self, claim: Claim) -> v1.Claim:
         known = self.campaigns.known(claim.lease.campaign_id)
@@ -104,6 +120,7 @@ def work_router(pilots: Pilots) -> APIRouter:
 
     Caller = Annotated[Token, Depends(counted)]
     Its = Annotated[Session, Depends(its_session)]
+    ItsOrOurs = Annotated[Session, Depends(guard.session_to_end())]
 
     @router.post("/sessions", status_code=201)
     def begin_session(asked: v1.SessionRequest, token: Caller) -> v1.SessionReply:
@@ -125,9 +142,14 @@ def work_router(pilots: Pilots) -> APIRouter:
         )
 
     @router.delete("/sessions/{session}")
-    def end_session(session: Its, token: Caller) -> v1.EndReply:
-        """End a session. Blocks that it still has go to others at once; nothing is charged."""
-        return v1.EndReply(released=ledger.end_session(session.id, reason="the pilot ended"))
+    def end_session(session: ItsOrOurs, token: Caller) -> v1.EndReply:
+        """End a session. Blocks that it still has go to others at once; nothing is charged.
+
+        An operator may end any session of the campaigns of its token.
+        """
+        ends_itself = session.token_id == token.id
+        reason = "the pilot ended" if ends_itself else f"an operator ended it, with token {token.id}"
+        return v1.EndReply(released=ledger.end_session(session.id, reason=reason))
 
     @router.post("/sessions/{session}/acquire")
     async def acquire(asked: v1.AcquireRequest, session: Its, token: Caller) -> v1.AcquireReply:
@@ -135,8 +157,6 @@ def work_router(pilots: Pilots) -> APIRouter:
 
         Repeated with the same nonce, it is answered with the same blocks.
         """
-        if session.ended_at is not None:
-            raise Conflict(f"session {session.id} has ended: {session.end_reason}. Begin another one.")
         until = time.monotonic() + asked.wait_seconds
         await run_in_threadpool(pilots.see, session)
         while True:
@@ -155,9 +175,7 @@ def work_router(pilots: Pilots) -> APIRouter:
     @router.post("/sessions/{session}/uploads")
     def upload(asked: v1.UploadRequest, session: Its, token: Caller) -> v1.UploadReply:
         """Ask where to put an output: at an address for exactly these bytes, under a key of its own."""
-        known, lease, item = _current(session, token, asked.lease)
-        if (why := why_not_whole(known, item, convert.range_from(asked.range))) is not None:
-            raise Unprocessable(f"no output is taken: {why}.")
+        known, lease, item = _current(session, token, asked.lease, convert.range_from(asked.range))
         return where_to_put(known, session.id, lease, item, asked)
 
     @router.put("/sessions/{session}/outputs/{lease}/{piece}", status_code=201)
@@ -173,10 +191,8 @@ def work_router(pilots: Pilots) -> APIRouter:
         start, stop = map(int, piece.split("-"))
         if start >= stop:
             raise Unprocessable(f"[{start}, {stop}) holds no event.")
-        known, current, item = await run_in_threadpool(_current, session, token, lease)
         events = EventRange(start, stop)
-        if (why := why_not_whole(known, item, events)) is not None:
-            raise Unprocessable(f"no output is taken: {why}.")
+        known, current, item = await run_in_threadpool(_current, session, token, lease, events)
         if upload_kind(known) is not v1.UploadKind.PROXIED:
             raise Conflict(f"outputs of '{known.row.name}' are uploaded to the store: POST …/uploads says where.")
         key = output_key(known, current, item, events, sha256)
@@ -210,14 +226,19 @@ def work_router(pilots: Pilots) -> APIRouter:
             raise NotFound(f"there is no input {input} of a campaign {campaign} that the service serves.")
         return byte_ranges.answer(item, path, asked=range, if_match=if_match)
 
-    def _current(session: Session, token: Token, lease: str) -> tuple[Known, Lease, Input]:
-        """A lease of this session that lasts."""
-        found = reports.Leases(campaigns, session, token, [lease]).of(lease)
-        if found is None or found[0].block_id not in ledger.leases([found[0].block_id]):
+    def _current(session: Session, token: Token, lease: str, piece: EventRange) -> tuple[Known, Lease, Input]:
+        """A lease of this session that lasts, if this range may have an output under it."""
+        leases = reports.Leases(campaigns, session, token, [lease])
+        found = leases.of(lease)
+        block = None if found is None else ledger.block_ranges([found[0].block_id]).get(found[0].block_id)
+        if found is None or lease in leases.ended or block is None or piece.start >= block.stop:
             raise Conflict(f"the lease {lease} is not current any more: drop the block, and acquire another one.")
-        current = ledger.leases([found[0].block_id])[found[0].block_id]
-        if current.attempt != found[0].attempt:
-            raise Conflict(f"the lease {lease} is not current any more: drop the block, and acquire another one.")
+        if piece.start < block.start:
+            raise Unprocessable(f"no output is taken: {piece} lies outside the block {block}.")
+        if piece.stop > block.stop:  # perhaps it ended there, before its last part was given to others
+            raise Conflict(f"the block ends at {block.stop:,} now: drop it, and acquire another one.")
+        if (why := why_not_whole(found[1], found[2], piece)) is not None:
+            raise Unprocessable(f"no output is taken: {why}.")
         return found[1], found[0], found[2]
 
     return router
@@ -225,17 +246,22 @@ def work_router(pilots: Pilots) -> APIRouter:
 
 async def _received(request: Request, path: FilePath, sha256: str) -> int:
     """The body of a request in a file; its size. Refused if it is too large, or not what was told."""
-    told = request.headers.get("content-length", "")
-    if told.isdigit() and int(told) > MOST_BYTES:
-        raise TooLarge(f"an output of {int(told):,} bytes is too large: at most {MOST_BYTES:,} are taken.")
+    told = told_length(request.headers.get("content-length", "0"))
+    if told is None or told > MOST_BYTES:
+        raise TooLarge(f"an output is too large: at most {MOST_BYTES:,} bytes are taken.")
     digest, size = hashlib.sha256(), 0
-    with path.open("wb") as file:
-        async for piece in request.stream():
-            size += len(piece)
-            if size > MOST_BYTES:
-                raise TooLarge(f"an output is too large: at most {MOST_BYTES:,} bytes are taken.")
-            digest.update(piece)
-            await run_in_threadpool(file.write, piece)
+    try:
+        with path.open("wb") as file:
+            async for piece in request.stream():
+                size += len(piece)
+                if size > MOST_BYTES:
+                    raise TooLarge(f"an output is too large: at most {MOST_BYTES:,} bytes are taken.")
+                digest.update(piece)
+                await run_in_threadpool(file.write, piece)
+    except ClientDisconnect:
+        raise Unprocessable(f"the call ended after {size:,} bytes; nothing was stored. Send them again.") from None
+    except OSError as error:
+        raise StoreError(f"an output cannot be received into {path.parent}: {error}") from None
     if digest.hexdigest() != sha256:
         raise Unprocessable(
             f"the {size:,} bytes that came have the SHA-256 {digest.hexdigest()}, and {sha256} was told; "

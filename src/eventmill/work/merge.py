@@ -60,7 +60,7 @@ def run_merge(order: WorkOrder, merge_id: int, *, holder: str) -> str:
             try:
                 outcome = _merge(ledger, store, order, merge=merge, lease=lease, scratch=scratch)
             except CorruptOutput as error:
-                told = _dissolve(ledger, store, merge, lease, error)
+                told = _dissolve(ledger, store, order, merge=merge, lease=lease, error=error, scratch=scratch)
                 logger.warning("merge %d of %s: %s", merge_id, merge.key, told, extra=about)
                 return told
         logger.info(
@@ -123,7 +123,16 @@ def part_of(store: Store, output: CommittedOutput) -> Part:
     )
 
 
-def _dissolve(ledger: WorkLedger, store: Store, merge: Merge, lease: MergeLease, error: CorruptOutput) -> str:
+def _dissolve(
+    ledger: WorkLedger,
+    store: Store,
+    order: WorkOrder,
+    *,
+    merge: Merge,
+    lease: MergeLease,
+    error: CorruptOutput,
+    scratch: Path,
+) -> str:
     """Return the events of all damaged outputs to READY; the merge only found the first one."""
     damaged = _damaged(store, merge.outputs)
     if damaged:
@@ -131,9 +140,23 @@ def _dissolve(ledger: WorkLedger, store: Store, merge: Merge, lease: MergeLease,
         return f"{len(damaged)} of {len(merge.outputs)} range outputs were damaged and are computed again"
     # Its checksum is correct, but the merge cannot use it: report it and compute it again.
     guilty = [output.output_id for output in merge.outputs if output.key == error.key]
+    if guilty and merge.schema is not None:  # who made one that cannot be used may have made more of them
+        guilty = [one.output_id for one in merge.outputs if not _is_usable(store, order, merge, one, scratch)]
     everyone = [output.output_id for output in merge.outputs]
     ledger.abort_merge(lease, corrupt=guilty or everyone, reason=str(error))
     return f"dissolved: {error}"
+
+
+def _is_usable(store: Store, order: WorkOrder, merge: Merge, output: CommittedOutput, scratch: Path) -> bool:
+    """Whether this output can be merged alone."""
+    path = scratch / f"alone-{output.output_id}"
+    try:
+        open_format(order.format).merge([part_of(store, output)], schema=merge.schema or b"", path=path)
+    except CorruptOutput:
+        return False
+    finally:
+        path.unlink(missing_ok=True)
+    return True
 
 
 def _damaged(store: Store, outputs: Sequence[CommittedOutput]) -> dict[int, str]:

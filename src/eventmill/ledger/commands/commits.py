@@ -235,6 +235,7 @@ def _record(tx: sa.Connection, lease: Lease, won: Sequence[RangeOutput], now: da
             "sha256": o.sha256,
             "rows": o.rows,
             "attempt": lease.attempt,
+            "holder": lease.holder,
             "committed_at": now,
         }
         for o in won

@@ -17,6 +17,7 @@ from eventmill.core.records import JournalKind
 from eventmill.core.states import State, Verb
 from eventmill.ledger import words
 from eventmill.ledger.commands.campaigns import locked, open_again, replace_and_coalesce
+from eventmill.ledger.commands.workers import note_corrupt
 from eventmill.ledger.database import schema
 from eventmill.ledger.database.journal import write_journal
 from eventmill.ledger.database.transactions import Database, read_spans, replace_spans
@@ -220,7 +221,7 @@ class MergeVerbs(Database):
     def _send_back(self, tx: sa.Connection, campaign_id: int, old: Sequence[Span], reason: str) -> None:
         new = [replace(s, state=State.READY, output_id=None, merge_id=None, payload=None) for s in old]
         replace_and_coalesce(tx, Verb.CORRUPT, campaign_id, old=old, new=new)
-        now = self.now(tx)
+        now, made_by = self.now(tx), _made_by(tx, [s.output_id for s in old])
         if old:
             open_again(tx, campaign_id)
         _drop(tx, [s.output_id for s in old], now)
@@ -234,7 +235,9 @@ class MergeVerbs(Database):
                 input_id=s.input_id,
                 start=s.start,
                 stop=s.stop,
+                **made_by[s.output_id],
             )
+        note_corrupt(tx, campaign_id, {each["holder"] for each in made_by.values()}, now=now)
 
 
 def read_merge(tx: sa.Connection, merge_id: int) -> sa.Row[Any] | None:
@@ -290,6 +293,13 @@ def _merged(tx: sa.Connection, campaign_id: int, which: sa.ColumnElement[bool]) 
         )
         for row in tx.execute(statement)
     )
+
+
+def _made_by(tx: sa.Connection, output_ids: Sequence[int | None]) -> dict[int | None, dict[str, Any]]:
+    """Output -> the attempt and the worker that made it."""
+    o = schema.output.c
+    rows = tx.execute(sa.select(o.id, o.attempt, o.holder).where(o.id.in_(output_ids)))
+    return {row.id: {"attempt": row.attempt, "holder": row.holder} for row in rows}
 
 
 def _drop(tx: sa.Connection, output_ids: Sequence[int | None], now: Any) -> None:

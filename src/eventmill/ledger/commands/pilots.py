@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from eventmill import text
 from eventmill.core.access_tokens import Role, Session, Token, session_of
 from eventmill.core.leases import Claim, Lease
+from eventmill.core.ranges import EventRange
 from eventmill.core.records import Incident, JournalKind
 from eventmill.core.states import State
 from eventmill.ledger import words
@@ -78,6 +79,12 @@ class PilotVerbs(LeaseVerbs):
                 attempt=lease.attempt,
                 holder=lease.holder,
             )
+
+    def block_ranges(self, block_ids: Collection[int]) -> dict[int, EventRange]:
+        """Block -> the events of its input that it is about, for those of these blocks that there are."""
+        with self.reading() as tx:
+            rows = tx.execute(sa.select(_BLOCK.id, _BLOCK.start, _BLOCK.stop).where(_BLOCK.id.in_(block_ids)))
+            return {row.id: EventRange(row.start, row.stop) for row in rows}
 
     def journal_after(self, campaign_id: int, line: int) -> tuple[int, tuple[Incident, ...]]:
         """The lines of the journal after a line, oldest first, and the number of the last; 0 is before all."""

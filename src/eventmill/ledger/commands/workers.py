@@ -154,6 +154,18 @@ def note_not_set_up(tx: sa.Connection, lease: Lease, *, now: datetime, lease_len
         _quarantine(tx, lease.campaign_id, lease.holder, now, reason)
 
 
+def note_corrupt(tx: sa.Connection, campaign_id: int, holders: Collection[str | None], *, now: datetime) -> None:
+    """Outputs of these workers were unusable: each that made more of them than is usual is quarantined.
+
+    Not if no other worker would be left.
+    """
+    lease, evidence = _lease_length(tx, campaign_id), _evidence(tx, campaign_id, JournalKind.CORRUPT)
+    for holder in sorted(name for name in holders if name is not None):
+        others = live_workers(tx, campaign_id, now=now, lease=lease) - {holder}
+        if others and is_sick(evidence[holder], others=[evidence.get(name, frozenset()) for name in others]):
+            _quarantine(tx, campaign_id, holder, now, words.unusable(len(evidence[holder])))
+
+
 def _not_set_up(tx: sa.Connection, campaign_id: int) -> frozenset[str]:
     """Workers on which the payload could not be set up at least once."""
     j = schema.journal.c
@@ -186,10 +198,10 @@ def _failed_on(tx: sa.Connection, campaign_id: int, suspect: Span) -> Sequence[s
     return sorted(set(tx.execute(statement).scalars()))
 
 
-def _evidence(tx: sa.Connection, campaign_id: int) -> dict[str, Evidence]:
+def _evidence(tx: sa.Connection, campaign_id: int, kind: JournalKind = JournalKind.SICK) -> dict[str, Evidence]:
     j = schema.journal.c
     statement = sa.select(j.holder, j.input_id, j.start, j.stop).where(
-        j.campaign_id == campaign_id, j.kind == JournalKind.SICK
+        j.campaign_id == campaign_id, j.kind == kind, j.holder.is_not(None)
     )
     found: dict[str, set[tuple[int, EventRange]]] = {}
     for row in tx.execute(statement):

@@ -247,6 +247,7 @@ output = sa.Table(
     sa.Column("sha256", sa.String(64), nullable=False),
     sa.Column("rows", sa.BigInteger, nullable=False),
     sa.Column("attempt", sa.BigInteger, nullable=False),
+    sa.Column("holder", Name),  # who made it; not known of outputs of before version 6
     sa.Column("committed_at", UtcTime, nullable=False),
     sa.Column("dropped_at", UtcTime),  # not needed any more; the row goes when the object is gone
     sa.CheckConstraint("start < stop AND bytes >= 0 AND rows >= 0"),

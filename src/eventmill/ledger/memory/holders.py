@@ -112,6 +112,18 @@ def note_not_set_up(campaign: CampaignTables, lease: Lease, now: datetime) -> No
         _quarantine(campaign, lease.holder, now, words.not_set_up(times))
 
 
+def note_corrupt(campaign: CampaignTables, holders: Collection[str], now: datetime) -> None:
+    """Outputs of these workers were unusable: each that made more of them than is usual is quarantined.
+
+    Not if no other worker would be left.
+    """
+    evidence = _evidence(campaign, JournalKind.CORRUPT)
+    for holder in sorted(holders):
+        others = live_workers(campaign, now) - {holder}
+        if others and is_sick(evidence[holder], others=[evidence.get(name, frozenset()) for name in others]):
+            _quarantine(campaign, holder, now, words.unusable(len(evidence[holder])))
+
+
 def _not_set_up(campaign: CampaignTables) -> frozenset[str]:
     return frozenset(line.incident.holder or "" for line in campaign.lines(JournalKind.SETUP))
 
@@ -123,9 +135,9 @@ def _quarantine(campaign: CampaignTables, holder: str, now: datetime, reason: st
         campaign.write_journal(now, kind=JournalKind.QUARANTINED, reason=reason, holder=holder)
 
 
-def _evidence(campaign: CampaignTables) -> dict[str, Evidence]:
+def _evidence(campaign: CampaignTables, kind: JournalKind = JournalKind.SICK) -> dict[str, Evidence]:
     found: dict[str, set[tuple[int, EventRange]]] = {}
-    for line in campaign.lines(JournalKind.SICK):
+    for line in campaign.lines(kind):
         seen, input_id = line.incident, line.input_id
         assert input_id is not None and seen.start is not None and seen.stop is not None
         found.setdefault(seen.holder or "", set()).add((input_id, EventRange(seen.start, seen.stop)))

@@ -16,6 +16,7 @@ from eventmill.core.ranges import Span
 from eventmill.core.records import JournalKind
 from eventmill.core.states import State, Verb
 from eventmill.ledger import words
+from eventmill.ledger.memory.holders import note_corrupt
 from eventmill.ledger.memory.tables import CampaignTables, MemoryTables, MergeRow
 from eventmill.rules.merge_groups import Piece, due_by_bytes, due_by_events
 
@@ -211,10 +212,19 @@ class MergeVerbs(MemoryTables):
         if old:
             campaign.open_again()
         _drop(campaign, old, now)
-        for s in old:
+        rows = [campaign.outputs[s.output_id] for s in old if s.output_id is not None]
+        for s, row in zip(old, rows, strict=True):
             campaign.write_journal(
-                now, kind=JournalKind.CORRUPT, reason=reason, input_id=s.input_id, start=s.start, stop=s.stop
+                now,
+                kind=JournalKind.CORRUPT,
+                reason=reason,
+                input_id=s.input_id,
+                start=s.start,
+                stop=s.stop,
+                attempt=row.attempt,
+                holder=row.holder,
             )
+        note_corrupt(campaign, {row.holder for row in rows}, now)
 
     def unpublished(self, campaign_id: int) -> tuple[tuple[int, str, str], ...]:
         """`(merge, staged key, final key)` of completed merges that are not published yet."""

@@ -10,6 +10,7 @@ from typing import Any
 from eventmill import text
 from eventmill.core.access_tokens import Session, Token, session_of
 from eventmill.core.leases import Claim, Lease
+from eventmill.core.ranges import EventRange
 from eventmill.core.records import Incident, JournalKind
 from eventmill.core.states import State
 from eventmill.ledger import words
@@ -63,6 +64,12 @@ class PilotVerbs(BlockVerbs):
             self._tables(lease.campaign_id).write_journal(
                 self._now(), kind=JournalKind.TROUBLE, reason=reason, attempt=lease.attempt, holder=lease.holder
             )
+
+    def block_ranges(self, block_ids: Collection[int]) -> dict[int, EventRange]:
+        """Block -> the events of its input that it is about, for those of these blocks that there are."""
+        with self._lock:
+            found = (pair for pair in map(self._with_block, block_ids) if pair is not None)
+            return {row.id: EventRange(row.start, row.stop) for _, row in found}
 
     def journal_after(self, campaign_id: int, line: int) -> tuple[int, tuple[Incident, ...]]:
         """The lines of the journal after a line, oldest first, and the number of the last."""

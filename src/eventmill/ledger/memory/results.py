@@ -84,7 +84,9 @@ class ResultVerbs(BlockVerbs):
 
     def _keep_output(self, campaign: CampaignTables, item: Commit, output: RangeOutput) -> Span:
         number, place, key = next(self._output_numbers), output.range, text.name(output.key)
-        campaign.outputs[number] = OutputRow(number, item.lease.input_id, replace(output, key=key))
+        campaign.outputs[number] = OutputRow(
+            number, item.lease.input_id, replace(output, key=key), item.lease.attempt, item.lease.holder
+        )
         self._keys[key] = campaign.row.id
         return Span(
             item.lease.input_id,

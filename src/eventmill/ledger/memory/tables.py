@@ -71,6 +71,8 @@ class OutputRow:
     id: int
     input_id: int
     output: RangeOutput
+    attempt: int
+    holder: str
     dropped_at: datetime | None = None
 
 

@@ -1,4 +1,4 @@
-"""Blocks may be offered to pilots; sessions of pilots, and tokens for the event service."""
+"""Blocks may be offered to pilots; their sessions, and tokens for the event service; who made an output."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ CREATE TABLE session (
 
 
 def upgrade() -> None:
-    """A new column, and two new tables: no block was offered, and no token was given out."""
+    """Two new columns, and two new tables: no block was offered, and no token was given out."""
+    op.add_column("output", sa.Column("holder", sa.String))
     op.add_column("block", sa.Column("offered", sa.Boolean, nullable=False, server_default=sa.false()))
     op.execute(_TOKEN)
     op.execute(_SESSION)
