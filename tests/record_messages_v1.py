@@ -97,6 +97,8 @@ def converse(led: Led, folder: Path) -> None:
     failure |= {"printed": "working on 1000 to 2000\n", "cpu_seconds": 0.75, "signal": 11}
     report("fail", {"type": "fail", "range": second, "failure": failure, "report_id": NONCE})
     report("ask", {"type": "ask"})
+    trouble = "data/0.parquet changed while it was being read."
+    report("trouble", {"type": "trouble", "kind": "input", "summary": trouble})
     report("release", {"type": "release", "drained": "SIGTERM"})
     report("too-late", {"type": "renew"})
     say.call("lease-is-over", "PUT", where["url"], content=content)

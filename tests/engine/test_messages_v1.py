@@ -72,7 +72,7 @@ def test_every_item_outcome_and_directive_was_recorded() -> None:
     """The conversation has all kinds of items, and all calls."""
     told = [json.loads(file.read_text()) for file in RECORDED]
     items = {item["type"] for each in told for item in (each["request"] or {}).get("items", ())}
-    assert items == {"commit", "fail", "renew", "ask", "release", "setup_failed", "setup", "schema"}
+    assert items == {"commit", "fail", "renew", "ask", "release", "setup_failed", "setup", "schema", "trouble"}
     replies = [reply for each in told for reply in each["answer"].get("replies", ())]
     assert {outcome for reply in replies for outcome in reply["outcomes"]} == set(v1.Outcome)
     assert {each["status"] for each in told} >= {200, 201, 401, 404, 409, 422}

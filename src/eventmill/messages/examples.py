@@ -127,6 +127,14 @@ EXAMPLES: Mapping[type[v1.Message], tuple[Example, ...]] = {
     ),
     v1.SetupItem: ({"type": "setup", "lease": LEASE, "cpu_seconds": 12.5},),
     v1.SchemaItem: ({"type": "schema", "lease": LEASE, "schema": "Ynl0ZXM="},),
+    v1.TroubleItem: (
+        {
+            "type": "trouble",
+            "lease": LEASE,
+            "kind": "input",
+            "summary": "data/0.parquet changed while it was being read.",
+        },
+    ),
     v1.ReportRequest: ({"items": [COMMIT, RENEW]}, {"items": [FAIL]}),
     v1.ItemReply: (ACCEPTED, DUPLICATE, FENCED),
     v1.ReportReply: ({"replies": [ACCEPTED, FENCED]},),

@@ -51,6 +51,8 @@ AGAIN = {
     ),
     "upload": "The same output has the same `key`; the address may be a new one.",
     "put_output": "The same bytes are the same object, stored once.",
+    "set_state": "It is in that state already, and nothing changes.",
+    "revoke_token": "It is revoked already, and nothing is released any more.",
 }
 """What a repetition is answered, by operation. Calls that change nothing need no word."""
 
@@ -138,7 +140,7 @@ def _errors(told: Mapping[str, Any], *, is_api: bool) -> list[int]:
     if "path" in places:
         found.append(404)
     if "requestBody" in told:
-        found.append(413)
+        found += [400, 413]
     if places or "requestBody" in told:
         found.append(422)
     return found

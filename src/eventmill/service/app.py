@@ -20,7 +20,7 @@ from eventmill.service.live_page import add_page
 from eventmill.service.message_page import add_message_page
 from eventmill.service.metrics import CountRequests, Metrics
 from eventmill.service.operator_routes import operator_router
-from eventmill.service.problems import DESCRIBED, RequestIds, tell_problems
+from eventmill.service.problems import RequestIds, tell_problems
 from eventmill.service.streams import Streams
 from eventmill.service.views import views_router
 from eventmill.service.work_routes import Pilots, work_router
@@ -66,9 +66,8 @@ def create_app(ledger: Ledger, ledger_url: str, *, folder: Path) -> FastAPI:
         docs_url=None,  # their pages load code from foreign hosts
         redoc_url=None,
         generate_unique_id_function=name_operation,
-        responses=DESCRIBED,
     )
-    app.state.end = end_all
+    app.state.end, app.state.pilots = end_all, pilots
     tell_problems(app)
     app.add_middleware(BodyLimit, exempt=lambda method, path: method == "PUT" and "/outputs/" in path)
     app.add_middleware(Smaller, minimum_size=2_000)

@@ -95,16 +95,6 @@ class TooMany(Refusal):
     status = HTTPStatus.TOO_MANY_REQUESTS
 
 
-DESCRIBED: dict[int | str, dict[str, Any]] = {
-    each: {
-        "description": what,
-        "content": {"application/problem+json": {"schema": Problem.model_json_schema()}},
-    }
-    for each, what in (("4XX", "Refused; `detail` says why."), ("503", "Not now; try again."))
-}
-"""The errors of every call, for OpenAPI."""
-
-
 def tell_problems(app: FastAPI) -> None:
     """Answer every error of the app as a problem."""
 
