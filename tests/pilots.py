@@ -122,8 +122,8 @@ class Led:
 
 
 @contextmanager
-def led_by_pilots(campaign: CampaignSpec, *, folder: Path) -> Iterator[Led]:
-    """Begin a campaign, split it, lead it and serve it during a `with` block.
+def led_by_pilots(campaign: CampaignSpec, *, folder: Path, host: str = "127.0.0.1") -> Iterator[Led]:
+    """Begin a campaign, split it, lead it and serve it at `host` during a `with` block.
 
     It may be left before the campaign is finished: blocks are taken back then.
     """
@@ -138,7 +138,7 @@ def led_by_pilots(campaign: CampaignSpec, *, folder: Path) -> Iterator[Led]:
             error.append(caught)
 
     thread = threading.Thread(target=serve, name="leads", daemon=True)
-    with served_beside(opened.ledger, campaign.ledger_url, folder=folder) as url:
+    with served_beside(opened.ledger, campaign.ledger_url, folder=folder, host=host) as url:
         thread.start()
         try:
             yield Led(opened, url, folder, thread, error)
