@@ -32,7 +32,7 @@ from eventmill.service.tokens import make_token
 from eventmill.work.merge import run_merge
 
 EVENTS, FILES, RANGE, MERGE = 120, 2, 10, 40
-PAYLOAD = "def number(events, where):\n    return {'event': events}\n"
+PAYLOAD = "import pyarrow as pa\n\ndef number(events, where):\n    return pa.table({'event': events})\n"
 
 
 @dataclass

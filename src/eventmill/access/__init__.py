@@ -209,6 +209,7 @@ def _s3(who: Credentials, _environment: object) -> Any:
             "request_checksum_calculation": "when_required",
             "response_checksum_validation": "when_required",
             "max_pool_connections": 64,
+            "signature_version": "s3v4",  # presigned addresses, too: by default botocore signs these as of 2006
         },
         use_listings_cache=False,
         skip_instance_cache=True,

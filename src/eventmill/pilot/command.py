@@ -138,7 +138,7 @@ def read_token(path: Path | None) -> str:
             return path.read_text().strip()
         except (OSError, UnicodeDecodeError) as error:
             raise CampaignError(f"the token file {path} cannot be read: {error}.") from None
-    token = os.environ.get(TOKEN, "").strip()
+    token = os.environ.pop(TOKEN, "").strip()  # payloads need not have it, nor what they print
     if not token:
         raise CampaignError(
             f"a token is needed: put it into ${TOKEN}, or into a file that --token-file names. On the host of the "

@@ -14,6 +14,8 @@ from pydantic import BaseModel, ValidationError
 from eventmill.core.ledger_url import holds_password
 from eventmill.errors import LedgerError
 from eventmill.messages import v1
+from eventmill.service_client.encryption import why_never
+from eventmill.text import line
 
 Reply = TypeVar("Reply", bound=BaseModel)
 
@@ -65,6 +67,7 @@ class Connection:
             follow_redirects=False,
         )
         self._lock = threading.Lock()
+        self._has_answered = False
         self._away_since: float | None = None
         self._closing = threading.Event()
 
@@ -121,10 +124,13 @@ class Connection:
                     headers={**({} if foreign else self._headers), **(headers or {})},
                 )
             except httpx.TransportError as error:
+                if not foreign and not self._has_answered and (wrong := why_never(self.url, error)) is not None:
+                    raise LedgerError(wrong) from None
                 why = f"{type(error).__name__}: {' '.join(str(error).split()) or 'no answer'}"
             except httpx.InvalidURL as error:
                 raise LedgerError(f"'{self.url}' is not the address of an event service: {error}.") from None
             else:
+                self._has_answered |= not foreign
                 if answer.is_success or answer.status_code in expected:
                     self._note(None)
                     return answer
@@ -170,6 +176,9 @@ def _context(verify: str | bool) -> Any:
 
 def _told(answer: httpx.Response) -> str:
     """What the service says is wrong; an answer of something else by its status."""
+    if answer.is_redirect:  # not followed: whoever is there would get the token
+        leads_to = line(answer.headers.get("Location", "nowhere"))
+        return f"status {answer.status_code}, it leads to {leads_to}; give that address if you trust it"
     try:
         return f"{v1.Problem.model_validate_json(answer.content).detail} ({answer.status_code})"
     except ValidationError:

@@ -184,3 +184,62 @@ def test_a_worker_that_is_known_to_be_gone_is_not_alive(
     assert [sample.workers for sample in ledger.samples(campaign.id)] == [1]
     ledger.record_heartbeats(campaign.id, ["idle"])
     assert ledger.live_workers(campaign.id) == {"idle", "other"}
+
+
+def unusable(ledger: Ledger, campaign: CampaignRow, holder: str, number: int) -> None:
+    """So many outputs of this holder turn out to be unusable before they are merged, and others do them again."""
+    leadership = lead(ledger, campaign)
+    for _ in range(number):
+        claim = begin(ledger, leadership, events=10, holder=holder)
+        commit(ledger, claim, (claim.missing[0].start, claim.missing[0].stop))
+        (made,) = [each for each in ledger.committed_outputs(campaign.id) if each.range == claim.missing[0]]
+        assert ledger.corrupt(campaign.id, made.output_id, reason="no table") is Outcome.ACCEPTED
+        claim = begin(ledger, leadership, events=10, holder="sound")
+        commit(ledger, claim, (claim.missing[0].start, claim.missing[0].stop))
+
+
+def test_who_makes_unusable_outputs_is_quarantined(ledger: Ledger, open_campaign: CampaignHandle) -> None:
+    """Three different ranges, and more than is usual; the journal says who made each of them."""
+    campaign = open_campaign(100)
+    ledger.record_heartbeats(campaign.id, ["sound"])
+    unusable(ledger, campaign, "bad", 2)
+    assert ledger.quarantined(campaign.id) == frozenset()
+    unusable(ledger, campaign, "bad", 1)
+    assert ledger.quarantined(campaign.id) == {"bad"}
+    assert {line.holder for line in ledger.journal(campaign.id, "corrupt")} == {"bad"}
+    (quarantine,) = ledger.journal(campaign.id, "quarantine")
+    assert quarantine.reason == "3 outputs that it made could not be merged"
+    assert ledger.claim(reserved(ledger, lead(ledger, campaign)).id, holder="bad") is None
+
+
+def test_a_store_that_damages_everybodys_outputs_is_nobodys_fault(
+    ledger: Ledger, open_campaign: CampaignHandle
+) -> None:
+    """Nobody made more unusable outputs than is usual; and who is alone goes on."""
+    campaign = open_campaign(100)
+    leadership = lead(ledger, campaign)
+    for _ in range(2):
+        for holder in ("one", "other"):
+            claim = begin(ledger, leadership, events=10, holder=holder)
+            commit(ledger, claim, (claim.missing[0].start, claim.missing[0].stop))
+    for made in ledger.committed_outputs(campaign.id):
+        ledger.corrupt(campaign.id, made.output_id, reason="damaged")
+    assert ledger.quarantined(campaign.id) == frozenset()
+    alone = open_campaign(100, name="alone")
+    leadership = lead(ledger, alone)
+    for _ in range(4):
+        claim = begin(ledger, leadership, events=10, holder="alone")
+        commit(ledger, claim, (claim.missing[0].start, claim.missing[0].stop))
+    for made in ledger.committed_outputs(alone.id):
+        ledger.corrupt(alone.id, made.output_id, reason="damaged")
+    assert ledger.quarantined(alone.id) == frozenset()
+
+
+def test_where_a_block_lies(ledger: Ledger, open_campaign: CampaignHandle) -> None:
+    """In its input, as long as there is the block."""
+    campaign = open_campaign(30)
+    claim = begin(ledger, lead(ledger, campaign), events=20)
+    number = claim.block.id
+    assert ledger.block_ranges([number, number + 1]) == {number: EventRange(0, 20)}
+    ledger.release(claim.lease)
+    assert ledger.block_ranges([number]) == {}
