@@ -16,8 +16,6 @@ from eventmill.campaign.started_pilots import StartedPilots
 from eventmill.config.campaign_spec import Pilots
 from eventmill.core.access_tokens import Role, pilot_name, plain_name
 from eventmill.errors import ClusterError
-from eventmill.service.server import served_beside
-from eventmill.service.tokens import make_token
 
 TOKEN_LASTS = timedelta(days=30)
 """The longest run whose own pilots are accepted; the token is revoked at the end of the run."""
@@ -33,6 +31,10 @@ class PilotSide:
 
     def __enter__(self) -> Self:
         """Serve the ledger, unless somebody else does, and make a token for the pilots of this run."""
+        # Imported here: runs without pilots need neither a web server nor its frame.
+        from eventmill.service.server import served_beside
+        from eventmill.service.tokens import make_token
+
         opened, settings = self.coordinator.opened, self.settings
         self._desk: PilotDesk | None = None
         self._seen_at = time.monotonic()
