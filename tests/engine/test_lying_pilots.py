@@ -5,31 +5,26 @@ Everything travels over HTTP to a real server. After each lie the ledger and the
 
 from __future__ import annotations
 
-import base64
 import itertools
 import json
 import secrets
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from eventmill.core.access_tokens import Role
-from eventmill.formats.schemas import schema_to_bytes
 from eventmill.ledger import Ledger
 from eventmill.service.offers import Waiting
 from eventmill.service.tokens import revoke
-from tests.engine.service_lab import EVENTS, MERGE, RANGE, Lab, RawPilot, commit, honest, served_lab, table_bytes
-
-FAILURE = {"kind": "payload", "summary": "no"}
+from tests.engine.lying_scene import FAILURE, Scene, every_item, outcomes, release
+from tests.engine.service_lab import MERGE, Lab, RawPilot, commit, honest, served_lab, table_bytes
 
 
 @pytest.fixture(autouse=True)
@@ -44,85 +39,9 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
         yield made
 
 
-class Scene:
-    """An honest pilot and a liar, each with a block of campaign `c`; the honest one has stored one range."""
-
-    def __init__(self, lab: Lab) -> None:
-        self.lab = lab
-        self.theirs = RawPilot(lab, lab.token(Role.PILOT, "other"))
-        self.honest = RawPilot(lab, lab.token(Role.PILOT, "c"))
-        self.liar = RawPilot(lab, lab.token(Role.PILOT, "c"))
-        for name in ("c", "c", "other"):
-            lab.offer(name)
-        (self.mine,) = self.honest.acquire()
-        (self.lies,) = self.liar.acquire()
-        (self.elsewhere,) = self.theirs.acquire()
-        self.done = self.honest.stored(self.mine, (0, RANGE))
-        assert self.honest.report(self.done).json()["replies"][0]["outcomes"] == ["accepted"]
-
-    @contextmanager
-    def nothing_changes(self) -> Iterator[None]:
-        """The ledger and the stores are as before."""
-        before = self.lab.everything()
-        yield
-        after = self.lab.everything()
-        for name, told in before.items():
-            assert after[name] == told, name
-
-    def goes_on(self) -> None:
-        """The liar leaves, an honest pilot does the rest, and each event is in one merged file."""
-        for pilot in (self.liar, self.honest):
-            assert pilot.http.delete(pilot.path).status_code == 200
-        self.lab.is_finished_by(RawPilot(self.lab, self.lab.token(Role.PILOT, "c")), "c")
-
-
 @pytest.fixture
 def scene(lab: Lab) -> Scene:
     return Scene(lab)
-
-
-def outcomes(answer: Any) -> list[str]:
-    """What became of each output or item; the status if the report was refused."""
-    if answer.status_code != 200:
-        assert 400 <= answer.status_code < 500, answer.text
-        return [str(answer.status_code)]
-    return [outcome for reply in answer.json()["replies"] for outcome in reply["outcomes"]]
-
-
-def test_outputs_that_are_not_as_told(scene: Scene) -> None:
-    """Wrong sizes, sums and keys: bytes that are not those told are not even stored, and no commit is believed."""
-    piece, claim, liar = (20, 30), scene.lies, scene.liar
-    data = honest(claim, piece)
-    with scene.nothing_changes():
-        wrong = liar.put(claim["lease"], piece, data, sha256="0" * 64)
-        assert wrong.status_code == 422 and "nothing was stored" in wrong.json()["detail"]
-    stored = liar.stored(claim, piece, data)
-    key = stored["outputs"][0]["key"]
-    campaign, attempt = key.split("/")[1:3]
-    with scene.nothing_changes():
-        for lie in (
-            {"bytes": len(data) + 1},
-            {"bytes": 0},
-            {"bytes": 2**63 - 1},
-            {"sha256": "0" * 64},
-            {"range": {"start": 20, "stop": 29}},
-            {"range": {"start": 30, "stop": 40}},
-            {"range": {"start": 0, "stop": RANGE}},
-            {"key": scene.done["outputs"][0]["key"]},
-            {"key": key.replace(f"/{attempt}/", f"/{int(attempt) - 1}/")},
-            {"key": key.replace(campaign, "other")},
-            {"key": f"_ranges/c/../{campaign}/{attempt}/{key.rpartition('/')[2]}"},
-            {"key": f"/{key}"},
-            {"key": f"{key}\x00"},
-            {"key": f"./{key}"},
-            {"key": f"{scene.lab.folder}/ledger.sqlite"},
-            {"key": "../../ledger.sqlite", "bytes": (scene.lab.folder / "ledger.sqlite").stat().st_size},
-            {"key": ""},
-            {"key": "k" * 1025},
-        ):
-            item = {**stored, "outputs": [{**stored["outputs"][0], **lie}]}
-            assert outcomes(liar.report(item)) in (["unproven"], ["422"]), lie
-    scene.goes_on()
 
 
 def test_ranges_that_are_not_the_liars(scene: Scene) -> None:
@@ -206,26 +125,6 @@ def test_leases_of_others(scene: Scene) -> None:
         ):
             assert liar.report(release(name)).status_code == 422, name
     scene.goes_on()
-
-
-def every_item(scene: Scene, lease: str) -> list[dict[str, Any]]:
-    """All that can be said of a lease and changes something."""
-    piece = {"start": 10, "stop": 20}
-    return [
-        {**scene.done, "lease": lease},
-        {"type": "fail", "lease": lease, "range": piece, "failure": FAILURE, "report_id": secrets.token_hex(8)},
-        {"type": "renew", "lease": lease, "begun": 2**63 - 1},
-        {"type": "ask", "lease": lease},
-        {"type": "setup_failed", "lease": lease, "failure": FAILURE},
-        {"type": "setup", "lease": lease, "cpu_seconds": 1e12},
-        {"type": "schema", "lease": lease, "schema": ""},
-        release(lease),
-    ]
-
-
-def release(lease: str) -> dict[str, Any]:
-    """Gives a block back."""
-    return {"type": "release", "lease": lease}
 
 
 def test_the_next_attempt_cannot_be_guessed(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -315,46 +214,6 @@ def test_a_call_that_is_held_meanwhile(scene: Scene, how: str, monkeypatch: pyte
         assert liar.put(scene.lies["lease"], (20, 30), b"").status_code == 401
 
 
-def test_said_twice_with_other_words(scene: Scene) -> None:
-    """What counts is what was said first: other content for the same range, replays, and failures of it."""
-    liar, claim, piece = scene.liar, scene.lies, (20, 30)
-    first = liar.stored(claim, piece)
-    assert outcomes(liar.report(first)) == ["accepted"]
-    other = table_bytes(np.arange(1000, 1010, dtype=np.int64))
-    second = liar.stored(claim, piece, other)  # it may still store something under its lease: nobody reads it
-    with scene.nothing_changes():
-        assert outcomes(liar.report(first)) == ["duplicate"]
-        assert liar.put(claim["lease"], piece, honest(claim, piece)).status_code == 201  # the same object again
-    before = scene.lab.everything()["c"][:4]
-    assert outcomes(liar.report(second, first, second)) == ["fenced", "duplicate", "fenced"]
-    failed = {"type": "fail", "lease": claim["lease"], "range": {"start": 20, "stop": 30}, "failure": FAILURE}
-    assert outcomes(liar.report({**failed, "report_id": "0123456789"})) == ["fenced"]
-    assert scene.lab.everything()["c"][:4] == before
-    twice = {**first, "outputs": first["outputs"] * 2}
-    with scene.nothing_changes():
-        assert outcomes(liar.report(twice)) == ["422"]
-    overlapping = [liar.stored(claim, each) for each in ((30, 36), (34, 40))]
-    both = {**overlapping[0], "outputs": [each["outputs"][0] for each in overlapping]}
-    assert outcomes(liar.report(both)) == ["accepted", "fenced"]
-    scene.goes_on()
-    assert not [key for key in scene.lab.objects("c") if key.startswith("_staged")]
-
-
-def test_a_replay_after_the_merge(scene: Scene) -> None:
-    """The block was done, merged and published; who stores or says it again is too late."""
-    liar = scene.liar
-    scene.honest.do({**scene.mine, "ranges": [{"start": 10, "stop": 20}]})
-    items = [liar.stored(scene.lies, piece) for piece in ((20, 30), (30, 40))]
-    assert outcomes(liar.report(*items)) == ["accepted"] * 2
-    assert len(scene.lab.merge("c")) == 1
-    with scene.nothing_changes():
-        for piece, item in zip(((20, 30), (30, 40)), items, strict=True):
-            for data in (honest(scene.lies, piece), b"other"):
-                assert liar.put(scene.lies["lease"], piece, data).status_code == 409
-            assert set(outcomes(liar.report(item))) <= {"duplicate", "fenced", "unproven"}
-    scene.goes_on()
-
-
 def test_failures_reported_again(scene: Scene) -> None:
     """A failure is charged once, however often it is told."""
     failed = {"type": "fail", "lease": scene.lies["lease"], "range": {"start": 20, "stop": 30}, "failure": FAILURE}
@@ -362,73 +221,6 @@ def test_failures_reported_again(scene: Scene) -> None:
     assert outcomes(scene.liar.report(failed)) == ["accepted"]
     with scene.nothing_changes():
         assert outcomes(scene.liar.report(failed, failed, failed)) == ["accepted"] * 3
-    scene.goes_on()
-
-
-def test_the_code_is_another_one(scene: Scene) -> None:
-    """What other code made is no result of this campaign."""
-    item = scene.liar.stored(scene.lies, (20, 30))
-    with scene.nothing_changes():
-        for digest in ("0" * 16, "", "x" * 64, "../" * 10):
-            assert outcomes(scene.liar.report({**item, "payload": digest})) == ["422"]
-    scene.goes_on()
-
-
-def test_columns_of_a_liars_own(scene: Scene) -> None:
-    """The columns of the campaign are fixed; what is no schema is refused."""
-    lie = base64.b64encode(schema_to_bytes(pa.schema([("lie", pa.string())]))).decode()
-    with scene.nothing_changes():
-        for text in ("", "no base64!", base64.b64encode(b"no schema").decode(), "A" * 1000, lie[:-8]):
-            item = {"type": "schema", "lease": scene.lies["lease"], "schema": text}
-            assert outcomes(scene.liar.report(item)) == ["422"], text
-    item = {"type": "schema", "lease": scene.lies["lease"], "schema": lie}
-    with scene.nothing_changes():
-        assert outcomes(scene.liar.report(item)) == ["accepted"]
-    scene.goes_on()
-
-
-@pytest.mark.parametrize(
-    "lie",
-    [b"no table", b"", table_bytes(np.arange(3)), table_bytes(np.arange(10), "lie"), table_bytes(np.zeros(10))],
-    ids=["no table", "empty", "too few rows", "other columns", "other types"],
-)
-def test_an_output_that_no_merge_can_use(scene: Scene, lie: bytes) -> None:
-    """Found at the merge and computed again; who made three of them gets no more work while others live."""
-    lab, liar, campaign = scene.lab, scene.liar, scene.lab.campaigns["c"]
-    worker = f"pilot/host/{liar.session}"
-    scene.honest.do({**scene.mine, "ranges": [{"start": 10, "stop": 20}]})
-    spoiled, claims = 0, [scene.lies]
-    for _ in range(20):
-        for claim in claims:
-            items = [liar.stored(claim, (each["start"], each["stop"]), lie) for each in claim["ranges"]]
-            spoiled += len(items)
-            assert set(outcomes(liar.report(*items))) == {"accepted"}
-        for claim in scene.honest.acquire(blocks=1):
-            scene.honest.do(claim)
-        lab.merge("c")
-        if campaign.counts().merged == EVENTS:
-            break
-        lab.offer_all("c")
-        claims = liar.acquire(blocks=1)
-    assert campaign.ledger.quarantined(campaign.id) == {worker}
-    assert liar.acquire() == []
-    assert spoiled <= 2 * 4, "it got more than a block after three bad outputs"
-    lab.is_finished_by(scene.honest, "c")
-    lines = campaign.ledger.journal(campaign.id, "corrupt")
-    assert {line.holder for line in lines} == {worker} and len(lines) == spoiled
-
-
-def test_a_stored_object_that_is_changed_after_its_commit(scene: Scene) -> None:
-    """As with a presigned address that is used again: the merge finds another sum, and it is computed again."""
-    items = [scene.liar.stored(scene.lies, piece) for piece in ((20, 30), (30, 40))]
-    scene.honest.do({**scene.mine, "ranges": [{"start": 10, "stop": 20}]})
-    assert outcomes(scene.liar.report(*items)) == ["accepted"] * 2
-    path = scene.lab.folder / "out-c" / items[0]["outputs"][0]["key"]
-    other = table_bytes(np.arange(1000, 1010, dtype=np.int64))
-    path.write_bytes(other + b"\0" * (path.stat().st_size - len(other)))
-    (told,) = scene.lab.merge("c")
-    assert "1 of 4 range outputs were damaged" in told
-    assert scene.lab.campaigns["c"].counts().ready == EVENTS - 3 * RANGE - 0
     scene.goes_on()
 
 

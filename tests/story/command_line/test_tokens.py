@@ -1,0 +1,37 @@
+"""`eventmill token`: made, listed, revoked; the secret is shown once, and kept nowhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from eventmill.cli.token import Action, token
+from eventmill.core.access_tokens import Role
+from eventmill.errors import LedgerError
+from tests.engine.service_lab import RawPilot, served_lab
+
+
+def test_a_token_is_made_listed_and_revoked(
+    tmp_path: Path, long_lead: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With it its sessions end, and their blocks go to others."""
+    path = str(tmp_path / "ledger.sqlite")
+    with served_lab(tmp_path) as lab:
+        token(Action.CREATE, None, Role.PILOT, ["c"], "for Ada", "1h", path)
+        made = capsys.readouterr().out.strip()
+        number, secret = made.split("_", 2)[1:]
+        token(Action.LIST, None, Role.PILOT, None, "", "30d", path)
+        listed = capsys.readouterr().out
+        assert number in listed and "for Ada" in listed and secret not in listed
+        assert secret.encode() not in (tmp_path / "ledger.sqlite").read_bytes()
+        pilot = RawPilot(lab, made)
+        lab.offer("c")
+        assert len(pilot.acquire()) == 1
+        token(Action.REVOKE, made, Role.PILOT, None, "", "30d", path)
+        said = capsys.readouterr().out
+        assert number in said and "1 block of its pilots went to others" in said and secret not in said
+        assert lab.campaigns["c"].counts().leased == 0
+        with pytest.raises(LedgerError, match="no token 000000000000") as unknown:
+            token(Action.REVOKE, f"evm_000000000000_{secret}", Role.PILOT, None, "", "30d", path)
+        assert secret not in str(unknown.value)
