@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 
 import pytest
 from fastapi import FastAPI
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from eventmill.core.records import CampaignRow
@@ -37,6 +37,7 @@ def quiet() -> FastAPI:
 @given(name=ANY_TEXT)
 def test_whatever_is_asked_for_by_name_is_no_fault_of_the_service(quiet: FastAPI, name: str) -> None:
     """A campaign that there is not, whatever it is called: a problem of the one who asks, in one line."""
+    assume(name not in ("c", "secret-name"))  # these are there, and the stream of their events does not end
     for path in ("", "/map", "/events"):
         try:
             named = quote(name, safe="")
