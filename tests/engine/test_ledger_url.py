@@ -68,10 +68,10 @@ def test_any_text_is_taken_or_refused_by_name(text: str, scheme: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["https://mill.example.org/ledger", "HTTP://host"])
-def test_a_web_address_is_no_ledger_yet(url: str) -> None:
+def test_the_address_of_an_event_service_is_no_ledger_of_a_campaign(url: str) -> None:
     """The message says what is."""
     for use in (open_ledger, create_ledger, shared_ledger):
-        with pytest.raises(LedgerError, match=r"web address .* give a path or sqlite:///path .*postgresql"):
+        with pytest.raises(LedgerError, match=r"event service, .* a path or sqlite:///path .*postgresql"):
             use(url)
 
 

@@ -25,6 +25,13 @@ PRIVATE = {
     "_parse_exception_table": ("", "", "Python: where the code of a function handles exceptions"),
     "_run_finalizers": ("", "", "Python: what multiprocessing does at an exit, before one that does without"),
     "_config": ("", "", "Python: multiprocessing hands a temporary folder on in it"),
+    "_clear": (
+        "",
+        "",
+        "Python: atexit, so that a fork does not call the exit handlers of what it was forked from",
+    ),
+    "_run_exitfuncs": ("", "", "Python: atexit, calls them in a process that ends without"),
+    "_shutdown": ("", "", "Python: waits for threads, as an exit does, before one that does without"),
     "_to_uhi_": ("", "", "uhi's own protocol for histograms, and public by it"),
 }
 """Name -> library, version that was read, and why."""

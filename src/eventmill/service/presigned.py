@@ -36,13 +36,13 @@ def presigned_put(
 
 def _signed(method: str, values: dict[str, Any], credentials: str | None, seconds: int) -> str:
     chain = tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_")))
-    client = _client(access.credentials(credentials), chain)
+    client = _signer(access.credentials(credentials), chain)
     signed: str = client.generate_presigned_url(method, Params=values, ExpiresIn=seconds)
     return signed
 
 
 @lru_cache(maxsize=KEPT_CLIENTS)
-def _client(who: access.Credentials, _environment: tuple[tuple[str, str], ...]) -> Any:
+def _signer(who: access.Credentials, _environment: tuple[tuple[str, str], ...]) -> Any:
     """A client that only signs: version 4, in which length and MD5 are part of the signature."""
     try:
         from botocore import UNSIGNED

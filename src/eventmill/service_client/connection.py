@@ -60,7 +60,7 @@ class Connection:
         self._headers = {"Authorization": f"Bearer {token}"}
         self._patience = patience_seconds
         self._on_change = on_change
-        self._client = client or httpx.Client(
+        self._http = client or httpx.Client(
             timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
             limits=httpx.Limits(max_connections=64, max_keepalive_connections=64),
             verify=_context(verify),
@@ -117,7 +117,7 @@ class Connection:
         while True:
             pause: float | None = None
             try:
-                answer = self._client.request(
+                answer = self._http.request(
                     method,
                     path if foreign else self.url + path,
                     content=content() if callable(content) else content,

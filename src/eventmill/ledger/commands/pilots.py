@@ -232,12 +232,12 @@ def _open_offers(campaign_ids: Collection[int], *, but: str | None = None) -> sa
 
 
 def _session_from(row: sa.Row[Any]) -> Session:
-    values = dict(row._mapping)
+    values = row._asdict()
     values["campaigns"] = None if row.campaigns is None else tuple(row.campaigns)
     return Session(**values)
 
 
 def _token_from(row: sa.Row[Any]) -> Token:
-    values = dict(row._mapping)
+    values = row._asdict()
     values["campaigns"] = None if row.campaigns is None else tuple(row.campaigns)
     return Token(**{**values, "role": Role(row.role)})
