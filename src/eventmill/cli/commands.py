@@ -65,8 +65,11 @@ COMMANDS: Mapping[str, Command] = {
         "coordinator.",
     ),
     "upgrade": Command("manage:upgrade", "Upgrade a ledger that an older Eventmill wrote."),
-    "serve": Command("serve:serve", "Serve the campaigns of a ledger to pilots and to people."),
-    "pilot": Command("pilot:pilot", "Work on blocks of an event service, from a host that reaches it by HTTPS."),
+    "serve": Command("serve:serve", "Serve the campaigns of a ledger to pilots and to people, until Ctrl-C."),
+    "pilot": Command(
+        "pilot:pilot",
+        "Work on blocks of an event service, from a host that reaches it by HTTPS, until there is no more work.",
+    ),
     "token": Command("token:token", "Make, list and revoke tokens for the event service."),
     "drill": Command(
         "drill:drill",

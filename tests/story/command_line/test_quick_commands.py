@@ -56,7 +56,7 @@ def test_the_help_imports_no_command(tmp_path: Path) -> None:
         *("eventmill.cli", "eventmill.cli.command_time", "eventmill.cli.commands"),
         *("eventmill.errors", "eventmill.text", "eventmill.logs"),
         *("eventmill.runtime", "eventmill.runtime.imports", "eventmill.runtime.interrupts"),
-        *("eventmill.core", "eventmill.core.python_words"),
+        *("eventmill.core", "eventmill.core.python_words", "eventmill.core.version"),
     }
 
 
