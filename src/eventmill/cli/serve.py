@@ -44,7 +44,7 @@ def serve(
 ) -> None:
     """Serve the campaigns of a ledger to pilots and to people, until Ctrl-C.
 
-    Relative addresses of inputs start from the folder in which this is run, as for 'eventmill run'.
+    Relative addresses of inputs start from the folder in which this is run, as for 'eventmill run CAMPAIGN.yaml'.
     """
     logs.show(log_level, as_json=log_json)
     if (tls_cert is None) != (tls_key is None):

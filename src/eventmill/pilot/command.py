@@ -200,7 +200,7 @@ def _warn_of_both() -> None:
     if all(any(distributions(name=name)) for name in ("eventmill", "eventmill-pilot")):
         logger.warning(
             "eventmill and eventmill-pilot are both installed here, and share files: uninstall both, then install "
-            "the one that you want. 'eventmill' has the command of 'eventmill-pilot' as 'eventmill pilot'."
+            "the one that you want. eventmill has the same command, called pilot."
         )
 
 

@@ -38,7 +38,7 @@ def operator_router(ledger: Ledger, guard: Guard, rate: Rate) -> APIRouter:
 
     @router.post("/campaigns/{name}/state")
     def set_state(name: CampaignName, asked: v1.StateRequest, caller: Operator) -> v1.StateReply:
-        """Let a campaign run, pause it or cancel it, as 'eventmill pause' and 'cancel' do.
+        """Let a campaign run, pause it or cancel it, as `eventmill pause` and `eventmill cancel` do.
 
         'run' starts no process: blocks are handed out while one leads the campaign.
         """
