@@ -32,7 +32,7 @@ import pyarrow as pa
 
 
 def square(events, where):
-    time.sleep(0.01 * len(events))
+    time.sleep(0.04 * len(events))
     if 333 in list(events):
         raise ValueError("333 is refused")
     return pa.table({"event": events, "square": events**2})
@@ -82,11 +82,11 @@ def killing(pilots: int) -> Iterator[list[int]]:
     enough = threading.Event()
 
     def kill() -> None:
-        while len(killed) < pilots and not enough.wait(0.3):
-            opened = load_campaign(".eventmill/ledger.sqlite", "squares", folder=Path.cwd())
-            held = [lease for lease in opened.leased() if lease.done]
-            for pilot in pilots_here():
-                if held and pilot.pid not in killed:
+        opened = load_campaign(".eventmill/ledger.sqlite", "squares", folder=Path.cwd())
+        while len(killed) < pilots and not enough.wait(0.1):
+            busy = {holder.holder.split("/")[1] for holder in opened.holders() if "/" in holder.holder}
+            for pilot in pilots_here() if opened.counts().done else ():
+                if pilot.pid not in killed and busy & set(pilot.cmdline()):
                     os.kill(pilot.pid, signal.SIGKILL)
                     killed.append(pilot.pid)
                     break
