@@ -11,8 +11,8 @@ unexport PYTHONDONTWRITEBYTECODE
 help:
 	@echo "make setup   create .venv with exactly the versions in requirements.lock"
 	@echo "make demo    3,000 collisions on workers of which one is killed: merged, audited, plotted (recreates ./demo)"
-	@echo "make test    lint and the quick tests (some seven minutes on two cores)"
-	@echo "make system  the long tests, and those that start, kill and fill up servers, clusters and disks (some 22 minutes)"
+	@echo "make test    lint and the quick tests (some ten minutes on two cores)"
+	@echo "make system  the long tests, and those that start, kill and fill up servers, clusters and disks (some 30 minutes)"
 	@echo "make team    a browser in the Prefect UI (some five minutes; screenshots in ./screenshots)"
 	@echo "make bench   the cost of a range compared with others, and more: benchmarks/RESULTS.md (half an hour)"
 	@echo "make soak    200 drills of short campaigns, or SEEDS=N: benchmarks/soak.json (resumable)"
