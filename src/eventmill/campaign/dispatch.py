@@ -18,6 +18,15 @@ LAST_LOOKS, LAST_SECONDS = 10, 0.2
 """How often, and how long each time, to wait for the last task runs when no event is left to process."""
 
 
+QUEUED_PER_SLOT = 2
+"""Blocks handed out per slot: one in work, one waiting, so that no slot waits for the coordinator."""
+
+
+def most_blocks(coordinator: Coordinator, *, slots: int) -> int:
+    """How many blocks keep so many slots busy. A block that waits has short ranges, too, until speed is known."""
+    return slots * (QUEUED_PER_SLOT if coordinator.knows_speed else 1)
+
+
 class Dispatches(Protocol):
     """Whatever has blocks worked on: a Dask cluster, or a simulation."""
 

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from eventmill.campaign.coordinator import Coordinator
+from eventmill.campaign.dispatch import most_blocks
 from eventmill.core.leases import Block, BlockEnd, BlockReport, FailureKind, FailureReport
 from eventmill.core.ranges import EventRange
 from eventmill.core.records import Incident, JournalKind
@@ -17,9 +18,6 @@ from eventmill.errors import ClusterError, EventmillError, InputError, StoreErro
 
 SILENT = timedelta(seconds=60)
 """A pilot that says nothing for so long counts as gone: its slots are not counted any more."""
-
-QUEUED_PER_SLOT = 2
-"""Blocks in the ledger per slot: one in work, one offered, so that no pilot waits for the coordinator."""
 
 LOOK_SECONDS = 0.2
 
@@ -107,8 +105,7 @@ class PilotDesk:
 
     def has_room(self, slots: int) -> bool:
         """Whether another block would keep a pilot busy."""
-        each = QUEUED_PER_SLOT if self._coordinator.knows_speed else 1
-        return len(self._blocks) < each * self.slots
+        return len(self._blocks) < most_blocks(self._coordinator, slots=self.slots)
 
     def submit(self, block: Block) -> None:
         """Offer it to any pilot."""

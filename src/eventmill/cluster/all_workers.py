@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from eventmill.campaign.pilot_desk import PilotDesk
 from eventmill.cluster.dispatcher import Dispatcher
+from eventmill.core.access_tokens import session_of
 from eventmill.core.leases import Block
 
 STEP_SECONDS = 0.2
@@ -38,7 +39,7 @@ class AllWorkers:
             return
         to_pilots = pilots.has_room(0)
         if to_pilots and self._dask_has_room():
-            from_pilot = any(worker.startswith("pilot/") for worker in block.avoid)
+            from_pilot = any(session_of(worker) is not None for worker in block.avoid)
             here, there = self._dask.number() / max(1, self._dask_slots()), len(pilots.mine) / max(1, pilots.slots)
             to_pilots = not from_pilot if block.avoid else there <= here
         (pilots if to_pilots else self._dask).submit(block)

@@ -20,6 +20,7 @@ from prefect.states import Crashed
 from prefect_dask.task_runners import DaskTaskRunner, PrefectDaskFuture
 
 from eventmill.campaign.coordinator import Coordinator
+from eventmill.campaign.dispatch import most_blocks
 from eventmill.cluster.background_merges import PREFECT_TIMEOUT_SECONDS
 from eventmill.cluster.dask_cluster import set_scheduler_up
 from eventmill.cluster.liveness import METRIC, Members
@@ -34,9 +35,6 @@ from eventmill.rules.lineage import Lineage
 from eventmill.tasks.process import process_block
 
 logger = logging.getLogger(__name__)
-
-QUEUED_PER_SLOT = 2
-"""Blocks on the cluster per slot: one in work, one waiting, so that no slot waits for the coordinator."""
 
 FIRST_REST_SECONDS = 1.0
 
@@ -132,8 +130,7 @@ class Dispatcher:
 
     def has_room(self, slots: int) -> bool:
         """Whether another block would keep the slots busy. Blocks that the ledger took back do not count."""
-        each = QUEUED_PER_SLOT if self._coordinator.knows_speed else 1  # a block that waits has short ranges, too
-        return not self._rest.lasts() and self.number() < each * slots
+        return not self._rest.lasts() and self.number() < most_blocks(self._coordinator, slots=slots)
 
     def number(self) -> int:
         """How many blocks the cluster has, as far as the ledger did not take them back."""

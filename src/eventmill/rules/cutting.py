@@ -15,6 +15,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from eventmill.core.leases import Claim
 from eventmill.core.ranges import EventRange
 
 
@@ -55,6 +56,14 @@ def cut_ranges(piece: EventRange, *, size: int, cuts: Cuts) -> Iterator[EventRan
         stop = wall if wall - start <= size else _aligned(start, start + size, cuts)
         yield EventRange(start, stop)
         start = stop
+
+
+def ranges_of(claim: Claim, *, merge_events: int | None) -> Iterator[EventRange]:
+    """The ranges of what a claim is missing, in order; lazy, as `cut_ranges` is."""
+    item, block = claim.input, claim.block
+    cuts = Cuts(first=item.first, merge_events=merge_events, boundaries=item.boundaries, aligned=block.aligned)
+    for missing in claim.missing:
+        yield from cut_ranges(missing, size=block.range_events, cuts=cuts)
 
 
 def crosses_hard_cut(piece: EventRange, cuts: Cuts) -> bool:

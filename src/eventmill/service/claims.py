@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice
 
 from eventmill.core.leases import Claim
 from eventmill.core.work_order import WorkOrder
 from eventmill.messages import convert, v1
-from eventmill.rules.cutting import Cuts, cut_ranges
+from eventmill.rules.cutting import ranges_of
 from eventmill.service.addresses import address_of
 from eventmill.service.campaigns import Known
 from eventmill.service.uploads import upload_kind
@@ -22,12 +23,7 @@ def to_message(claim: Claim, known: Known) -> v1.Claim:
     """What the pilot is told."""
     order, item, lease = known.handle.order, claim.input, claim.lease
     address = address_of(item, lease.campaign_id, order.source)
-    cuts = cuts_of(claim, order)
-    ranges: list[v1.Range] = []
-    for missing in claim.missing:
-        for piece in cut_ranges(missing, size=claim.block.range_events, cuts=cuts):
-            if len(ranges) < MOST_RANGES:
-                ranges.append(convert.range_to(piece))
+    ranges = islice(ranges_of(claim, merge_events=order.merge_events), MOST_RANGES)
     seconds = claim.lease_length.total_seconds()
     return v1.Claim(
         lease=convert.lease_name(lease),
@@ -49,23 +45,12 @@ def to_message(claim: Claim, known: Known) -> v1.Claim:
         range_events=claim.block.range_events,
         aligned=claim.block.aligned,
         missing=[convert.range_to(piece) for piece in claim.missing],
-        ranges=ranges,
+        ranges=[convert.range_to(piece) for piece in ranges],
         schema_=convert.bytes_to(claim.schema),
         suffix=known.suffix,
         upload=upload_kind(known),
         payload=order.payload.digest,
         order=convert.order_to_text(without_places(order), item),
-    )
-
-
-def cuts_of(claim: Claim, order: WorkOrder) -> Cuts:
-    """The positions at which its input may be cut."""
-    item = claim.input
-    return Cuts(
-        first=item.first,
-        merge_events=order.merge_events,
-        boundaries=item.boundaries,
-        aligned=claim.block.aligned,
     )
 
 

@@ -83,12 +83,6 @@ class Unprocessable(Refusal):
     status = HTTPStatus.UNPROCESSABLE_ENTITY
 
 
-class NotNow(Refusal):
-    """The ledger or the store does not answer; or too many calls came."""
-
-    status = HTTPStatus.SERVICE_UNAVAILABLE
-
-
 class TooMany(Refusal):
     """More calls than this caller may make."""
 

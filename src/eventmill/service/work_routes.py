@@ -7,7 +7,6 @@ import hashlib
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 from pathlib import Path as FilePath
 from typing import Annotated
 
@@ -31,9 +30,6 @@ from eventmill.service.limits import Rate, told_length
 from eventmill.service.offers import Waiting
 from eventmill.service.problems import Conflict, NotFound, TooLarge, Unprocessable
 from eventmill.service.uploads import MOST_BYTES, output_key, upload_kind, where_to_put, why_not_whole
-
-SILENT = timedelta(seconds=60)
-"""A pilot that says nothing for so long counts as gone: its slots are not counted any more."""
 
 SEEN_SECONDS = 5.0
 """How often it is written down that a pilot lives."""

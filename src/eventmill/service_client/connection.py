@@ -69,7 +69,6 @@ class Connection:
         self._lock = threading.Lock()
         self._has_answered = False
         self._away_since: float | None = None
-        self._closing = threading.Event()
 
     def ask(
         self,
@@ -105,12 +104,11 @@ class Connection:
         content: Callable[[], Iterable[bytes]] | bytes | None = None,
         headers: dict[str, str] | None = None,
         patience_seconds: float | None = None,
-        expected: frozenset[int] = frozenset(),
         foreign: bool = False,
     ) -> httpx.Response:
         """Send a request to a path of the service, or, `foreign`, to another address without the token.
 
-        `content` that is a function is called anew for each try. Statuses of `expected` are returned, too.
+        `content` that is a function is called anew for each try.
         """
         patience = self._patience if patience_seconds is None else patience_seconds
         begun, wait = time.monotonic(), FIRST_WAIT_SECONDS
@@ -131,7 +129,7 @@ class Connection:
                 raise LedgerError(f"'{self.url}' is not the address of an event service: {error}.") from None
             else:
                 self._has_answered |= not foreign
-                if answer.is_success or answer.status_code in expected:
+                if answer.is_success:
                     self._note(None)
                     return answer
                 why = _told(answer)
@@ -140,18 +138,14 @@ class Connection:
                 pause = _retry_after(answer)
             self._note(why)
             left = patience - (time.monotonic() - begun)
-            if left <= 0 or self._closing.is_set():
+            if left <= 0:
                 raise LedgerError(
                     f"the event service {self.url} did not answer for {time.monotonic() - begun:.0f} s ({why}). "
                     "What is not committed goes to others."
                 )
             chosen = wait * (1 - random.random() / 2) if pause is None else pause
-            self._closing.wait(min(chosen, left, LONGEST_WAIT_SECONDS))
+            time.sleep(min(chosen, left, LONGEST_WAIT_SECONDS))
             wait = min(2 * wait, LONGEST_WAIT_SECONDS)
-
-    def give_up(self) -> None:
-        """Try nothing again from now on: this process must end."""
-        self._closing.set()
 
     def _note(self, why: str | None) -> None:
         with self._lock:

@@ -382,18 +382,10 @@ class _BlockWork:
         return reading.staged.result()
 
     def _ranges(self) -> Iterator[EventRange]:
-        item, block = self.claim.input, self.claim.block
-        cuts = cutting.Cuts(
-            first=item.first,
-            merge_events=self.order.merge_events,
-            boundaries=item.boundaries,
-            aligned=block.aligned,
-        )
-        for missing in self.claim.missing:
-            for piece in cutting.cut_ranges(missing, size=block.range_events, cuts=cuts):
-                if piece.start >= self.stop:
-                    return
-                yield piece
+        for piece in cutting.ranges_of(self.claim, merge_events=self.order.merge_events):
+            if piece.start >= self.stop:
+                return
+            yield piece
 
     def _read(self, opening: Future[OpenInput], piece: EventRange) -> _Staged:
         source = opening.result()  # what is not what was split ends the block, and no event is at fault
