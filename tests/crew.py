@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from contextlib import ExitStack
+from functools import partial
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, Self
@@ -23,6 +24,7 @@ from eventmill.errors import EventmillError
 from eventmill.runtime.process_id import parse_holder
 from eventmill.store import open_store
 from tests.crew_worker import Task, Worker, run_block, run_merge
+from tests.waiting import until
 
 LOOK_SECONDS = 0.05
 """How long the coordinator waits for an answer before it looks at the ledger again, which takes some 10 ms."""
@@ -103,6 +105,17 @@ class Crew:
             worker.thaw()
         return False
 
+    def freeze(self) -> None:
+        """Have every worker stand still, once none has a block that it has not claimed yet."""
+        for worker in self.workers:
+            until(partial(self._has_begun, worker), seconds=60, pause=0.01)
+            worker.freeze()
+
+    def thaw(self) -> None:
+        """Let them all go on."""
+        for worker in self.workers:
+            worker.thaw()
+
     def holds_a_block(self, worker: Worker) -> bool:
         """Whether the ledger has leased something to it."""
         names = [parse_holder(holder.holder) for holder in self.ledger.holders(self.record.id)]
@@ -155,6 +168,11 @@ class Crew:
         while wanted and self._idle() and (block := self.coordinator.next_block(slots=self.size)):
             self.give((run_block, block.id), avoid=block.avoid)
         return bool(wanted or merges or len(self._idle()) < self.size)
+
+    def _has_begun(self, worker: Worker) -> bool:
+        """Whether it holds what it was given, or has answered already; True if it was given no block."""
+        given = worker.task is not None and worker.task[0] is run_block
+        return not given or self.holds_a_block(worker) or worker.line.poll()
 
     def _dismiss(self) -> None:
         for worker in self.workers:

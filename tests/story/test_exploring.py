@@ -39,8 +39,7 @@ def test_a_campaign_in_the_middle(campaign: Callable[..., CampaignSpec], tmp_pat
     spec = campaign("number", events=2_000, ranges={"events": 50}, merge={"events": 500})
     with Crew(spec, tmp_path) as crew:
         crew.run(kills=1, until=lambda counts: counts.done >= 1_000)
-        for worker in crew.workers:  # each frame reads its own moment
-            worker.freeze()
+        crew.freeze()  # each frame reads its own moment
         found = em.open_campaign(spec)
         counts, by_input, spans = found.counts(), found.events(), found.spans()
         for state in ("ready", "leased", "committed", "merged", "abandoned"):
@@ -56,8 +55,7 @@ def test_a_campaign_in_the_middle(campaign: Callable[..., CampaignSpec], tmp_pat
         workers = found.workers().set_index("worker")
         assert workers.loc[loss.worker].losses == 1 and workers.loc[loss.worker].state == "gone"
         assert (workers.state == "working").sum() == len(found.status()["workers"])
-        for worker in crew.workers:
-            worker.thaw()
+        crew.thaw()
 
 
 def test_frames_have_their_columns_before_there_is_a_row(
