@@ -53,8 +53,8 @@ def events(ledger: Ledger, record: CampaignRow) -> pd.DataFrame:
 def spans(ledger: Ledger, record: CampaignRow) -> pd.DataFrame:
     """One row for each span: the events of an input that are in one state, in campaign order.
 
-    `file` is the key of the merged file, `worker` who holds the events, `reason` why they are abandoned. Events that
-    are "leased" have no worker while they are on their way to one.
+    `file` is the key of the merged file, `worker` who holds the events, `reason` why they are abandoned. Events
+    that are "leased" have no worker while they are on their way to one.
     """
     keys = {file.merge_id: file.key for file in ledger.merged_outputs(record.id)}
     holders = ledger.block_holders(record.id)
