@@ -15,6 +15,7 @@ help:
 	@echo "make system  the long tests, and those that start, kill and fill up servers, clusters and disks (some 30 minutes)"
 	@echo "make team    a browser in the Prefect UI (some five minutes; screenshots in ./screenshots)"
 	@echo "make bench   the cost of a range compared with others, and more: benchmarks/RESULTS.md (half an hour)"
+	@echo "make rivals  environment for measuring HyperQueue and EWMS's pilot: python -m benchmarks.churn hyperqueue ewms"
 	@echo "make soak    200 drills of short campaigns, or SEEDS=N: benchmarks/soak.json (resumable)"
 	@echo "make pilot   dist/eventmill_pilot-*.whl: what a host needs to work for an event service, without Prefect and Dask"
 	@echo "make lint    ruff, mypy --strict, import-linter"
@@ -77,6 +78,13 @@ demo: setup
 bench: setup
 	$(BIN)/python -m benchmarks
 
+# Systems that `python -m benchmarks.churn hyperqueue ewms` measures, in an environment of their own.
+rivals: setup
+	benchmarks/install_rabbitmq.sh
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python benchmarks/rivals/.venv
+	$(BIN)/uv pip install --quiet --python benchmarks/rivals/.venv/bin/python \
+	    --require-hashes --only-binary :all: -r benchmarks/rivals/rivals.lock
+
 SEEDS = 200
 
 soak: setup
@@ -105,4 +113,4 @@ clean:
 
 FORCE:
 
-.PHONY: help setup lint test system team demo bench soak pilot lock empty-database clean FORCE
+.PHONY: help setup lint test system team demo bench rivals soak pilot lock empty-database clean FORCE

@@ -17,6 +17,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from benchmarks.churners import DIARY, RESULTS
+from benchmarks.rivals.slots import PYTHON, EwmsSlots, HyperQueueSlots
+from benchmarks.rivals.slots import environment as rivals_environment
 from benchmarks.slots import ROOT, DaskSlots, RaySlots, Slots
 from benchmarks.work import Task
 
@@ -26,6 +28,8 @@ RANGES = 24
 CALM_RANGES = 6
 SLOTS = 2
 NAMES = ("eventmill", "prefect", "dask", "ray")
+RIVALS = ("hyperqueue", "ewms")
+"""Measured where they are named: they need `make rivals`."""
 
 KILL_SECONDS, REPLACE_SECONDS = 10.0, 3.0
 DEADLINE_SECONDS = 240.0
@@ -100,23 +104,21 @@ def run(name: str, *, ranges: int, kill_seconds: float) -> dict[str, float]:
         for part in (DIARY, RESULTS):
             (folder / part).mkdir()
         task = Task(path, ranges, RANGE_EVENTS, EVENT_SECONDS, SLOTS)
-        dask = None if name == "ray" else stack.enter_context(DaskSlots(folder, SLOTS, preload=PRELOADED[name]))
+        slots = _cluster_of(name, task, stack)
         log = stack.enter_context((folder / "contestant.log").open("wb"))
+        module, python, environment = "benchmarks.churners", sys.executable, dict(os.environ)
+        if name in RIVALS:
+            module, python, environment = "benchmarks.rivals.contestants", str(PYTHON), rivals_environment()
+        quiet = {"DO_NOT_TRACK": "1", "PREFECT_LOGGING_LEVEL": "CRITICAL", "PYTHONPATH": str(ROOT)}
         contestant = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "benchmarks.churners",
-                name,
-                json.dumps(asdict(task)),
-                dask.address if dask else "",
-            ],
+            [python, "-m", module, name, json.dumps(asdict(task)), slots.address if slots else ""],
             cwd=ROOT,
-            env=os.environ | {"DO_NOT_TRACK": "1", "PREFECT_LOGGING_LEVEL": "CRITICAL", "PYTHONPATH": str(ROOT)},
+            env=environment | quiet,
             stdout=subprocess.PIPE,
             stderr=log,
         )
-        churn = Churn(dask or RaySlots(contestant.pid, SLOTS), kill_seconds)
+        below = HyperQueueSlots if name == "hyperqueue" else RaySlots
+        churn = Churn(slots or below(contestant.pid, SLOTS), kill_seconds)
         started = time.monotonic()
         while contestant.poll() is None and time.monotonic() < churn.deadline(started):
             churn.look(folder)
@@ -127,6 +129,15 @@ def run(name: str, *, ranges: int, kill_seconds: float) -> dict[str, float]:
         said, _ = contestant.communicate(timeout=60)
         done = json.loads(said.splitlines()[-1])["done"] if completed else time.monotonic()
         return _score(folder, churn, ranges=ranges, completed=completed, done=done)
+
+
+def _cluster_of(name: str, task: Task, stack: ExitStack) -> DaskSlots | EwmsSlots | None:
+    """The slots that a contestant finds; None if it makes its own."""
+    if name == "ewms":
+        return stack.enter_context(EwmsSlots(task))
+    if name in PRELOADED:
+        return stack.enter_context(DaskSlots(Path(task.folder), SLOTS, preload=PRELOADED[name]))
+    return None
 
 
 def _score(folder: Path, churn: Churn, *, ranges: int, completed: bool, done: float) -> dict[str, float]:
