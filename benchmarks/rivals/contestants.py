@@ -1,7 +1,7 @@
 """One contestant, in the rivals' environment: `python -m benchmarks.rivals.contestants NAME TASK BROKER`.
 
-Prints when all ranges were done, on the clock that all processes of the machine share. Needs nothing of Eventmill's
-environment: what computes is a program in it, whose interpreter is told by `BENCH_PYTHON`.
+Prints when all ranges were done, on the clock that all processes of the machine share. Needs nothing of
+Eventmill's environment: what computes is a program in it, whose interpreter is told by `BENCH_PYTHON`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ RETRIES = 10
 
 
 def hyperqueue(task: dict[str, Any], _broker: str) -> float:
-    """A task for each range, submitted again where it failed: HyperQueue itself retries only what a worker lost."""
+    """A task for each range, submitted again where it failed: HyperQueue retries what a worker lost."""
     from hyperqueue import Job, LocalCluster
     from hyperqueue.cluster import WorkerConfig
 

@@ -191,6 +191,7 @@ def test_a_redirect_is_not_followed(status: int) -> None:
             Session(connection, name="host", slots=1)
         assert "secret" not in str(refused.value)
         assert len(service.seen) == 1 and foreign.seen == []
+        connection.close()
 
 
 def test_foreign_addresses_get_no_token(caplog: pytest.LogCaptureFixture) -> None:
@@ -203,6 +204,7 @@ def test_foreign_addresses_get_no_token(caplog: pytest.LogCaptureFixture) -> Non
             with pytest.raises(Refused):
                 connection.send(method, leads_away.url, foreign=True)
         assert [each["line"].split()[0] for each in store.seen] == ["GET", "PUT"]
+        connection.close()
         for each in (*store.seen, *leads_away.seen):
             assert "authorization" not in each and "secret" not in str(each)
         with pytest.raises(LedgerError, match="did not answer") as away:

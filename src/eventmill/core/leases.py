@@ -8,6 +8,9 @@ from enum import StrEnum
 
 from eventmill.core.ranges import EventRange, Input
 
+RENEWALS_PER_LEASE = 3
+"""How often a lease is renewed in its length: two renewals may be lost before it ends."""
+
 
 @dataclass(frozen=True, slots=True)
 class Block:

@@ -124,6 +124,7 @@ def pilot(
             session.end()
         except EventmillError as error:
             logger.warning("the session could not be ended, its leases end by themselves: %s", error)
+        connection.close()
     done = agent.totals
     typer.echo(
         f"{why}: {done.blocks:,} blocks, {done.committed:,} events committed, {done.failed:,} failed, "

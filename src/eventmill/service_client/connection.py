@@ -70,6 +70,10 @@ class Connection:
         self._has_answered = False
         self._away_since: float | None = None
 
+    def close(self) -> None:
+        """Close the connections that are kept open."""
+        self._http.close()
+
     def ask(
         self,
         method: str,

@@ -150,6 +150,7 @@ def pair(folder: Path) -> Iterator[tuple[Pair, SettableClock]]:
         session = Session(connection, name="host", slots=2)
         yield Pair(folder, session, served, twin), clock
         session.end()
+        connection.close()
 
 
 @pytest.fixture(autouse=True)
