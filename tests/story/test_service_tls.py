@@ -204,10 +204,10 @@ def test_foreign_addresses_get_no_token(caplog: pytest.LogCaptureFixture) -> Non
             with pytest.raises(Refused):
                 connection.send(method, leads_away.url, foreign=True)
         assert [each["line"].split()[0] for each in store.seen] == ["GET", "PUT"]
-        connection.close()
         for each in (*store.seen, *leads_away.seen):
             assert "authorization" not in each and "secret" not in str(each)
         with pytest.raises(LedgerError, match="did not answer") as away:
             connection.send("GET", "/v1/payloads/0")
+        connection.close()
     assert "secret" not in str(away.value) and "secret" not in caplog.text
     assert caplog.records, "nothing was logged, so nothing was proven"
