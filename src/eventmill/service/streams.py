@@ -11,6 +11,7 @@ import hashlib
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from eventmill.errors import LedgerError, NoCampaign
@@ -20,6 +21,9 @@ LOOK_SECONDS = 1.0
 
 REST = 4
 """After a look so many times as long as it took is a pause: of a ledger of 100,000 spans it takes 0.1 s."""
+
+STREAM_SECONDS = 60.0
+"""A stream ends then, and who listens comes back with its token: so a token that is revoked hears no more."""
 
 MOST_LISTENERS = 500
 """Of all campaigns together: each is an open connection."""
@@ -110,14 +114,16 @@ class Streams:
             watch.wake()
 
     async def listen(self, name: str, look: Look, *, last: str | None = None) -> AsyncIterator[Told | None]:
-        """What `look` answers now, and whenever it changes, until `close`. None is the last: the campaign is gone.
+        """What `look` answers now, and whenever it changes, until `close`, or for `STREAM_SECONDS`.
 
+        None is the last if the campaign is gone.
         `last` is the id of what the listener was told before the connection broke: the same is not told again.
         """
         watch = self._watch(name, look)
         watch.listeners += 1
+        ends_at = time.monotonic() + STREAM_SECONDS
         try:
-            while not self._is_closed:
+            while not self._is_closed and (left := ends_at - time.monotonic()) > 0:
                 changed, newest = watch.changed, watch.newest
                 if newest is not None and newest.id != last:
                     last = newest.id
@@ -127,7 +133,8 @@ class Streams:
                         yield None
                     return
                 else:
-                    await changed.wait()
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(changed.wait(), left)
         finally:
             watch.listeners -= 1
             if not watch.listeners:

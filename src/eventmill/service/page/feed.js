@@ -48,19 +48,22 @@ export const pause = (milliseconds, signal) => new Promise((resolve) => {
   signal?.addEventListener("abort", end);
 });
 
-/** Follows a stream of server-sent events, and comes back to it, until `signal` ends it or the service refuses. */
+/** Follows a stream of server-sent events, and comes back to it, until `signal` ends it or the service refuses.
+ *  The service ends each stream after a minute: only one that broke, or cannot be had again, is told as an outage. */
 export async function follow(path, { signal, tell, connection }) {
   let wait = 1000;
   const stream = { last: null, retry: 2000 };
   while (!signal.aborted) {
+    let broke = false;
     try {
       await listen(path, { signal, stream, tell: (name, data) => { wait = stream.retry; tell(name, data); },
                            open: () => connection(true) });
     } catch (error) {
       if (error instanceof Refused && error.status < 500) throw error;
+      broke = true;
     }
     if (signal.aborted) return;
-    connection(false);
+    if (broke) connection(false);
     await pause(wait * (0.75 + Math.random() / 2), signal); // not all pages at once after a restart
     wait = Math.min(2 * wait, LONGEST_WAIT);
   }
