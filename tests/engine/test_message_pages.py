@@ -80,6 +80,7 @@ def test_the_page_in_the_documentation_is_current(document: dict[str, Any]) -> N
     assert PAGE.read_text(encoding="utf-8") == as_markdown(outline(document)), (
         "python -m tests.engine.test_message_pages"
     )
+    assert " or null |" in PAGE.read_text() and "| list of [Range](#range) |" in PAGE.read_text()
 
 
 def test_the_page_needs_nothing_from_elsewhere(app: FastAPI) -> None:

@@ -67,11 +67,14 @@ def _needed(field: Field) -> str:
 
 
 def _kind(kind: Kind) -> str:
-    return "".join(f"[{word}](#{word.lower()})" if is_message else _cell(word) for word, is_message in kind.words)
+    return "".join(f"[{word}](#{word.lower()})" if is_message else _plain(word) for word, is_message in kind.words)
 
 
 def _cell(text: str) -> str:
+    return " ".join(_plain(text).split())
+
+
+def _plain(text: str) -> str:
     """Text in a table; a pattern is no markup."""
     plain, found, pattern = text.partition(" that matches ")
-    told = f"{plain}{found}`{pattern}`" if found else text
-    return " ".join(told.replace("|", "\\|").split())
+    return (f"{plain}{found}`{pattern}`" if found else text).replace("|", "\\|")
