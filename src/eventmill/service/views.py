@@ -145,7 +145,8 @@ def views_router(
         """Server-sent events: `progress` now, and whenever something changes, at most once a second.
 
         Each is complete, so nothing is missed when a connection breaks; with `Last-Event-ID` the same is not told
-        twice. The service ends the connection after a minute, so that whoever comes back shows a token again. `gone` comes last if the campaign is removed from the ledger. Comments keep the connection alive.
+        twice. The service ends the connection after a minute, so that whoever comes back shows a token again.
+        `gone` comes last if the campaign is removed from the ledger. Comments keep the connection alive.
         """
         yield ServerSentEvent(retry=RETRY_MILLISECONDS, comment=f"looked at every {LOOK_SECONDS:g} s")  # type: ignore[misc]
         with metrics.listeners.track_inprogress():
