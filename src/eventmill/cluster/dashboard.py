@@ -13,6 +13,8 @@ from typing import Any
 import distributed
 from prefect_dask.task_runners import DaskTaskRunner
 
+from eventmill.cluster.on_scheduler import on_scheduler
+
 SHOWN = (
     "/status",
     "/workers",
@@ -67,7 +69,7 @@ def dashboard_link(runner: DaskTaskRunner) -> str | None:
     if client is None:
         return None
     try:
-        shows = client.run_on_scheduler(_has_pages)
+        shows = on_scheduler(client, _has_pages)
     except (OSError, distributed.TimeoutError):  # the scheduler is gone; whoever needs it says so
         return None
     return str(client.dashboard_link) if shows and client.dashboard_link else None

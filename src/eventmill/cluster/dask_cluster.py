@@ -21,6 +21,7 @@ from eventmill.cluster.dashboard import numbers_only
 from eventmill.cluster.encryption import keys_of, security_of
 from eventmill.cluster.forkserver import start_forkserver
 from eventmill.cluster.graceful_exit import Leaving
+from eventmill.cluster.on_scheduler import on_scheduler
 from eventmill.cluster.worker_plugins import add_plugin
 from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.config.cluster_config import LOCAL_CLUSTER, read_cluster, worker_count
@@ -158,7 +159,7 @@ def scheduler_answers(runner: DaskTaskRunner) -> Iterator[None]:
     """Turn the errors that Dask raises when its scheduler is gone into a `ClusterError`; others pass."""
     try:
         yield
-    except (OSError, TimeoutError, CancelledError, RuntimeError) as error:
+    except (OSError, TimeoutError, CancelledError, RuntimeError, AttributeError) as error:
         client = runner._client
         if client is None or client.status == "running":
             raise
@@ -177,7 +178,8 @@ def let_workers_leave(runner: DaskTaskRunner, campaign: CampaignSpec) -> None:
 
 def set_scheduler_up(runner: DaskTaskRunner) -> None:
     """Apply the necessary settings to a scheduler that may have been started by others."""
-    runner.client.run_on_scheduler(
+    on_scheduler(
+        runner.client,
         _set_up,
         allowed_failures=DASK["distributed.scheduler.allowed-failures"],
         saturation=DASK["distributed.scheduler.worker-saturation"],

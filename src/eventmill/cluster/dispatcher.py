@@ -24,6 +24,7 @@ from eventmill.campaign.dispatch import most_blocks
 from eventmill.cluster.background_merges import PREFECT_TIMEOUT_SECONDS
 from eventmill.cluster.dask_cluster import set_scheduler_up
 from eventmill.cluster.liveness import METRIC, Members
+from eventmill.cluster.on_scheduler import on_scheduler
 from eventmill.cluster.restarts import replace_silent
 from eventmill.core.leases import Block, BlockReport
 from eventmill.core.work_order import BlockOrder
@@ -234,7 +235,7 @@ class Dispatcher:
         blocks = self._coordinator.blocks()
         over = [key for key, flight in self._flights.items() if flight.block.id not in blocks]
         if over:
-            for key in self._runner.client.run_on_scheduler(_queued, keys=over):
+            for key in on_scheduler(self._runner.client, _queued, keys=over):
                 self._abandon(key, "its worker vanished; the ledger gave its events to others")
 
     def _cancel_unresponsive(self) -> None:
@@ -250,7 +251,7 @@ class Dispatcher:
             elif now - self._gone_since.setdefault(key, now) > patience:
                 forsaken.append(key)
         if forsaken:
-            hanging = self._runner.client.run_on_scheduler(_workers_of, keys=forsaken)
+            hanging = on_scheduler(self._runner.client, _workers_of, keys=forsaken)
             replace_silent(self._runner, hanging)
             for key in forsaken:
                 self._abandon(key, "its worker does not answer; the ledger gave its events to others")

@@ -11,6 +11,7 @@ import distributed
 
 from eventmill.cluster.dask_cluster import running_cluster
 from eventmill.cluster.liveness import METRIC
+from eventmill.cluster.on_scheduler import on_scheduler
 from eventmill.drill.signals import HostSignals
 from eventmill.runtime.process_id import parse_holder
 
@@ -46,7 +47,7 @@ class OnDask:
             return False
         try:
             with distributed.Client(**cluster, timeout=SECONDS, set_as_default=False) as client:
-                address = client.run_on_scheduler(_address_of, holder=holder)
+                address = on_scheduler(client, _address_of, holder=holder)
                 if address is None:
                     return False
                 do(client, address)

@@ -22,6 +22,7 @@ from prefect_dask.task_runners import DaskTaskRunner
 from eventmill.campaign.coordinator import Coordinator
 from eventmill.campaign.handle import CampaignHandle
 from eventmill.campaign.merge_queue import LOOK_SECONDS
+from eventmill.cluster.on_scheduler import on_scheduler
 from eventmill.cluster.restarts import replace_silent, restart
 from eventmill.cluster.stopped_processes import FrozenProcesses
 from eventmill.cluster.worker_plugins import add_plugin
@@ -151,7 +152,7 @@ class Members:
                 return
 
     def _listen_once(self) -> None:
-        members = [Member(*each) for each in self._runner.client.run_on_scheduler(_members)]
+        members = [Member(*each) for each in on_scheduler(self._runner.client, _members)]
         now, opened = time.monotonic(), self._coordinator.opened
         silence = self._hearing.hear({member.address: member.heard_at for member in members}, now=now)
         silent = {member for member in members if silence[member.address] > self._lease_seconds}
@@ -237,7 +238,7 @@ class SilentMergers:
             attempt: math.inf for attempt in self._since if silent[attempt] in holders
         }  # once is enough
         if holders:
-            self._runner.client.run_on_scheduler(_restart, holders=holders)
+            on_scheduler(self._runner.client, _restart, holders=holders)
 
 
 def _restart(dask_scheduler: Any, holders: list[str]) -> None:

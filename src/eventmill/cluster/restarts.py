@@ -13,6 +13,7 @@ import psutil
 from distributed import Status
 from prefect_dask.task_runners import DaskTaskRunner
 
+from eventmill.cluster.on_scheduler import on_scheduler
 from eventmill.runtime.process_id import is_in_sight, parse_holder, start_of
 
 ASIDE = "eventmill-aside"
@@ -27,7 +28,7 @@ def replace_silent(runner: DaskTaskRunner, silent: Mapping[str, str | None]) -> 
     they are set aside until they are heard from again.
     """
     if runner._cluster is None:
-        runner.client.run_on_scheduler(_set_aside, addresses=list(silent))
+        on_scheduler(runner.client, _set_aside, addresses=list(silent))
         return
     far = []
     for address, holder in silent.items():
@@ -38,7 +39,7 @@ def replace_silent(runner: DaskTaskRunner, silent: Mapping[str, str | None]) -> 
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)  # its nanny would first wait four seconds for it
     if far:
-        runner.client.run_on_scheduler(restart, addresses=far)
+        on_scheduler(runner.client, restart, addresses=far)
 
 
 def restart(dask_scheduler: Any, addresses: list[str]) -> None:

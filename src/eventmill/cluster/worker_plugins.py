@@ -11,15 +11,17 @@ from typing import Any
 import distributed
 from distributed.protocol.pickle import dumps
 
+from eventmill.cluster.on_scheduler import on_scheduler
+
 
 def add_plugin(client: distributed.Client, plugin: Any) -> None:
     """Give a named `WorkerPlugin` to the workers of this client's scheduler; an idempotent plugin only once."""
-    client.run_on_scheduler(_add, plugin=dumps(plugin), name=plugin.name, idempotent=plugin.idempotent)
+    on_scheduler(client, _add, plugin=dumps(plugin), name=plugin.name, idempotent=plugin.idempotent)
 
 
 def remove_plugin(client: distributed.Client, name: str) -> None:
     """Remove a plugin from all workers; harmless if it does not exist."""
-    client.run_on_scheduler(_remove, name=name)
+    on_scheduler(client, _remove, name=name)
 
 
 def _add(dask_scheduler: Any, plugin: bytes, name: str, idempotent: bool) -> None:
