@@ -16,6 +16,7 @@ from eventmill.core.ledger_url import scheme_of
 from eventmill.errors import ClusterError
 from eventmill.ledger import Ledger, open_ledger
 from eventmill.service.app import create_app
+from eventmill.service.connection_limit import limited, most_connections
 from eventmill.service.graceful_server import GracefulServer
 
 SHUTDOWN_SECONDS = 10
@@ -84,6 +85,7 @@ def _server(ledger: Ledger, ledger_url: str, *, folder: Path, tls: Tls | None) -
         log_config=None,
         access_log=False,
         server_header=False,
+        http=limited(most_connections()),
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         timeout_keep_alive=75,  # longer than the pilots' pauses, so that they need not connect anew
         ssl_certfile=None if tls is None else str(tls.certificate),
