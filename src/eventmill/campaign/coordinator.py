@@ -21,6 +21,7 @@ from eventmill.campaign.handle import CampaignHandle
 from eventmill.campaign.leadership import hold_leadership
 from eventmill.campaign.merge_queue import is_due
 from eventmill.config.campaign_spec import CampaignSpec
+from eventmill.core.environment import LACKS
 from eventmill.core.leases import Block, LeadershipLease
 from eventmill.core.records import Counts, DesiredState, Incident, JournalKind
 from eventmill.errors import CampaignAborted, CampaignLocked, PayloadError, StoreError
@@ -338,6 +339,11 @@ class Coordinator:
         failures = self.campaign.limits.failures
         if setups and cannot_set_up(failed_on, live_workers=opened.live_workers(), failures=failures):
             last = setups[-1]
+            if LACKS in last.reason:
+                raise PayloadError(
+                    f"no worker has the software of campaign '{opened.name}': {last.reason}. Nothing is lost: "
+                    "install it where workers run, or correct 'payload.environment', and run again."
+                )
             raise PayloadError(
                 f"{self._code_of(last.reason)} could not be set up, {len(setups)} times in a row: "
                 f"{last.reason}. Debug it with 'eventmill try CAMPAIGN.yaml'.\n{last.detail}".rstrip()
