@@ -203,6 +203,12 @@ class Coordinator:
         """Whether the length of ranges is given, or something was measured: then blocks may wait for slots."""
         return self.campaign.ranges.events != "auto" or bool(self._measured.events)
 
+    @property
+    def seconds_per_event(self) -> float | None:
+        """How long an event takes, as far as it was measured."""
+        speed = self._measured.speed
+        return None if speed is None else speed.seconds_per_event
+
     def next_block(self, *, slots: int) -> Block | None:
         """Reserve the next block for `slots` live slots, of the size that the rules now give.
 

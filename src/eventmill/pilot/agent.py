@@ -80,6 +80,7 @@ class Agent:
         self._renewed: dict[int, float] = {}
         self._idle_since = time.monotonic()
         self._changed = threading.Event()
+        self._told: set[tuple[str, str]] = set()
 
     def run(self) -> str:
         """Work until there is no work for `idle_seconds`, or until the process must end; returns why it ended.
@@ -136,7 +137,7 @@ class Agent:
         return None
 
     def _ask(self) -> None:
-        again = AGAIN_SECONDS
+        again, is_first = AGAIN_SECONDS, True
         while self._error is None and drain.here().why is None:
             number = self.wanted()
             if not number:
@@ -145,8 +146,12 @@ class Agent:
             with self._lock:
                 is_idle = self._busy < self.slots
             begun = time.monotonic()
+            # The first call is not held, nor the one after the service asked for software: it may say why not.
+            waits = is_idle and not is_first and not self.session.is_asked
             try:
-                found = self.session.acquire(number, wait_seconds=WAIT_SECONDS if is_idle else 0.0)
+                found = self.session.acquire(
+                    number, wait_seconds=WAIT_SECONDS if waits else 0.0, seconds_left=seconds_left()
+                )
             except Refused as error:
                 self._fail(error)
                 return
@@ -162,11 +167,19 @@ class Agent:
             except BaseException as error:  # a defect ends the pilot, with its traceback
                 self._fail(error)
                 return
-            again = AGAIN_SECONDS
+            again, is_first = AGAIN_SECONDS, False
+            self._tell_refusals()
             if found:
-                self._take(found, seconds=time.monotonic() - begun, was_held=is_idle)
+                self._take(found, seconds=time.monotonic() - begun, was_held=waits)
             elif not is_idle:
                 time.sleep(AGAIN_SECONDS)
+
+    def _tell_refusals(self) -> None:
+        """Say of which campaigns there is no work for this pilot, and why: once for each reason."""
+        for refusal in self.session.refusals:
+            if (refusal.campaign, refusal.kind) not in self._told:
+                self._told.add((refusal.campaign, refusal.kind))
+                logger.warning("no work of campaign '%s' for this pilot: %s", refusal.campaign, refusal.reason)
 
     def _take(self, found: list[Work], *, seconds: float, was_held: bool) -> None:
         with self._lock:
@@ -235,6 +248,12 @@ class Agent:
                 self.session.ledger.release_unclaimed(claim.lease.block_id)
             except EventmillError as error:  # its lease ends by itself
                 logger.warning("block %d could not be given back: %s", claim.lease.block_id, error)
+
+
+def seconds_left() -> float | None:
+    """Until something ends this pilot, as far as it knows."""
+    end = drain.here().end
+    return None if end is None else max(0.0, end.at - time.monotonic())
 
 
 def _renew_seconds(claim: Claim) -> float:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from eventmill.core.access_tokens import Session
 from eventmill.core.environment import LACKS, Environment
 from eventmill.core.units import counted, write_bytes
 from eventmill.core.work_order import WorkOrder
+from eventmill.text import LINE_BYTES, told
 
 RESERVE = 1.25
 """A safety factor for what blocks take: some events are slower than the mean."""
@@ -36,7 +37,8 @@ class Refusal:
 
 def why_unfit(order: WorkOrder, session: Session) -> Refusal | None:
     """Why this pilot gets no block of a campaign, whatever time it has left; None if it may."""
-    return next((found for check in _CHECKS for found in check(order, session)), None)
+    found = next((found for check in _CHECKS for found in check(order, session)), None)
+    return None if found is None else replace(found, reason=told(found.reason, most_bytes=LINE_BYTES))
 
 
 def unasked(order: WorkOrder, session: Session) -> Environment | None:
@@ -47,8 +49,8 @@ def unasked(order: WorkOrder, session: Session) -> Environment | None:
 
 def seconds_left(session: Session, *, now: datetime) -> float | None:
     """The time until something ends this pilot, by what it said when it began; None if it did not say."""
-    told = session.offers.get("seconds_left")
-    return None if told is None else max(0.0, told - (now - session.began_at).total_seconds())
+    length = session.offers.get("seconds_left")
+    return None if length is None else max(0.0, length - (now - session.began_at).total_seconds())
 
 
 def events_within(left: float | None, *, seconds_per_event: float | None) -> int | None:
