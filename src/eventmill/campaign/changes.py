@@ -106,7 +106,8 @@ def compare(
         if not _is_within(key, TOLD_OTHERWISE)
     ]
     differences += [
-        Difference(key, f"{key}: {change}", is_fixed=False) for key, change in environment_changes(record.spec, now)
+        Difference(key, f"{key}: {change}", is_fixed=False)
+        for key, change in environment_changes(record.spec, now)
     ]
     if code.digest != record.payload:
         told = f"the code of payload {code.callable}: {_code_changes(ledger.code(record.payload), code)}"

@@ -1,4 +1,4 @@
-"""The software that a campaign asks for: its lock file is read here, compared with what was begun, and looked for."""
+"""The software that a campaign asks for: reads its lock file, compares it with what was begun, looks for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pilots that are here for a campaign: how many slots fit it, and, if none does, why. Counts; hands out nothing."""
+"""The pilots that are here for a campaign: how many slots fit it, and, if none does, why. Hands out nothing."""
 
 from __future__ import annotations
 
@@ -98,7 +98,9 @@ def _why_none_of(refused: list[tuple[str, brokering.Refusal]]) -> str:
         name, refusal = found[0]
         more = f" and {counted(len(found) - 1, 'more pilot')}" if len(found) > 1 else ""
         reasons.append(f"{refusal.reason} ({name}{more})")
-    number = "the one pilot that is here does not fit" if len(refused) == 1 else (
-        f"none of the {len(refused):,} pilots that are here fits"
+    number = (
+        "the one pilot that is here does not fit"
+        if len(refused) == 1
+        else (f"none of the {len(refused):,} pilots that are here fits")
     )
     return f"{number}: {'; '.join(reasons)}"

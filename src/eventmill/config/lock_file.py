@@ -1,4 +1,4 @@
-"""Reads files that pin packages to versions: requirements files with `name==version`, and pylock.toml (PEP 751)."""
+"""Reads files that pin packages to versions: requirements with `name==version`, and pylock.toml (PEP 751)."""
 
 from __future__ import annotations
 
@@ -44,13 +44,17 @@ def read_lock(name: str, *, folder: Path) -> tuple[str, ...]:
     except OSError as error:
         raise CampaignError(f"'{KEY}': the lock file {path} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError as error:
-        raise CampaignError(f"'{KEY}': the lock file {path} is not text: byte {error.start} is not UTF-8.") from None
+        raise CampaignError(
+            f"'{KEY}': the lock file {path} is not text: byte {error.start} is not UTF-8."
+        ) from None
     is_toml = path.suffix == ".toml"
     found = sorted(set(_of_toml(path, text) if is_toml else _of_requirements(path, text)))
     if not found:
         raise CampaignError(f"'{KEY}': the lock file {path} pins no package.")
     if len(found) > MOST_PINS:
-        raise CampaignError(f"'{KEY}': {path} pins {len(found):,} packages, and at most {MOST_PINS:,} are checked.")
+        raise CampaignError(
+            f"'{KEY}': {path} pins {len(found):,} packages, and at most {MOST_PINS:,} are checked."
+        )
     return tuple(found)
 
 
@@ -115,5 +119,5 @@ def _of_toml(path: Path, text: str) -> Iterator[str]:
             yield as_pin(f"{name}=={Version(str(wanted))}{marker}")
         except (InvalidVersion, ValueError):
             raise CampaignError(
-                f"'{KEY}': {path}: packages[{number}] ({name or 'without a name'}) has no version that could be checked."
+                f"'{KEY}': {path}: packages[{number}] ({name or 'without a name'}) has no version to be checked."
             ) from None

@@ -16,7 +16,7 @@ Site = Annotated[str, Field(min_length=1, max_length=64)]
 
 
 class Environment(Part):
-    """Software that must be there before a worker or pilot takes work. Eventmill installs and starts none of it."""
+    """Software that must be there before a worker or pilot takes work. Eventmill installs none of it."""
 
     PLAIN: ClassVar[str | None] = "packages"
     PLAIN_TYPES: ClassVar[tuple[type, ...]] = (str, Path, list, tuple)
@@ -69,7 +69,10 @@ class Needs(Part):
     """What each slot of a pilot must have. Workers of a cluster are what the cluster file makes them."""
 
     gpus: float | None = Field(
-        None, gt=0, le=1000, description="GPUs for each slot of a pilot, such as 1; 0.25 if four slots may share one."
+        None,
+        gt=0,
+        le=1000,
+        description="GPUs for each slot of a pilot, such as 1; 0.25 if four slots may share one.",
     )
     cores: int | None = Field(None, ge=1, le=1_000_000, description="Cores for each slot of a pilot.")
     memory: Annotated[Size, at_least_bytes(10**7, unit="GB")] | None = Field(
@@ -78,9 +81,7 @@ class Needs(Part):
     sites: list[Site] | None = Field(
         None, min_length=1, description="Only pilots of these sites get work, as 'eventmill pilot --site' says."
     )
-    excluded_sites: list[Site] | None = Field(
-        None, min_length=1, description="Pilots of these sites get no work."
-    )
+    excluded_sites: list[Site] | None = Field(None, min_length=1, description="Pilots of these sites get no work.")
 
     @field_validator("sites", "excluded_sites", mode="before")
     @classmethod

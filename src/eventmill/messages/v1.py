@@ -232,7 +232,8 @@ class AcquireRequest(Message):
     )
     nonce: Nonce
     seconds_left: Seconds | None = Field(
-        None, description="Until something ends this pilot, as it knows now; it gets what can be done in that time."
+        None,
+        description="Until something ends this pilot, as it knows now; it gets what can be done in that time.",
     )
     environments: Lacking | None = Field(
         None,

@@ -119,7 +119,9 @@ def pilot(
         connection, name=plain_name(name or socket.gethostname()), slots=count, campaigns=campaign, offers=offers
     )
     has = f"{offers.cores} cores, {(offers.memory_bytes or 0) / 1e9:.3g} GB, {offers.gpus} GPUs"
-    logger.info("session %s at %s, %d slots; %s%s", session.id, connection.url, count, has, f", {site}" if site else "")
+    logger.info(
+        "session %s at %s, %d slots; %s%s", session.id, connection.url, count, has, f", {site}" if site else ""
+    )
     agent = Agent(session, count, idle_seconds=None if idle == "never" else seconds_of(idle, "idle"))
     end.when_leaving(lambda told: logger.info("ending: %s", told.reason))
     try:

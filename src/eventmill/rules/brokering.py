@@ -54,7 +54,7 @@ def seconds_left(session: Session, *, now: datetime) -> float | None:
 
 
 def events_within(left: float | None, *, seconds_per_event: float | None) -> int | None:
-    """How many events one slot does in the time left, with a reserve; None if there is no limit, or none is known."""
+    """How many events one slot does in the time left, with a reserve; None if no limit is known."""
     if left is None or not seconds_per_event:
         return None
     return max(0, math.floor((left - MARGIN_SECONDS) / (RESERVE * seconds_per_event)))
@@ -86,7 +86,8 @@ def _cores(order: WorkOrder, session: Session) -> Iterator[Refusal]:
     has, wanted = session.offers.get("cores"), order.needs.cores
     if has is not None and wanted is not None and has < wanted * session.slots:
         yield Refusal(
-            "cores", f"it wants {counted(wanted, 'core')} for each slot, and this pilot has {has} for {_slots(session)}"
+            "cores",
+            f"it wants {counted(wanted, 'core')} for each slot, and this pilot has {has} for {_slots(session)}",
         )
 
 
@@ -94,7 +95,9 @@ def _gpus(order: WorkOrder, session: Session) -> Iterator[Refusal]:
     has, wanted = session.offers.get("gpus") or 0, order.needs.gpus
     if has < wanted * session.slots:
         gpus = "GPU" if wanted <= 1 else "GPUs"
-        yield Refusal("gpus", f"it wants {wanted:g} {gpus} for each slot, and this pilot has {has} for {_slots(session)}")
+        yield Refusal(
+            "gpus", f"it wants {wanted:g} {gpus} for each slot, and this pilot has {has} for {_slots(session)}"
+        )
 
 
 def _site(order: WorkOrder, session: Session) -> Iterator[Refusal]:

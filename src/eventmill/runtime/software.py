@@ -1,4 +1,4 @@
-"""Whether this process runs where a campaign's software is: packages, a path, a container image. Starts nothing."""
+"""Whether this process runs where a campaign's software is: packages, a path, an image. Starts nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 from eventmill.core.environment import Environment
 
 IMAGE_VARIABLES = ("EVENTMILL_IMAGE", "APPTAINER_CONTAINER", "SINGULARITY_CONTAINER")
-"""What a process is told of the container that it runs in: the first by whoever starts it, the others by Apptainer."""
+"""What a process knows of the container that it runs in: from whoever starts it, or from Apptainer."""
 
 MOST_TOLD = 10
 """So many things that are missing are named; the others are counted."""

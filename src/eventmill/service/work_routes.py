@@ -105,7 +105,7 @@ class Pilots:
         )
 
     def _refusals(self, fitting: Fitting, asked: v1.AcquireRequest, *, got_some: bool) -> list[v1.Refusal]:
-        """Why it gets nothing of some campaigns. That it has too little time is seen when it gets nothing at all."""
+        """Why it gets nothing of some campaigns; that it has too little time is told if it gets nothing at all."""
         names, found = {row.id: row.name for row in self.campaigns.rows()}, list[v1.Refusal]()
         for number, refusal in fitting.refused.items():
             if refusal.kind == UNASKED and asked.environments is not None:

@@ -250,9 +250,7 @@ def renew_lease(tx: sa.Connection, campaign: CampaignRow, item: Renewal, *, now:
     return Reply((Outcome.ACCEPTED,), DIRECTIVES[campaign.desired_state], stop=row.stop)
 
 
-def free_behind(
-    tx: sa.Connection, campaign: CampaignRow, block_id: int, leased: list[Span], *, end: int
-) -> int:
+def free_behind(tx: sa.Connection, campaign: CampaignRow, block_id: int, leased: list[Span], *, end: int) -> int:
     """LEASED -> READY for the events of a block behind `end`, where a range of it ends; returns their number."""
     beyond = [span for span in leased if span.stop > end]
     if not beyond:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
 
 from eventmill.core.leases import Block, LeadershipLease, LeaseProgress
 from eventmill.core.records import DesiredState
-from eventmill.core.states import State, Verb
-from eventmill.ledger.commands.campaigns import input_from, locked, replace_and_coalesce
+from eventmill.ledger.commands.campaigns import input_from, locked
 from eventmill.ledger.commands.leases import LeaseVerbs, free_behind
 from eventmill.ledger.database import schema
 from eventmill.ledger.database.blocks import read_block

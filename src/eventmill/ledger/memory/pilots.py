@@ -45,7 +45,7 @@ class PilotVerbs(BlockVerbs):
         nonce: str,
         most_events: Mapping[int, int] | None = None,
     ) -> Claim | None:
-        """Claim the oldest offered block that this worker may have, cut to what it can do; None if there is none."""
+        """Claim the oldest offered block that this worker may have, cut to what it can do; None if none."""
         holder = text.name(holder)
         with self._lock:
             rows = [row for number in campaign_ids for row in self._look_at(number).blocks.values()]
