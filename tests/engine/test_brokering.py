@@ -43,7 +43,11 @@ def pilot(slots: int = 1, **offers: Any) -> Session:
         (order(Needs(gpus=0.5)), pilot(2, gpus=1), None),
         (order(Needs(cores=4)), pilot(2, cores=8), None),
         (order(Needs(cores=4)), pilot(2), None),
-        (order(Needs(cores=4)), pilot(2, cores=7), "it wants 4 cores for each slot, and this pilot has 7 for 2 slots"),
+        (
+            order(Needs(cores=4)),
+            pilot(2, cores=7),
+            "it wants 4 cores for each slot, and this pilot has 7 for 2 slots",
+        ),
         (
             order(Needs(memory_bytes=2 * 10**9)),
             pilot(4, memory_bytes=4 * 10**9),
@@ -119,7 +123,9 @@ def test_what_is_left_of_what_a_pilot_said() -> None:
     )
 
 
-LISTED = "GPU 0: NVIDIA A100 (UUID: GPU-1)\n  MIG 1g.5gb Device 0: (UUID: MIG-2)\nGPU 1: NVIDIA A100 (UUID: GPU-3)\n"
+LISTED = (
+    "GPU 0: NVIDIA A100 (UUID: GPU-1)\n  MIG 1g.5gb Device 0: (UUID: MIG-2)\nGPU 1: NVIDIA A100 (UUID: GPU-3)\n"
+)
 
 
 @pytest.mark.parametrize(

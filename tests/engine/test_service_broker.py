@@ -13,6 +13,7 @@ import pytest
 from eventmill.core.access_tokens import Role
 from eventmill.core.environment import Environment
 from eventmill.messages import convert
+from eventmill.pilot.agent import Agent
 from eventmill.rules.brokering import MARGIN_SECONDS, RESERVE
 from eventmill.service_client.connection import Connection
 from eventmill.service_client.session import Session
@@ -32,7 +33,7 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
 
 def begin(lab: Lab, name: str, **asked: Any) -> None:
     """A campaign that asks for something, with a block for pilots."""
-    lab.begin(name, payload={"callable": f"{lab.folder}/p.py:number", **asked})
+    lab.begin(name, payload=asked)
     lab.offer(name)
 
 
@@ -107,6 +108,28 @@ def test_a_pilot_of_ours_looks_by_itself(lab: Lab, caplog: pytest.LogCaptureFixt
     assert (refusal.campaign, refusal.kind) == ("gone", "environment")
     assert refusal.reason.endswith(f"asks for: {lab.folder / 'gone'} (not there)")
     session.end()
+
+
+def test_a_pilot_says_once_why_it_gets_nothing(
+    lab: Lab, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line for each campaign and reason, at once, however often it asks; then it leaves, as it has no work."""
+    monkeypatch.setattr("eventmill.pilot.agent.WAIT_SECONDS", 0.2)
+    begin(lab, "gone", environment={"path": str(lab.folder / "gone")})
+    begin(lab, "gpu", needs={"gpus": 0.5})
+    connection = Connection(lab.url, token=lab.token(Role.PILOT, "gone", "gpu"), patience_seconds=5)
+    session = Session(connection, name="a", slots=1)
+    agent = Agent(session, 1, idle_seconds=1.0)
+    assert agent.run().startswith("no work for ")
+    session.end()
+    told = [each.getMessage() for each in caplog.records if "no work of campaign" in each.getMessage()]
+    assert set(told) == {
+        "no work of campaign 'gpu' for this pilot: it wants 0.5 GPU for each slot, and this pilot has 0 for 1 slot",
+        "no work of campaign 'gone' for this pilot: this pilot lacks what payload.environment asks for: "
+        f"{lab.folder / 'gone'} (not there)",
+    }
+    assert len(told) == 2
+    assert agent.totals.blocks == 0 and lab.ledger.audit(lab.campaigns["gone"].id) == ()
 
 
 def measured(lab: Lab, *, seconds_per_event: float) -> None:

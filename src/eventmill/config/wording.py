@@ -67,7 +67,7 @@ def _shown(given: Any) -> str:
 
 
 def _meant_key(keys: Sequence[Any], within: type[BaseModel], model: type[BaseModel]) -> str:
-    """The key that was probably meant: one like it here, or the same key in another part, the nearest to the top."""
+    """The key that was probably meant: one like it here, or the same key elsewhere, the nearest to the top."""
     last = str(keys[-1]) if keys else ""
     if here := did_you_mean(last, within.model_fields):
         return here
