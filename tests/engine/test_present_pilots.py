@@ -52,7 +52,7 @@ def test_only_pilots_that_fit_have_slots(scene: Scene) -> None:
 
 
 def test_that_none_fits_is_said_once_and_why(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
-    """Not at once: who just came may not have said what it has. Not, if nothing waits. Again, after one did fit."""
+    """Not at once: who just came may not have said what it has. Not if nothing waits. Again, after one fitted."""
     scene.comes("one")
     scene.comes("two")
     board = Board()

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
-import pytest
-
 from eventmill.config.campaign_spec import CampaignSpec
 from tests.pilots import led_by_pilots
 from tests.waiting import until
@@ -21,7 +19,6 @@ def test_pilots_do_a_campaign(campaign: Callable[..., CampaignSpec], tmp_path: P
     assert led.events() == list(range(2000))
 
 
-@pytest.mark.long
 def test_a_pilot_that_does_not_fit_says_why_and_leaves_the_work_to_others(
     campaign: Callable[..., CampaignSpec], tmp_path: Path
 ) -> None:
