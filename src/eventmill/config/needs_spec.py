@@ -79,7 +79,7 @@ class Needs(Part):
         None, description="Memory for each slot of a pilot, as limits.memory, but nothing ends what takes more."
     )
     sites: list[Site] | None = Field(
-        None, min_length=1, description="Only pilots of these sites get work, as 'eventmill pilot --site' says."
+        None, min_length=1, description="Only pilots of these sites get work, as their option --site says."
     )
     excluded_sites: list[Site] | None = Field(None, min_length=1, description="Pilots of these sites get no work.")
 
