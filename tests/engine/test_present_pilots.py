@@ -68,7 +68,7 @@ def test_that_none_fits_is_said_once_and_why(scene: Scene, caplog: pytest.LogCap
         "none of the 2 pilots that are here fits: it wants 1 GPU for each slot, and this pilot has 0 for 1 slot "
         "(one and 1 more pilot)"
     )
-    assert remark == f"warning: {said}" and scene.present.why_nobody == said
+    assert remark == said and scene.present.why_nobody == said
     assert [r.message for r in caplog.records if "has work" in r.message][:1] == [
         f"campaign 'gpu' has work, and {said}"
     ]

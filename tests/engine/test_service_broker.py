@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ import pytest
 from eventmill.core.access_tokens import Role
 from eventmill.core.environment import Environment
 from eventmill.messages import convert
-from eventmill.pilot.agent import Agent
+from eventmill.pilot.agent import WAIT_SECONDS, Agent, _wait_seconds
 from eventmill.rules.brokering import MARGIN_SECONDS, RESERVE
 from eventmill.service_client.connection import Connection
-from eventmill.service_client.session import Session
+from eventmill.service_client.session import Session, Work
 from tests.engine.service_lab import EVENTS, Lab, RawPilot, served_lab
+from tests.waiting import until
 
 
 @pytest.fixture(autouse=True)
@@ -113,14 +115,25 @@ def test_a_pilot_of_ours_looks_by_itself(lab: Lab, caplog: pytest.LogCaptureFixt
 def test_a_pilot_says_once_why_it_gets_nothing(
     lab: Lab, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One line for each campaign and reason, at once, however often it asks; then it leaves, as it has no work."""
+    """One line for each campaign and reason, at once, however often it asks."""
     monkeypatch.setattr("eventmill.pilot.agent.WAIT_SECONDS", 0.2)
     begin(lab, "gone", environment={"path": str(lab.folder / "gone")})
     begin(lab, "gpu", needs={"gpus": 0.5})
     connection = Connection(lab.url, token=lab.token(Role.PILOT, "gone", "gpu"), patience_seconds=5)
     session = Session(connection, name="a", slots=1)
-    agent = Agent(session, 1, idle_seconds=1.0)
-    assert agent.run().startswith("no work for ")
+    calls, acquire = list[int](), session.acquire
+
+    def counted(blocks: int, **said: Any) -> list[Work]:
+        calls.append(blocks)
+        return acquire(blocks, **said)
+
+    monkeypatch.setattr(session, "acquire", counted)
+    agent = Agent(session, 1)
+    with ThreadPoolExecutor(1) as executor:
+        ended = executor.submit(agent.run)
+        until(lambda: len(calls) > 5 or ended.done(), seconds=60)
+        session.leave = "enough"
+        assert ended.result(60) == "enough"
     session.end()
     said = [each.getMessage() for each in caplog.records]
     told = [each.removeprefix("no work of campaign ") for each in said if each.startswith("no work of campaign ")]
@@ -131,6 +144,11 @@ def test_a_pilot_says_once_why_it_gets_nothing(
     }
     assert len(told) == 2
     assert agent.totals.blocks == 0 and lab.ledger.audit(lab.campaigns["gone"].id) == ()
+
+
+def test_a_call_is_answered_before_its_pilot_ends() -> None:
+    """So that a pilot that gets nothing for the little time that it has learns why."""
+    assert [_wait_seconds(left) for left in (None, 1000.0, 8.0, 0.5)] == [WAIT_SECONDS, WAIT_SECONDS, 4.0, 1.0]
 
 
 def measured(lab: Lab, *, seconds_per_event: float) -> None:

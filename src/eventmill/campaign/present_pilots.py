@@ -85,7 +85,7 @@ class PresentPilots:
             logger.warning(
                 "campaign '%s' has work, and %s", name, self.why_nobody, extra={"campaign": name, "reason": kinds}
             )
-            remark(f"warning: {self.why_nobody}")
+            remark(self.why_nobody)
 
 
 def _why_none_of(refused: list[tuple[str, brokering.Refusal]]) -> str:

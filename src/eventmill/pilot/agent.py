@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 WAIT_SECONDS = 20.0
 """How long a request for work is held by the service. The pilot's own end does not wait for it."""
 
+SHORTEST_WAIT_SECONDS = 1.0
+
 LOOK_SECONDS = 0.05
 
 IDLE_SHARE = 0.01
@@ -147,10 +149,10 @@ class Agent:
                 is_idle = self._busy < self.slots
             begun = time.monotonic()
             # The first call is not held, nor the one after the service asked for software: it may say why not.
-            waits = is_idle and not is_first and not self.session.is_asked
+            waits, left = is_idle and not is_first and not self.session.is_asked, seconds_left()
             try:
                 found = self.session.acquire(
-                    number, wait_seconds=WAIT_SECONDS if waits else 0.0, seconds_left=seconds_left()
+                    number, wait_seconds=_wait_seconds(left) if waits else 0.0, seconds_left=left
                 )
             except Refused as error:
                 self._fail(error)
@@ -254,6 +256,11 @@ def seconds_left() -> float | None:
     """Until something ends this pilot, as far as it knows."""
     end = drain.here().end
     return None if end is None else max(0.0, end.at - time.monotonic())
+
+
+def _wait_seconds(left: float | None) -> float:
+    """How long a call may be held: it is answered before this pilot ends, so that it learns why it gets nothing."""
+    return WAIT_SECONDS if left is None else min(WAIT_SECONDS, max(SHORTEST_WAIT_SECONDS, left / 2))
 
 
 def _renew_seconds(claim: Claim) -> float:
