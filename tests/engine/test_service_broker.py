@@ -31,6 +31,8 @@ def a_change_counts_at_once(monkeypatch: pytest.MonkeyPatch, long_lead: None) ->
 def lab(tmp_path: Path) -> Iterator[Lab]:
     with served_lab(tmp_path) as made:
         yield made
+        while _clients:
+            _clients.pop().close()
 
 
 def begin(lab: Lab, name: str, **asked: Any) -> None:
@@ -39,8 +41,21 @@ def begin(lab: Lab, name: str, **asked: Any) -> None:
     lab.offer(name)
 
 
+_clients: list[httpx.Client] = []
+"""Closed at the end of each test."""
+
+
 def pilot(lab: Lab, *campaigns: str, **changes: Any) -> RawPilot:
-    return RawPilot(lab, lab.token(Role.PILOT), campaigns=list(campaigns), **changes)
+    made = RawPilot(lab, lab.token(Role.PILOT), campaigns=list(campaigns), **changes)
+    _clients.append(made.http)
+    return made
+
+
+def ours(lab: Lab, *campaigns: str) -> Session:
+    """A session as our own pilot has it."""
+    _clients.append(httpx.Client(timeout=60))
+    token = lab.token(Role.PILOT, *campaigns)
+    return Session(Connection(lab.url, token=token, patience_seconds=60, client=_clients[-1]), name="a", slots=1)
 
 
 def ask(pilot: RawPilot, **said: Any) -> dict[str, Any]:
@@ -100,9 +115,7 @@ def test_a_pilot_of_ours_looks_by_itself(lab: Lab, caplog: pytest.LogCaptureFixt
     """The session answers with the next call; what is here is here, what is not is told."""
     begin(lab, "here", environment={"path": str(lab.folder)})
     begin(lab, "gone", environment={"path": str(lab.folder / "gone")})
-    session = Session(
-        Connection(lab.url, token=lab.token(Role.PILOT, "here", "gone"), patience_seconds=5), name="a", slots=1
-    )
+    session = ours(lab, "here", "gone")
     assert session.acquire(2, wait_seconds=20) == [] and session.is_asked
     (work,) = session.acquire(2, wait_seconds=20)
     assert not session.is_asked and work.order.campaign == "here" and work.order.environment is None
@@ -119,8 +132,7 @@ def test_a_pilot_says_once_why_it_gets_nothing(
     monkeypatch.setattr("eventmill.pilot.agent.WAIT_SECONDS", 0.2)
     begin(lab, "gone", environment={"path": str(lab.folder / "gone")})
     begin(lab, "gpu", needs={"gpus": 0.5})
-    connection = Connection(lab.url, token=lab.token(Role.PILOT, "gone", "gpu"), patience_seconds=5)
-    session = Session(connection, name="a", slots=1)
+    session = ours(lab, "gone", "gpu")
     calls, acquire = list[int](), session.acquire
 
     def counted(blocks: int, **said: Any) -> list[Work]:

@@ -259,7 +259,7 @@ def seconds_left() -> float | None:
 
 
 def _wait_seconds(left: float | None) -> float:
-    """How long a call may be held: it is answered before this pilot ends, so that it learns why it gets nothing."""
+    """How long a call may be held: it is answered before this pilot ends, which may learn why it gets nothing."""
     return WAIT_SECONDS if left is None else min(WAIT_SECONDS, max(SHORTEST_WAIT_SECONDS, left / 2))
 
 
