@@ -24,9 +24,9 @@ def test_a_pilot_that_does_not_fit_says_why_and_leaves_the_work_to_others(
 ) -> None:
     """The first has no GPU, the second has one, and the software that the campaign asks for."""
     story = campaign("number", events=400, ranges={"events": 100})
-    asked = {"needs": {"gpus": 1}, "environment": [f"numpy=={version('numpy')}"]}
+    asked = {"needs": {"gpus": 1, "sites": ["CERN"]}, "environment": [f"numpy=={version('numpy')}"]}
     story = CampaignSpec(**story.model_dump() | {"payload": story.payload.model_dump() | asked})
-    no_gpu = {"CUDA_VISIBLE_DEVICES": ""}
+    no_gpu = {"CUDA_VISIBLE_DEVICES": "", "EVENTMILL_SITE": "CERN"}
     with led_by_pilots(story, folder=tmp_path / "led") as led:
         with led.pilot(environment=no_gpu):
             until(lambda: "no work of campaign 'story' for this pilot: it wants 1 GPU" in led.said(), seconds=60)

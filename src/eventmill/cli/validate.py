@@ -67,6 +67,18 @@ def _payload(campaign: CampaignSpec) -> str:
 
 
 def _needs(campaign: CampaignSpec) -> str | None:
+    """What is said of `payload.environment` and `payload.needs`; None if the campaign has neither."""
+    told = [_software(campaign)]
+    if campaign.payload.needs is not None and not _takes_pilots(campaign):
+        told.append("warning: payload.needs is for pilots, and without 'cluster.pilots' there are none")
+    return "; ".join(filter(None, told)) or None
+
+
+def _takes_pilots(campaign: CampaignSpec) -> bool:
+    return campaign.cluster.pilots is not None or not read_cluster(campaign.cluster).blocks
+
+
+def _software(campaign: CampaignSpec) -> str | None:
     """What `payload.environment` asks for: an error if it is not here and workers run here, else a warning."""
     if campaign.payload.environment is None:
         return None

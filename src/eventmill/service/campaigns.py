@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from eventmill.core.access_tokens import Session, Token
 from eventmill.core.environment import Environment
 from eventmill.core.ranges import Input
 from eventmill.core.records import CampaignRow, DesiredState
+from eventmill.errors import EventmillError
 from eventmill.formats import open_format
 from eventmill.ledger import Ledger
 from eventmill.messages import v1
@@ -112,7 +114,10 @@ class Campaigns:
         """
         ids, most_events = list[int](), dict[int, int]()
         environments, refused = dict[str, Environment](), dict[int, brokering.Refusal]()
-        for row, known in self._wanted_by(session, token):
+        for row in self._wanted_by(session, token):
+            known = self.known(row.id)
+            if known is None:
+                continue
             order = known.handle.order
             if (refusal := brokering.why_unfit(order, session)) is not None:
                 refused[row.id] = refusal
@@ -129,11 +134,14 @@ class Campaigns:
 
     def refusals(self, session: Session, token: Token) -> list[v1.Refusal]:
         """What this pilot gets nothing of, whatever time it has left, of the campaigns that this token may see."""
-        found = (
-            (row, brokering.why_unfit(known.handle.order, session))
-            for row, known in self._wanted_by(session, token)
-        )
-        return [refusal_to(row.name, refusal) for row, refusal in found if refusal is not None]
+        found = list[v1.Refusal]()
+        for row in self._wanted_by(session, token):
+            with suppress(EventmillError):  # such as a campaign whose inputs cannot be listed now
+                known = self.known(row.id)
+                refusal = None if known is None else brokering.why_unfit(known.handle.order, session)
+                if refusal is not None:
+                    found.append(refusal_to(row.name, refusal))
+        return found
 
     def seconds_per_event(self, campaign_id: int) -> float | None:
         """How long an event takes, as far as it was measured; looked up again every second."""
@@ -147,14 +155,12 @@ class Campaigns:
                 self._pace[campaign_id] = (now, known)
         return known
 
-    def _wanted_by(self, session: Session, token: Token) -> Iterator[tuple[CampaignRow, Known]]:
+    def _wanted_by(self, session: Session, token: Token) -> Iterator[CampaignRow]:
         """Campaigns that run, of which this pilot may and wants to do something."""
         for row in self.rows():
             is_open = row.desired_state is DesiredState.RUN and row.closed_at is None
             if is_open and token.is_for(row.name) and session.works_for(row.name):
-                known = self.known(row.id)
-                if known is not None:
-                    yield row, known
+                yield row
 
 
 def refusal_to(campaign: str, refusal: brokering.Refusal) -> v1.Refusal:

@@ -67,6 +67,15 @@ def test_what_is_not_here_is_an_error_where_workers_run_here(command_line: Comma
         assert said.code == 0 and LACKS in " ".join(said.out.split()) and "must be where workers run" in said.out
 
 
+def test_needs_of_pilots_where_there_are_none_are_warned_of(command_line: CommandLine, folder: Path) -> None:
+    """They would decide nothing."""
+    for cluster, is_warned in (("local", True), ("pilots", False), ({"type": "local", "pilots": 2}, False)):
+        payload = {"callable": "payload.py:square", "needs": {"gpus": 1}}
+        write_campaign(folder, CAMPAIGN | {"payload": payload, "cluster": cluster})
+        said = command_line("validate", "campaign.yaml")
+        assert said.code == 0 and ("payload.needs is for pilots" in " ".join(said.out.split())) is is_warned
+
+
 @pytest.mark.parametrize("command", ["validate", "run", "try"])
 def test_a_lock_file_that_cannot_be_used_is_refused_at_once(
     command: str, command_line: CommandLine, folder: Path
