@@ -50,7 +50,7 @@ class Lab:
         spec = CampaignSpec(
             name=name,
             inputs=changes.pop("inputs", {"generated": {"events": EVENTS, "files": FILES}}),
-            payload=f"{self.folder}/p.py:number",
+            payload={"callable": f"{self.folder}/p.py:number", **changes.pop("payload", {})},
             output={
                 "store": changes.pop("store", str(self.folder / f"out-{name}")),
                 "merge": {"events": MERGE},

@@ -151,7 +151,8 @@ def test_addresses_are_absolute_unless_they_are_urls(tmp_path: Path, monkeypatch
         ({"inputs": {"generated": {"events": 2}, "tree": "T"}}, "belong to 'files', not to 'generated'"),
         (
             {"payload": 5},
-            "'payload' must be {callable: …, parameters: …, files: …, source: …}, or only the callable, not 5",
+            "'payload' must be {callable: …, parameters: …, files: …, source: …, environment: …, needs: …}, "
+            "or only the callable, not 5",
         ),
         ({"payload": {}}, "'payload.callable' is missing"),
         ({"ranges": {"events": 0}}, "'ranges.events': '0' is not between 1 and 10^18; give a number of"),

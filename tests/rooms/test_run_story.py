@@ -143,6 +143,16 @@ def test_the_first_failure_of_each_kind_is_told_with_its_traceback(coordinator: 
     assert len(lines.take()) == run_story.MOST_KINDS - 2
 
 
+def test_a_worker_that_cannot_work_is_no_failed_range(coordinator: Coordinator) -> None:
+    """What it lacks is said, and that it costs nothing."""
+    board = Board()
+    with written_on(board):
+        RunStory(coordinator).ended(BlockReport(failure=FailureReport(FailureKind.SETUP, "node1 lacks numpy 0.1")))
+    assert board.remarks == (
+        "a worker cannot work: node1 lacks numpy 0.1. Its events go to others, and none is charged.",
+    )
+
+
 def test_a_campaign_that_stalls_is_told_once(
     coordinator: Coordinator, lines: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:

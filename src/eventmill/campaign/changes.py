@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from eventmill.campaign.choice import Changed
+from eventmill.campaign.environment import KEY as ENVIRONMENT
+from eventmill.campaign.environment import environment_changes
 from eventmill.campaign.leadership import hold_leadership
 from eventmill.campaign.split_inputs import side_by_side, split
 from eventmill.config.campaign_spec import CampaignSpec
@@ -60,8 +62,8 @@ FIXED = (
 """Keys that cannot change while results made under the old value are kept."""
 
 
-TOLD_OTHERWISE = ("inputs.files", "payload.source", "inputs.reader.source")
-"""Keys of which the differences are told by input, or as other code."""
+TOLD_OTHERWISE = ("inputs.files", "payload.source", "inputs.reader.source", ENVIRONMENT)
+"""Keys of which the differences are told by input, as other code, or by package."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +99,15 @@ def compare(
 ) -> tuple[Difference, ...]:
     """How the campaign, its payload and its inputs differ from what was begun."""
     urls = named.urls
+    now = campaign.model_dump(mode="json")
     differences = [
         Difference(key, f"{key}: {_shown(old)} -> {_shown(new)}", is_fixed=_is_fixed(key))
-        for key, old, new in changed_keys(record.spec, campaign.model_dump(mode="json"))
-        if key not in TOLD_OTHERWISE
+        for key, old, new in changed_keys(record.spec, now)
+        if not _is_within(key, TOLD_OTHERWISE)
+    ]
+    differences += [
+        Difference(key, f"{key}: {change}", is_fixed=False)
+        for key, change in environment_changes(record.spec, now)
     ]
     if code.digest != record.payload:
         told = f"the code of payload {code.callable}: {_code_changes(ledger.code(record.payload), code)}"
@@ -263,7 +270,12 @@ def _shown(value: Any) -> str:
 
 
 def _is_fixed(key: str) -> bool:
-    return any(key == fixed or key.startswith(f"{fixed}.") for fixed in FIXED)
+    return _is_within(key, FIXED)
+
+
+def _is_within(key: str, others: Iterable[str]) -> bool:
+    """Whether it is one of these keys, or a part of one."""
+    return any(key == other or key.startswith(f"{other}.") for other in others)
 
 
 def changed_keys(

@@ -21,6 +21,7 @@ from eventmill.campaign.handle import CampaignHandle
 from eventmill.campaign.leadership import hold_leadership
 from eventmill.campaign.merge_queue import is_due
 from eventmill.config.campaign_spec import CampaignSpec
+from eventmill.core.environment import LACKS
 from eventmill.core.leases import Block, LeadershipLease
 from eventmill.core.records import Counts, DesiredState, Incident, JournalKind
 from eventmill.errors import CampaignAborted, CampaignLocked, PayloadError, StoreError
@@ -202,6 +203,12 @@ class Coordinator:
         """Whether the length of ranges is given, or something was measured: then blocks may wait for slots."""
         return self.campaign.ranges.events != "auto" or bool(self._measured.events)
 
+    @property
+    def seconds_per_event(self) -> float | None:
+        """How long an event takes, as far as it was measured."""
+        speed = self._measured.speed
+        return None if speed is None else speed.seconds_per_event
+
     def next_block(self, *, slots: int) -> Block | None:
         """Reserve the next block for `slots` live slots, of the size that the rules now give.
 
@@ -338,6 +345,11 @@ class Coordinator:
         failures = self.campaign.limits.failures
         if setups and cannot_set_up(failed_on, live_workers=opened.live_workers(), failures=failures):
             last = setups[-1]
+            if LACKS in last.reason:
+                raise PayloadError(
+                    f"no worker has the software of campaign '{opened.name}': {last.reason}. Nothing is lost: "
+                    "install it where workers run, or correct 'payload.environment', and run again."
+                )
             raise PayloadError(
                 f"{self._code_of(last.reason)} could not be set up, {len(setups)} times in a row: "
                 f"{last.reason}. Debug it with 'eventmill try CAMPAIGN.yaml'.\n{last.detail}".rstrip()

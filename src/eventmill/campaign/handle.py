@@ -12,6 +12,7 @@ from eventmill.campaign.campaign import Campaign, store_of
 from eventmill.campaign.inputs import list_inputs, source_spec
 from eventmill.config.campaign_spec import CampaignSpec, ledger_address, parse_campaign
 from eventmill.config.cell_code import places_of
+from eventmill.core.environment import Needs
 from eventmill.core.leases import LeaseProgress
 from eventmill.core.outputs import MergeGroup, MergeHolder
 from eventmill.core.ranges import Description
@@ -158,7 +159,8 @@ def find_record(ledger: Ledger, name: str) -> CampaignRow | None:
 
 
 def work_order(campaign: CampaignSpec, record: CampaignRow, *, spec: SourceSpec, folder: Path) -> WorkOrder:
-    """The work order that is sent to workers."""
+    """The work order that is sent to workers. The campaign's lock file has been read."""
+    payload = campaign.payload
     return WorkOrder(
         campaign_id=record.id,
         campaign=record.name,
@@ -167,10 +169,10 @@ def work_order(campaign: CampaignSpec, record: CampaignRow, *, spec: SourceSpec,
         store_url=record.store_url,
         source=spec,
         payload=PayloadSpec(
-            campaign.payload.callable,
-            campaign.payload.parameters,
+            payload.callable,
+            payload.parameters,
             record.payload,
-            places=places_of(campaign.payload.source),
+            places=places_of(payload.source),
         ),
         merge_events=record.rules.merge_events,
         columns=campaign.output.columns,
@@ -180,4 +182,6 @@ def work_order(campaign: CampaignSpec, record: CampaignRow, *, spec: SourceSpec,
         memory_bytes=campaign.limits.memory,
         input_seconds=campaign.limits.input_timeout.total_seconds(),
         setup_seconds=campaign.limits.setup_timeout.total_seconds(),
+        environment=None if payload.environment is None else payload.environment.asked,
+        needs=Needs() if payload.needs is None else payload.needs.asked,
     )

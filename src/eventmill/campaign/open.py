@@ -26,6 +26,7 @@ from eventmill.campaign.changes import (
 from eventmill.campaign.choice import Changed
 from eventmill.campaign.code import payload_code, reader_code
 from eventmill.campaign.doing import remark
+from eventmill.campaign.environment import with_read_lock
 from eventmill.campaign.handle import CampaignHandle, find_record, load_campaign, store_of, work_order
 from eventmill.campaign.inputs import as_known, list_inputs, source_spec, with_resolved_tree
 from eventmill.campaign.leadership import hold_leadership
@@ -38,6 +39,7 @@ from eventmill.errors import (
     CampaignError,
     CampaignPaused,
     NameTaken,
+    PayloadError,
     StoreTaken,
 )
 from eventmill.formats.schemas import schema_from_columns, schema_to_bytes
@@ -89,6 +91,7 @@ def open_campaign(
     if changed in (Changed.KEEP, Changed.RESCUE):
         return _as_begun(campaign, folder=folder, changed=changed, asked_at=asked_at)
     code = payload_code(campaign, folder=folder)
+    campaign = with_read_lock(campaign, folder=folder)
     reader = reader_code(campaign, folder=folder)
     reads = None if reader is None else reader.digest
     named = list_inputs(campaign)
@@ -243,6 +246,8 @@ def _as_begun(
         raise taken
     hold_store(opened.ledger, opened.store, opened.record)
     given = campaign if campaign.inputs.tree else with_resolved_tree(campaign, opened.order.source)
+    with suppress(CampaignError, PayloadError):  # what is in force does not need the file
+        given = with_read_lock(given, folder=folder)
     if keys := [key for key, *_ in changed_keys(opened.record.spec, given.model_dump(mode="json"))]:
         # Silent about code and inputs: nothing else is read.
         remark(f"what the campaign was begun with stays in force, not what is given now: {', '.join(keys)}")

@@ -5,19 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from types import TracebackType
 from typing import Protocol, Self
 
 from eventmill.campaign.coordinator import Coordinator
 from eventmill.campaign.dispatch import most_blocks
+from eventmill.campaign.present_pilots import PresentPilots
 from eventmill.core.leases import Block, BlockEnd, BlockReport, FailureKind, FailureReport
 from eventmill.core.ranges import EventRange
 from eventmill.core.records import Incident, JournalKind
 from eventmill.errors import ClusterError, EventmillError, InputError, StoreError
-
-SILENT = timedelta(seconds=60)
-"""A pilot that says nothing for so long counts as gone: its slots are not counted any more."""
 
 LOOK_SECONDS = 0.2
 
@@ -28,9 +25,6 @@ TOLD = frozenset(
     {JournalKind.LOSS, JournalKind.FAILURE, JournalKind.ABANDONED, JournalKind.SETUP, JournalKind.DRAINED}
 )
 """Lines of the journal that say how a claim went."""
-
-SLOTS_SECONDS = 1.0
-"""How often sessions are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +64,7 @@ class PilotDesk:
         self._watcher = watcher or NobodyWatches()
         self._blocks: dict[int, Block] = {}
         self._taken: dict[int, Taken] = {}
-        self._slots, self._counted_at = 0, float("-inf")
+        self._present = PresentPilots(coordinator.opened)
         self._line = coordinator.opened.ledger.last_line(coordinator.opened.id)
         self._incidents: dict[int, list[Incident]] = {}
         self._troubles: list[EventmillError] = []
@@ -89,14 +83,18 @@ class PilotDesk:
 
     @property
     def slots(self) -> int:
-        """The slots of pilots that live and work for this campaign; counted anew every second."""
-        now = time.monotonic()
-        if now - self._counted_at >= SLOTS_SECONDS:
-            opened = self._coordinator.opened
-            sessions = opened.ledger.sessions(seen_within=SILENT)
-            self._slots = sum(session.slots for session in sessions if session.works_for(opened.name))
-            self._counted_at = now
-        return self._slots
+        """The slots of pilots that live, work for this campaign and fit it; counted anew every second."""
+        coordinator, size = self._coordinator, self._coordinator.range_size
+        return self._present.count(
+            seconds_per_event=coordinator.seconds_per_event,
+            range_events=None if size is None else size.events,
+            ready=coordinator.counts.ready,
+        )
+
+    @property
+    def why_nobody(self) -> str | None:
+        """Why none of the pilots that are here fits; None if one does, or if none is here."""
+        return self._present.why_nobody
 
     @property
     def mine(self) -> frozenset[int]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from eventmill.campaign.changes import compare, is_nothing_lost, listed, refusal
 from eventmill.campaign.choice import Changed
 from eventmill.campaign.code import payload_code, reader_code
+from eventmill.campaign.environment import with_read_lock
 from eventmill.campaign.inputs import as_known, list_inputs, source_spec, with_resolved_tree
 from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.core.records import CampaignRow
@@ -17,6 +18,7 @@ from eventmill.store import open_store
 def check_unchanged(ledger: Ledger, record: CampaignRow, campaign: CampaignSpec, *, folder: Path) -> str:
     """What a run would say; raise `CampaignChanged`, as it does, if campaign, code or inputs differ."""
     code, reader = payload_code(campaign, folder=folder), reader_code(campaign, folder=folder)
+    campaign = with_read_lock(campaign, folder=folder)
     reads = None if reader is None else reader.digest
     named = list_inputs(campaign)
     campaign = with_resolved_tree(campaign, source_spec(campaign, named, reader=reads))

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from eventmill.campaign.code import payload_code
+from eventmill.campaign.environment import why_not_here
 from eventmill.campaign.tried_input import read_some, unpacked, users_code
 from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.config.cell_code import places_of
@@ -51,7 +52,8 @@ class Trial:
 
     `result` is what it returned; `table` is that as a range output would hold it, None for a format that holds
     none; `bytes` is the size of the range output. `auto_events` is how many events a range would have with
-    `ranges: {events: auto}` at this speed, `input_events` how many the input has.
+    `ranges: {events: auto}` at this speed, `input_events` how many the input has. `lacks` says what of
+    `payload.environment` is not here; None if all is.
     """
 
     callable: str
@@ -64,6 +66,7 @@ class Trial:
     call: Spent
     auto_events: int
     input_events: int
+    lacks: str | None = None
 
     def __repr__(self) -> str:
         """One line."""
@@ -97,7 +100,8 @@ class Trial:
         took = (
             f"{self.call.seconds:.3g} s, {per_event:.3g} s per event, after a set-up of {self.setup.seconds:.3g} s"
         )
-        return [*rows, ("took", took), ("ranges", f"of {counted(self.auto_events, 'event')} with events: auto")]
+        rows += [("took", took), ("ranges", f"of {counted(self.auto_events, 'event')} with events: auto")]
+        return rows if self.lacks is None else [*rows, ("warning", self.lacks)]
 
 
 def try_payload(campaign: CampaignSpec, *, events: int = 10, start: int = 0, input: int | str = 0) -> Trial:
@@ -107,6 +111,7 @@ def try_payload(campaign: CampaignSpec, *, events: int = 10, start: int = 0, inp
     fails or returns what cannot be stored.
     """
     name = f"payload {campaign.payload.callable}"
+    lacks = why_not_here(campaign)
     tried = read_some(campaign, events=events, start=start, input=input)
     where = tried.where
     place = f"{where.file} [{where.start}, {where.stop})"
@@ -132,6 +137,7 @@ def try_payload(campaign: CampaignSpec, *, events: int = 10, start: int = 0, inp
         call=call,
         auto_events=min(tried.input_events, wise),
         input_events=tried.input_events,
+        lacks=lacks,
     )
 
 

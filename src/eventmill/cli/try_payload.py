@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from eventmill import api
+from eventmill.campaign.environment import why_not_here
 from eventmill.campaign.inputs import paths_from
 from eventmill.campaign.try_payload import Trial
 from eventmill.cli.arguments import CampaignFile
@@ -35,6 +36,8 @@ def try_payload(
     """Run the payload on a few events in this process, to debug it with breakpoint() and print()."""
     campaign = CampaignSpec.from_file(campaign_file)
     with paths_from(campaign_file):
+        if (lacked := why_not_here(campaign)) is not None:  # before it may fail for that
+            screen().print(f"warning: {lacked}; what this makes may differ from what workers make.")
         trial = api.try_payload(campaign, events=events, start=start, input=given)
     out, where = screen(), trial.where
     size = f"{trial.bytes:,} bytes ({trial.format})"

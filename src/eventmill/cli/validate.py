@@ -10,6 +10,7 @@ from rich.text import Text
 
 from eventmill.access.retries import few_retries
 from eventmill.campaign.code import payload_code, reader_code
+from eventmill.campaign.environment import why_not_here
 from eventmill.campaign.handle import find_record
 from eventmill.campaign.inputs import list_inputs, paths_from, source_spec
 from eventmill.campaign.preview import check_unchanged
@@ -42,6 +43,7 @@ def validate(campaign_file: CampaignFile) -> None:
     with few_retries(), paths_from(campaign_file):  # a person is waiting
         lines = [
             ("payload", _payload(campaign)),
+            *([("needs", needed)] if (needed := _needs(campaign)) else []),
             ("inputs", _inputs(campaign)),
             ("columns", _columns(campaign)),
             ("ledger", _ledger(campaign)),
@@ -62,6 +64,31 @@ def _payload(campaign: CampaignSpec) -> str:
     code = payload_code(campaign, folder=Path.cwd())
     size = f", {len(code.bundle) / 1000:,.1f} kB shipped to workers" if code.bundle is not None else ""
     return f"{code.callable}, code {code.digest}{size}{_missing(campaign, code)}{_unlisted(code)}"
+
+
+def _needs(campaign: CampaignSpec) -> str | None:
+    """What is said of `payload.environment` and `payload.needs`; None if the campaign has neither."""
+    told = [_software(campaign)]
+    if campaign.payload.needs is not None and not _takes_pilots(campaign):
+        told.append("warning: payload.needs is for pilots, and without 'cluster.pilots' there are none")
+    return "; ".join(filter(None, told)) or None
+
+
+def _takes_pilots(campaign: CampaignSpec) -> bool:
+    return campaign.cluster.pilots is not None or not read_cluster(campaign.cluster).blocks
+
+
+def _software(campaign: CampaignSpec) -> str | None:
+    """What `payload.environment` asks for: an error if it is not here and workers run here, else a warning."""
+    if campaign.payload.environment is None:
+        return None
+    lacked = why_not_here(campaign)
+    if lacked is None:
+        return "payload.environment is here"
+    cluster = read_cluster(campaign.cluster)
+    if cluster.cluster_class == LOCAL_CLUSTER and cluster.blocks:
+        raise PayloadError(f"{lacked}. Install it here, or correct 'payload.environment'.")
+    return f"warning: {lacked}; it must be where workers run"
 
 
 def _unlisted(code: PayloadCode) -> str:

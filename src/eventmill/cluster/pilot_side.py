@@ -107,6 +107,11 @@ class PilotSide:
         """Raise `ClusterError` if there has been no pilot for `limits.no_worker_timeout`."""
         patience = self.coordinator.campaign.limits.no_worker_timeout.total_seconds()
         if self._desk is not None and time.monotonic() - self._seen_at > patience:
+            if (why := self._desk.why_nobody) is not None:
+                raise ClusterError(
+                    f"no pilot that fits for {patience:.0f} s (limits.no_worker_timeout): {why}. Nothing is lost: "
+                    "start pilots that fit, or change 'payload.needs' and 'payload.environment', and run again."
+                )
             raise ClusterError(
                 f"no pilot for {patience:.0f} s (limits.no_worker_timeout) at {self.url}. Nothing is lost: start "
                 f"pilots with 'eventmill pilot --server {self.url}', or let 'cluster.pilots.start' do it, and run "

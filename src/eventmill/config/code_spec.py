@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 from eventmill.config.cell_code import written_out
+from eventmill.config.needs_spec import Environment, Needs
 from eventmill.config.parts import Part, as_json
 from eventmill.core.signatures import declared_by, why_no_payload, why_no_reader
 
@@ -58,6 +59,10 @@ class Payload(Code):
         ),
     )
     source: str | None = SOURCE
+    environment: Environment | None = Field(
+        None, description="Software that must be where the payload runs; a lock file, or its parts."
+    )
+    needs: Needs | None = Field(None, description="What a pilot must have to get work of this campaign.")
 
 
 class Reader(Code):

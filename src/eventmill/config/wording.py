@@ -67,12 +67,12 @@ def _shown(given: Any) -> str:
 
 
 def _meant_key(keys: Sequence[Any], within: type[BaseModel], model: type[BaseModel]) -> str:
-    """The key that was probably meant: one like it here, or the same key in another part."""
+    """The key that was probably meant: one like it here, or the same key elsewhere, the nearest to the top."""
     last = str(keys[-1]) if keys else ""
     if here := did_you_mean(last, within.model_fields):
         return here
     elsewhere = [place for place in _all_keys(model) if place.rpartition(".")[2] == last]
-    return f" (did you mean '{elsewhere[0]}'?)" if elsewhere else ""
+    return f" (did you mean '{min(elsewhere, key=lambda place: place.count('.'))}'?)" if elsewhere else ""
 
 
 def _all_keys(model: type[BaseModel], before: str = "") -> Iterator[str]:

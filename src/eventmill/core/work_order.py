@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from eventmill.core.environment import Environment, Needs
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -93,6 +95,8 @@ class WorkOrder:
     memory_bytes: int | None = None
     input_seconds: float | None = None
     setup_seconds: float | None = None
+    environment: Environment | None = None
+    needs: Needs = field(default_factory=Needs)
 
 
 @dataclass(frozen=True, slots=True)

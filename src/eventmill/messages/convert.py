@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from eventmill.core.environment import Environment
 from eventmill.core.leases import Block, Claim, Directive, FailureKind, FailureReport, Lease, Outcome, Reply
 from eventmill.core.outputs import RangeOutput
 from eventmill.core.ranges import EventRange, Input
@@ -173,6 +174,21 @@ def code_to(code: PayloadCode) -> v1.PayloadReply:
 def code_from(code: v1.PayloadReply) -> PayloadCode:
     """The code of a payload."""
     return PayloadCode(code.callable, code.entry, code.digest, bytes_from(code.bundle))
+
+
+def environment_to(environment: Environment) -> v1.Environment:
+    """Software that a campaign asks for."""
+    return v1.Environment(
+        digest=environment.digest,
+        packages=list(environment.packages),
+        path=environment.path,
+        image=environment.image,
+    )
+
+
+def environment_from(environment: v1.Environment) -> Environment:
+    """Software that a campaign asks for. The service's digest is its name, also if it is made in another way."""
+    return Environment(tuple(environment.packages), environment.path, environment.image)
 
 
 def bytes_to(data: bytes | None) -> str | None:

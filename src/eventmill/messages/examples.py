@@ -29,6 +29,18 @@ OFFERS = {
     "software": {"python": "3.12.3"},
 }
 
+ENVIRONMENT = {
+    "digest": "5f2a0b94e7c1d386",
+    "packages": ["numpy==2.1.0", 'pywin32==306; sys_platform == "win32"'],
+    "path": "/cvmfs/sft.cern.ch/lcg/views/LCG_105",
+}
+
+REFUSAL = {
+    "campaign": "dimuon-2026",
+    "kind": "gpus",
+    "reason": "it wants 1 GPU for each slot, and this pilot has 0 for 8 slots",
+}
+
 INPUT = {
     "url": "https://data.example.org/run3/7.root",
     "name": "https://data.example.org/run3/7.root",
@@ -87,6 +99,8 @@ FENCED = {"outcomes": ["fenced"], "directive": "stop"}
 
 EXAMPLES: Mapping[type[v1.Message], tuple[Example, ...]] = {
     v1.Range: (RANGE,),
+    v1.Environment: (ENVIRONMENT,),
+    v1.Refusal: (REFUSAL,),
     v1.Offers: (OFFERS,),
     v1.SessionRequest: (
         {"name": "node017", "slots": 8, "campaigns": ["dimuon-2026"], "offers": OFFERS, "nonce": NONCE},
@@ -103,10 +117,13 @@ EXAMPLES: Mapping[type[v1.Message], tuple[Example, ...]] = {
     ),
     v1.InputAddress: (INPUT, INPUT | {"url": "/v1/inputs/1/7", "name": "run3/7.root", "size": 73_400_320}),
     v1.Claim: (CLAIM,),
-    v1.AcquireRequest: ({"blocks": 2, "wait_seconds": 20.0, "nonce": NONCE},),
+    v1.AcquireRequest: (
+        {"blocks": 2, "wait_seconds": 20.0, "nonce": NONCE},
+        {"blocks": 1, "nonce": NONCE, "seconds_left": 5400.0, "environments": {ENVIRONMENT["digest"]: []}},
+    ),
     v1.AcquireReply: (
         {"claims": [CLAIM], "retry_in_seconds": 0.0},
-        {"claims": [], "retry_in_seconds": 1.0},
+        {"claims": [], "retry_in_seconds": 1.0, "environments": [ENVIRONMENT], "refusals": [REFUSAL]},
     ),
     v1.Failure: (FAILURE,),
     v1.Output: (OUTPUT,),

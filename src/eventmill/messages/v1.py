@@ -30,6 +30,9 @@ MOST_BLOCKS = 256
 
 MOST_SLOTS = 4096
 
+MOST_ENVIRONMENTS = 100
+"""Environments that one pilot looks for."""
+
 MOST_EVENTS = 2**63 - 1
 
 LEASE = r"^[0-9]{1,18}\.[0-9]{1,18}\.[0-9]{1,18}\.[0-9]{1,18}$"
@@ -56,6 +59,11 @@ LeaseName = Annotated[
 ]
 Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Text = Annotated[str, Field(max_length=100_000)]
+EnvironmentDigest = Annotated[
+    str,
+    Field(pattern=r"^[0-9a-f]{16}$", description="Identifies what is asked for.", examples=["5f2a0b94e7c1d386"]),
+]
+Lacking = dict[EnvironmentDigest, Annotated[list[Annotated[str, Field(max_length=1000)]], Field(max_length=20)]]
 
 
 class Message(BaseModel):
@@ -97,6 +105,30 @@ class Range(Message):
 # Sessions
 
 
+class Environment(Message):
+    """Software that a campaign asks for, and that a pilot must look for before it gets work of it."""
+
+    digest: EnvironmentDigest
+    packages: list[str] = Field(
+        default_factory=list,
+        description="Packages of Python that must be installed in these versions, with markers (PEP 508).",
+        examples=[["numpy==2.1.0"]],
+    )
+    path: str | None = Field(None, description="A path that must exist.", examples=["/cvmfs/sft.cern.ch"])
+    image: str | None = Field(None, description="The container image that the pilot must run in.")
+
+
+class Refusal(Message):
+    """Why a pilot gets nothing of a campaign that runs."""
+
+    campaign: str = Field(description="The campaign's name.", examples=["dimuon-2026"])
+    kind: str = Field(
+        description="What does not fit: memory, cores, gpus, site, environment, time, or what comes later.",
+        examples=["gpus"],
+    )
+    reason: str = Field(description="One line: what is wanted, and what this pilot has.")
+
+
 class Offers(Message):
     """What a pilot has, so that it gets work that fits. All of it is optional."""
 
@@ -110,6 +142,11 @@ class Offers(Message):
     seconds_left: Seconds | None = Field(None, description="Until something ends it, such as its batch job.")
     software: dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=256)]] = Field(
         default_factory=dict, max_length=100, description="What is installed, such as python: 3.12.3."
+    )
+    environments: Lacking = Field(
+        default_factory=dict,
+        max_length=MOST_ENVIRONMENTS,
+        description="What it lacks of the environments that it looked for, by their digests; none: an empty list.",
     )
 
 
@@ -194,6 +231,18 @@ class AcquireRequest(Message):
         0.0, description="How long the call may be held while there is none."
     )
     nonce: Nonce
+    seconds_left: Seconds | None = Field(
+        None,
+        description="Until something ends this pilot, as it knows now; it gets what can be done in that time.",
+    )
+    environments: Lacking | None = Field(
+        None,
+        max_length=MOST_ENVIRONMENTS,
+        description=(
+            "What it lacks of the environments that it looked for, by their digests, an empty list for nothing. "
+            "Without it, it gets no work of campaigns that ask for one, unless it has told before."
+        ),
+    )
 
 
 class AcquireReply(Message):
@@ -202,6 +251,13 @@ class AcquireReply(Message):
     claims: list[Claim] = Field(description="One for each block; they are worked on in any order.")
     retry_in_seconds: float = Field(description="When to ask again, if there is no claim.")
     leave: str | None = Field(None, description="Why this pilot may end: nothing will come, as far as is known.")
+    environments: list[Environment] = Field(
+        default_factory=list,
+        description="Look for these, and ask again with what is missing: campaigns that have work ask for them.",
+    )
+    refusals: list[Refusal] = Field(
+        default_factory=list, description="Campaigns that run and of which this pilot gets nothing, and why."
+    )
 
 
 # Results
@@ -445,6 +501,9 @@ class SessionEntry(Message):
     offers: Offers
     began_at: datetime
     seen_at: datetime
+    refusals: list[Refusal] = Field(
+        default_factory=list, description="Campaigns that run and of which it gets nothing, and why."
+    )
 
 
 class SessionsReply(Message):

@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 WAIT_SECONDS = 20.0
 """How long a request for work is held by the service. The pilot's own end does not wait for it."""
 
+SHORTEST_WAIT_SECONDS = 1.0
+
 LOOK_SECONDS = 0.05
 
 IDLE_SHARE = 0.01
@@ -78,6 +80,7 @@ class Agent:
         self._renewed: dict[int, float] = {}
         self._idle_since = time.monotonic()
         self._changed = threading.Event()
+        self._told: set[tuple[str, str]] = set()
 
     def run(self) -> str:
         """Work until there is no work for `idle_seconds`, or until the process must end; returns why it ended.
@@ -134,7 +137,7 @@ class Agent:
         return None
 
     def _ask(self) -> None:
-        again = AGAIN_SECONDS
+        again, is_first = AGAIN_SECONDS, True
         while self._error is None and drain.here().why is None:
             number = self.wanted()
             if not number:
@@ -143,8 +146,12 @@ class Agent:
             with self._lock:
                 is_idle = self._busy < self.slots
             begun = time.monotonic()
+            # The first call is not held, nor the one after the service asked for software: it may say why not.
+            waits, left = is_idle and not is_first and not self.session.is_asked, seconds_left()
             try:
-                found = self.session.acquire(number, wait_seconds=WAIT_SECONDS if is_idle else 0.0)
+                found = self.session.acquire(
+                    number, wait_seconds=_wait_seconds(left) if waits else 0.0, seconds_left=left
+                )
             except Refused as error:
                 self._fail(error)
                 return
@@ -160,11 +167,19 @@ class Agent:
             except BaseException as error:  # a defect ends the pilot, with its traceback
                 self._fail(error)
                 return
-            again = AGAIN_SECONDS
+            again, is_first = AGAIN_SECONDS, False
+            self._tell_refusals()
             if found:
-                self._take(found, seconds=time.monotonic() - begun, was_held=is_idle)
+                self._take(found, seconds=time.monotonic() - begun, was_held=waits)
             elif not is_idle:
                 time.sleep(AGAIN_SECONDS)
+
+    def _tell_refusals(self) -> None:
+        """Say of which campaigns there is no work for this pilot, and why: once for each reason."""
+        for refusal in self.session.refusals:
+            if (refusal.campaign, refusal.kind) not in self._told:
+                self._told.add((refusal.campaign, refusal.kind))
+                logger.warning("no work of campaign '%s' for this pilot: %s", refusal.campaign, refusal.reason)
 
     def _take(self, found: list[Work], *, seconds: float, was_held: bool) -> None:
         with self._lock:
@@ -233,6 +248,17 @@ class Agent:
                 self.session.ledger.release_unclaimed(claim.lease.block_id)
             except EventmillError as error:  # its lease ends by itself
                 logger.warning("block %d could not be given back: %s", claim.lease.block_id, error)
+
+
+def seconds_left() -> float | None:
+    """Until something ends this pilot, as far as it knows."""
+    end = drain.here().end
+    return None if end is None else max(0.0, end.at - time.monotonic())
+
+
+def _wait_seconds(left: float | None) -> float:
+    """How long a call may be held: it is answered before this pilot ends, which may learn why it gets nothing."""
+    return WAIT_SECONDS if left is None else min(WAIT_SECONDS, max(SHORTEST_WAIT_SECONDS, left / 2))
 
 
 def _renew_seconds(claim: Claim) -> float:

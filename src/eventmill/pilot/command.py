@@ -12,16 +12,16 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Annotated
 
-import psutil
 import typer
 
 from eventmill.core.access_tokens import plain_name
-from eventmill.core.units import parse_bytes, parse_duration
+from eventmill.core.units import parse_duration
 from eventmill.core.version import VERSION
 from eventmill.errors import CampaignError, EventmillError
 from eventmill.messages import v1
 from eventmill.payloads.pool import share_setups
-from eventmill.pilot.agent import Agent
+from eventmill.pilot.agent import Agent, seconds_left
+from eventmill.pilot.hardware import bytes_of, core_count, gpu_count
 from eventmill.runtime import drain
 from eventmill.runtime.end_signals import end_with_job, ends_at, heed, started, take_sigterm, take_warnings
 from eventmill.runtime.preemption import open_notices, watch
@@ -29,6 +29,9 @@ from eventmill.service_client.connection import Connection
 from eventmill.service_client.session import Session
 
 logger = logging.getLogger(__name__)
+
+SITE = "EVENTMILL_SITE"
+"""The environment variable with the site's name."""
 
 TOKEN = "EVENTMILL_TOKEN"
 """The environment variable with the token: on a command line, every user of the machine could read it."""
@@ -54,11 +57,15 @@ def pilot(
         Path | None, typer.Option(help=f"A file that holds the token; without it, ${TOKEN} has it.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="The name for people; the host's, without it.")] = None,
-    site: Annotated[str, typer.Option(help="The site, such as CERN or aws-eu-1.")] = "",
+    site: Annotated[
+        str, typer.Option(envvar=SITE, show_envvar=False, help=f"The site, such as CERN or aws-eu-1; or ${SITE}.")
+    ] = "",
     memory: Annotated[
         str | None, typer.Option(help="Memory for all slots, such as 8GB; what this machine has, without it.")
     ] = None,
-    gpus: Annotated[int, typer.Option(min=0, help="GPUs of this pilot.")] = 0,
+    gpus: Annotated[
+        int | None, typer.Option(min=0, help="GPUs of this pilot; those that it may use here, without it.")
+    ] = None,
     idle: Annotated[
         str, typer.Option(help="End after so long without work, such as 10m; 'never' to stay.")
     ] = "10m",
@@ -86,10 +93,9 @@ def pilot(
         take_sigterm(end, seconds=seconds_of(grace, "grace"), number=number)
     take_warnings(end, seconds=seconds_of(grace, "grace"))
     end_with_job(end)
-    left: float | None = None
     if walltime is not None:
-        left = seconds_of(walltime, "walltime")
-        ends_at(end, started() + left, left, "walltime")
+        length = seconds_of(walltime, "walltime")
+        ends_at(end, started() + length, length, "walltime")
     unwatch = [watch(open_notices(each), lambda notice: heed(end, notice)) for each in preemption_notices or ()]
     count = slots or core_count()
     connection = Connection(
@@ -105,14 +111,17 @@ def pilot(
         site=site,
         cores=core_count(),
         memory_bytes=bytes_of(memory),
-        gpus=gpus,
-        seconds_left=left,
+        gpus=gpu_count() if gpus is None else gpus,
+        seconds_left=seconds_left(),
         software={"python": platform.python_version(), "eventmill": VERSION},
     )
     session = Session(
         connection, name=plain_name(name or socket.gethostname()), slots=count, campaigns=campaign, offers=offers
     )
-    logger.info("session %s at %s, %d slots", session.id, connection.url, count)
+    has = f"{offers.cores} cores, {(offers.memory_bytes or 0) / 1e9:.3g} GB, {offers.gpus} GPUs"
+    logger.info(
+        "session %s at %s, %d slots; %s%s", session.id, connection.url, count, has, f", {site}" if site else ""
+    )
     agent = Agent(session, count, idle_seconds=None if idle == "never" else seconds_of(idle, "idle"))
     end.when_leaving(lambda told: logger.info("ending: %s", told.reason))
     try:
@@ -154,35 +163,6 @@ def seconds_of(given: str, option: str) -> float:
         return parse_duration(given).total_seconds()
     except ValueError as error:
         raise CampaignError(f"--{option}: {error}") from None
-
-
-def bytes_of(given: str | None) -> int:
-    """Memory in bytes: as given, else what this machine, or the control group of this process, has."""
-    if given is None:
-        return available_memory()
-    try:
-        return parse_bytes(given)
-    except ValueError as error:
-        raise CampaignError(f"--memory: {error}") from None
-
-
-def available_memory() -> int:
-    """Bytes of memory that this process and its children may use."""
-    total = psutil.virtual_memory().total
-    for place in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            told = Path(place).read_text().strip()
-        except OSError:
-            continue
-        if told.isdigit():
-            return min(total, int(told))
-    return total
-
-
-def core_count() -> int:
-    """Cores that this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
 def _log_to_terminal(level: str) -> None:

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from eventmill.campaign.coordinator import Coordinator
 from eventmill.campaign.doing import remark
-from eventmill.core.leases import BlockReport, FailureReport
+from eventmill.core.leases import BlockReport, FailureKind, FailureReport
 from eventmill.core.records import DesiredState, JournalKind
 from eventmill.core.units import counted, duration
 from eventmill.errors import EventmillError, LedgerError
@@ -128,6 +128,9 @@ class RunStory:
             )
             if len(self._kinds) <= KINDS_REMARKED:
                 summary = shorten(told(report.failure.summary), MOST_CHARACTERS, placeholder=" …")
+                if report.failure.kind is FailureKind.SETUP:
+                    remark(f"a worker cannot work: {summary}. Its events go to others, and none is charged.")
+                    return
                 remark(
                     f"ranges fail: {summary}. They are halved until the events at fault are found; "
                     f"'eventmill abandoned {self._coordinator.opened.as_argument}' lists these."

@@ -106,6 +106,21 @@ def end_of_range(leased: list[Span], floor: int, item: Input, block: Ranged, cam
     return next(piece.stop for piece in pieces if piece.stop >= floor)
 
 
+def end_within(leased: Sequence[Span], most: int, item: Input, block: Ranged, campaign: CampaignRow) -> int | None:
+    """The end of the last range up to which there are at most `most` events; None if the first range has more."""
+    events, end = 0, None
+    for span in leased:
+        cuts = _cuts(item, block, campaign)
+        for piece in (
+            [span.range] if span.is_suspect else cutting.cut_ranges(span.range, size=block.range_events, cuts=cuts)
+        ):
+            events += len(piece)
+            if events > most:
+                return end
+            end = piece.stop
+    return end
+
+
 def judge(
     leased: Sequence[Span], outputs: Sequence[RangeOutput], *, known: Collection[str]
 ) -> tuple[list[Outcome], list[Span]]:

@@ -74,7 +74,7 @@ def create_app(ledger: Ledger, ledger_url: str, *, folder: Path) -> FastAPI:
     app.add_middleware(CountRequests, metrics=metrics)
     app.add_middleware(RequestIds)
     app.include_router(work_router(pilots))
-    app.include_router(operator_router(ledger, guard, pilots.rate))
+    app.include_router(operator_router(ledger, pilots.campaigns, guard, pilots.rate))
     app.include_router(views_router(ledger, guard.may_see(), streams=streams, metrics=metrics))
     add_page(app)
     add_message_page(app)

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from eventmill.campaign.handle import CampaignHandle, load_campaign
 from eventmill.core.access_tokens import Session, Token
+from eventmill.core.environment import Environment
 from eventmill.core.ranges import Input
 from eventmill.core.records import CampaignRow, DesiredState
+from eventmill.errors import EventmillError
 from eventmill.formats import open_format
 from eventmill.ledger import Ledger
-from eventmill.service.fitting import why_unfit
+from eventmill.messages import v1
+from eventmill.rules import brokering
 
 KEPT_SECONDS = 1.0
 """How long the list of campaigns is used; so late a new one gets pilots, and a changed one its new code."""
@@ -31,6 +35,19 @@ class Known:
     def row(self) -> CampaignRow:
         """Its row."""
         return self.handle.record
+
+
+@dataclass(frozen=True, slots=True)
+class Fitting:
+    """What a pilot may work on now: campaigns, and of some of them only so many events at a time.
+
+    `environments` it must look for first; `refused` says what does not fit, by campaign.
+    """
+
+    ids: tuple[int, ...]
+    most_events: Mapping[int, int]
+    environments: tuple[Environment, ...]
+    refused: Mapping[int, brokering.Refusal]
 
 
 class Campaigns:
@@ -51,6 +68,7 @@ class Campaigns:
         self._known: dict[int, Known] = {}
         self._inputs: dict[int, dict[int, Input]] = {}
         self._read_at = float("-inf")
+        self._pace: dict[int, tuple[float, float | None]] = {}
 
     def rows(self) -> tuple[CampaignRow, ...]:
         """All campaigns."""
@@ -89,21 +107,66 @@ class Campaigns:
             found = inputs.get(input_id)
         return found
 
-    def with_work_for(self, session: Session, token: Token) -> tuple[int, ...]:
-        """Campaigns that run, of which this pilot may and wants to do something, and that fit it."""
-        return tuple(
-            row.id
-            for row in self.rows()
-            if row.desired_state is DesiredState.RUN
-            and row.closed_at is None
-            and token.is_for(row.name)
-            and session.works_for(row.name)
-            and self._fits(row, session)
-        )
+    def fitting(self, session: Session, token: Token, *, left: float | None) -> Fitting:
+        """Campaigns that run, of which this pilot may and wants to do something, and what fits it.
 
-    def _fits(self, row: CampaignRow, session: Session) -> bool:
-        known = self.known(row.id)
-        return known is not None and why_unfit(known.handle.order, session) is None
+        `left` is how many seconds it has left, if it knows.
+        """
+        ids, most_events = list[int](), dict[int, int]()
+        environments, refused = dict[str, Environment](), dict[int, brokering.Refusal]()
+        for row in self._wanted_by(session, token):
+            known = self.known(row.id)
+            if known is None:
+                continue
+            order = known.handle.order
+            if (refusal := brokering.why_unfit(order, session)) is not None:
+                refused[row.id] = refusal
+                if (environment := brokering.unasked(order, session)) is not None:
+                    environments[environment.digest] = environment
+                continue
+            per_event = None if left is None else self.seconds_per_event(row.id)
+            most = brokering.events_within(left, seconds_per_event=per_event)
+            if most is not None and left is not None and per_event is not None:
+                most_events[row.id] = most
+                refused[row.id] = brokering.too_late(left, seconds_per_event=per_event)
+            ids.append(row.id)
+        return Fitting(tuple(ids), most_events, tuple(environments.values()), refused)
+
+    def refusals(self, session: Session, token: Token) -> list[v1.Refusal]:
+        """What this pilot gets nothing of, whatever time it has left, of the campaigns that this token may see."""
+        found = list[v1.Refusal]()
+        for row in self._wanted_by(session, token):
+            with suppress(EventmillError):  # such as a campaign whose inputs cannot be listed now
+                known = self.known(row.id)
+                refusal = None if known is None else brokering.why_unfit(known.handle.order, session)
+                if refusal is not None:
+                    found.append(refusal_to(row.name, refusal))
+        return found
+
+    def seconds_per_event(self, campaign_id: int) -> float | None:
+        """How long an event takes, as far as it was measured; looked up again every second."""
+        now = self._monotonic()
+        with self._lock:
+            read_at, known = self._pace.get(campaign_id, (float("-inf"), None))
+        if now - read_at >= KEPT_SECONDS:
+            events, seconds = self.ledger.pace(campaign_id)
+            known = seconds / events if events and seconds > 0 else None
+            with self._lock:
+                self._pace[campaign_id] = (now, known)
+        return known
+
+    def _wanted_by(self, session: Session, token: Token) -> Iterator[CampaignRow]:
+        """Campaigns that run, of which this pilot may and wants to do something."""
+        for row in self.rows():
+            is_open = row.desired_state is DesiredState.RUN and row.closed_at is None
+            if is_open and token.is_for(row.name) and session.works_for(row.name):
+                yield row
+
+
+def refusal_to(campaign: str, refusal: brokering.Refusal) -> v1.Refusal:
+    """Why a pilot gets nothing of a campaign."""
+    kind = "environment" if refusal.kind == brokering.UNASKED else refusal.kind
+    return v1.Refusal(campaign=campaign, kind=kind, reason=refusal.reason)
 
 
 def _same(kept: CampaignRow, now: CampaignRow | None) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import islice
 
+from eventmill.core.environment import Needs
 from eventmill.core.leases import RENEWALS_PER_LEASE, Claim
 from eventmill.core.work_order import WorkOrder
 from eventmill.messages import convert, v1
@@ -53,8 +54,12 @@ def to_message(claim: Claim, known: Known) -> v1.Claim:
 
 
 def without_places(order: WorkOrder) -> WorkOrder:
-    """An order that says nothing of where ledger, store and credentials are: a pilot has none of them."""
+    """An order that says nothing of where ledger, store and credentials are: a pilot has none of them.
+
+    Nor of what was asked of the pilot before it got the block.
+    """
     source = replace(order.source, credentials=None, index=None)
     if source.reader is not None:
         source = replace(source, reader=replace(source.reader, ledger_url=""))
-    return replace(order, folder="", ledger_url="", store_url="", credentials=None, source=source)
+    nowhere = replace(order, folder="", ledger_url="", store_url="", credentials=None, source=source)
+    return replace(nowhere, environment=None, needs=Needs())

@@ -13,6 +13,7 @@ from eventmill.core.access_tokens import Role, Token, pilot_name
 from eventmill.core.records import DesiredState
 from eventmill.ledger import Ledger
 from eventmill.messages import v1
+from eventmill.service.campaigns import Campaigns
 from eventmill.service.guard import Guard, is_operator_of
 from eventmill.service.limits import Rate
 from eventmill.service.problems import NotFound
@@ -25,7 +26,7 @@ CampaignName = Annotated[str, Path(max_length=64, description="The campaign.", a
 TokenId = Annotated[str, Path(pattern=r"^[0-9a-f]{12}$", description="As GET /v1/tokens lists it.", alias="token")]
 
 
-def operator_router(ledger: Ledger, guard: Guard, rate: Rate) -> APIRouter:
+def operator_router(ledger: Ledger, campaigns: Campaigns, guard: Guard, rate: Rate) -> APIRouter:
     """The routes."""
     router = APIRouter(prefix="/v1", tags=["operators"])
     is_operator = guard.may(Role.OPERATOR)
@@ -67,6 +68,7 @@ def operator_router(ledger: Ledger, guard: Guard, rate: Rate) -> APIRouter:
                     offers=v1.Offers.model_validate(dict(each.offers)),
                     began_at=each.began_at,
                     seen_at=each.seen_at,
+                    refusals=campaigns.refusals(each, caller),
                 )
                 for each in found
             ]

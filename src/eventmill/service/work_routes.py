@@ -7,6 +7,8 @@ import hashlib
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from pathlib import Path as FilePath
 from typing import Annotated
 
@@ -21,9 +23,10 @@ from eventmill.core.version import VERSION
 from eventmill.errors import LedgerError, StoreError
 from eventmill.ledger import Ledger
 from eventmill.messages import convert, v1
+from eventmill.rules.brokering import UNASKED, seconds_left
 from eventmill.service import byte_ranges, reports
 from eventmill.service.addresses import local_file
-from eventmill.service.campaigns import Campaigns, Known
+from eventmill.service.campaigns import Campaigns, Fitting, Known, refusal_to
 from eventmill.service.claims import to_message
 from eventmill.service.guard import Guard
 from eventmill.service.limits import Rate, told_length
@@ -62,24 +65,61 @@ class Pilots:
             self._seen[session.id] = now
             self.ledger.see_sessions([session.id])
 
-    def take(self, session: Session, token: Token, blocks: int, nonce: str) -> list[v1.Claim]:
-        """Blocks for this pilot, as many as there are, up to so many.
+    def told(self, session: Session, asked: v1.AcquireRequest) -> Session:
+        """The session with what its pilot says by now of software; the ledger keeps that."""
+        told = asked.environments
+        if told is None or told == session.offers.get("environments"):
+            return session
+        offers = {**session.offers, "environments": told}
+        self.ledger.note_offers(session.id, offers)
+        return replace(session, offers=offers)
+
+    def take(self, session: Session, token: Token, asked: v1.AcquireRequest, *, waited: float) -> v1.AcquireReply:
+        """Blocks for this pilot, as many as there are and fit it, up to so many; and why it gets no others.
 
         A call may have been held for long, so who asks is looked at again: before, and with blocks in hand.
         """
         self._check(session, token)
-        ids = self.campaigns.with_work_for(session, token)
-        if not ids:
-            return []
+        left = None if asked.seconds_left is None else asked.seconds_left - waited
+        if left is None and session.offers.get("seconds_left") is not None:
+            left = seconds_left(session, now=self.ledger.time())
+        fitting = self.campaigns.fitting(session, token, left=left)
         worker, claims = pilot_name(session.name, session.id), list[v1.Claim]()
-        for number in range(blocks):
-            claim = self.ledger.acquire(ids, holder=worker, nonce=f"{nonce}-{number}")
+        for number in range(asked.blocks if fitting.ids else 0):
+            claim = self.ledger.acquire(
+                fitting.ids,
+                holder=worker,
+                nonce=f"{asked.nonce}-{number}",
+                most_events=fitting.most_events,
+            )
             if claim is None:
                 break
             claims.append(self._told(claim))
         if claims:
             self._check(session, token)
-        return claims
+        return v1.AcquireReply(
+            claims=claims,
+            retry_in_seconds=0.0 if claims else RETRY_SECONDS,
+            environments=list(map(convert.environment_to, fitting.environments)),
+            refusals=self._refusals(fitting, asked, got_some=bool(claims)),
+        )
+
+    def _refusals(self, fitting: Fitting, asked: v1.AcquireRequest, *, got_some: bool) -> list[v1.Refusal]:
+        """Why it gets nothing of some campaigns; that it has too little time is told if it gets nothing at all."""
+        names, found = {row.id: row.name for row in self.campaigns.rows()}, list[v1.Refusal]()
+        for number, refusal in fitting.refused.items():
+            if refusal.kind == UNASKED and asked.environments is not None:
+                continue  # it is asked
+            if number in fitting.most_events and (got_some or not self._is_too_long(number, fitting)):
+                continue
+            if number in names:
+                found.append(refusal_to(names[number], refusal))
+        return found
+
+    def _is_too_long(self, campaign_id: int, fitting: Fitting) -> bool:
+        """Whether a campaign has blocks for pilots, and all of them are longer than this pilot has time for."""
+        blocks = self.ledger.block_ranges(self.ledger.offered(campaign_id)).values()
+        return bool(blocks) and min(map(len, blocks)) > fitting.most_events[campaign_id]
 
     def _check(self, session: Session, token: Token) -> None:
         """Raise `Conflict` if the session has ended, `Unauthorized` if its token is not accepted any more."""
@@ -153,13 +193,15 @@ def work_router(pilots: Pilots) -> APIRouter:
 
         Repeated with the same nonce, it is answered with the same blocks.
         """
-        until = time.monotonic() + asked.wait_seconds
+        begun = time.monotonic()
         await run_in_threadpool(pilots.see, session)
+        told = await run_in_threadpool(pilots.told, session, asked)
         while True:
-            claims = await run_in_threadpool(pilots.take, session, token, asked.blocks, asked.nonce)
-            left = until - time.monotonic()
-            if claims or left <= 0 or pilots.waiting.ends:
-                return v1.AcquireReply(claims=claims, retry_in_seconds=0.0 if claims else RETRY_SECONDS)
+            waited = time.monotonic() - begun
+            reply = await run_in_threadpool(partial(pilots.take, told, token, asked, waited=waited))
+            left = asked.wait_seconds - (time.monotonic() - begun)
+            if reply.claims or _is_asked(asked, reply) or left <= 0 or pilots.waiting.ends:
+                return reply
             await pilots.waiting.wait(left)
 
     @router.post("/sessions/{session}/report")
@@ -238,6 +280,12 @@ def work_router(pilots: Pilots) -> APIRouter:
         return found[1], found[0], found[2]
 
     return router
+
+
+def _is_asked(asked: v1.AcquireRequest, reply: v1.AcquireReply) -> bool:
+    """Whether the pilot looks for software now, and will ask again; others ignore what they do not know."""
+    known = asked.environments
+    return bool(reply.environments) and known is not None and len(known) < v1.MOST_ENVIRONMENTS
 
 
 async def _received(request: Request, path: FilePath, sha256: str) -> int:

@@ -12,6 +12,7 @@ from eventmill.core.work_order import WorkOrder
 from eventmill.errors import LedgerError
 from eventmill.messages import convert, v1
 from eventmill.service_client.connection import Connection
+from eventmill.service_client.environments import Environments
 from eventmill.service_client.inputs import ServedInput
 from eventmill.service_client.ledger import ServiceLedger
 from eventmill.service_client.outputs import ServiceOutputs
@@ -63,17 +64,32 @@ class Session:
         self.ledger = ServiceLedger(connection, self.id, self._reporter)
         self.outputs = ServiceOutputs(connection, self.id)
         self.leave: str | None = None
+        self.refusals: tuple[v1.Refusal, ...] = ()
+        self.is_asked = False
+        self._environments = Environments()
         with _lock:
             _sessions[connection.url] = self
 
-    def acquire(self, blocks: int, *, wait_seconds: float) -> list[Work]:
-        """Up to so many blocks; none if there is no work within this time (at most 25 s)."""
+    def acquire(self, blocks: int, *, wait_seconds: float, seconds_left: float | None = None) -> list[Work]:
+        """Up to so many blocks; none if there is no work that fits within this time (at most 25 s).
+
+        They can be done in `seconds_left`, as far as is known. `refusals` then says of which campaigns there is
+        nothing for this pilot. The service may first ask for software: if it did (`is_asked`), the next call tells
+        what of it is here.
+        """
         request = v1.AcquireRequest(
-            blocks=blocks, wait_seconds=min(wait_seconds, v1.LONGEST_WAIT_SECONDS), nonce=new_nonce()
+            blocks=blocks,
+            wait_seconds=min(wait_seconds, v1.LONGEST_WAIT_SECONDS),
+            nonce=new_nonce(),
+            seconds_left=seconds_left,
+            environments=self._environments.answers(),
         )
         reply = self.connection.ask("POST", f"{self._path}/acquire", v1.AcquireReply, message=request)
         self.leave = reply.leave or self.leave
-        return [self._begun(claim) for claim in reply.claims]
+        self.refusals, self.is_asked = tuple(reply.refusals), bool(reply.environments)
+        found = [self._begun(claim) for claim in reply.claims]
+        self._environments.look(reply.environments)
+        return found
 
     def end(self, *, patience_seconds: float = LAST_SECONDS) -> None:
         """Report what waits, and end the session: what it still holds goes to others."""

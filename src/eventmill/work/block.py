@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import secrets
 import signal
+import socket
 import threading
 import time
 from collections import deque
@@ -20,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from eventmill.core.environment import LACKS
 from eventmill.core.leases import (
     RENEWALS_PER_LEASE,
     BlockEnd,
@@ -47,6 +49,7 @@ from eventmill.runtime import drain
 from eventmill.runtime.daemon_executor import Reader
 from eventmill.runtime.heartbeat import renewing
 from eventmill.runtime.scratch import open_scratch
+from eventmill.runtime.software import in_one_line, lacking
 from eventmill.sources import how_changed, open_source
 from eventmill.work import block_report
 from eventmill.work.block_log import BlockLog
@@ -93,6 +96,7 @@ def _claim_and_run(order: WorkOrder, block_id: int, *, holder: str) -> BlockRepo
     if end.why is not None:
         ledger.release_unclaimed(block_id)
         return BlockReport(note=f"given back: {end.why}", end=BlockEnd.DRAINED)
+    missing = lacking(order.environment)  # before there is a lease: a path that hangs must cost no loss
     claim = ledger.claim(block_id, holder=holder, nonce=random_id())
     if claim is None:
         if holder in ledger.quarantined(order.campaign_id):
@@ -104,6 +108,8 @@ def _claim_and_run(order: WorkOrder, block_id: int, *, holder: str) -> BlockRepo
     log.claimed()
     with ExitStack() as stack:
         try:
+            if missing:
+                raise PayloadError(f"{socket.gethostname()} {LACKS}{in_one_line(missing)}")
             work = stack.enter_context(_prepared(order, claim, ledger))
         except (ScratchError, CampaignError, PayloadError) as error:  # a fault of this machine, not of an event
             failure = FailureReport(FailureKind.SETUP, str(error))
@@ -139,7 +145,7 @@ def warm_up(order: WorkOrder, *, slots: int) -> None:
     Errors are ignored, because the first block reports them.
     """
     with suppress(EventmillError):
-        if drain.here().why is None:
+        if drain.here().why is None and not lacking(order.environment):
             prepare(**_payload_of(order), number=slots)
             with reader_process(order.source) as reader:
                 if reader is not None:

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from eventmill.core.environment import LACKS
 from eventmill.core.leases import BlockReport, Claim, FailureReport, Outcome
 from eventmill.core.outputs import RangeOutput
 from eventmill.core.ranges import EventRange
@@ -74,7 +75,8 @@ class BlockLog:
 
     def cannot_work(self, error: Exception) -> None:
         """Something is wrong with this machine."""
-        logger.warning("this worker cannot work: %s", type(error).__name__, extra=self._about())
+        told = str(error) if LACKS in str(error) else type(error).__name__  # others may contain a parameter
+        logger.warning("this worker cannot work: %s", told, extra=self._about())
 
     def _place(self) -> tuple[int, str, int, int]:
         block = self.claim.block

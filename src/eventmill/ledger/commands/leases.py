@@ -250,6 +250,18 @@ def renew_lease(tx: sa.Connection, campaign: CampaignRow, item: Renewal, *, now:
     return Reply((Outcome.ACCEPTED,), DIRECTIVES[campaign.desired_state], stop=row.stop)
 
 
+def free_behind(tx: sa.Connection, campaign: CampaignRow, block_id: int, leased: list[Span], *, end: int) -> int:
+    """LEASED -> READY for the events of a block behind `end`, where a range of it ends; returns their number."""
+    beyond = [span for span in leased if span.stop > end]
+    if not beyond:
+        return 0
+    freed = [replace(s, start=max(s.start, end), state=State.READY, block_id=None) for s in beyond]
+    kept = [replace(s, stop=end) for s in beyond if s.start < end]
+    replace_and_coalesce(tx, Verb.SHORTEN, campaign.id, old=beyond, new=[*kept, *freed])
+    tx.execute(sa.update(schema.block).where(schema.block.c.id == block_id).values(stop=end))
+    return sum(map(len, freed))
+
+
 def _claim_of(campaign: CampaignRow, row: sa.Row[Any], item: Input, missing: list[Span]) -> Claim:
     """What the holder of a claimed block is told."""
     return Claim(

@@ -15,10 +15,13 @@ from eventmill.core.ranges import EventRange
 from eventmill.core.records import Incident, JournalKind
 from eventmill.core.states import State
 from eventmill.ledger import words
-from eventmill.ledger.commands.campaigns import dissolve_blocks, locked
-from eventmill.ledger.commands.leases import LeaseVerbs
+from eventmill.ledger.commands.campaigns import dissolve_blocks, input_from, locked
+from eventmill.ledger.commands.leases import LeaseVerbs, free_behind
 from eventmill.ledger.database import schema
+from eventmill.ledger.database.blocks import read_block, span_owner_id
 from eventmill.ledger.database.journal import incident_from, with_urls, write_journal
+from eventmill.ledger.database.transactions import read_spans_of_block
+from eventmill.rules.block_spans import end_within
 
 _BLOCK, _SESSION, _TOKEN = schema.block.c, schema.session.c, schema.token.c
 
@@ -40,10 +43,19 @@ class PilotVerbs(LeaseVerbs):
         with self.reading() as tx:
             return frozenset(tx.execute(_open_offers([campaign_id])).scalars())
 
-    def acquire(self, campaign_ids: Collection[int], *, holder: str, nonce: str) -> Claim | None:
+    def acquire(
+        self,
+        campaign_ids: Collection[int],
+        *,
+        holder: str,
+        nonce: str,
+        most_events: Mapping[int, int] | None = None,
+    ) -> Claim | None:
         """Claim an offered block of one of these campaigns, the oldest that this worker may have; None if none.
 
-        Repeated with the same `nonce`, it is the same claim, as long as that lasts.
+        `most_events` is how many events of a campaign it can do: a block is cut behind the last range that fits,
+        and what is behind is READY again; one of which no range fits is left to others. Repeated with the same
+        `nonce`, it is the same claim, as long as that lasts.
         """
         holder = text.name(holder)
         with self.writing() as tx:
@@ -51,8 +63,10 @@ class PilotVerbs(LeaseVerbs):
                 _BLOCK.holder == holder, _BLOCK.nonce == nonce, _BLOCK.campaign_id.in_(campaign_ids)
             )
             numbers = list(tx.execute(mine).scalars())
-            numbers += tx.execute(_open_offers(campaign_ids, but=holder).limit(ASKED_AT_ONCE)).scalars()
-            for number in numbers:
+            offered = list(tx.execute(_open_offers(campaign_ids, but=holder).limit(ASKED_AT_ONCE)).scalars())
+            for number in [*numbers, *offered]:
+                if number not in numbers and not _is_short_enough(tx, number, most_events or {}):
+                    continue
                 claim = self._claim_in(tx, number, holder=holder, nonce=nonce)
                 if claim is not None:
                     return claim
@@ -166,6 +180,12 @@ class PilotVerbs(LeaseVerbs):
             statement = sa.update(schema.session).where(_SESSION.id.in_(session_ids), _SESSION.ended_at.is_(None))
             tx.execute(statement.values(seen_at=self.now(tx)))
 
+    def note_offers(self, session_id: str, offers: Mapping[str, Any]) -> None:
+        """Record what a pilot says of itself by now, in place of what it said when it began."""
+        with self.writing() as tx:
+            statement = sa.update(schema.session).where(_SESSION.id == session_id, _SESSION.ended_at.is_(None))
+            tx.execute(statement.values(offers=dict(offers)))
+
     def end_session(self, session_id: str, *, reason: str) -> int:
         """End a session and release all blocks that it holds, without a charge; returns their number.
 
@@ -217,6 +237,21 @@ class PilotVerbs(LeaseVerbs):
         if found is None:
             raise words.no_token(token_id)
         return _token_from(found)
+
+
+def _is_short_enough(tx: sa.Connection, block_id: int, most_events: Mapping[int, int]) -> bool:
+    """Whether a block has, or has now after it was cut, no more events than its claimer can do."""
+    row = read_block(tx, block_id)
+    if row is None or (most := most_events.get(row.campaign_id)) is None:
+        return True
+    campaign = locked(tx, row.campaign_id)
+    item = input_from(tx.execute(sa.select(schema.input_).where(schema.input_.c.id == row.input_id)).one())
+    leased = read_spans_of_block(tx, span_owner_id(row))
+    end = end_within(leased, most, item, row, campaign)
+    if end is None or (row.copy_of is not None and end < leased[-1].stop):  # a copy stays one of the whole
+        return not leased
+    free_behind(tx, campaign, block_id, leased, end=end)
+    return True
 
 
 def _open_offers(campaign_ids: Collection[int], *, but: str | None = None) -> sa.Select[Any]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
 
 from eventmill.core.leases import Block, LeadershipLease, LeaseProgress
 from eventmill.core.records import DesiredState
-from eventmill.core.states import State, Verb
-from eventmill.ledger.commands.campaigns import input_from, locked, replace_and_coalesce
-from eventmill.ledger.commands.leases import LeaseVerbs
+from eventmill.ledger.commands.campaigns import input_from, locked
+from eventmill.ledger.commands.leases import LeaseVerbs, free_behind
 from eventmill.ledger.database import schema
 from eventmill.ledger.database.blocks import read_block
 from eventmill.ledger.database.transactions import read_spans_of_block
@@ -38,14 +36,7 @@ class TailVerbs(LeaseVerbs):
             leased = read_spans_of_block(tx, block_id)
             floor = max(at, row.begun, in_flight(leased[0], item, row, campaign).stop)
             end = end_of_range(leased, floor, item, row, campaign)
-            beyond = [span for span in leased if span.stop > end]
-            if not beyond:
-                return 0
-            freed = [replace(s, start=max(s.start, end), state=State.READY, block_id=None) for s in beyond]
-            kept = [replace(s, stop=end) for s in beyond if s.start < end]
-            replace_and_coalesce(tx, Verb.SHORTEN, campaign.id, old=beyond, new=[*kept, *freed])
-            tx.execute(sa.update(schema.block).where(schema.block.c.id == block_id).values(stop=end))
-            return sum(map(len, freed))
+            return free_behind(tx, campaign, block_id, leased, end=end)
 
     def reserve_duplicate(self, leadership: LeadershipLease, block_id: int) -> Block | None:
         """Reserve a duplicate claim on everything that a claimed block still holds.

@@ -9,6 +9,7 @@ from typing import Any
 
 from eventmill import text
 from eventmill.core.leases import Block, Claim, LeadershipLease, Lease, LeaseProgress, Outcome, Reply
+from eventmill.core.ranges import Span
 from eventmill.core.records import DesiredState, Incident, JournalKind
 from eventmill.core.states import State, Verb
 from eventmill.ledger import words
@@ -218,14 +219,7 @@ class BlockVerbs(HolderVerbs):
             item, leased = campaign.inputs[row.input_id], campaign.spans.of_block(block_id)
             floor = max(at, row.begun, in_flight(leased[0], item, row, campaign.row).stop)
             end = end_of_range(leased, floor, item, row, campaign.row)
-            beyond = [span for span in leased if span.stop > end]
-            if not beyond:
-                return 0
-            given = freed([replace(s, start=max(s.start, end)) for s in beyond])
-            kept = [replace(s, stop=end) for s in beyond if s.start < end]
-            campaign.spans.replace_and_coalesce(Verb.SHORTEN, old=beyond, new=[*kept, *given])
-            campaign.blocks[block_id] = replace(row, stop=end)
-            return sum(map(len, given))
+            return free_behind(campaign, row, leased, end=end)
 
     def reserve_duplicate(self, leadership: LeadershipLease, block_id: int) -> Block | None:
         """Reserve a duplicate claim on everything that a claimed block still holds."""
@@ -322,6 +316,18 @@ def dissolve_blocks(campaign: CampaignTables, block_ids: Sequence[int]) -> int:
         drop_block(campaign, number)
         events += sum(map(len, leased))
     return events
+
+
+def free_behind(campaign: CampaignTables, row: BlockRow, leased: Sequence[Span], *, end: int) -> int:
+    """LEASED -> READY for the events of a block behind `end`, where a range of it ends; returns their number."""
+    beyond = [span for span in leased if span.stop > end]
+    if not beyond:
+        return 0
+    given = freed([replace(s, start=max(s.start, end)) for s in beyond])
+    kept = [replace(s, stop=end) for s in beyond if s.start < end]
+    campaign.spans.replace_and_coalesce(Verb.SHORTEN, old=beyond, new=[*kept, *given])
+    campaign.blocks[row.id] = replace(row, stop=end)
+    return sum(map(len, given))
 
 
 def _claimed_once(campaign: CampaignTables, block_id: int) -> BlockRow | None:

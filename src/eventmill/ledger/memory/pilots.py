@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import timedelta
+from itertools import chain
 from typing import Any
 
 from eventmill import text
@@ -14,7 +15,8 @@ from eventmill.core.ranges import EventRange
 from eventmill.core.records import Incident, JournalKind
 from eventmill.core.states import State
 from eventmill.ledger import words
-from eventmill.ledger.memory.blocks import BlockVerbs, dissolve_blocks
+from eventmill.ledger.memory.blocks import BlockVerbs, dissolve_blocks, free_behind
+from eventmill.rules.block_spans import end_within
 
 
 class PilotVerbs(BlockVerbs):
@@ -35,8 +37,15 @@ class PilotVerbs(BlockVerbs):
             rows = self._look_at(campaign_id).blocks.values()
             return frozenset(row.id for row in rows if row.offered and row.attempt is None)
 
-    def acquire(self, campaign_ids: Collection[int], *, holder: str, nonce: str) -> Claim | None:
-        """Claim the oldest offered block that this worker may have; None if there is none."""
+    def acquire(
+        self,
+        campaign_ids: Collection[int],
+        *,
+        holder: str,
+        nonce: str,
+        most_events: Mapping[int, int] | None = None,
+    ) -> Claim | None:
+        """Claim the oldest offered block that this worker may have, cut to what it can do; None if none."""
         holder = text.name(holder)
         with self._lock:
             rows = [row for number in campaign_ids for row in self._look_at(number).blocks.values()]
@@ -45,8 +54,21 @@ class PilotVerbs(BlockVerbs):
             open_ones = sorted(
                 row.id for row in rows if row.offered and row.attempt is None and row.copy_of not in held
             )
-            claims = (self.claim(number, holder=holder, nonce=nonce) for number in [*mine, *open_ones])
+            short = (number for number in open_ones if self._is_short_enough(number, most_events or {}))
+            claims = (self.claim(number, holder=holder, nonce=nonce) for number in chain(mine, short))
             return next((claim for claim in claims if claim is not None), None)
+
+    def _is_short_enough(self, block_id: int, most_events: Mapping[int, int]) -> bool:
+        found = self._with_block(block_id)
+        if found is None or (most := most_events.get(found[0].row.id)) is None:
+            return True
+        campaign, row = found
+        leased = campaign.spans.of_block(row.owner)
+        end = end_within(leased, most, campaign.inputs[row.input_id], row, campaign.row)
+        if end is None or (row.copy_of is not None and end < leased[-1].stop):
+            return not leased
+        free_behind(campaign, row, leased, end=end)
+        return True
 
     def leases(self, block_ids: Collection[int]) -> dict[int, Lease]:
         """Block -> its current lease, for those of these blocks that are claimed."""
@@ -132,6 +154,13 @@ class PilotVerbs(BlockVerbs):
                 found = self._sessions.get(number)
                 if found is not None and found.ended_at is None:
                     self._sessions[number] = replace(found, seen_at=self._now())
+
+    def note_offers(self, session_id: str, offers: Mapping[str, Any]) -> None:
+        """Record what a pilot says of itself by now."""
+        with self._lock:
+            found = self._sessions.get(session_id)
+            if found is not None and found.ended_at is None:
+                self._sessions[session_id] = replace(found, offers=dict(offers))
 
     def end_session(self, session_id: str, *, reason: str) -> int:
         """End a session and release all blocks that it holds; returns their number."""
