@@ -22,7 +22,9 @@ JSON = {"Content-Type": "application/json"}
 
 
 @pytest.fixture
-def lab(tmp_path: Path, long_lead: None) -> Iterator[Lab]:
+def lab(tmp_path: Path, long_lead: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     with served_lab(tmp_path) as made:
         yield made
 
@@ -228,7 +230,8 @@ def test_a_pilot_that_goes_in_the_middle_is_no_defect(
                 head(hostile, method, path, "Content-Length: 1000", "Content-Type: application/json") + b"{"
             )
     assert hostile.report().status_code == 200
-    until(lambda: not list(Path(tempfile.gettempdir()).glob("eventmill-upload-*")), seconds=30)
+    assert list((lab.folder / "temporary").iterdir()), "outputs are kept somewhere else until they are whole"
+    until(lambda: not list((lab.folder / "temporary").rglob("upload-*")), seconds=30)
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 

@@ -42,10 +42,14 @@ class Smaller(GZipMiddleware):
             await super().__call__(scope, receive, send)
 
 
-def create_app(ledger: Ledger, ledger_url: str, *, folder: Path) -> FastAPI:
-    """The event service over a ledger. Relative addresses of inputs start from `folder`."""
+def create_app(ledger: Ledger, ledger_url: str, *, folder: Path, uploads: Path | None = None) -> FastAPI:
+    """The event service over a ledger. Relative addresses of inputs start from `folder`.
+
+    Outputs that come through the service are kept in `uploads` until they are whole, by default the system's
+    temporary folder.
+    """
     guard, streams, metrics = Guard(ledger), Streams(), Metrics(ledger)
-    pilots = Pilots(ledger, Campaigns(ledger, ledger_url, folder=folder), guard)
+    pilots = Pilots(ledger, Campaigns(ledger, ledger_url, folder=folder), guard, uploads=uploads)
 
     def end_all() -> None:
         """Let go all that is held: calls of pilots, and streams."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import uvicorn
 from eventmill.core.ledger_url import scheme_of
 from eventmill.errors import ClusterError
 from eventmill.ledger import Ledger, open_ledger
+from eventmill.runtime.scratch import open_scratch
 from eventmill.service.app import create_app
 from eventmill.service.connection_limit import limited, most_connections
 from eventmill.service.graceful_server import GracefulServer
@@ -47,8 +49,8 @@ def serve_forever(
     Raises `LedgerError` if there is no ledger, and `ClusterError` if the address cannot be used.
     """
     ledger = open_ledger(ledger_url)
-    with _listening(host, port) as listener:
-        server = _server(ledger, ledger_url, folder=folder, tls=tls)
+    with _listening(host, port) as listener, _uploads() as uploads:
+        server = _server(ledger, ledger_url, folder=folder, uploads=uploads, tls=tls)
         on_ready(_url(listener, host, tls))
         server.run(sockets=[listener])
     if not server.started:
@@ -62,8 +64,8 @@ def served_beside(
     """Serve a ledger from a thread of this process during a `with` block, which gets the address."""
     if scheme_of(ledger_url) == "memory":
         ledger_url = ledger.address
-    with _listening(host, port) as listener:
-        server = _server(ledger, ledger_url, folder=folder, tls=None)
+    with _listening(host, port) as listener, _uploads() as uploads:
+        server = _server(ledger, ledger_url, folder=folder, uploads=uploads, tls=None)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="service", daemon=True)
         thread.start()
         until = time.monotonic() + START_SECONDS
@@ -78,8 +80,13 @@ def served_beside(
             thread.join(SHUTDOWN_SECONDS + 5)
 
 
-def _server(ledger: Ledger, ledger_url: str, *, folder: Path, tls: Tls | None) -> uvicorn.Server:
-    app = create_app(ledger, ledger_url, folder=folder)
+def _uploads() -> AbstractContextManager[Path]:
+    """Not in memory: outputs may be large. What a service that was killed leaves behind, the next one removes."""
+    return open_scratch(Path(tempfile.gettempdir()))
+
+
+def _server(ledger: Ledger, ledger_url: str, *, folder: Path, uploads: Path, tls: Tls | None) -> uvicorn.Server:
+    app = create_app(ledger, ledger_url, folder=folder, uploads=uploads)
     config = uvicorn.Config(
         app,
         log_config=None,

@@ -49,7 +49,10 @@ RangeInPath = Annotated[str, Path(pattern=r"^[0-9]{1,18}-[0-9]{1,18}$", alias="p
 class Pilots:
     """What the calls of pilots share."""
 
-    def __init__(self, ledger: Ledger, campaigns: Campaigns, guard: Guard) -> None:
+    def __init__(
+        self, ledger: Ledger, campaigns: Campaigns, guard: Guard, *, uploads: FilePath | None = None
+    ) -> None:
+        self.uploads = uploads
         self.ledger, self.campaigns, self.guard = ledger, campaigns, guard
         self.rate = Rate()
         self.looks = ThreadPoolExecutor(reports.LOOKS_AT_ONCE, thread_name_prefix="store")
@@ -234,7 +237,7 @@ def work_router(pilots: Pilots) -> APIRouter:
         if upload_kind(known) is not v1.UploadKind.PROXIED:
             raise Conflict(f"outputs of '{known.row.name}' are uploaded to the store: POST …/uploads says where.")
         key = output_key(known, current, item, events, sha256)
-        with tempfile.TemporaryDirectory(prefix="eventmill-upload-") as folder:
+        with tempfile.TemporaryDirectory(prefix="upload-", dir=pilots.uploads) as folder:
             path = FilePath(folder) / "output"
             size = await _received(request, path, sha256)
             await run_in_threadpool(_store, known, key, path, size)
