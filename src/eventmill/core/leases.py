@@ -8,6 +8,9 @@ from enum import StrEnum
 
 from eventmill.core.ranges import EventRange, Input
 
+RENEWALS_PER_LEASE = 3
+"""A lease is renewed so often that one renewal may fail."""
+
 
 @dataclass(frozen=True, slots=True)
 class Block:

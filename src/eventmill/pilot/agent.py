@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from eventmill.core.leases import BlockReport, Claim, Directive
+from eventmill.core.leases import RENEWALS_PER_LEASE, BlockReport, Claim, Directive
 from eventmill.errors import EventmillError, LedgerError
 from eventmill.runtime import drain
 from eventmill.service_client.connection import Refused
@@ -31,8 +31,6 @@ IDLE_SHARE = 0.01
 
 REMEMBERED = 20
 """The blocks and calls whose durations count."""
-
-RENEWALS_PER_LEASE = 3
 
 AGAIN_SECONDS = 1.0
 """After an error, before the next request for work; it doubles up to the longest."""

@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import islice
 
-from eventmill.core.leases import Claim
+from eventmill.core.leases import RENEWALS_PER_LEASE, Claim
 from eventmill.core.work_order import WorkOrder
 from eventmill.messages import convert, v1
 from eventmill.rules.cutting import ranges_of
 from eventmill.service.addresses import address_of
 from eventmill.service.campaigns import Known
 from eventmill.service.uploads import upload_kind
-
-RENEWALS_PER_LEASE = 3
 
 MOST_RANGES = 10_000
 """Ranges that are told ready cut; a pilot that has done them asks again."""

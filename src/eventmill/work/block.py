@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from eventmill.core.leases import (
+    RENEWALS_PER_LEASE,
     BlockEnd,
     BlockReport,
     Claim,
@@ -54,8 +55,6 @@ from eventmill.work.reading import OpenInput, ReadHere, open_by_reader, reader_p
 from eventmill.work.user_code import payload_entry
 
 logger = logging.getLogger(__name__)
-
-RENEWALS_PER_LEASE = 3
 
 LONG_SECONDS = 0.5
 """If ranges take this long, the worker first asks the ledger whether the next is still its own (a millisecond)."""

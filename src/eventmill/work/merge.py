@@ -17,7 +17,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from eventmill.core.keys import STAGED
-from eventmill.core.leases import Outcome
+from eventmill.core.leases import RENEWALS_PER_LEASE, Outcome
 from eventmill.core.outputs import CommittedOutput, Merge, MergeLease
 from eventmill.core.work_order import WorkOrder
 from eventmill.errors import CorruptOutput, EventmillError
@@ -33,9 +33,6 @@ logger = logging.getLogger(__name__)
 
 MERGE_LEASE = timedelta(seconds=60)
 """How long a merger may be silent before it counts as dead. The lease is renewed while the merge runs."""
-
-
-RENEWALS_PER_LEASE = 3
 
 
 def run_merge(order: WorkOrder, merge_id: int, *, holder: str) -> str:
