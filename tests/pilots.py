@@ -103,7 +103,10 @@ class Led:
         deadline = time.monotonic() + seconds
         while self._lives():
             assert time.monotonic() < deadline, f"{self.opened.counts()} after {seconds:g} s\n{self.said()}"
-            self.thread.join(0.2)
+            self._pause()
+
+    def _pause(self) -> None:
+        self.thread.join(0.2)
 
     def _lives(self) -> bool:
         if self.error:
