@@ -95,9 +95,9 @@ def assert_nothing_was_lost(service: LedByService) -> None:
 
 
 def test_a_service_is_killed_and_comes_again(service: LedByService) -> None:
-    """Soon, and after longer than a lease: pilots wait, hand in what they have, and all of it is accepted."""
+    """Before a lease has ended, and after longer: pilots wait, hand in what they have, and all of it is accepted."""
     with service.pilot(slots=2), service.pilot(slots=2):
-        for number, (reached, away) in enumerate([(200, 0.0), (600, 1.3 * LEASE)], 1):
+        for number, (reached, away) in enumerate([(200, 0.4 * LEASE), (600, 1.3 * LEASE)], 1):
             service.until_done(reached, seconds=SECONDS)
             service.kill()
             hear_outage(service, number)
