@@ -286,7 +286,9 @@ def test_one_campaign_on_everything_under_every_harm(team: Team, net: Network, c
             Site(scene, "east", url=scene.url),
             Site(scene, "shell", url=scene.url, is_shell=True),
         ]
-        team.deploy()
+        team.prefect("work-pool", "create", "eventmill", "--type", "process", "--overwrite")
+        team.prefect("deploy", "--name", "process")
+        team.start_worker()
         run = begin(team)
         for site in sites:
             site.start()

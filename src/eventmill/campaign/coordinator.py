@@ -63,6 +63,9 @@ class Coordinator:
     monotonic: Callable[[], float] = time.monotonic
     """Seconds from any moment on, by which it is decided when to look again."""
 
+    is_served: Callable[[], bool] = lambda: True
+    """Whether workers can reach the ledger. While they cannot, no lease ends: nobody could renew it."""
+
     leaves_leases: bool = False
     """Whether those who hold blocks keep them when this coordinator ends, because another one goes on soon."""
 
@@ -300,7 +303,7 @@ class Coordinator:
             )
         self._note_sample(SAMPLE_EVERY)
         self._cut_anew()
-        expired = opened.expire()
+        expired = opened.expire() if self.is_served() else ()
         self._log.lost(expired)
         return lost + expired
 
