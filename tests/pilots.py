@@ -71,7 +71,11 @@ class Led:
         """
         log = self.folder / f"pilot-{self._pilots}.log"
         self._pilots += 1
-        given = {**(os.environ if inherit else {}), **(environment or {}), "EVENTMILL_TOKEN": token or self.token()}
+        given = {
+            **(os.environ if inherit else {}),
+            **(environment or {}),
+            "EVENTMILL_TOKEN": token or self.token(),
+        }
         line = [*command, "--server", self.url, "--slots", str(slots), "--name", log.stem, *options]
         with log.open("wb") as file:
             process = subprocess.Popen(line, stdout=file, stderr=file, cwd=self.folder, env=given)

@@ -90,9 +90,7 @@ class LedByService(Led):
 
 
 @contextmanager
-def led_by_service(
-    keys: dict[str, Any], *, folder: Path, host: str = "127.0.0.1"
-) -> Iterator[LedByService]:
+def led_by_service(keys: dict[str, Any], *, folder: Path, host: str = "127.0.0.1") -> Iterator[LedByService]:
     """Begin the campaign of a file with these keys, which have `name` and `ledger`, during a `with` block."""
     service = LedByService(keys, folder, host)
     service.start()

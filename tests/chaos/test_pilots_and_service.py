@@ -87,7 +87,7 @@ def logs(service: LedByService) -> list[Path]:
 
 
 def assert_nothing_was_lost(service: LedByService) -> None:
-    """Each event once in the files, and nothing that was computed was refused: it was computed once, but copies."""
+    """Each event once in the files, and nothing that was computed was refused: but for copies, it was once."""
     assert service.events() == list(range(EVENTS))
     kinds = service.opened.count_incidents()
     assert not {JournalKind.LOSS, JournalKind.FAILURE} & set(kinds), service.said()
@@ -95,7 +95,7 @@ def assert_nothing_was_lost(service: LedByService) -> None:
 
 
 def test_a_service_is_killed_and_comes_again(service: LedByService) -> None:
-    """Before a lease has ended, and after longer: pilots wait, hand in what they have, and all of it is accepted."""
+    """Before a lease has ended, and after longer: pilots hand in what they have, and all of it is accepted."""
     with service.pilot(slots=2), service.pilot(slots=2):
         for number, (reached, away) in enumerate([(200, 0.4 * LEASE), (600, 1.3 * LEASE)], 1):
             service.until_done(reached, seconds=SECONDS)

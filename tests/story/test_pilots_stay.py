@@ -83,7 +83,7 @@ def test_the_next_campaign_finds_the_pilot_set_up(campaign: Callable[..., Campai
 def test_a_notice_that_the_machine_goes_empties_the_pilot(
     campaign: Callable[..., CampaignSpec], tmp_path: Path
 ) -> None:
-    """It leaves in time: what it computed is handed in, the rest goes to others at once, and nothing is charged."""
+    """It leaves in time: what it computed is handed in, others get the rest at once, and nothing is charged."""
     (tmp_path / "keep.py").write_text(KEEP)
     log, gate = tmp_path / "calls.log", tmp_path / "gate"
     story = campaign(

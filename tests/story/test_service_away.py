@@ -103,5 +103,3 @@ def test_what_answers_is_a_service(campaign: Callable[..., CampaignSpec], tmp_pa
     with led_by_pilots(campaign("number", events=20), folder=tmp_path / "led") as led:
         assert answers(led.url) and answers(f"{led.url}/")
     assert not answers(led.url) and not answers("http://127.0.0.1:9") and not answers("nonsense")
-
-

@@ -113,7 +113,7 @@ class Coordinator:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Take back all blocks (after a clean end there are none) unless they are left, and release the leadership.
+        """Take back all blocks (after a clean end there are none), unless they are left; release the leadership.
 
         If it was useless to continue, the ledger records that, so that `rescue` does not restart the campaign.
         """

@@ -1,4 +1,4 @@
-"""Whether the event service of a run answers, if that is a process of its own: while it is away nobody can renew."""
+"""Whether the event service of a run answers, if that is a process of its own: without it nobody can renew."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ logger = logging.getLogger(__name__)
 LOOK_SECONDS, ANSWER_SECONDS = 1.0, 5.0
 
 PATIENCE_SECONDS = 1800.0
-"""So long pilots try, unless they are told otherwise. After that the leases of an absent service end as others do."""
+"""So long pilots try, unless they are told otherwise. After that leases end, though the service is away."""
 
 
 def answers(url: str) -> bool:
-    """Whether the service at this address, or whatever stands before it, answers other than that it is out of order.
+    """Whether the service at this address answers, and not whatever stands before it, that it is out of order.
 
     Nothing secret is sent, so that nobody's certificate is checked.
     """
@@ -33,9 +33,7 @@ def answers(url: str) -> bool:
 class ServiceWatch:
     """Asks every second, in a thread; use it in a `with` block."""
 
-    def __init__(
-        self, look: Callable[[], bool], *, monotonic: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, look: Callable[[], bool], *, monotonic: Callable[[], float] = time.monotonic) -> None:
         """`look` says whether the service answers now."""
         self._look = look
         self._monotonic = monotonic
@@ -60,7 +58,9 @@ class ServiceWatch:
             if self._away_since is not None:
                 logger.warning("the event service answers again")
             self._has_answered, self._away_since = True, None
-        elif self._has_answered and self._away_since is None:  # else: perhaps it cannot be reached from here at all
+        elif (
+            self._has_answered and self._away_since is None
+        ):  # else: perhaps it cannot be reached from here at all
             logger.warning("the event service does not answer; no lease ends meanwhile")
             self._away_since = self._monotonic()
 
