@@ -33,6 +33,9 @@ LATENCY_SECONDS, DELAY = 60.0, 0.1
 
 WORKERS, SLOTS = 2, 2
 
+IN_FLIGHT_SECONDS = 5.0
+"""Within this time a range of a second is computed, stored and committed."""
+
 RANGES_LOST = 2
 """Of a slot that is harmed: the range that it computes, and the one that is stored just then."""
 
@@ -83,6 +86,15 @@ class Harm:
     losses: int = 0
     again: int = 0
     """Events that were computed again because of it."""
+
+    @property
+    def names(self) -> set[str]:
+        """The hosts that it struck."""
+        return {who.split(".")[0] for who in self.who}
+
+    def struck(self, call: Call) -> bool:
+        """Whether this call may have been in vain because of it: it was in flight, or begun before it was over."""
+        return call.who in self.who and -IN_FLIGHT_SECONDS <= call.at - self.begun <= self.seconds
 
 
 class Site:
@@ -228,9 +240,8 @@ class Scene:
     def event_numbers(self) -> Counter[int]:
         """How often each event stands in the merged files, with which the audit finds nothing wrong."""
         assert self.opened.audit().problems == ()
-        files = [
-            Path(self.opened.record.store_url) / each.key for each in self.ledger.merged_outputs(self.opened.id)
-        ]
+        merged, store = self.ledger.merged_outputs(self.opened.id), Path(self.opened.record.store_url)
+        files = [store / each.key for each in merged]
         return Counter(int(line) for file in files for line in file.read_text().splitlines())
 
     def until_lost(self, harm: Harm, sites: list[Site]) -> None:
@@ -243,7 +254,7 @@ class Scene:
         names = {site.name for site in sites}
         until(lambda: {(line.holder or "").split("/")[1] for line in lost()} == names, seconds=SECONDS)
         until(lambda: not any(self._old_leases(site, begun) for site in sites), seconds=SECONDS)
-        harm.seconds, harm.losses = time.time() - harm.begun, len(lost())
+        harm.seconds = time.time() - harm.begun
 
     def _old_leases(self, site: Site, begun: datetime) -> bool:
         return any(
@@ -252,37 +263,35 @@ class Scene:
         )
 
 
-def attribute(scene: Scene, calls: list[Call]) -> int:
-    """Give each event that was computed again to the harm of whoever computed it in vain; how many are nobody's.
+def attribute(scene: Scene, calls: list[Call]) -> Harm:
+    """Give each loss, and each event that was computed again, to the harm that struck whoever had it; the rest.
 
-    Those were copies for slow slots at the end. An event that was computed by the harmed before the harm was over,
-    and by another later, is one that the harm cost.
+    Of several harms it is the last. Who computed an event in vain is everybody but the last who did. What is
+    nobody's are copies for slots that seemed slow.
     """
+    rest = Harm("copies of ranges that seemed slow", frozenset(), 0)
+    for line in scene.opened.journal(JournalKind.LOSS):
+        name = (line.holder or "").split("/")[1]
+        struck = [harm for harm in scene.harms if name in harm.names and harm.begun <= line.at.timestamp()]
+        (struck[-1] if struck else rest).losses += 1
     by_event: dict[int, list[Call]] = defaultdict(list)
     for call in calls:
         for event in call.events:
             by_event[event].append(call)
     assert set(by_event) == set(range(EVENTS))
-    rest = 0
     for of_event in by_event.values():
         for call in sorted(of_event, key=lambda call: call.at)[:-1]:
-            blamed = [
-                harm for harm in scene.harms if call.who in harm.who and call.at <= harm.begun + harm.seconds
-            ]
-            if blamed:
-                blamed[0].again += 1
-            else:
-                rest += 1
+            struck = [harm for harm in scene.harms if harm.struck(call)]
+            (struck[-1] if struck else rest).again += 1
     return rest
 
 
-def tell(scene: Scene, rest: int, calls: list[Call], seconds: float) -> str:
+def tell(harms: list[Harm], calls: list[Call], seconds: float) -> str:
     """The table, in Markdown."""
     lines = [
         "| harm | seconds until it was over, or others had the blocks | blocks lost | events computed again |",
         "|---|---|---|---|",
-        *(f"| {harm.what} | {harm.seconds:.1f} | {harm.losses} | {harm.again} |" for harm in scene.harms),
-        f"| copies of ranges that seemed slow | | | {rest} |",
+        *(f"| {harm.what} | {harm.seconds:.1f} | {harm.losses} | {harm.again} |" for harm in harms),
     ]
     who = Counter(call.who.split(".")[0] for call in calls)
     shares = ", ".join(f"{name} {number}" for name, number in sorted(who.items()))
