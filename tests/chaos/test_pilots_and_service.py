@@ -135,5 +135,6 @@ def test_all_pilots_are_killed_at_once(service: LedByService) -> None:
         with service.pilot(slots=slots), service.pilot(slots=slots):
             service.wait(seconds=SECONDS)
     assert service.events() == list(range(EVENTS))
-    assert 3 <= service.opened.count_incidents()[JournalKind.LOSS] <= 3 * slots
+    # Where a slot would wait for its next block, that is claimed ahead: two blocks for each slot.
+    assert 3 <= service.opened.count_incidents()[JournalKind.LOSS] <= 3 * 2 * slots
     assert computed_again(service) <= 3 * slots * RANGES_LOST * SIZE + COPIED, service.said()
