@@ -111,11 +111,12 @@ tell() {
 # report ANSWER ITEM: one item of a report.
 report() { tell "$1" "/v1/sessions/$session/report" "{\"items\": [$2]}"; }
 
-# keep_renewing FILE PROCESS: renews the lease until the file is gone. Ends the process if the block is not ours any
-# more; the last answer is in FILE.renewed. (It is not killed itself: dash loses a signal that comes right after a fork.)
+# keep_renewing FILE PROCESS: renews the lease until the file is gone, or this pilot ($$) was killed. Ends the process
+# if the block is not ours any more; the last answer is in FILE.renewed. (It is not killed itself: dash loses a signal
+# that comes right after a fork.)
 keep_renewing() {
     left=$renew
-    while sleep 1 && [ -f "$1" ]; do
+    while sleep 1 && [ -f "$1" ] && kill -0 $$ 2> "$1.ignored"; do
         left=$((left - 1))
         [ "$left" -le 0 ] || continue
         left=$renew
@@ -237,7 +238,7 @@ work_on() {
         else
             hand_in "$start" "$stop" || return 1
         fi
-        rm -f "$busy.renewed" "$busy.renewed.sent"
+        rm -f "$busy.renewed" "$busy.renewed.sent" "$busy.ignored"
     done 3< "$work/ranges"
 }
 

@@ -63,6 +63,7 @@ class Led:
         command: Sequence[str] = (sys.executable, "-m", "eventmill", "pilot"),
         environment: dict[str, str] | None = None,
         inherit: bool = True,
+        token: str | None = None,
     ) -> Iterator[subprocess.Popen[bytes]]:
         """A pilot of this campaign in a process of its own, which is told to end at the end of the block.
 
@@ -70,7 +71,11 @@ class Led:
         """
         log = self.folder / f"pilot-{self._pilots}.log"
         self._pilots += 1
-        given = {**(os.environ if inherit else {}), **(environment or {}), "EVENTMILL_TOKEN": self.token()}
+        given = {
+            **(os.environ if inherit else {}),
+            **(environment or {}),
+            "EVENTMILL_TOKEN": token or self.token(),
+        }
         line = [*command, "--server", self.url, "--slots", str(slots), "--name", log.stem, *options]
         with log.open("wb") as file:
             process = subprocess.Popen(line, stdout=file, stderr=file, cwd=self.folder, env=given)
@@ -103,7 +108,10 @@ class Led:
         deadline = time.monotonic() + seconds
         while self._lives():
             assert time.monotonic() < deadline, f"{self.opened.counts()} after {seconds:g} s\n{self.said()}"
-            self.thread.join(0.2)
+            self._pause()
+
+    def _pause(self) -> None:
+        self.thread.join(0.2)
 
     def _lives(self) -> bool:
         if self.error:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import count
 
-from eventmill.core.leases import Claim, FailureKind, FailureReport, LeadershipLease, Outcome, Reply
+from eventmill.core.leases import Claim, FailureKind, FailureReport, LeadershipLease, Lease, Outcome, Reply
 from eventmill.core.outputs import RangeOutput
 from eventmill.core.ranges import EventRange
-from eventmill.core.records import CampaignRow
+from eventmill.core.records import CampaignRow, Incident
 from eventmill.ledger import Ledger
 from eventmill.rules.cutting import Cuts, cut_ranges
+from tests.conftest import SettableClock
 
 SAID_NO = FailureReport(FailureKind.PAYLOAD, "no", "Traceback: no", "printed", cpu_seconds=2.0)
 NOT_SET_UP = FailureReport(FailureKind.SETUP, "no library", cpu_seconds=3.0)
@@ -81,3 +82,17 @@ def layout(ledger: Ledger, campaign: CampaignRow) -> list[str]:
         budgets = f" f{span.failures}" * bool(span.failures) + f" l{span.losses}" * bool(span.losses)
         lines.append(f"{item.ordinal} {span.range} {span.state}{budgets}")
     return lines
+
+
+def watch_for(
+    ledger: Ledger, campaign_id: int, clock: SettableClock, seconds: float, *, renewed: Sequence[Lease] = ()
+) -> tuple[Incident, ...]:
+    """Time passes while somebody looks at the leases every ten seconds, and these are renewed; what was lost."""
+    lost: tuple[Incident, ...] = ()
+    while seconds > 0:
+        clock.move(min(seconds, 10))
+        seconds -= 10
+        for lease in renewed:
+            ledger.renew(lease)
+        lost += ledger.expire(campaign_id)
+    return lost

@@ -7,10 +7,11 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from eventmill.config.campaign_spec import CampaignSpec
@@ -144,6 +145,28 @@ def test_told_to_end_it_gives_back_what_it_has(story: CampaignSpec, tmp_path: Pa
         assert "Terminated" not in log.read_text()
         assert led.opened.ledger.leased(led.opened.id) == ()
         assert not list(led.folder.glob("curl-pilot.*"))
+
+
+def test_killed_it_renews_no_lease(story: CampaignSpec, tmp_path: Path) -> None:
+    """By a signal that nobody can catch: what renewed its lease ends with it, so that others get its block."""
+    with led_by_pilots(story, folder=tmp_path / "led") as led, curl_pilot(led, LINES) as (process, _):
+        begun = led.folder / "gate.inputs"
+        until(lambda: begun.exists() and len(begun.read_text().split()) > 1, seconds=120)
+        until(lambda: len(scripts_in(led.folder)) == 2, seconds=60)
+        process.kill()
+        process.wait()
+        until(lambda: not scripts_in(led.folder), seconds=60)
+        (led.folder / "gate").touch()
+
+
+def scripts_in(folder: Path) -> list[psutil.Process]:
+    """The shells that run the script with this folder for its temporary files."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        with suppress(psutil.Error):
+            if str(SCRIPT) in (process.info["cmdline"] or ()) and process.environ()["TMPDIR"] == str(folder):
+                found.append(process)
+    return found
 
 
 def test_the_token_is_on_no_command_line(story: CampaignSpec, tmp_path: Path) -> None:

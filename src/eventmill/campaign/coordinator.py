@@ -64,6 +64,12 @@ class Coordinator:
     monotonic: Callable[[], float] = time.monotonic
     """Seconds from any moment on, by which it is decided when to look again."""
 
+    is_served: Callable[[], bool] = lambda: True
+    """Whether workers can reach the ledger. While they cannot, no lease ends: nobody could renew it."""
+
+    leaves_leases: bool = False
+    """Whether those who hold blocks keep them when this coordinator ends, because another one goes on soon."""
+
     is_gone: Callable[[str], bool] = is_gone
     """Whether the process of that name is known to live no more."""
 
@@ -108,14 +114,14 @@ class Coordinator:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Take back all blocks (after a clean end there are none), and release the leadership.
+        """Take back all blocks (after a clean end there are none), unless they are left; release the leadership.
 
         If it was useless to continue, the ledger records that, so that `rescue` does not restart the campaign.
         """
         with self._leading:
             if isinstance(error, CampaignAborted | PayloadError):
                 self.opened.ledger.note_broken(self.leadership, reason=str(error))
-            if kind is not CampaignLocked:
+            if kind is not CampaignLocked and not self.leaves_leases:
                 self.opened.ledger.release_all(self.leadership)
 
     @property
@@ -304,7 +310,7 @@ class Coordinator:
             )
         self._note_sample(SAMPLE_EVERY)
         self._cut_anew()
-        expired = opened.expire()
+        expired = opened.expire() if self.is_served() else ()
         self._log.lost(expired)
         return lost + expired
 

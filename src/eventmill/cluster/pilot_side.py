@@ -13,6 +13,7 @@ from typing import Self
 from eventmill.campaign.coordinator import Coordinator
 from eventmill.campaign.pilot_desk import PilotDesk, Watcher
 from eventmill.campaign.started_pilots import StartedPilots
+from eventmill.cluster.service_watch import ServiceWatch, answers
 from eventmill.config.campaign_spec import Pilots
 from eventmill.core.access_tokens import Role, pilot_name, plain_name
 from eventmill.errors import ClusterError
@@ -48,6 +49,9 @@ class PilotSide:
                     port=settings.port,
                 )
             )
+            if (url := settings.server) is not None:
+                service = stack.enter_context(ServiceWatch(lambda: answers(url)))
+                self.coordinator.is_served = lambda: service.is_there
             self._started: StartedPilots | None = None
             if settings.start:
                 token = make_token(

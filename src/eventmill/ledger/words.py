@@ -11,7 +11,7 @@ from eventmill.errors import CampaignLocked, LedgerError, NameTaken, NoCampaign
 from eventmill.runtime.process_id import describe, is_here, is_stopped
 
 LEASE_EXPIRED = "lease expired"
-EXTENDED = "its lease ended while no coordinator was checking"
+EXTENDED = "it was not renewed while no coordinator was checking"
 
 
 def started_again(what: str, holder: str) -> str:

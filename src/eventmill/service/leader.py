@@ -40,6 +40,8 @@ END_SECONDS = 30.0
 def lead(opened: CampaignHandle, campaign: CampaignSpec, *, ends: threading.Event) -> bool:
     """Lead a campaign until it is finished, or until `ends` is set; returns whether it is finished.
 
+    At such an end pilots keep what they work on, for whoever leads next: usually this service after its restart.
+
     Raises `CampaignLocked` if another process leads it, `CampaignIncomplete` if the target is missed.
     """
     with Coordinator(opened, campaign) as coordinator:
@@ -49,6 +51,7 @@ def lead(opened: CampaignHandle, campaign: CampaignSpec, *, ends: threading.Even
         while not ends.is_set() and coordinator.find_work():
             _work_through(coordinator, ends)
         if ends.is_set() or not coordinator.is_wanted():
+            coordinator.leaves_leases = coordinator.is_wanted()
             return False
         coordinator.finish()
         coordinator.check_target()

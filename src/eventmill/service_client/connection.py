@@ -59,6 +59,7 @@ class Connection:
         self.url = url.rstrip("/")
         self._headers = {"Authorization": f"Bearer {token}"}
         self._patience = patience_seconds
+        self._longest_wait = LONGEST_WAIT_SECONDS
         self._on_change = on_change
         self._http = client or httpx.Client(
             timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
@@ -73,6 +74,10 @@ class Connection:
     def close(self) -> None:
         """Close the connections that are kept open."""
         self._http.close()
+
+    def come_back_within(self, seconds: float) -> None:
+        """Wait no longer than this between two tries from now on, or than was told before."""
+        self._longest_wait = min(self._longest_wait, seconds)
 
     def ask(
         self,
@@ -148,8 +153,8 @@ class Connection:
                     "What is not committed goes to others."
                 )
             chosen = wait * (1 - random.random() / 2) if pause is None else pause
-            time.sleep(min(chosen, left, LONGEST_WAIT_SECONDS))
-            wait = min(2 * wait, LONGEST_WAIT_SECONDS)
+            time.sleep(min(chosen, left, self._longest_wait))
+            wait = min(2 * wait, self._longest_wait)
 
     def _note(self, why: str | None) -> None:
         with self._lock:

@@ -19,6 +19,9 @@ from eventmill.service_client.outputs import ServiceOutputs
 from eventmill.service_client.reporter import Reporter
 from eventmill.sources.served_inputs import serve_at, served
 
+TRIES_PER_LEASE = 6
+"""While the service does not answer, at least: after an outage a pilot must be back before its leases end."""
+
 LAST_SECONDS = 10.0
 """How long to try to say goodbye."""
 
@@ -110,6 +113,7 @@ class Session:
     def _begun(self, told: v1.Claim) -> Work:
         order, known = convert.order_from_text(told.order)
         claim = convert.claim_from(told, holder=self.worker, known=known)
+        self.connection.come_back_within(claim.lease_length.total_seconds() / TRIES_PER_LEASE)
         url = self.connection.url
         source = order.source
         if source.reader is not None:

@@ -21,6 +21,7 @@ from tests.engine.ledger_actions import (
     finish,
     layout,
     lead,
+    watch_for,
 )
 
 CampaignHandle = Callable[..., CampaignRow]
@@ -135,8 +136,7 @@ def test_a_lease_ends_by_the_ledgers_clock_only(
     """At the very end of a lease it still holds, a moment later it is lost and its holder fenced."""
     campaign = open_campaign(30)
     claim = begin(ledger, lead(ledger, campaign), events=20)
-    clock.move(60)
-    assert ledger.expire(campaign.id) == ()
+    assert watch_for(ledger, campaign.id, clock, 60) == ()
     clock.move(1)
     (loss,) = ledger.expire(campaign.id)
     assert (loss.start, loss.stop, loss.reason, loss.holder) == (0, 10, "lease expired", "w")
@@ -150,10 +150,7 @@ def test_each_campaign_is_watched_by_itself(
     """Expiring one campaign's leases takes nothing back from another campaign's workers."""
     one, other = open_campaign(10), open_campaign(10, name="other")
     claims = [begin(ledger, lead(ledger, campaign), events=10) for campaign in (one, other)]
-    clock.move(40)
-    assert ledger.expire(one.id) == ledger.expire(other.id) == ()
-    clock.move(40)
-    assert [loss.attempt for loss in ledger.expire(one.id)] == [claims[0].lease.attempt]
+    assert [loss.attempt for loss in watch_for(ledger, one.id, clock, 70)] == [claims[0].lease.attempt]
     assert ledger.renew(claims[1].lease).outcomes == (Outcome.ACCEPTED,)
     assert ledger.mark_lost(one.id, holders=["w"], reason="gone") == ()
 
@@ -178,11 +175,56 @@ def test_leases_are_extended_when_nobody_looked(
     claim = begin(ledger, lead(ledger, campaign), events=10)
     clock.move(61)
     assert ledger.expire(campaign.id) == ()
-    clock.move(60)
-    assert ledger.expire(campaign.id) == ()
+    assert watch_for(ledger, campaign.id, clock, 60) == ()
     clock.move(1)
     (loss,) = ledger.expire(campaign.id)
     assert loss.attempt == claim.lease.attempt
+
+
+@pytest.mark.parametrize("outage", [21, 45, 59, 60, 600])
+def test_after_an_outage_of_any_length_workers_have_a_lease_to_come_back(
+    ledger: Ledger, open_campaign: CampaignHandle, clock: SettableClock, outage: int
+) -> None:
+    """The last renewal was due when it began: what they computed meanwhile is accepted, and nothing is lost."""
+    campaign = open_campaign(20)
+    claim = begin(ledger, lead(ledger, campaign), events=20)
+    assert watch_for(ledger, campaign.id, clock, 20) == ()
+    clock.move(outage)
+    lead(ledger, campaign)  # another coordinator, or the same anew
+    assert watch_for(ledger, campaign.id, clock, 59) == ()
+    assert commit(ledger, claim, (0, 10)).outcomes == (Outcome.ACCEPTED,)
+    assert ledger.renew(claim.lease).outcomes == (Outcome.ACCEPTED,)
+    assert watch_for(ledger, campaign.id, clock, 50) == ()
+
+
+def test_nobody_who_renews_is_extended(
+    ledger: Ledger, open_campaign: CampaignHandle, clock: SettableClock
+) -> None:
+    """Who reached the ledger while the coordinator was away needs no more time, and nothing is told of it."""
+    campaign = open_campaign(20)
+    claim = begin(ledger, lead(ledger, campaign), events=20)
+    for _ in range(5):
+        clock.move(19)
+        ledger.renew(claim.lease)
+    clock.move(20)
+    assert ledger.expire(campaign.id) == ()
+    assert ledger.journal(campaign.id, "extended") == ()
+    assert len(watch_for(ledger, campaign.id, clock, 41)) == 1
+
+
+def test_what_went_to_others_before_an_outage_stays_with_them(
+    ledger: Ledger, open_campaign: CampaignHandle, clock: SettableClock
+) -> None:
+    """Who was silent before is fenced after, too: an outage brings no lease back."""
+    campaign = open_campaign(10)
+    leadership = lead(ledger, campaign)
+    silent = begin(ledger, leadership, events=10, holder="silent")
+    assert len(watch_for(ledger, campaign.id, clock, 70)) == 1
+    other = begin(ledger, leadership, events=10, holder="other")
+    clock.move(600)
+    assert ledger.expire(campaign.id) == ()
+    assert commit(ledger, silent, (0, 10)).outcomes == (Outcome.FENCED,)
+    assert commit(ledger, other, (0, 10)).outcomes == (Outcome.ACCEPTED,)
 
 
 def test_a_lease_is_extended_once_however_rarely_somebody_looks(

@@ -261,16 +261,17 @@ class AnyHistory(RuleBasedStateMachine):
         if expected is Outcome.ACCEPTED:
             self.belief.lost([attempt])
 
-    @rule(seconds=st.sampled_from([-100, 0, 1, 30, 59, 60, 61, 200]))
+    @rule(seconds=st.sampled_from([-100, 0, 1, 19, 20, 21, 30, 59, 60, 61, 200]))
     def time_passes(self, seconds: int) -> None:
         self.clock.move(seconds)
         now = self.clock.now
-        ended = {attempt for attempt, held in self.belief.held.items() if held.ends < now}
-        slept = now - self.looked_at > LEASE
+        held = self.belief.held
+        ended = {attempt for attempt, each in held.items() if each.ends < now}
+        slept = now - self.looked_at > LEASE / 3
         self.looked_at = now
         incidents = self.ledger.expire(self.id)
-        held = self.belief.held
-        extended = {attempt for attempt in ended if slept and held[attempt].ends not in held[attempt].extended}
+        overdue = {attempt for attempt, each in held.items() if slept and each.ends < now + LEASE * 2 / 3}
+        extended = {attempt for attempt in overdue if held[attempt].ends not in held[attempt].extended}
         self.belief.check_losses(incidents, ended - extended)
         for attempt in extended & held.keys():
             held[attempt].ends = now + LEASE

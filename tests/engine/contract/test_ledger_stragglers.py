@@ -12,7 +12,17 @@ from eventmill.core.records import CampaignRow, DesiredState
 from eventmill.errors import CampaignLocked
 from eventmill.ledger import Ledger
 from tests.conftest import SettableClock
-from tests.engine.ledger_actions import DIGEST, NOT_SET_UP, SAID_NO, begin, commit, layout, lead, output
+from tests.engine.ledger_actions import (
+    DIGEST,
+    NOT_SET_UP,
+    SAID_NO,
+    begin,
+    commit,
+    layout,
+    lead,
+    output,
+    watch_for,
+)
 
 CampaignHandle = Callable[..., CampaignRow]
 ACCEPTED, FENCED = (Outcome.ACCEPTED,), (Outcome.FENCED,)
@@ -127,11 +137,8 @@ def test_the_end_of_one_claim_leaves_the_other(
     elif how == "not set up":
         ledger.setup_failed(first.lease, NOT_SET_UP)
     else:
-        clock.move(50)
-        ledger.renew(other.lease)
-        ledger.expire(campaign.id)
-        clock.move(20)
-        assert [loss.holder for loss in ledger.expire(campaign.id)] == [who]
+        lost = watch_for(ledger, campaign.id, clock, 70, renewed=[other.lease])
+        assert [loss.holder for loss in lost] == [who]
 
     assert ledger.renew(first.lease).outcomes == FENCED
     assert commit(ledger, first, (0, 10)).outcomes == FENCED

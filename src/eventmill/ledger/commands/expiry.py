@@ -8,6 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from eventmill.core.leases import RENEWALS_PER_LEASE
 from eventmill.core.ranges import Span
 from eventmill.core.records import CampaignRow, Incident, JournalKind
 from eventmill.core.states import Verb
@@ -27,8 +28,9 @@ class LossVerbs(Database):
     def expire(self, campaign_id: int) -> tuple[Incident, ...]:
         """Take back every block whose lease has ended: each is a loss.
 
-        If nobody called this for longer than a lease (a laptop slept), the workers could not renew either: then
-        leases are extended instead, once until they are renewed.
+        If nobody called this for so long that a renewal was due meanwhile (a laptop slept, the event service was
+        down), perhaps nobody could renew either: then leases whose renewal is overdue last one more lease from now
+        on, once until they are renewed.
         """
         with self.writing() as tx:
             campaign = locked(tx, campaign_id)
@@ -39,8 +41,10 @@ class LossVerbs(Database):
             ).scalar_one()
             tx.execute(sa.update(schema.campaign).where(schema.campaign.c.id == campaign_id).values(looked_at=now))
             ended = sa.and_(blocks.c.campaign_id == campaign_id, blocks.c.expires_at < now)
-            if now - looked_at > campaign.rules.lease:
-                self._extend(tx, campaign, ended, now)
+            lease = campaign.rules.lease
+            if now - looked_at > lease / RENEWALS_PER_LEASE:
+                overdue = blocks.c.expires_at < now + lease - lease / RENEWALS_PER_LEASE
+                self._extend(tx, campaign, sa.and_(blocks.c.campaign_id == campaign_id, overdue), now)
             return self._lose_all(tx, campaign, ended, words.LEASE_EXPIRED)
 
     def _extend(

@@ -8,7 +8,16 @@ from datetime import datetime
 from typing import Any
 
 from eventmill import text
-from eventmill.core.leases import Block, Claim, LeadershipLease, Lease, LeaseProgress, Outcome, Reply
+from eventmill.core.leases import (
+    RENEWALS_PER_LEASE,
+    Block,
+    Claim,
+    LeadershipLease,
+    Lease,
+    LeaseProgress,
+    Outcome,
+    Reply,
+)
 from eventmill.core.ranges import Span
 from eventmill.core.records import DesiredState, Incident, JournalKind
 from eventmill.core.states import State, Verb
@@ -166,12 +175,13 @@ class BlockVerbs(HolderVerbs):
             return dissolve_blocks(campaign, [r.id for r in rows if r.leader_attempt == leadership.attempt])
 
     def expire(self, campaign_id: int) -> tuple[Incident, ...]:
-        """Take back every block whose lease has ended; once more extended if nobody looked for a whole lease."""
+        """Take back every block whose lease has ended; those overdue last once more if nobody looked for long."""
         with self._lock:
             campaign, now = self._tables(campaign_id), self._now()
-            slept, campaign.looked_at = now - campaign.looked_at > campaign.row.rules.lease, now
+            lease = campaign.row.rules.lease
+            slept, campaign.looked_at = now - campaign.looked_at > lease / RENEWALS_PER_LEASE, now
             if slept:
-                for row in _ended(campaign, now):
+                for row in _ended(campaign, now + lease - lease / RENEWALS_PER_LEASE):
                     _extend(campaign, row, now)
             return self._lose_all(campaign, _ended(campaign, now), words.LEASE_EXPIRED)
 
