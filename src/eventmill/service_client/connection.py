@@ -27,6 +27,8 @@ CONNECT_SECONDS, ANSWER_SECONDS = 10.0, 60.0
 PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 """What a service, or a proxy before it, answers when another try may help."""
 
+CLOSED = "the connection to the event service was closed."
+
 
 class Refused(LedgerError):
     """The service answered, and refuses: the status, and what it said."""
@@ -70,9 +72,11 @@ class Connection:
         self._lock = threading.Lock()
         self._has_answered = False
         self._away_since: float | None = None
+        self._is_closed = False
 
     def close(self) -> None:
-        """Close the connections that are kept open."""
+        """Close the connections that are kept open. Whoever waits for an answer then gets a `LedgerError`."""
+        self._is_closed = True
         self._http.close()
 
     def come_back_within(self, seconds: float) -> None:
@@ -123,6 +127,8 @@ class Connection:
         begun, wait = time.monotonic(), FIRST_WAIT_SECONDS
         while True:
             pause: float | None = None
+            if self._is_closed:
+                raise LedgerError(CLOSED)
             try:
                 answer = self._http.request(
                     method,
@@ -133,6 +139,8 @@ class Connection:
             except httpx.TransportError as error:
                 if not foreign and not self._has_answered and (wrong := why_never(self.url, error)) is not None:
                     raise LedgerError(wrong) from None
+                if self._is_closed:
+                    raise LedgerError(CLOSED) from None
                 why = f"{type(error).__name__}: {' '.join(str(error).split()) or 'no answer'}"
             except httpx.InvalidURL as error:
                 raise LedgerError(f"'{self.url}' is not the address of an event service: {error}.") from None
