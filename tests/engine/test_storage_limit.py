@@ -51,7 +51,7 @@ def test_inputs_without_a_storage_have_no_limit() -> None:
 
 
 def test_a_storage_is_a_file_system_a_host_or_a_bucket(tmp_path: Path, other_disk: Path) -> None:
-    """Files, also with a tree's name or not there any more, belong to the file system in which they are looked for."""
+    """Files, also with a tree's name or gone by now, belong to the file system in which they are looked for."""
     (tmp_path / "a.root").touch()
     (tmp_path / "link.root").symlink_to(other_disk / "b.root")
     (other_disk / "b.root").touch()
@@ -69,7 +69,7 @@ def test_a_storage_is_a_file_system_a_host_or_a_bucket(tmp_path: Path, other_dis
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_no_storage_ever_has_more_blocks_than_it_may(seed: int, tmp_path: Path, other_disk: Path) -> None:
-    """Sixty workers vanish, freeze and come back late; both storages are kept busy, and each event is merged once."""
+    """Sixty workers vanish, freeze and come back late; both storages are kept busy; each event is merged once."""
     clock, folders = Clock(), (tmp_path, other_disk)
     ledger = create_ledger(f"memory://limit-{seed}", clock=clock)
     (tmp_path / "payload.py").write_text("def identity(events, where):\n    return events\n")

@@ -262,9 +262,7 @@ class Coordinator:
             )
         return block
 
-    def _share_tail(
-        self, *, slots: int, range_events: int, pace: float, full: frozenset[int]
-    ) -> Block | None:
+    def _share_tail(self, *, slots: int, range_events: int, pace: float, full: frozenset[int]) -> Block | None:
         """Do what `stragglers.share` says; None if nothing is worth it, or a span is READY after all."""
         opened, ledger = self.opened, self.opened.ledger
         idle = slots - len(self.blocks())

@@ -87,8 +87,8 @@ class Limits(Part):
         None,
         ge=1,
         description=(
-            "Blocks that may read from one storage at a time: a disk of this machine, a host, or a bucket; by default "
-            "as many as there are slots."
+            "Blocks that may read from one storage at a time: a disk of this machine, a host, or a bucket; by "
+            "default as many as there are slots."
         ),
     )
     abandoned: Fraction = Field(

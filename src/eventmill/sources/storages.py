@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from eventmill.sources.addresses import ALIASES, is_local, scheme, written_path
+from eventmill.access import scheme
+from eventmill.sources.addresses import ALIASES, is_local, written_path
 
 
 def storage_of(url: str, *, folder: Path) -> str | None:

@@ -55,8 +55,8 @@ class LeaseVerbs(LossVerbs):
         """READY -> LEASED for the first contiguous READY piece of at most `events`; no time limit starts.
 
         A suspect span (it failed, or was in flight when a worker vanished) is reserved alone and as one range.
-        The inputs with the numbers in `but` are left alone. None if no span is READY and may be handed out now, or if the campaign is paused or cancelled. Raises
-        `CampaignLocked` if another coordinator has taken over.
+        The inputs with the numbers in `but` are left alone. None if no span is READY and may be handed out now, or
+        if the campaign is paused or cancelled. Raises `CampaignLocked` if another coordinator has taken over.
         """
         with self.writing() as tx:
             campaign = locked(tx, leadership.campaign_id)
