@@ -46,10 +46,15 @@ class PilotVerbs(LeaseVerbs):
         Repeated with the same `nonce`, it is the same claim, as long as that lasts.
         """
         holder = text.name(holder)
+        mine = sa.select(_BLOCK.id).where(
+            _BLOCK.holder == holder, _BLOCK.nonce == nonce, _BLOCK.campaign_id.in_(campaign_ids)
+        )
+        with self.reading() as tx:  # most pilots that wait ask for what there is not: they need not queue for it
+            if not any(
+                tx.execute(found.limit(1)).first() for found in (mine, _open_offers(campaign_ids, but=holder))
+            ):
+                return None
         with self.writing() as tx:
-            mine = sa.select(_BLOCK.id).where(
-                _BLOCK.holder == holder, _BLOCK.nonce == nonce, _BLOCK.campaign_id.in_(campaign_ids)
-            )
             numbers = list(tx.execute(mine).scalars())
             numbers += tx.execute(_open_offers(campaign_ids, but=holder).limit(ASKED_AT_ONCE)).scalars()
             for number in numbers:

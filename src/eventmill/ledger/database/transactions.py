@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import fields
@@ -90,7 +91,7 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
         """One transaction that may write: everything or nothing."""
-        with _told_clearly(self.engine), self.engine.begin() as tx:
+        with _told_clearly(self.engine), _turn_of(self.engine), self.engine.begin() as tx:
             yield tx
 
     def write_ahead(self) -> None:
@@ -117,12 +118,25 @@ class Database:
 
     def now(self, tx: sa.Connection) -> datetime:
         """The time of the ledger, by the clock of the database; for SQLite that is this machine."""
-        if self._clock is not None:
-            return self._clock()
-        if self.engine.dialect.name == "sqlite":
-            return datetime.now(UTC)
+        here = self._time_here()
+        if here is not None:
+            return here
         now: datetime = tx.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
         return now.astimezone(UTC)
+
+    def time(self) -> datetime:
+        """Now, by the clock of the ledger."""
+        here = self._time_here()
+        if here is not None:
+            return here
+        with self.reading() as tx:
+            return self.now(tx)
+
+    def _time_here(self) -> datetime | None:
+        """Now, if no server has to be asked."""
+        if self._clock is not None:
+            return self._clock()
+        return datetime.now(UTC) if self.engine.dialect.name == "sqlite" else None
 
     def next_attempt(self, tx: sa.Connection) -> int:
         """The next number of the ledger-wide sequence of attempts."""
@@ -265,6 +279,32 @@ def _on_connect(connection: Any, _record: Any) -> None:
 def _on_begin(connection: sa.Connection) -> None:
     reads = connection.get_execution_options().get("eventmill_reads", False)
     connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+
+_turns: dict[str, threading.Lock] = {}
+"""For each SQLite file: held by the thread of this process that writes."""
+
+
+@contextmanager
+def _turn_of(engine: sa.Engine) -> Iterator[None]:
+    """Wait until no other thread of this process writes.
+
+    SQLite has one writer, too, but who waits for it sleeps, up to 0.1 s each time, and looks again: of ten threads
+    that write, most slept while nobody wrote. After `BUSY_SECONDS` it is left to SQLite to say what is wrong.
+    """
+    if engine.dialect.name != "sqlite":
+        yield
+        return
+    turn = _turns.setdefault(str(engine.url.database), threading.Lock())
+    is_mine = turn.acquire(timeout=BUSY_SECONDS)
+    try:
+        yield
+    finally:
+        if is_mine:
+            turn.release()
+
+
+os.register_at_fork(after_in_child=_turns.clear)  # the threads that hold them are not in the child
 
 
 @contextmanager
