@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 import sqlalchemy as sa
 
 from eventmill.core.records import HeldBlock, Incident, JournalKind, PublishedFile, StateSpan, WorkerRow

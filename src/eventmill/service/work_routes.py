@@ -3,6 +3,7 @@
 FastAPI reads the annotations of each route, also of names in this function: they are no texts here.
 """
 
+import asyncio
 import hashlib
 import tempfile
 import threading
@@ -38,6 +39,10 @@ SEEN_SECONDS = 5.0
 SEE_AGAIN_SECONDS = 1.0
 """Who lives is written down this often at most; who called in between is with the next who calls later."""
 
+TAKES_AT_ONCE = 4
+"""Calls for blocks that look at the ledger at a time. Hundreds come at once when there is work: all would wait for
+the one that writes, in the threads in which reports are answered, and before the coordinator that offers more."""
+
 RETRY_SECONDS = 1.0
 """When a pilot that got no block asks again."""
 
@@ -54,6 +59,7 @@ class Pilots:
         self.ledger, self.campaigns, self.guard = ledger, campaigns, guard
         self.rate = Rate()
         self.looks = ThreadPoolExecutor(reports.LOOKS_AT_ONCE, thread_name_prefix="store")
+        self.takes = asyncio.Semaphore(TAKES_AT_ONCE)
         self.waiting = Waiting(self._count_offers)
         self._seeing = threading.Lock()
         self._seen: dict[str, float] = {}
@@ -168,9 +174,11 @@ def work_router(pilots: Pilots) -> APIRouter:
         Repeated with the same nonce, it is answered with the same blocks.
         """
         until = time.monotonic() + asked.wait_seconds
-        await run_in_threadpool(pilots.see, session)
+        async with pilots.takes:
+            await run_in_threadpool(pilots.see, session)
         while True:
-            claims = await run_in_threadpool(pilots.take, session, token, asked.blocks, asked.nonce)
+            async with pilots.takes:
+                claims = await run_in_threadpool(pilots.take, session, token, asked.blocks, asked.nonce)
             left = until - time.monotonic()
             if claims or left <= 0 or pilots.waiting.ends:
                 return v1.AcquireReply(claims=claims, retry_in_seconds=0.0 if claims else RETRY_SECONDS)

@@ -50,9 +50,8 @@ class PilotVerbs(LeaseVerbs):
             _BLOCK.holder == holder, _BLOCK.nonce == nonce, _BLOCK.campaign_id.in_(campaign_ids)
         )
         with self.reading() as tx:  # most pilots that wait ask for what there is not: they need not queue for it
-            if not any(
-                tx.execute(found.limit(1)).first() for found in (mine, _open_offers(campaign_ids, but=holder))
-            ):
+            looked_for = (mine, _open_offers(campaign_ids, but=holder))
+            if not any(tx.execute(statement.limit(1)).first() for statement in looked_for):
                 return None
         with self.writing() as tx:
             numbers = list(tx.execute(mine).scalars())

@@ -26,6 +26,9 @@ from eventmill.runtime.durable_files import make_private_folder
 
 Clock = Callable[[], datetime]
 
+KEPT_CONNECTIONS = 20
+"""Of one process. More are opened where more threads read at once, and closed again."""
+
 BUSY_SECONDS = 60.0
 """How long a writer waits for SQLite's only write lock. Measured with eight writers and full sync: 3.8 s."""
 
@@ -198,6 +201,7 @@ def open_engine(url: str, *, exist: bool) -> sa.Engine:
     engine = sa.create_engine(
         parsed.set(database=str(path)),
         connect_args={"timeout": BUSY_SECONDS},
+        pool_size=KEPT_CONNECTIONS,
         max_overflow=-1,  # one connection for each thread, so that no thread waits for another
     )
     event.listen(engine, "connect", _on_connect)
