@@ -1,8 +1,7 @@
 """Many pilots in one process: they say to an event service what real ones say, and compute nothing.
 
-Each session acquires a block, and for each of its ranges waits as long as a payload would take, asks where to put the
-output, puts it there (a small file of its own), and reports it; what comes while a report is under way goes with
-the next one.
+Each session has one slot: it acquires a block, and for each of its ranges waits as long as a payload would take,
+asks where to put the output, puts it there (a small file of its own), and reports it.
 """
 
 from __future__ import annotations

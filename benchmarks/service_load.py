@@ -175,7 +175,7 @@ def line(found: Measured, empty: float) -> str:
     mode = f"{found.range_seconds:g} s" if found.range_seconds else "none"
     who = f"{found.sessions:,}" + (f" + {found.idle:,} idle" if found.idle else "")
     calls = " | ".join(
-        f"{1e3 * _percentile(found.told.seconds[kind], 0.5):.0f} / {1e3 * _percentile(found.told.seconds[kind], 0.99):.0f}"
+        " / ".join(f"{1e3 * _percentile(found.told.seconds[kind], share):.0f}" for share in (0.5, 0.99))
         for kind in KINDS
     )
     errors = ", ".join(f"{n} {what}" for what, n in found.told.errors.items()) or "none"
@@ -186,8 +186,8 @@ def line(found: Measured, empty: float) -> str:
 
 
 HEAD = (
-    "| sessions | a range takes | ranges/s | requests/s | against empty | acquire p50 / p99, ms | upload, ms | put, ms "
-    "| report, ms | errors | cores | PSS, MB |\n|---|---|---|---|---|---|---|---|---|---|---|---|"
+    "| sessions | a range takes | ranges/s | requests/s | against empty | acquire p50 / p99, ms | upload | put "
+    "| report | errors | cores | PSS, MB |\n|---|---|---|---|---|---|---|---|---|---|---|---|"
 )
 
 
