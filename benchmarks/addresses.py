@@ -38,7 +38,7 @@ from eventmill.sources import open_source
 from tests.servers import environment, free_port, serve_rclone, wait_for_port
 
 READERS = (1, 4, 8)
-FILES, FILE_EVENTS, COLUMNS = 4, 200_000, 12
+FILES, FILE_EVENTS, COLUMNS = 4, 100_000, 12
 RANGE_EVENTS, BLOCK_RANGES = 10_000, 2
 LOOK_SECONDS = 0.1
 
