@@ -30,7 +30,7 @@ from eventmill.service.tokens import make_token
 
 SESSIONS = (10, 100, 1000)
 RANGE_SECONDS = 5.0
-SECONDS = 20.0
+SECONDS = 25.0
 RANGE_EVENTS = 10
 IDLE = 900
 KINDS = ("acquire", "upload", "put", "report")
