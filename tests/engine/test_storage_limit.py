@@ -18,10 +18,12 @@ from eventmill.campaign.dispatch import has_work, map_what_fits, settle
 from eventmill.campaign.merge_queue import is_due
 from eventmill.campaign.open import open_campaign
 from eventmill.campaign.split_inputs import register, split
-from eventmill.config.campaign_spec import parse_campaign
-from eventmill.core.leases import Block
+from eventmill.config.campaign_spec import CampaignSpec, parse_campaign
+from eventmill.core.leases import Block, Claim
+from eventmill.core.outputs import RangeOutput
 from eventmill.core.records import JournalKind
-from eventmill.ledger import create_ledger
+from eventmill.ledger import Ledger, create_ledger
+from eventmill.rules.cutting import ranges_of
 from eventmill.rules.storage_limit import StorageLimit
 from eventmill.sources.storages import storage_of
 from tests.engine.simulated_workers import Clock, Fleet
@@ -72,20 +74,8 @@ def test_no_storage_ever_has_more_blocks_than_it_may(seed: int, tmp_path: Path, 
     """Sixty workers vanish, freeze and come back late; both storages are kept busy; each event is merged once."""
     clock, folders = Clock(), (tmp_path, other_disk)
     ledger = create_ledger(f"memory://limit-{seed}", clock=clock)
-    (tmp_path / "payload.py").write_text("def identity(events, where):\n    return events\n")
     files = [_file(folder, n) for n, folder in enumerate((*folders, *folders))]
-    campaign = parse_campaign(
-        {
-            "name": "limited",
-            "ledger": ledger.url,
-            "inputs": {"files": [str(file) for file in files]},
-            "payload": {"callable": f"{tmp_path}/payload.py:identity"},
-            "ranges": {"events": 10},
-            "output": {"store": str(tmp_path / "merged"), "merge": {"events": 1_000}},
-            "limits": {"readers": MOST, "losses": 100},
-        },
-        source="the simulation",
-    )
+    campaign = _campaign(ledger.url, files, tmp_path, readers=MOST)
     opened = open_campaign(campaign, folder=tmp_path)
     found, unreadable = split(opened.urls, opened.order.source, folder=opened.order.folder)
     place = {item.id: Path(item.url).parent for item in register(opened, campaign, found, unreadable)}
@@ -116,10 +106,57 @@ def test_no_storage_ever_has_more_blocks_than_it_may(seed: int, tmp_path: Path, 
     assert len(ledger.journal(opened.id, JournalKind.LOSS)) > 10 and fleet.vanished > 10
 
 
-def _file(folder: Path, number: int) -> Path:
+@pytest.mark.parametrize(("most", "copies"), [(1, 0), (2, 1)])
+def test_a_duplicate_claim_is_a_reader_too(most: int, copies: int, tmp_path: Path, other_disk: Path) -> None:
+    """All is done but one range, which takes for ever: another worker tries it if another may read its storage."""
+    clock = Clock()
+    ledger = create_ledger(f"memory://duplicates-{most}", clock=clock)
+    files = [_file(tmp_path, 0, events=10), _file(other_disk, 1, events=40)]
+    campaign = _campaign(ledger.url, files, tmp_path, readers=most)
+    opened = open_campaign(campaign, folder=tmp_path)
+    found, unreadable = split(opened.urls, opened.order.source, folder=opened.order.folder)
+    slow, _ = register(opened, campaign, found, unreadable)
+    with Coordinator(opened, campaign, monotonic=clock.monotonic, is_gone=lambda name: False) as coordinator:
+        coordinator.close_if_finished()
+        while (block := coordinator.next_block(slots=4)) is not None:
+            claim = ledger.claim(block.id, holder=f"w{block.id}")
+            assert claim is not None
+            if block.input_id != slow.id:
+                _commit_all(ledger, claim, opened.order.payload.digest)
+        clock.seconds += 50
+        coordinator.close_if_finished()
+        assert ledger.counts(opened.id).leased == 10 and ledger.counts(opened.id).committed == 40
+        assert (coordinator.next_block(slots=4) is not None) == bool(copies)
+        assert list(ledger.block_inputs(opened.id).values()) == [slow.id] * (1 + copies)
+
+
+def _commit_all(ledger: Ledger, claim: Claim, digest: str) -> None:
+    pieces = ranges_of(claim, merge_events=None)
+    outputs = [
+        RangeOutput(piece, f"{claim.block.id}-{piece.start}", 1, "0" * 64, 10, 1.0, 1.0) for piece in pieces
+    ]
+    ledger.commit(claim.lease, outputs, payload=digest)
+
+
+def _campaign(ledger: str, files: list[Path], folder: Path, *, readers: int) -> CampaignSpec:
+    (folder / "payload.py").write_text("def identity(events, where):\n    return events\n")
+    return parse_campaign(
+        {
+            "name": "limited",
+            "ledger": ledger,
+            "inputs": {"files": [str(file) for file in files]},
+            "payload": {"callable": f"{folder}/payload.py:identity"},
+            "ranges": {"events": 10},
+            "output": {"store": str(folder / "merged"), "merge": {"events": 1_000}},
+            "limits": {"readers": readers, "losses": 100},
+        },
+        source="the simulation",
+    )
+
+
+def _file(folder: Path, number: int, *, events: int = EVENTS // 4) -> Path:
     file = folder / f"{number}.parquet"
-    first = number * EVENTS // 4
-    pq.write_table(pa.table({"event": range(first, first + EVENTS // 4)}), file)
+    pq.write_table(pa.table({"event": range(number * events, (number + 1) * events)}), file)
     return file
 
 
