@@ -186,9 +186,9 @@ def test_a_call_that_is_held_meanwhile(scene: Scene, how: str, monkeypatch: pyte
     session = lab.ledger.session(liar.session)
     assert session is not None
 
-    async def noted(self: Waiting, seconds: float) -> None:
+    async def noted(self: Waiting, seconds: float, **which: Any) -> None:
         waits.set()
-        await wait(self, seconds)
+        await wait(self, seconds, **which)
 
     def ask() -> Any:
         asked = {"nonce": "0123456789", "wait_seconds": 20}

@@ -20,6 +20,7 @@ from eventmill.campaign.finish import check_target, finish, lost_files
 from eventmill.campaign.handle import CampaignHandle
 from eventmill.campaign.leadership import hold_leadership
 from eventmill.campaign.merge_queue import is_due
+from eventmill.campaign.storage_readers import StorageReaders
 from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.core.environment import LACKS
 from eventmill.core.leases import Block, LeadershipLease
@@ -80,11 +81,13 @@ class Coordinator:
     _measured: sizing.Measurement = field(default_factory=sizing.Measurement)
     _watched_at: float = -math.inf
     _log: DecisionLog = field(init=False)
+    _readers: StorageReaders = field(init=False)
     _leading: ExitStack = field(init=False)
 
     def __post_init__(self) -> None:
         opened, patience = self.opened, self.campaign.limits.store_timeout
         self._log = DecisionLog(opened.name)
+        self._readers = StorageReaders(opened, self.campaign.limits.readers)
         self.store = Outage(
             lambda: opened.store.check(),
             timeout_seconds=patience.total_seconds(),
@@ -204,6 +207,10 @@ class Coordinator:
         """Whether the user has paused the campaign: workers finish their current ranges and begin no new ones."""
         return self.opened.desired_state() is DesiredState.PAUSED
 
+    def room(self, most: int) -> int:
+        """How many blocks more `limits.readers` allows now, as far as one looks up to `most`."""
+        return self._readers.room(most)
+
     @property
     def knows_speed(self) -> bool:
         """Whether the length of ranges is given, or something was measured: then blocks may wait for slots."""
@@ -218,13 +225,18 @@ class Coordinator:
     def next_block(self, *, slots: int) -> Block | None:
         """Reserve the next block for `slots` live slots, of the size that the rules now give.
 
-        When no span is READY and slots are idle, it is a part of a slow block, or a duplicate claim on one.
+        When no span is READY and slots are idle, it is a part of a slow block, or a duplicate claim on one. None
+        also while every storage has as many readers as `limits.readers` allows.
         """
         self.store.raise_if_expired()
         if self.store.is_active():
             return None  # results could not be stored now
         opened, ranges = self.opened, self.campaign.ranges
         self.slots = slots
+        full = self._readers.full()
+        if self._readers.are_all(full):
+            return None
+        slots = self._readers.busy(slots)
         self._measured = self._measured.with_pace(*opened.pace(), slots=slots)
         wanted = None if ranges.events == "auto" else ranges.events
         speed = self._measured.speed
@@ -253,20 +265,24 @@ class Coordinator:
             ),
             range_events=range_events,
             aligned=ranges.events == "auto",
+            but=full,
         )
         if block is not None:
             self._log.reserved(block)
         elif speed is not None:
-            return self._share_tail(slots=slots, range_events=range_events, pace=speed.seconds_per_event)
+            return self._share_tail(
+                slots=slots, range_events=range_events, pace=speed.seconds_per_event, full=full
+            )
         return block
 
-    def _share_tail(self, *, slots: int, range_events: int, pace: float) -> Block | None:
+    def _share_tail(self, *, slots: int, range_events: int, pace: float, full: frozenset[int]) -> Block | None:
         """Do what `stragglers.share` says; None if nothing is worth it, or a span is READY after all."""
         opened, ledger = self.opened, self.opened.ledger
         idle = slots - len(self.blocks())
         if idle < 1 or not self.is_wanted() or opened.counts().ready:
             return None
-        leases = opened.leased()
+        leases, kept = opened.leased(), self._readers.on(full)
+        leases = tuple(lease for lease in leases if lease.block_id not in kept)  # nobody else may read there now
         while (decision := stragglers.share(leases, idle=idle, seconds_per_event=pace)) is not None:
             number = decision.block_id
             if isinstance(decision, stragglers.Duplicate):
@@ -280,7 +296,9 @@ class Coordinator:
                 share = max(1, freed // idle // range_events) * range_events
                 self._log.shortened(number, at=decision.at, freed=freed, why="slots are idle")
                 aligned = self.campaign.ranges.events == "auto"
-                return ledger.reserve(self.leadership, events=share, range_events=range_events, aligned=aligned)
+                return ledger.reserve(
+                    self.leadership, events=share, range_events=range_events, aligned=aligned, but=full
+                )
             # All of it may be in work, though its worker has not reported so yet: then it can only be tried twice.
             # If the block has ended meanwhile, it gets no duplicate claim either.
             leases = tuple(

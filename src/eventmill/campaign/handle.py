@@ -40,6 +40,10 @@ class CampaignHandle(Campaign):
         """Blocks that are handed out and not settled."""
         return self.ledger.block_ids(self.id)
 
+    def block_inputs(self) -> dict[int, int]:
+        """Block that is handed out and not settled -> its input."""
+        return self.ledger.block_inputs(self.id)
+
     def leased(self) -> tuple[LeaseProgress, ...]:
         """Every claimed block: how far it is, and for how long it has been at it."""
         return self.ledger.leased(self.id)

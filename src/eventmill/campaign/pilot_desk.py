@@ -126,9 +126,12 @@ class PilotDesk:
 
     @property
     def wanted(self) -> int:
-        """Blocks that more pilots could work on at once: those that wait, or one for each event that is left."""
+        """Blocks that more pilots could work on at once: those that wait, or one for each event that is left.
+
+        `limits.readers` may allow fewer.
+        """
         waiting = len(self._blocks) - len(self._taken)
-        return max(waiting, min(MOST_WANTED, self._coordinator.counts.ready))
+        return max(waiting, self._coordinator.room(min(MOST_WANTED, self._coordinator.counts.ready)))
 
     def look(self) -> list[BaseException | None]:
         """What became of blocks since the last look: None for each that ended, an error for each trouble."""

@@ -83,6 +83,14 @@ class Limits(Part):
             "fails."
         ),
     )
+    readers: int | None = Field(
+        None,
+        ge=1,
+        description=(
+            "Blocks that may read from one storage at a time: a disk of this machine, a host, or a bucket; by "
+            "default as many as there are slots."
+        ),
+    )
     abandoned: Fraction = Field(
         "1%",
         validate_default=True,

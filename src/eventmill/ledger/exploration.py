@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 import sqlalchemy as sa
 
 from eventmill.core.records import HeldBlock, Incident, JournalKind, PublishedFile, StateSpan, WorkerRow
@@ -15,11 +13,6 @@ from eventmill.ledger.database.transactions import Database
 
 class Exploration(Database):
     """What maps and DataFrames are made from."""
-
-    def time(self) -> datetime:
-        """Now, by the clock of the ledger."""
-        with self.reading() as tx:
-            return self.now(tx)
 
     def state_spans(self, campaign_id: int) -> tuple[StateSpan, ...]:
         """The state of every event, by campaign-wide positions, in campaign order. Cheaper than `spans`."""

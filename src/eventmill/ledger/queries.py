@@ -264,6 +264,13 @@ class Readings(Database):
         with self.reading() as tx:
             return frozenset(tx.execute(sa.select(b.c.id).where(b.c.campaign_id == campaign_id)).scalars())
 
+    def block_inputs(self, campaign_id: int) -> dict[int, int]:
+        """Block or duplicate claim -> the input that it is about, for those that still have LEASED events."""
+        b = schema.block.c
+        with self.reading() as tx:
+            rows = tx.execute(sa.select(b.id, b.input_id).where(b.campaign_id == campaign_id))
+            return {row.id: row.input_id for row in rows}
+
     def live_attempts(self, campaign_id: int) -> frozenset[int]:
         """Attempts that may still commit a range, or complete a merge."""
         attempts: set[int] = set()

@@ -1,10 +1,13 @@
 """Who calls, and what they may do: the dependencies of all routes but the open ones."""
 
-from collections.abc import Callable, Container
+import time
+from collections.abc import Awaitable, Callable, Container
+from functools import cache
 from typing import Annotated
 
 from fastapi import Depends, Path, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.concurrency import run_in_threadpool
 
 from eventmill.core.access_tokens import Role, Session, Token
 from eventmill.ledger import Ledger
@@ -13,6 +16,11 @@ from eventmill.service.tokens import NotAccepted, Tokens
 
 bearer = HTTPBearer(auto_error=False, description="A token, as 'eventmill token create' prints it.")
 Given = Annotated[HTTPAuthorizationCredentials | None, Security(bearer)]
+
+KEPT_SECONDS = 5.0
+"""How long it is not looked up again whose a session is."""
+
+KEPT_SESSIONS = 100_000
 
 SessionId = Annotated[str, Path(pattern=r"^[0-9a-f]{16}$", description="As POST /v1/sessions answered.")]
 
@@ -37,12 +45,19 @@ class Guard:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._tokens = Tokens(ledger)
+        self._sessions: dict[str, tuple[float, Session]] = {}
+        self.may = cache(self._may)  # one dependency for each role, which a call resolves once
 
-    def may(self, role: Role) -> Callable[..., Token]:
-        """A dependency: the caller's token, if it may do what this role may."""
+    def _may(self, role: Role) -> Callable[..., Awaitable[Token]]:
+        """A dependency: the caller's token, if it may do what this role may.
 
-        def check(given: Given) -> Token:
-            token = self._token(given)
+        What is known needs no other thread: those are for what asks the ledger.
+        """
+
+        async def check(given: Given) -> Token:
+            token = None if given is None else self._tokens.kept(given.credentials)
+            if token is None:
+                token = await run_in_threadpool(self._token, given)
             if role not in ROLES[token.role]:
                 raise Forbidden(
                     f"the token {token.id} has the role '{token.role}', and this call needs '{role}': ask the "
@@ -69,6 +84,23 @@ class Guard:
             found = self._ledger.session(session)
             if found is None or found.token_id != token.id:
                 raise NotFound(f"there is no session {session} of this token; POST /v1/sessions begins one.")
+            return found
+
+        return check
+
+    def known_session(self) -> Callable[..., Awaitable[Session]]:
+        """The same, for calls to which only matters whose it is: what was found is kept for a moment."""
+        is_pilot, find = self.may(Role.PILOT), self.session()
+
+        async def check(session: SessionId, token: Annotated[Token, Depends(is_pilot)]) -> Session:
+            now = time.monotonic()
+            until, kept = self._sessions.get(session, (0.0, None))
+            if kept is not None and now < until and kept.token_id == token.id:
+                return kept
+            found = await run_in_threadpool(find, session, token)
+            if len(self._sessions) >= KEPT_SESSIONS:
+                self._sessions.clear()
+            self._sessions[session] = now + KEPT_SECONDS, found
             return found
 
         return check

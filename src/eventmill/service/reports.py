@@ -33,9 +33,12 @@ class Leases:
         self._token = token
         self.worker = pilot_name(session.name, session.id)
         self._named = {name: convert.lease_of(name, holder=self.worker) for name in set(names)}
-        ledger = campaigns.ledger
-        newest = ledger.newest_attempt()
-        current = ledger.leases({lease.block_id for lease in self._named.values()})
+        ledger, blocks = campaigns.ledger, {lease.block_id for lease in self._named.values()}
+        newest, current = 0, ledger.leases(blocks)
+        if any(lease.block_id not in current for lease in self._named.values()) or any(
+            current[lease.block_id].attempt != lease.attempt for lease in self._named.values()
+        ):  # what was drawn before this look, and is not there at the next one, has ended
+            newest, current = ledger.newest_attempt(), ledger.leases(blocks)
         self.ended: set[str] = set()
         self._guessed: set[str] = set()
         for name, lease in self._named.items():

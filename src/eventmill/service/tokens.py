@@ -89,6 +89,16 @@ class Tokens:
         self._check_valid(token)
         return token
 
+    def kept(self, given: str) -> Token | None:
+        """The token, if that is known without asking the ledger; else, or if it is none, `check` says more."""
+        found = _FORM.fullmatch(given)
+        with self._lock:
+            kept = self._kept.get(found[1]) if found is not None else None
+        if found is None or kept is None or self._monotonic() >= kept.until:
+            return None
+        is_it = hmac.compare_digest(kept.token.sha256, _hash(found[2]))
+        return kept.token if is_it and kept.token.why_invalid(self._ledger.time()) is None else None
+
     def check_again(self, token_id: str) -> None:
         """Raise `NotAccepted` if a token that was accepted before is not accepted any more."""
         token = self._find(token_id)

@@ -3,8 +3,10 @@
 FastAPI reads the annotations of each route, also of names in this function: they are no texts here.
 """
 
+import asyncio
 import hashlib
 import tempfile
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -37,6 +39,13 @@ from eventmill.service.uploads import MOST_BYTES, output_key, upload_kind, where
 SEEN_SECONDS = 5.0
 """How often it is written down that a pilot lives."""
 
+SEE_AGAIN_SECONDS = 1.0
+"""Who lives is written down this often at most; who called in between is with the next who calls later."""
+
+TAKES_AT_ONCE = 4
+"""Calls for blocks that look at the ledger at a time. Hundreds come at once when there is work: all would wait for
+the one that writes, in the threads in which reports are answered, and before the coordinator that offers more."""
+
 RETRY_SECONDS = 1.0
 """When a pilot that got no block asks again."""
 
@@ -56,17 +65,26 @@ class Pilots:
         self.ledger, self.campaigns, self.guard = ledger, campaigns, guard
         self.rate = Rate()
         self.looks = ThreadPoolExecutor(reports.LOOKS_AT_ONCE, thread_name_prefix="store")
+        self.takes = asyncio.Semaphore(TAKES_AT_ONCE)
         self.waiting = Waiting(self._count_offers)
+        self._seeing = threading.Lock()
         self._seen: dict[str, float] = {}
+        self._to_see: set[str] = set()
+        self._saw_at = float("-inf")
 
     def see(self, session: Session) -> None:
-        """Write down that the pilot lives, now and then."""
+        """Write down that the pilot lives, now and then, and of all who called meanwhile at once."""
         now = time.monotonic()
-        if now - self._seen.get(session.id, -SEEN_SECONDS) >= SEEN_SECONDS:
-            if len(self._seen) > 100_000:
-                self._seen.clear()
-            self._seen[session.id] = now
-            self.ledger.see_sessions([session.id])
+        with self._seeing:
+            if now - self._seen.get(session.id, -SEEN_SECONDS) >= SEEN_SECONDS:
+                if len(self._seen) > 100_000:
+                    self._seen.clear()
+                self._seen[session.id] = now
+                self._to_see.add(session.id)
+            if not self._to_see or now - self._saw_at < SEE_AGAIN_SECONDS:
+                return
+            seen, self._to_see, self._saw_at = self._to_see, set[str](), now
+        self.ledger.see_sessions(seen)
 
     def told(self, session: Session, asked: v1.AcquireRequest) -> Session:
         """The session with what its pilot says by now of software; the ledger keeps that."""
@@ -143,22 +161,24 @@ class Pilots:
             self.ledger.release(claim.lease)
             raise
 
-    def _count_offers(self) -> int:
-        return sum(len(self.ledger.offered(row.id)) for row in self.campaigns.rows() if row.closed_at is None)
+    def _count_offers(self) -> dict[str, int]:
+        rows = (row for row in self.campaigns.rows() if row.closed_at is None)
+        return {row.name: len(self.ledger.offered(row.id)) for row in rows}
 
 
 def work_router(pilots: Pilots) -> APIRouter:
     """The routes."""
     router = APIRouter(prefix="/v1", tags=["pilots"])
     guard, ledger, campaigns = pilots.guard, pilots.ledger, pilots.campaigns
-    is_pilot, its_session = guard.may(Role.PILOT), guard.session()
+    is_pilot, its_session, known_session = guard.may(Role.PILOT), guard.session(), guard.known_session()
 
-    def counted(token: Annotated[Token, Depends(is_pilot)]) -> Token:
+    async def counted(token: Annotated[Token, Depends(is_pilot)]) -> Token:
         pilots.rate.count(token.id)
         return token
 
     Caller = Annotated[Token, Depends(counted)]
     Its = Annotated[Session, Depends(its_session)]
+    ItsAsKnown = Annotated[Session, Depends(known_session)]
     ItsOrOurs = Annotated[Session, Depends(guard.session_to_end())]
 
     @router.post("/sessions", status_code=201)
@@ -197,24 +217,30 @@ def work_router(pilots: Pilots) -> APIRouter:
         Repeated with the same nonce, it is answered with the same blocks.
         """
         begun = time.monotonic()
-        await run_in_threadpool(pilots.see, session)
-        told = await run_in_threadpool(pilots.told, session, asked)
+        async with pilots.takes:
+            await run_in_threadpool(pilots.see, session)
+            told = await run_in_threadpool(pilots.told, session, asked)
         while True:
             waited = time.monotonic() - begun
-            reply = await run_in_threadpool(partial(pilots.take, told, token, asked, waited=waited))
+            async with pilots.takes:
+                reply = await run_in_threadpool(partial(pilots.take, told, token, asked, waited=waited))
             left = asked.wait_seconds - (time.monotonic() - begun)
             if reply.claims or _is_asked(asked, reply) or left <= 0 or pilots.waiting.ends:
                 return reply
-            await pilots.waiting.wait(left)
+            refused = {each.campaign for each in reply.refusals}
+            await pilots.waiting.wait(
+                left,
+                may_have=lambda name: name not in refused and token.is_for(name) and session.works_for(name),
+            )
 
     @router.post("/sessions/{session}/report")
-    def report(asked: v1.ReportRequest, session: Its, token: Caller) -> v1.ReportReply:
+    def report(asked: v1.ReportRequest, session: ItsAsKnown, token: Caller) -> v1.ReportReply:
         """Tell what happened in all slots: outputs, failures, renewals, released blocks. Each may be repeated."""
         pilots.see(session)
         return v1.ReportReply(replies=reports.answer(campaigns, session, token, asked.items, looks=pilots.looks))
 
     @router.post("/sessions/{session}/uploads")
-    def upload(asked: v1.UploadRequest, session: Its, token: Caller) -> v1.UploadReply:
+    def upload(asked: v1.UploadRequest, session: ItsAsKnown, token: Caller) -> v1.UploadReply:
         """Ask where to put an output: at an address for exactly these bytes, under a key of its own."""
         known, lease, item = _current(session, token, asked.lease, convert.range_from(asked.range))
         return where_to_put(known, session.id, lease, item, asked)
@@ -223,7 +249,7 @@ def work_router(pilots: Pilots) -> APIRouter:
     async def put_output(
         lease: LeaseInPath,
         piece: RangeInPath,
-        session: Its,
+        session: ItsAsKnown,
         token: Caller,
         request: Request,
         sha256: Annotated[str, Query(pattern=r"^[0-9a-f]{64}$", description="Of the bytes that follow, in hex.")],

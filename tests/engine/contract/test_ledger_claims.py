@@ -38,6 +38,22 @@ def test_a_block_is_the_first_contiguous_ready_piece(ledger: Ledger, open_campai
     assert layout(ledger, campaign) == ["0 [0, 20) leased", "0 [20, 25) leased", "1 [0, 10) leased"]
 
 
+def test_inputs_that_may_not_be_read_now_are_left_alone(ledger: Ledger, open_campaign: CampaignHandle) -> None:
+    """A reservation takes the first piece of the others; there may be very many inputs to leave alone."""
+    leadership = lead(ledger, campaign := open_campaign(20, 20, 20))
+    first, second, third = (item.id for item in ledger.inputs(campaign.id))
+
+    def reserve(but: set[int]) -> int | None:
+        block = ledger.reserve(leadership, events=10, range_events=10, but=but)
+        return block.input_id if block else None
+
+    many = set(range(third + 1, third + 50_000))
+    assert [reserve({first}), reserve({second} | many), reserve({first, second})] == [second, first, third]
+    assert reserve({first, second, third}) is None
+    assert sorted(ledger.block_inputs(campaign.id).values()) == [first, second, third]
+    assert set(ledger.block_inputs(campaign.id)) == ledger.block_ids(campaign.id)
+
+
 def test_a_claim_tells_the_worker_all_it_needs(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """A claim holds the input, the missing ranges, and a lease that ends a lease's length from now."""
     leadership = lead(ledger, open_campaign(10))

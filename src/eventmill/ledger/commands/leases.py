@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -43,13 +44,19 @@ class LeaseVerbs(LossVerbs):
     """Verbs that hand out and take back blocks."""
 
     def reserve(
-        self, leadership: LeadershipLease, *, events: int, range_events: int, aligned: bool = False
+        self,
+        leadership: LeadershipLease,
+        *,
+        events: int,
+        range_events: int,
+        aligned: bool = False,
+        but: Collection[int] = (),
     ) -> Block | None:
         """READY -> LEASED for the first contiguous READY piece of at most `events`; no time limit starts.
 
         A suspect span (it failed, or was in flight when a worker vanished) is reserved alone and as one range.
-        None if no span is READY and may be handed out now, or if the campaign is paused or cancelled. Raises
-        `CampaignLocked` if another coordinator has taken over.
+        The inputs with the numbers in `but` are left alone. None if no span is READY and may be handed out now, or
+        if the campaign is paused or cancelled. Raises `CampaignLocked` if another coordinator has taken over.
         """
         with self.writing() as tx:
             campaign = locked(tx, leadership.campaign_id)
@@ -64,6 +71,9 @@ class LeaseVerbs(LossVerbs):
                 .order_by(table.c.input_id, table.c.start)
                 .limit(1)
             )
+            if but:  # written into the statement: there may be more of them than it may have parameters
+                left_alone = sa.bindparam("but", sorted(but), sa.Integer, expanding=True, literal_execute=True)
+                first = first.where(table.c.input_id.not_in(left_alone))
             found = tx.execute(first).first()
             if found is None:
                 return None

@@ -58,10 +58,14 @@ class PilotVerbs(LeaseVerbs):
         `nonce`, it is the same claim, as long as that lasts.
         """
         holder = text.name(holder)
+        mine = sa.select(_BLOCK.id).where(
+            _BLOCK.holder == holder, _BLOCK.nonce == nonce, _BLOCK.campaign_id.in_(campaign_ids)
+        )
+        with self.reading() as tx:  # most pilots that wait ask for what there is not: they need not queue for it
+            looked_for = (mine, _open_offers(campaign_ids, but=holder))
+            if not any(tx.execute(statement.limit(1)).first() for statement in looked_for):
+                return None
         with self.writing() as tx:
-            mine = sa.select(_BLOCK.id).where(
-                _BLOCK.holder == holder, _BLOCK.nonce == nonce, _BLOCK.campaign_id.in_(campaign_ids)
-            )
             numbers = list(tx.execute(mine).scalars())
             offered = list(tx.execute(_open_offers(campaign_ids, but=holder).limit(ASKED_AT_ONCE)).scalars())
             for number in [*numbers, *offered]:

@@ -41,7 +41,13 @@ class BlockVerbs(HolderVerbs):
     """Verbs on blocks."""
 
     def reserve(
-        self, leadership: LeadershipLease, *, events: int, range_events: int, aligned: bool = False
+        self,
+        leadership: LeadershipLease,
+        *,
+        events: int,
+        range_events: int,
+        aligned: bool = False,
+        but: Collection[int] = (),
     ) -> Block | None:
         """READY -> LEASED for the first contiguous READY piece of at most `events`; no time limit starts."""
         with self._lock:
@@ -50,7 +56,7 @@ class BlockVerbs(HolderVerbs):
                 return None
             now = self._now()
             rested = (s for s in campaign.spans.ready() if s.rests_until is None or s.rests_until <= now)
-            ready = next(rested, None)
+            ready = next((span for span in rested if span.input_id not in but), None)
             if ready is None:
                 return None
             suspect = ready.is_suspect

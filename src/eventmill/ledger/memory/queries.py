@@ -233,6 +233,11 @@ class Queries(MemoryTables):
         with self._lock:
             return frozenset(self._look_at(campaign_id).blocks)
 
+    def block_inputs(self, campaign_id: int) -> dict[int, int]:
+        """Block or duplicate claim -> the input that it is about, for those that still have LEASED events."""
+        with self._lock:
+            return {row.id: row.input_id for row in self._look_at(campaign_id).blocks.values()}
+
     def live_attempts(self, campaign_id: int) -> frozenset[int]:
         """Attempts that may still commit a range, or complete a merge."""
         with self._lock:
