@@ -166,6 +166,12 @@ class Pilots:
         return {row.name: len(self.ledger.offered(row.id)) for row in rows}
 
 
+def _may_have(session: Session, token: Token, reply: v1.AcquireReply, name: str) -> bool:
+    """Whether a pilot that was answered so may have blocks of this campaign when there are some."""
+    refused = any(each.campaign == name for each in reply.refusals)
+    return not refused and token.is_for(name) and session.works_for(name)
+
+
 def work_router(pilots: Pilots) -> APIRouter:
     """The routes."""
     router = APIRouter(prefix="/v1", tags=["pilots"])
@@ -227,11 +233,7 @@ def work_router(pilots: Pilots) -> APIRouter:
             left = asked.wait_seconds - (time.monotonic() - begun)
             if reply.claims or _is_asked(asked, reply) or left <= 0 or pilots.waiting.ends:
                 return reply
-            refused = {each.campaign for each in reply.refusals}
-            await pilots.waiting.wait(
-                left,
-                may_have=lambda name: name not in refused and token.is_for(name) and session.works_for(name),
-            )
+            await pilots.waiting.wait(left, may_have=partial(_may_have, session, token, reply))
 
     @router.post("/sessions/{session}/report")
     def report(asked: v1.ReportRequest, session: ItsAsKnown, token: Caller) -> v1.ReportReply:
