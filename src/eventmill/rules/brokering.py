@@ -35,6 +35,14 @@ class Refusal:
     reason: str
 
 
+QUARANTINED = Refusal(
+    "quarantine",
+    "its ranges fail on this pilot, which is quarantined, so others get them; 'eventmill status' says why",
+)
+
+UNKNOWN = Refusal("campaign", "there is none of this name that its token is for")
+
+
 def why_unfit(order: WorkOrder, session: Session) -> Refusal | None:
     """Why this pilot gets no block of a campaign, whatever time it has left; None if it may."""
     found = next((found for check in _CHECKS for found in check(order, session)), None)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from eventmill.campaign.handle import CampaignHandle, load_campaign
-from eventmill.core.access_tokens import Session, Token
+from eventmill.core.access_tokens import Session, Token, pilot_name
 from eventmill.core.environment import Environment
 from eventmill.core.ranges import Input
 from eventmill.core.records import CampaignRow, DesiredState
@@ -139,9 +139,19 @@ class Campaigns:
             with suppress(EventmillError):  # such as a campaign whose inputs cannot be listed now
                 known = self.known(row.id)
                 refusal = None if known is None else brokering.why_unfit(known.handle.order, session)
-                if refusal is not None:
+                if (refusal := refusal or self.why_quarantined(row.id, session)) is not None:
                     found.append(refusal_to(row.name, refusal))
-        return found
+        return [*found, *self.unknown(session, token)]
+
+    def why_quarantined(self, campaign_id: int, session: Session) -> brokering.Refusal | None:
+        """Why this pilot gets no more of a campaign while others live; None if it is not quarantined."""
+        is_it = pilot_name(session.name, session.id) in self.ledger.quarantined(campaign_id)
+        return brokering.QUARANTINED if is_it else None
+
+    def unknown(self, session: Session, token: Token) -> list[v1.Refusal]:
+        """The campaigns that this pilot names, and that are not there for its token."""
+        known = {row.name for row in self.rows() if token.is_for(row.name)}
+        return [refusal_to(name, brokering.UNKNOWN) for name in session.campaigns or () if name not in known]
 
     def seconds_per_event(self, campaign_id: int) -> float | None:
         """How long an event takes, as far as it was measured; looked up again every second."""

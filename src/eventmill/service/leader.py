@@ -21,7 +21,7 @@ from eventmill.campaign.open import open_campaign
 from eventmill.campaign.pilot_desk import PilotDesk
 from eventmill.campaign.split_inputs import register, split
 from eventmill.config.campaign_spec import CampaignSpec
-from eventmill.core.records import JournalKind
+from eventmill.core.records import DesiredState, JournalKind
 from eventmill.errors import EventmillError, LedgerError
 from eventmill.runtime.process_id import this_process
 from eventmill.work.merge import run_merge
@@ -32,6 +32,9 @@ LOOK_SECONDS = 0.2
 
 MERGE_LOOK_SECONDS = 1.0
 """How often to look whether a merge is due."""
+
+PAUSE_LOOK_SECONDS = 1.0
+"""How often to look whether a paused campaign is to go on."""
 
 END_SECONDS = 30.0
 """How long a campaign may take to be let go when the service ends."""
@@ -142,10 +145,17 @@ class Leaders:
 
     def _lead(self, opened: CampaignHandle, campaign: CampaignSpec) -> None:
         try:
-            if lead(opened, campaign, ends=self._ends):
-                self._on_end(opened.name, "finished")
-            elif not self._ends.is_set():
-                self._on_end(opened.name, f"not led any more: it is {opened.desired_state()}")
+            while not lead(opened, campaign, ends=self._ends):
+                if self._ends.is_set():
+                    return
+                if opened.desired_state() is DesiredState.CANCELLED:
+                    self._on_end(opened.name, "not led any more: it is cancelled")
+                    return
+                self._on_end(opened.name, "paused: this service goes on with it when its state is 'run' again")
+                while opened.desired_state() is DesiredState.PAUSED:
+                    if self._ends.wait(PAUSE_LOOK_SECONDS):
+                        return
+            self._on_end(opened.name, "finished")
         except EventmillError as error:
             logger.error("campaign '%s' is not led any more: %s", opened.name, error)
             with suppress(LedgerError):

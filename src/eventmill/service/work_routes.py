@@ -122,7 +122,10 @@ class Pilots:
             claims=claims,
             retry_in_seconds=0.0 if claims else RETRY_SECONDS,
             environments=list(map(convert.environment_to, fitting.environments)),
-            refusals=self._refusals(fitting, asked, got_some=bool(claims)),
+            refusals=[
+                *self._refusals(fitting, asked, got_some=bool(claims)),
+                *([] if claims else self._idle_refusals(fitting, session, token)),
+            ],
         )
 
     def _refusals(self, fitting: Fitting, asked: v1.AcquireRequest, *, got_some: bool) -> list[v1.Refusal]:
@@ -134,6 +137,14 @@ class Pilots:
             if number in fitting.most_events and (got_some or not self._is_too_long(number, fitting)):
                 continue
             if number in names:
+                found.append(refusal_to(names[number], refusal))
+        return found
+
+    def _idle_refusals(self, fitting: Fitting, session: Session, token: Token) -> list[v1.Refusal]:
+        """Why a pilot that fits gets nothing all the same."""
+        names, found = {row.id: row.name for row in self.campaigns.rows()}, self.campaigns.unknown(session, token)
+        for number in fitting.ids:
+            if number in names and (refusal := self.campaigns.why_quarantined(number, session)) is not None:
                 found.append(refusal_to(names[number], refusal))
         return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Sequence
 from typing import Literal
@@ -15,6 +16,12 @@ from eventmill.errors import EventmillError, InputError, LedgerError, StoreError
 from eventmill.messages import convert, v1
 from eventmill.service_client.connection import Connection
 from eventmill.service_client.reporter import Reporter
+
+logger = logging.getLogger(__name__)
+
+INSTALL = (
+    " What the payload imports must be installed here; with 'payload.environment' only those who have it get work."
+)
 
 MOST_TROUBLE = 2_000
 """Characters of what is told of an error."""
@@ -30,6 +37,7 @@ class ServiceLedger:
         self._lock = threading.Lock()
         self._claims: dict[int, Claim] = {}
         self._leases: dict[int, Lease] = {}  # by campaign, the last that was claimed
+        self._told: set[str] = set()
 
     @property
     def address(self) -> str:
@@ -78,6 +86,7 @@ class ServiceLedger:
 
     def fail(self, lease: Lease, failed: EventRange, report: FailureReport, *, report_id: str) -> Reply:
         """Charge a failure to a range."""
+        self._tell_new(report)
         return self._send(
             v1.FailItem(
                 type="fail",
@@ -87,6 +96,20 @@ class ServiceLedger:
                 report_id=report_id,
             )
         )
+
+    def _tell_new(self, failure: FailureReport) -> None:
+        """Tell each kind of error once: whoever looks after a pilot sees this log only, and events are charged.
+
+        Its kind alone: what the payload or a library said may contain a parameter.
+        """
+        name = failure.summary.partition(":")[0]
+        kind = name if name.isidentifier() else str(failure.kind)
+        with self._lock:
+            is_new = kind not in self._told
+            self._told.add(kind)
+        if is_new:
+            advice = INSTALL if kind in ("ModuleNotFoundError", "ImportError") else ""
+            logger.warning("a range failed on this pilot: %s. 'eventmill status' has more.%s", kind, advice)
 
     def report(self, items: Sequence[ReportItem]) -> tuple[Reply, ...]:
         """Each item by itself; what comes at once travels in one message anyway."""

@@ -65,7 +65,7 @@ export async function follow(path, { signal, tell, connection }) {
     if (signal.aborted) return;
     if (broke) connection(false);
     await pause(wait * (0.75 + Math.random() / 2), signal); // not all pages at once after a restart
-    wait = Math.min(2 * wait, LONGEST_WAIT);
+    wait = broke ? Math.min(2 * wait, LONGEST_WAIT) : stream.retry;
   }
 }
 
