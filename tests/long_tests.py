@@ -33,6 +33,8 @@ LONG = (  # before each group: what stays in `make test`
     "test_notebooks.py::test_a_notebook_runs[04_explore_a_campaign.ipynb]",
     # what pilots are told and get, over HTTP without processes, in engine/test_service_broker.py
     "test_pilots.py::test_a_pilot_that_does_not_fit_says_why_and_leaves_the_work_to_others",
+    # notices themselves in engine/test_preemption_notices.py, and a pilot that goes on in the same file
+    "test_pilots_stay.py::test_a_notice_that_the_machine_goes_empties_the_pilot",
     # seed 7
     "test_drills.py::test_every_event_survives_what_a_seed_decides[11]",
     "test_drills.py::test_every_event_survives_what_a_seed_decides[13]",

@@ -267,9 +267,9 @@ def attribute(scene: Scene, calls: list[Call]) -> Harm:
     """Give each loss, and each event that was computed again, to the harm that struck whoever had it; the rest.
 
     Of several harms it is the last. Who computed an event in vain is everybody but the last who did. What is
-    nobody's are copies for slots that seemed slow.
+    nobody's are duplicate claims on blocks of slots that seemed slow.
     """
-    rest = Harm("copies of ranges that seemed slow", frozenset(), 0)
+    rest = Harm("none: duplicate claims on blocks that seemed slow", frozenset(), 0)
     for line in scene.opened.journal(JournalKind.LOSS):
         name = (line.holder or "").split("/")[1]
         struck = [harm for harm in scene.harms if name in harm.names and harm.begun <= line.at.timestamp()]

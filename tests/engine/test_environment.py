@@ -74,6 +74,11 @@ def test_a_requirements_file_is_its_pins(tmp_path: Path) -> None:
         ("version = 1\n", "pylock.toml", "is no pylock.toml: it has no list 'packages'"),
         ("packages =\n", "pylock.toml", "is not valid TOML"),
         ("[[packages]]\nname = 'mine'\n", "pylock.toml", r"packages\[0\] \(mine\) has no version to be checked"),
+        (
+            "[[packages]]\nname = 'a'\nversion = '1'\nmarker = \"what == 'b'\"\n",
+            "pylock.toml",
+            r"packages\[0\]: .*what",
+        ),
     ],
 )
 def test_what_is_no_pin_is_told_with_its_line(text: str, name: str, said: str, tmp_path: Path) -> None:

@@ -236,7 +236,7 @@ class Coordinator:
         full = self._readers.full()
         if self._readers.are_all(full):
             return None
-        slots = self._readers.busy(slots)
+        slots = self._readers.usable(slots)
         self._measured = self._measured.with_pace(*opened.pace(), slots=slots)
         wanted = None if ranges.events == "auto" else ranges.events
         speed = self._measured.speed
@@ -281,7 +281,7 @@ class Coordinator:
         idle = slots - len(self.blocks())
         if idle < 1 or not self.is_wanted() or opened.counts().ready:
             return None
-        leases, kept = opened.leased(), self._readers.on(full)
+        leases, kept = opened.leased(), self._readers.blocks_on(full)
         leases = tuple(lease for lease in leases if lease.block_id not in kept)  # nobody else may read there now
         while (decision := stragglers.share(leases, idle=idle, seconds_per_event=pace)) is not None:
             number = decision.block_id

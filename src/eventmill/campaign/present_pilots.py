@@ -57,7 +57,7 @@ class PresentPilots:
             for each in sessions
         ]
         refused = [(each.name, refusal) for each, refusal in refusals if refusal is not None]
-        self._look_for_nobody(refused if len(refused) == len(sessions) else [], now=now, ready=ready)
+        self._tell_if_none_fits(refused if len(refused) == len(sessions) else [], now=now, ready=ready)
         return self.slots
 
     def _why_not(
@@ -71,8 +71,8 @@ class PresentPilots:
                 return brokering.too_late(left, seconds_per_event=seconds_per_event)
         return found
 
-    def _look_for_nobody(self, refused: list[tuple[str, brokering.Refusal]], *, now: float, ready: int) -> None:
-        """`refused` are all pilots that are here, if none of them fits."""
+    def _tell_if_none_fits(self, refused: list[tuple[str, brokering.Refusal]], *, now: float, ready: int) -> None:
+        """Say once, after a while, that no pilot here fits, and why. `refused` are all of them, or it is empty."""
         if not refused:
             self._nobody_since = self._told = self.why_nobody = None
             return

@@ -22,7 +22,7 @@ class StorageReaders:
         limit = self._known_limit()
         return frozenset() if limit is None else limit.full(self._opened.block_inputs().values())
 
-    def on(self, inputs: frozenset[int]) -> frozenset[int]:
+    def blocks_on(self, inputs: frozenset[int]) -> frozenset[int]:
         """The blocks on these inputs that are handed out."""
         blocks = self._opened.block_inputs() if inputs else {}
         return frozenset(number for number, item in blocks.items() if item in inputs)
@@ -31,7 +31,7 @@ class StorageReaders:
         """Whether these are all inputs of the campaign."""
         return bool(inputs) and len(inputs) == self._inputs
 
-    def busy(self, slots: int) -> int:
+    def usable(self, slots: int) -> int:
         """How many of so many slots can have a block at a time."""
         limit = self._known_limit()
         most = None if limit is None else limit.at_once(self._inputs)

@@ -11,7 +11,11 @@ from typing import Self
 
 logger = logging.getLogger(__name__)
 
-LOOK_SECONDS, ANSWER_SECONDS = 1.0, 5.0
+LOOK_SECONDS = 1.0
+"""The pause between two looks."""
+
+ANSWER_SECONDS = 5.0
+"""How long an answer may take."""
 
 PATIENCE_SECONDS = 1800.0
 """So long pilots try, unless they are told otherwise. After that leases end, though the service is away."""
@@ -20,7 +24,7 @@ PATIENCE_SECONDS = 1800.0
 def answers(url: str) -> bool:
     """Whether the service at this address answers, and not whatever stands before it, that it is out of order.
 
-    Nothing secret is sent, so that nobody's certificate is checked.
+    The certificate is not checked: nothing secret is sent, and the answer decides nothing but when leases end.
     """
     import httpx  # only runs whose pilots have a service of their own need it
 
@@ -53,14 +57,12 @@ class ServiceWatch:
         self._thread.join()
 
     def look(self) -> None:
-        """Ask once."""
+        """Ask once. A service that never answered counts as there: it may be out of reach from here alone."""
         if self._look():
             if self._away_since is not None:
                 logger.warning("the event service answers again")
             self._has_answered, self._away_since = True, None
-        elif (
-            self._has_answered and self._away_since is None
-        ):  # else: perhaps it cannot be reached from here at all
+        elif self._has_answered and self._away_since is None:
             logger.warning("the event service does not answer; no lease ends meanwhile")
             self._away_since = self._monotonic()
 

@@ -18,6 +18,7 @@ from eventmill.errors import CampaignError, PayloadError
 KEY = "payload.environment.packages"
 
 MOST_PINS = 2_000
+"""Each is looked up before work is taken, and stored with the campaign."""
 
 _EXPORT = "'uv export --format requirements-txt -o requirements.lock' writes one"
 
@@ -70,7 +71,8 @@ def as_pin(text: str) -> str:
     if len(versions) != 1 or versions[0].operator != "==" or versions[0].version.endswith(".*"):
         raise ValueError(f"'{text}' does not pin one version; write name==version")
     try:
-        _ = wanted.marker is None or wanted.marker.evaluate()
+        if wanted.marker is not None:
+            wanted.marker.evaluate()
     except (UndefinedComparison, UndefinedEnvironmentName) as error:
         raise ValueError(f"the marker of '{text}' cannot be evaluated: {error}") from None
     marker = f"; {wanted.marker}" if wanted.marker is not None else ""
@@ -115,9 +117,12 @@ def _of_toml(path: Path, text: str) -> Iterator[str]:
     for number, package in enumerate(packages):
         name, wanted = (package.get(key) if isinstance(package, dict) else None for key in ("name", "version"))
         marker = f"; {package['marker']}" if isinstance(package, dict) and package.get("marker") else ""
+        where = f"'{KEY}': {path}: packages[{number}]"
         try:
-            yield as_pin(f"{name}=={Version(str(wanted))}{marker}")
-        except (InvalidVersion, ValueError):
-            raise CampaignError(
-                f"'{KEY}': {path}: packages[{number}] ({name or 'without a name'}) has no version to be checked."
-            ) from None
+            pinned = Version(str(wanted))
+        except InvalidVersion:
+            raise CampaignError(f"{where} ({name or 'without a name'}) has no version to be checked.") from None
+        try:
+            yield as_pin(f"{name}=={pinned}{marker}")
+        except ValueError as error:
+            raise CampaignError(f"{where}: {error}.") from None

@@ -41,7 +41,8 @@ class Known:
 class Fitting:
     """What a pilot may work on now: campaigns, and of some of them only so many events at a time.
 
-    `environments` it must look for first; `refused` says what does not fit, by campaign.
+    `environments` it must look for first. `refused` says why it gets nothing, by campaign: what does not fit, and,
+    for those in `most_events`, what to say if none of their blocks is short enough.
     """
 
     ids: tuple[int, ...]

@@ -8,11 +8,13 @@ import resource
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 MOST = 65_536
+"""Connections, where the system would allow more files."""
 
 FOR_OTHERS = 256
 """Files that are not connections: the ledger, inputs that are read for pilots, outputs that are stored."""
 
 LEAST = 16
+"""Connections, however few files the system allows."""
 
 SILENT_SECONDS = 30.0
 """A connection that says nothing for so long after it was opened is closed."""

@@ -18,7 +18,7 @@ bearer = HTTPBearer(auto_error=False, description="A token, as 'eventmill token 
 Given = Annotated[HTTPAuthorizationCredentials | None, Security(bearer)]
 
 KEPT_SECONDS = 5.0
-"""How long it is not looked up again whose a session is."""
+"""For so long it is not looked up again whose a session is."""
 
 KEPT_SESSIONS = 100_000
 
@@ -89,7 +89,7 @@ class Guard:
         return check
 
     def known_session(self) -> Callable[..., Awaitable[Session]]:
-        """The same, for calls to which only matters whose it is: what was found is kept for a moment."""
+        """As `session`, for calls that only ask whose it is: what was found is kept for `KEPT_SECONDS`."""
         is_pilot, find = self.may(Role.PILOT), self.session()
 
         async def check(session: SessionId, token: Annotated[Token, Depends(is_pilot)]) -> Session:

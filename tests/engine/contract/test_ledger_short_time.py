@@ -66,7 +66,7 @@ def test_a_call_that_is_repeated_has_the_same_claim(ledger: Ledger, open_campaig
     assert acquire(ledger, campaign, 5) == claim
 
 
-def test_a_copy_is_taken_whole_or_not(ledger: Ledger, open_campaign: CampaignHandle) -> None:
+def test_a_duplicate_claim_is_taken_whole_or_not(ledger: Ledger, open_campaign: CampaignHandle) -> None:
     """A second claim on the events of a slow block is never cut: both claims are of the same events."""
     campaign = open_campaign(40)
     leadership = lead(ledger, campaign)

@@ -69,7 +69,7 @@ class PilotVerbs(LeaseVerbs):
             numbers = list(tx.execute(mine).scalars())
             offered = list(tx.execute(_open_offers(campaign_ids, but=holder).limit(ASKED_AT_ONCE)).scalars())
             for number in [*numbers, *offered]:
-                if number not in numbers and not _is_short_enough(tx, number, most_events or {}):
+                if number not in numbers and not _cut_to_fit(tx, number, most_events or {}):
                     continue
                 claim = self._claim_in(tx, number, holder=holder, nonce=nonce)
                 if claim is not None:
@@ -243,8 +243,11 @@ class PilotVerbs(LeaseVerbs):
         return _token_from(found)
 
 
-def _is_short_enough(tx: sa.Connection, block_id: int, most_events: Mapping[int, int]) -> bool:
-    """Whether a block has, or has now after it was cut, no more events than its claimer can do."""
+def _cut_to_fit(tx: sa.Connection, block_id: int, most_events: Mapping[int, int]) -> bool:
+    """Cut an offered block behind the last range that its claimer can do; whether it can do any of it.
+
+    A duplicate claim is not cut: it is for all that is left of its block, or for nothing.
+    """
     row = read_block(tx, block_id)
     if row is None or (most := most_events.get(row.campaign_id)) is None:
         return True
@@ -252,8 +255,8 @@ def _is_short_enough(tx: sa.Connection, block_id: int, most_events: Mapping[int,
     item = input_from(tx.execute(sa.select(schema.input_).where(schema.input_.c.id == row.input_id)).one())
     leased = read_spans_of_block(tx, span_owner_id(row))
     end = end_within(leased, most, item, row, campaign)
-    if end is None or (row.copy_of is not None and end < leased[-1].stop):  # a copy stays one of the whole
-        return not leased
+    if end is None or (row.copy_of is not None and end < leased[-1].stop):
+        return not leased  # one of which nothing is left is for the claim to refuse
     free_behind(tx, campaign, block_id, leased, end=end)
     return True
 

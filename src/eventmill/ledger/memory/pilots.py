@@ -54,11 +54,12 @@ class PilotVerbs(BlockVerbs):
             open_ones = sorted(
                 row.id for row in rows if row.offered and row.attempt is None and row.copy_of not in held
             )
-            short = (number for number in open_ones if self._is_short_enough(number, most_events or {}))
-            claims = (self.claim(number, holder=holder, nonce=nonce) for number in chain(mine, short))
+            fitting = (number for number in open_ones if self._cut_to_fit(number, most_events or {}))
+            claims = (self.claim(number, holder=holder, nonce=nonce) for number in chain(mine, fitting))
             return next((claim for claim in claims if claim is not None), None)
 
-    def _is_short_enough(self, block_id: int, most_events: Mapping[int, int]) -> bool:
+    def _cut_to_fit(self, block_id: int, most_events: Mapping[int, int]) -> bool:
+        """Cut an offered block behind the last range that its claimer can do; whether it can do any of it."""
         found = self._with_block(block_id)
         if found is None or (most := most_events.get(found[0].row.id)) is None:
             return True
