@@ -27,7 +27,7 @@ from tests.waiting import until
 
 CURL_PILOT = Path(__file__).parents[2] / "examples" / "curl-pilot.sh"
 
-EVENTS, SIZE, LEASE, SECONDS = 6000, 10, 10, 120
+EVENTS, SIZE, LEASE, SECONDS = 9000, 10, 10, 120
 
 LATENCY_SECONDS, DELAY = 60.0, 0.1
 

@@ -146,18 +146,22 @@ class Leaders:
     def _lead(self, opened: CampaignHandle, campaign: CampaignSpec) -> None:
         try:
             while not lead(opened, campaign, ends=self._ends):
-                if self._ends.is_set():
+                if not self._is_to_go_on(opened):
                     return
-                if opened.desired_state() is DesiredState.CANCELLED:
-                    self._on_end(opened.name, "not led any more: it is cancelled")
-                    return
-                self._on_end(opened.name, "paused: this service goes on with it when its state is 'run' again")
-                while opened.desired_state() is DesiredState.PAUSED:
-                    if self._ends.wait(PAUSE_LOOK_SECONDS):
-                        return
             self._on_end(opened.name, "finished")
         except EventmillError as error:
             logger.error("campaign '%s' is not led any more: %s", opened.name, error)
             with suppress(LedgerError):
                 opened.note(kind=JournalKind.RUN_FAILED, reason=str(error).partition("\n")[0])
             self._on_end(opened.name, f"not led any more: {error}")
+
+    def _is_to_go_on(self, opened: CampaignHandle) -> bool:
+        """Wait while a campaign is paused; False if the service ends, or if the campaign is cancelled."""
+        if not self._ends.is_set() and opened.desired_state() is DesiredState.PAUSED:
+            self._on_end(opened.name, "paused: this service goes on with it when its state is 'run' again")
+        while not self._ends.is_set() and (state := opened.desired_state()) is not DesiredState.RUN:
+            if state is DesiredState.CANCELLED:
+                self._on_end(opened.name, "not led any more: it is cancelled")
+                return False
+            self._ends.wait(PAUSE_LOOK_SECONDS)
+        return not self._ends.is_set()
