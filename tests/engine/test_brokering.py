@@ -41,6 +41,8 @@ def pilot(slots: int = 1, **offers: Any) -> Session:
         (order(Needs(gpus=1)), pilot(), "it wants 1 GPU for each slot, and this pilot has 0 for 1 slot"),
         (order(Needs(gpus=1)), pilot(2, gpus=1), "1 GPU for each slot, and this pilot has 1 for 2 slots"),
         (order(Needs(gpus=0.5)), pilot(2, gpus=1), None),
+        (order(Needs(gpus=0.28)), pilot(25, gpus=7), None),
+        (order(Needs(gpus=0.28)), pilot(26, gpus=7), "it wants 0.28 GPU for each slot, and this pilot has 7"),
         (order(Needs(cores=4)), pilot(2, cores=8), None),
         (order(Needs(cores=4)), pilot(2), None),
         (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,8 @@ def test_a_requirements_file_is_its_pins(tmp_path: Path) -> None:
         ("version = 1\n", "uv.lock", "cannot be read; give a requirements file: 'uv export"),
         ("version = 1\n", "pylock.toml", "is no pylock.toml: it has no list 'packages'"),
         ("packages =\n", "pylock.toml", "is not valid TOML"),
+        ("a==1\nb==1\na[x]==2\n", "r.txt", "r.txt: a cannot be 1 and 2 at once; pin one version"),
+        ("a==1+cu118\na==1+cu121\n", "r.txt", r"a cannot be 1\+cu118 and 1\+cu121 at once"),
         ("[[packages]]\nname = 'mine'\n", "pylock.toml", r"packages\[0\] \(mine\) has no version to be checked"),
         (
             "[[packages]]\nname = 'a'\nversion = '1'\nmarker = \"what == 'b'\"\n",
@@ -86,6 +89,18 @@ def test_what_is_no_pin_is_told_with_its_line(text: str, name: str, said: str, t
     with pytest.raises(CampaignError, match=said) as error:
         lock(tmp_path, text, name)
     assert "\n" not in str(error.value) and "'payload.environment.packages': " in str(error.value)
+
+
+def test_a_lock_file_from_windows_is_read(tmp_path: Path) -> None:
+    """It may begin with a byte order mark, and its lines end in another way."""
+    (tmp_path / "r.txt").write_bytes(b"\xef\xbb\xbfa==1\r\nb==2 \\\r\n  --hash=sha256:00\r\n")
+    assert read_lock("r.txt", folder=tmp_path) == ("a==1", "b==2")
+
+
+def test_versions_that_one_place_may_have_do_not_contradict_each_other(tmp_path: Path) -> None:
+    """Of other places, of the same version written in two ways, and of a build of it."""
+    text = "a==1; python_version < '3'\na==2; python_version >= '3'\nb==1\nb==1.0\nc==1\nc==1+cu118\nd==1!2\n"
+    assert len(lock(tmp_path, text)) == 7
 
 
 def test_a_lock_file_must_be_there_and_be_text(tmp_path: Path) -> None:
@@ -132,6 +147,7 @@ def test_any_part_of_an_environment_is_enough(given: Any, wanted: dict[str, Any]
     [
         ({"environment": {}}, "'payload.environment': give 'packages', 'path' or 'image'"),
         ({"environment": ["a>1"]}, "'payload.environment.packages': 'a>1' does not pin one version"),
+        ({"environment": ["a==1", "A==2"]}, "a cannot be 1 and 2 at once; pin one version"),
         ({"environment": {"path": "data"}}, "'data' would be another place on each host; give an absolute path"),
         ({"environment": {"images": "x"}}, "'payload.environment.images' (did you mean 'image'?)"),
         ({"environment": {"packages": 7}}, "'payload.environment.packages' must be a text, not 7"),
@@ -173,6 +189,23 @@ def test_a_path_is_there_or_not(tmp_path: Path) -> None:
     assert lacking(Environment(path=str(view))) == (f"{view} (not there)",)
     view.write_text("")
     assert lacking(Environment(path=str(view))) == ()
+
+
+def test_a_path_that_hangs_is_missing_until_it_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mount whose server is gone: whoever waited for it would wait for ever, with a block that nobody has."""
+    answers, asked = threading.Event(), list[str]()
+
+    def exists(path: str) -> bool:
+        asked.append(path)
+        return answers.wait(60)
+
+    monkeypatch.setattr("eventmill.runtime.software.os.path.exists", exists)
+    wanted = Environment(path="/net/gone")
+    for _ in range(2):
+        assert lacking(wanted, path_seconds=0.01) == ("/net/gone (no answer for 0.01 s)",)
+    answers.set()
+    assert lacking(wanted) == ()
+    assert asked == ["/net/gone"], "each look that hangs would cost a thread"
 
 
 @pytest.mark.parametrize("name", IMAGE_VARIABLES)

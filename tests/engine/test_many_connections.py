@@ -63,6 +63,31 @@ def test_who_comes_when_all_are_taken_is_turned_away(tmp_path: Path, monkeypatch
             until(lambda: later.get("/healthz").status_code == 200, seconds=60)
 
 
+def test_who_does_not_end_the_head_of_a_call_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also with a byte now and then, and after a call that was answered: else strangers hold all connections."""
+    monkeypatch.setattr(connection_limit, "SILENT_SECONDS", 0.3)
+    ledger = create_ledger("memory://heads")
+    with server.served_beside(ledger, ledger.url, folder=tmp_path) as url, ExitStack() as stack:
+        one, slow, again = strangers(stack, url, 3)
+        again.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert again.recv(10_000).startswith(b"HTTP/1.1 200 ")
+        one.sendall(b"G")
+        again.sendall(b"GET /healthz HTTP/1.1\r\nHo")
+
+        def is_closed() -> bool:
+            try:
+                slow.sendall(b"G")
+            except OSError:
+                return True
+            return False
+
+        until(is_closed, seconds=60)
+        assert one.recv(1_000) == b""
+        while again.recv(10_000):
+            pass  # the rest of the answer
+        assert httpx.get(f"{url}/healthz").status_code == 200
+
+
 def test_who_says_nothing_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a while, and who speaks is served."""
     usual = connection_limit.SILENT_SECONDS

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
@@ -39,7 +40,7 @@ def read_lock(name: str, *, folder: Path) -> tuple[str, ...]:
     if path.name in ("uv.lock", "poetry.lock", "pdm.lock", "Pipfile.lock"):
         raise CampaignError(f"'{KEY}': {path} cannot be read; give a requirements file: {_EXPORT}.")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise PayloadError(f"'{KEY}': the lock file {path} does not exist.", path=name) from None
     except OSError as error:
@@ -49,7 +50,10 @@ def read_lock(name: str, *, folder: Path) -> tuple[str, ...]:
             f"'{KEY}': the lock file {path} is not text: byte {error.start} is not UTF-8."
         ) from None
     is_toml = path.suffix == ".toml"
-    found = sorted(set(_of_toml(path, text) if is_toml else _of_requirements(path, text)))
+    try:
+        found = all_of(_of_toml(path, text) if is_toml else _of_requirements(path, text))
+    except ValueError as error:
+        raise CampaignError(f"'{KEY}': {path}: {error}.") from None
     if not found:
         raise CampaignError(f"'{KEY}': the lock file {path} pins no package.")
     if len(found) > MOST_PINS:
@@ -57,6 +61,22 @@ def read_lock(name: str, *, folder: Path) -> tuple[str, ...]:
             f"'{KEY}': {path} pins {len(found):,} packages, and at most {MOST_PINS:,} are checked."
         )
     return tuple(found)
+
+
+def all_of(pins: Iterable[str]) -> list[str]:
+    """Each pin once, sorted; ValueError if no place could have two of them: there, nobody would ever get work."""
+    found, versions = sorted(set(pins)), dict[tuple[str, str], str]()
+    for pin in found:
+        wanted, _, marker = pin.partition(";")
+        name, _, version = wanted.partition("==")
+        other = versions.setdefault((name, marker), version)
+        if not (_is_within(version, other) or _is_within(other, version)):
+            raise ValueError(f"{name} cannot be {other} and {version} at once; pin one version")
+    return found
+
+
+def _is_within(version: str, other: str) -> bool:
+    return SpecifierSet(f"=={version}").contains(other, prereleases=True)
 
 
 def as_pin(text: str) -> str:

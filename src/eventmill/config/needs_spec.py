@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from eventmill.config.lock_file import as_pin
+from eventmill.config.lock_file import all_of, as_pin
 from eventmill.config.parts import Part, Place
 from eventmill.config.quantities import Size, at_least_bytes
 from eventmill.core import environment as values
@@ -43,7 +43,7 @@ class Environment(Part):
     @field_validator("packages", mode="after")
     @classmethod
     def _pins(cls, value: str | list[str] | None) -> str | list[str] | None:
-        return sorted({as_pin(each) for each in value}) if isinstance(value, list) else value
+        return all_of(map(as_pin, value)) if isinstance(value, list) else value
 
     @field_validator("path", mode="after")
     @classmethod

@@ -147,7 +147,8 @@ class Agent:
                 is_idle = self._busy < self.slots
             begun = time.monotonic()
             # The first call is not held, nor the one after the service asked for software: it may say why not.
-            waits, left = is_idle and not is_first and not self.session.is_asked, seconds_left()
+            was_asked = self.session.is_asked
+            waits, left = is_idle and not is_first and not was_asked, seconds_left()
             try:
                 found = self.session.acquire(
                     number, wait_seconds=_wait_seconds(left) if waits else 0.0, seconds_left=left
@@ -171,7 +172,7 @@ class Agent:
             self._tell_refusals()
             if found:
                 self._take(found, seconds=time.monotonic() - begun, was_held=waits)
-            elif not is_idle:
+            elif not is_idle or (was_asked and self.session.is_asked):  # again: for more than one pilot looks for
                 time.sleep(AGAIN_SECONDS)
 
     def _tell_refusals(self) -> None:

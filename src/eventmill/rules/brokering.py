@@ -23,6 +23,9 @@ RESERVE = 1.25
 MARGIN_SECONDS = 5.0
 """What is kept of the time left, for storing and reporting the last range."""
 
+GPU_ROUNDING = 1e-6
+"""25 shares of 0.28 are 7 GPUs, and not more, as the sum of floats is."""
+
 UNASKED = "unasked"
 """The kind of a refusal that is none yet: the pilot has not said whether it has the software."""
 
@@ -101,7 +104,7 @@ def _cores(order: WorkOrder, session: Session) -> Iterator[Refusal]:
 
 def _gpus(order: WorkOrder, session: Session) -> Iterator[Refusal]:
     has, wanted = session.offers.get("gpus") or 0, order.needs.gpus
-    if has < wanted * session.slots:
+    if wanted * session.slots - has > GPU_ROUNDING:
         gpus = "GPU" if wanted <= 1 else "GPUs"
         yield Refusal(
             "gpus", f"it wants {wanted:g} {gpus} for each slot, and this pilot has {has} for {_slots(session)}"

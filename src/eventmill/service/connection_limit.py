@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import resource
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 MOST = 65_536
@@ -17,7 +18,7 @@ LEAST = 16
 """Connections, however few files the system allows."""
 
 SILENT_SECONDS = 30.0
-"""A connection that says nothing for so long after it was opened is closed."""
+"""So long a connection may say nothing after it was opened, or not end the head of a call; then it is closed."""
 
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
@@ -40,13 +41,27 @@ def limited(most: int) -> type[H11Protocol]:
     """
 
     class Limited(H11Protocol):
+        _head_since: float | None = None
+
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
             if len(self.connections) > most:
                 transport.write(_FULL)
                 transport.close()
             else:  # cancelled with the first byte that comes
-                close = self.timeout_keep_alive_handler
-                self.timeout_keep_alive_task = self.loop.call_later(SILENT_SECONDS, close)
+                self._close_in(SILENT_SECONDS)
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            is_begun = self.conn.their_state is h11.IDLE and self.conn.our_state is h11.IDLE
+            if is_begun and self.timeout_keep_alive_task is None and not self.transport.is_closing():
+                now = self.loop.time()
+                self._head_since = now if self._head_since is None else self._head_since
+                self._close_in(max(0.0, self._head_since + SILENT_SECONDS - now))
+            else:
+                self._head_since = None
+
+        def _close_in(self, seconds: float) -> None:
+            self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
 
     return Limited

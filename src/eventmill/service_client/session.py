@@ -68,7 +68,7 @@ class Session:
         self.outputs = ServiceOutputs(connection, self.id)
         self.leave: str | None = None
         self.refusals: tuple[v1.Refusal, ...] = ()
-        self.is_asked = False
+        self._asked: tuple[v1.Environment, ...] = ()
         self._environments = Environments()
         with _lock:
             _sessions[connection.url] = self
@@ -80,6 +80,7 @@ class Session:
         nothing for this pilot. The service may first ask for software: if it did (`is_asked`), the next call tells
         what of it is here.
         """
+        self._environments.look(self._asked)  # not before: with blocks in hand, a path that hangs costs a lease
         request = v1.AcquireRequest(
             blocks=blocks,
             wait_seconds=min(wait_seconds, v1.LONGEST_WAIT_SECONDS),
@@ -89,10 +90,13 @@ class Session:
         )
         reply = self.connection.ask("POST", f"{self._path}/acquire", v1.AcquireReply, message=request)
         self.leave = reply.leave or self.leave
-        self.refusals, self.is_asked = tuple(reply.refusals), bool(reply.environments)
-        found = [self._begun(claim) for claim in reply.claims]
-        self._environments.look(reply.environments)
-        return found
+        self.refusals, self._asked = tuple(reply.refusals), tuple(reply.environments)
+        return [self._begun(claim) for claim in reply.claims]
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether the service asked for software with its last answer."""
+        return bool(self._asked)
 
     def end(self, *, patience_seconds: float = LAST_SECONDS) -> None:
         """Report what waits, and end the session: what it still holds goes to others."""

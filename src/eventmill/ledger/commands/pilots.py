@@ -12,10 +12,10 @@ from eventmill import text
 from eventmill.core.access_tokens import Role, Session, Token, session_of
 from eventmill.core.leases import Claim, Lease
 from eventmill.core.ranges import EventRange
-from eventmill.core.records import Incident, JournalKind
+from eventmill.core.records import CampaignRow, Incident, JournalKind
 from eventmill.core.states import State
 from eventmill.ledger import words
-from eventmill.ledger.commands.campaigns import dissolve_blocks, input_from, locked
+from eventmill.ledger.commands.campaigns import campaign_by, dissolve_blocks, input_from, locked
 from eventmill.ledger.commands.leases import LeaseVerbs, free_behind
 from eventmill.ledger.database import schema
 from eventmill.ledger.database.blocks import read_block, span_owner_id
@@ -26,7 +26,7 @@ from eventmill.rules.block_spans import end_within
 _BLOCK, _SESSION, _TOKEN = schema.block.c, schema.session.c, schema.token.c
 
 ASKED_AT_ONCE = 20
-"""The number of offered blocks that one `acquire` tries; others may all be kept from this worker."""
+"""The number of offered blocks of a campaign that one `acquire` tries; they may all be kept from this worker."""
 
 
 class PilotVerbs(LeaseVerbs):
@@ -67,7 +67,7 @@ class PilotVerbs(LeaseVerbs):
                 return None
         with self.writing() as tx:
             numbers = list(tx.execute(mine).scalars())
-            offered = list(tx.execute(_open_offers(campaign_ids, but=holder).limit(ASKED_AT_ONCE)).scalars())
+            offered = list(tx.execute(_worth_trying(campaign_ids, holder, most_events or {})).scalars())
             for number in [*numbers, *offered]:
                 if number not in numbers and not _cut_to_fit(tx, number, most_events or {}):
                     continue
@@ -251,14 +251,27 @@ def _cut_to_fit(tx: sa.Connection, block_id: int, most_events: Mapping[int, int]
     row = read_block(tx, block_id)
     if row is None or (most := most_events.get(row.campaign_id)) is None:
         return True
+    if _end_for(tx, row, most, campaign_by(tx, schema.campaign.c.id == row.campaign_id)) is None:
+        return False  # before it is locked: whoever gets no block of a campaign holds up nobody else
     campaign = locked(tx, row.campaign_id)
+    row = read_block(tx, block_id)  # again, now that nobody else can change it
+    if row is None or row.attempt is not None:
+        return False
+    end = _end_for(tx, row, most, campaign)
+    if end is not None:
+        free_behind(tx, campaign, block_id, read_spans_of_block(tx, span_owner_id(row)), end=end)
+    return end is not None
+
+
+def _end_for(tx: sa.Connection, row: sa.Row[Any], most: int, campaign: CampaignRow) -> int | None:
+    """Where a block is to be cut for whoever can do so many events; None if no range of it fits."""
     item = input_from(tx.execute(sa.select(schema.input_).where(schema.input_.c.id == row.input_id)).one())
     leased = read_spans_of_block(tx, span_owner_id(row))
+    if not leased:
+        return int(row.stop)  # a claim finds out that nothing is left
     end = end_within(leased, most, item, row, campaign)
-    if end is None or (row.copy_of is not None and end < leased[-1].stop):
-        return not leased  # one of which nothing is left is for the claim to refuse
-    free_behind(tx, campaign, block_id, leased, end=end)
-    return True
+    is_cut = end is not None and end < leased[-1].stop
+    return None if is_cut and row.copy_of is not None else end  # a copy stays one of the whole
 
 
 def _open_offers(campaign_ids: Collection[int], *, but: str | None = None) -> sa.Select[Any]:
@@ -271,6 +284,31 @@ def _open_offers(campaign_ids: Collection[int], *, but: str | None = None) -> sa
         held = sa.select(owner.c.id).where(owner.c.id == _BLOCK.copy_of, owner.c.holder == but)
         statement = statement.where(~held.exists())
     return statement.order_by(_BLOCK.id)
+
+
+def _worth_trying(campaign_ids: Collection[int], holder: str, most_events: Mapping[int, int]) -> sa.Select[Any]:
+    """A few offered blocks of each campaign, the oldest first, after all others those that seem to be too long.
+
+    Of some campaigns this worker may get none, however many are offered: those must not hide the other ones'.
+    """
+    seems_long = sa.case(
+        *(
+            (
+                sa.and_(
+                    _BLOCK.campaign_id == number, _BLOCK.range_events > most, _BLOCK.stop - _BLOCK.start > most
+                ),
+                1,
+            )
+            for number, most in most_events.items()
+        ),
+        (sa.false(), 1),
+        else_=0,
+    )
+    place = sa.func.row_number().over(partition_by=_BLOCK.campaign_id, order_by=(seems_long, _BLOCK.id))
+    offers = _open_offers(campaign_ids, but=holder).order_by(None)
+    ranked = offers.add_columns(seems_long.label("seems_long"), place.label("place")).subquery()
+    statement = sa.select(ranked.c.id).where(ranked.c.place <= ASKED_AT_ONCE)
+    return statement.order_by(ranked.c.seems_long, ranked.c.id)
 
 
 def _session_from(row: sa.Row[Any]) -> Session:

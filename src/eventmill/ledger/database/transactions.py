@@ -294,13 +294,17 @@ def _turn_of(engine: sa.Engine) -> Iterator[None]:
     """Wait until no other thread of this process writes.
 
     SQLite has one writer, too, but who waits for it sleeps, up to 0.1 s each time, and looks again: of ten threads
-    that write, most slept while nobody wrote. After `BUSY_SECONDS` it is left to SQLite to say what is wrong.
+    that write, most slept while nobody wrote. After `BUSY_SECONDS` it is left to SQLite to say what is wrong, and
+    nobody waits for that thread again: an interrupt may have ended it between two steps, and it writes no more.
     """
     if engine.dialect.name != "sqlite":
         yield
         return
-    turn = _turns.setdefault(str(engine.url.database), threading.Lock())
+    file = str(engine.url.database)
+    turn = _turns.setdefault(file, threading.Lock())
     is_mine = turn.acquire(timeout=BUSY_SECONDS)
+    if not is_mine and _turns.get(file) is turn:
+        _turns.pop(file, None)
     try:
         yield
     finally:
