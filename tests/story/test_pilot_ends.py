@@ -1,4 +1,4 @@
-"""How a pilot ends that has no service, or whose service is away, or does not want it any more; and what it says."""
+"""How a pilot ends that has no service, whose service is away, or does not want it; and what it says."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -18,6 +19,7 @@ import pytest
 from eventmill.config.campaign_spec import CampaignSpec
 from eventmill.core.access_tokens import Role
 from tests.pilots import led_by_pilots, pilot_says
+from tests.service_process import led_by_service
 from tests.waiting import until
 
 EVENTMILL = (sys.executable, "-m", "eventmill", "pilot")
@@ -102,3 +104,50 @@ def test_options_are_read_before_anybody_is_called(nobody: str, options: tuple[s
     """A service that is not there would be tried for half an hour, and another would begin a session."""
     code, said = pilot_says("--server", nobody, *options, token=TOKEN)
     assert code == 1 and told in said and len(said.splitlines()) == 1, said
+
+
+def slow_keys(payload: str, folder: Path) -> dict[str, Any]:
+    """A campaign of minutes, led by a service that can be killed."""
+    return {
+        "name": "slow",
+        "ledger": str(folder / "ledger.sqlite"),
+        "inputs": {"generated": {"events": 2000}},
+        "payload": {"callable": payload, "parameters": {"pause": 0.02}},
+        "ranges": {"events": 20},
+        "output": {"store": str(folder / "out"), "merge": {"events": 2000}},
+        "limits": {"lease": "60s"},
+    }
+
+
+def test_a_pilot_that_ends_in_an_outage_says_until_when_it_tries(payload: str, tmp_path: Path) -> None:
+    """What it computed is not thrown away after --grace; what is not handed in after --patience is others'."""
+    with led_by_service(slow_keys(payload, tmp_path), folder=tmp_path) as service:
+        with service.pilot("--patience", "8s", "--grace", "1s", slots=2) as pilot:
+            service.until_done(40)
+            service.kill()
+            until(lambda: "working on what is leased: " in service.said(), seconds=60)
+            begun = time.monotonic()
+            pilot.send_signal(signal.SIGTERM)
+            until(lambda: "ending: SIGTERM" in service.said(), seconds=60)
+            until(lambda: "not handed in: this pilot tries until " in service.said(), seconds=60)
+            assert pilot.wait(120) == 0, service.said()
+            print(time.monotonic() - begun, service.said())
+        assert "(--patience 8 s), whatever --grace is" in service.said()
+        assert "SIGTERM: " in service.said().splitlines()[-1] and "events committed" in service.said()
+
+
+def test_a_pilot_whose_session_an_operator_ended_says_so(
+    campaign: Callable[..., CampaignSpec], payload: str, tmp_path: Path
+) -> None:
+    """With what it did, and without the advice to begin another session, which the operator does not want."""
+    slow = campaign(payload, events=1500, parameters={"pause": 0.01}, ranges={"events": 20})
+    with led_by_pilots(slow, folder=tmp_path) as led:
+        with led.pilot(slots=1) as pilot:
+            led.until_done(40)
+            (session,) = led.opened.ledger.sessions()
+            headers = {"Authorization": f"Bearer {led.token(Role.OPERATOR)}"}
+            assert httpx.delete(f"{led.url}/v1/sessions/{session.id}", headers=headers).status_code == 200
+            assert pilot.wait(60) == 1, led.said()
+        last = led.said().splitlines()[-1]
+        assert f"session {session.id} has ended: an operator ended it, with token " in last
+        assert "events committed" in last and "Begin another one" not in led.said() and "(409)" not in led.said()

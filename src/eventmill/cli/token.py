@@ -9,12 +9,12 @@ import typer
 from rich.table import Table
 
 from eventmill.cli.arguments import InLedger
-from eventmill.cli.output import screen
+from eventmill.cli.output import messages, screen
 from eventmill.core.access_tokens import Role
 from eventmill.core.ledger_url import DEFAULT_LEDGER
 from eventmill.core.units import counted, parse_duration
 from eventmill.errors import CampaignError
-from eventmill.ledger import open_ledger
+from eventmill.ledger import Ledger, open_ledger
 from eventmill.service.tokens import make_token, revoke
 
 
@@ -53,6 +53,7 @@ def token(
             length = None if lasts == "forever" else parse_duration(lasts)
         except ValueError as error:
             raise CampaignError(f"--lasts: {error}") from None
+        _tell_unknown(opened, campaign or [])
         typer.echo(make_token(opened, role, campaigns=campaign or None, label=label, lasts=length))
     elif token_id is not None:
         found, blocks = revoke(opened, token_id.removeprefix("evm_").partition("_")[0])
@@ -73,3 +74,12 @@ def token(
                 "accepted" if why is None else "revoked" if each.revoked_at else "expired",
             )
         screen().print(table)
+
+
+def _tell_unknown(ledger: Ledger, campaigns: list[str]) -> None:
+    """A token may be made before its campaign, and its name may be mistyped."""
+    known = {row.name for row in ledger.campaigns()}
+    for name in campaigns:
+        if name not in known:
+            told = f"note: there is no campaign '{name}' in this ledger yet; the token is for one of this name."
+            messages(quiet=False).print(told, soft_wrap=True)

@@ -37,8 +37,8 @@ def ending_at_once(end: Draining, connection: Connection) -> Iterator[None]:
         yield
         begun.set()
     except KeyboardInterrupt:
-        number = came[0] if came else heard()
-        error = Interrupted(_told(signal.Signals(number).name, connection))
+        number = signal.Signals(came[0]) if came else heard()
+        error = Interrupted(_told(number.name, connection))
         error.exit_code = 128 + number
         raise error from None
     except LedgerError:

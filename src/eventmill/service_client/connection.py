@@ -171,8 +171,9 @@ class Connection:
             if self._last_try is not None:
                 left = min(left, self._last_try - time.monotonic())
             if left <= 0:
+                since = min(begun, self._away_since or begun)
                 raise LedgerError(
-                    f"the event service {self.url} did not answer for {time.monotonic() - begun:.0f} s ({why}). "
+                    f"the event service {self.url} did not answer for {time.monotonic() - since:.0f} s ({why}). "
                     "What is not committed goes to others."
                 )
             chosen = wait * (1 - random.random() / 2) if pause is None else pause
