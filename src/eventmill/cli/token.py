@@ -10,6 +10,7 @@ from rich.table import Table
 
 from eventmill.cli.arguments import InLedger
 from eventmill.cli.output import messages, screen
+from eventmill.cli.served_ledger import check_is_there
 from eventmill.core.access_tokens import Role
 from eventmill.core.ledger_url import DEFAULT_LEDGER
 from eventmill.core.units import counted, parse_duration
@@ -44,6 +45,7 @@ def token(
     ledger: InLedger = None,
 ) -> None:
     """Make, list and revoke tokens for the event service. The ledger keeps only their hashes."""
+    check_is_there(ledger or DEFAULT_LEDGER)
     opened = open_ledger(ledger or DEFAULT_LEDGER)
     if (action is Action.REVOKE) != (token_id is not None):
         told = "say which: 'eventmill token list' shows the ids" if token_id is None else f"'{action}' takes no id"

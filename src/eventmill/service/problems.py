@@ -191,7 +191,7 @@ def _why_not_json(request: Request, error: RequestValidationError) -> str | None
     if kind == "application/json" or kind.endswith("+json"):
         return None
     instead = f"; this call says '{kind[:100]}'" if kind else ""
-    return f"body: the header 'Content-Type: application/json' is missing{instead}. Send the message as JSON, with it."
+    return f"body: the header 'Content-Type: application/json' is missing{instead}. Send JSON, and say so."
 
 
 def _what_is_wrong(error: RequestValidationError) -> str:

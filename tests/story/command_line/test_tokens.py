@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from eventmill.cli.serve import serve
 from eventmill.cli.token import Action, token
 from eventmill.core.access_tokens import Role
 from eventmill.errors import LedgerError
@@ -49,3 +50,12 @@ def test_a_token_for_a_campaign_that_is_not_there_is_made_with_a_note(
         assert "there is no campaign 'nosuch' in this ledger yet" in said.err and "'c'" not in said.err
         token(Action.CREATE, None, Role.PILOT, ["c"], "", "1h", path)
         assert capsys.readouterr().err == ""
+
+
+def test_without_a_ledger_it_is_said_what_creates_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever begins with a service has no campaign yet. Nothing is created by asking."""
+    monkeypatch.chdir(tmp_path)
+    for ask in (lambda: token(Action.CREATE), lambda: serve()):
+        with pytest.raises(LedgerError, match=r"no ledger at .*'eventmill serve --lead CAMPAIGN.yaml' creates"):
+            ask()
+    assert list(tmp_path.iterdir()) == []
