@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -126,14 +125,32 @@ def test_a_pilot_that_ends_in_an_outage_says_until_when_it_tries(payload: str, t
             service.until_done(40)
             service.kill()
             until(lambda: "working on what is leased: " in service.said(), seconds=60)
-            begun = time.monotonic()
             pilot.send_signal(signal.SIGTERM)
             until(lambda: "ending: SIGTERM" in service.said(), seconds=60)
             until(lambda: "not handed in: this pilot tries until " in service.said(), seconds=60)
             assert pilot.wait(120) == 0, service.said()
-            print(time.monotonic() - begun, service.said())
         assert "(--patience 8 s), whatever --grace is" in service.said()
         assert "SIGTERM: " in service.said().splitlines()[-1] and "events committed" in service.said()
+
+
+@pytest.mark.parametrize("command", [EVENTMILL, PILOT_ALONE])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_in_an_outage_ends_a_pilot_at_once(
+    command: tuple[str, ...], number: signal.Signals, payload: str, tmp_path: Path
+) -> None:
+    """Without it, it would try to hand in for half an hour."""
+    with (
+        led_by_service(slow_keys(payload, tmp_path), folder=tmp_path) as service,
+        service.pilot(slots=1, command=command) as pilot,
+    ):
+        service.until_done(20)
+        service.kill()
+        until(lambda: "working on what is leased: " in service.said(), seconds=60)
+        pilot.send_signal(number)
+        until(lambda: "not handed in: this pilot tries until " in service.said(), seconds=60)
+        pilot.send_signal(number)
+        assert pilot.wait(30) in (128 + number, -number), service.said()
+        assert "Traceback" not in service.said()
 
 
 def test_a_pilot_whose_session_an_operator_ended_says_so(

@@ -152,6 +152,9 @@ def pilot(
         why = agent.run()
     except SessionEnded as error:
         why = ended = str(error)
+    except KeyboardInterrupt:  # the second signal: nothing is waited for any more
+        connection.close()
+        raise
     finally:
         for stop in unwatch:
             stop()
