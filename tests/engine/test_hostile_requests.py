@@ -298,3 +298,21 @@ def test_a_served_input_is_read_as_far_as_it_goes(lab: Lab, tmp_path: Path) -> N
         answer = pilot.http.get(address, headers={"Range": asked})
         assert (answer.status_code, answer.content) == (200, data), asked
     assert pilot.http.get(address, headers={"Range": "x" * 1000}).status_code == 422
+
+
+def test_a_message_that_does_not_say_that_it_is_json_is_told_so(lab: Lab) -> None:
+    """As curl sends it without -H. What says so and is something else is told what is wrong with it."""
+    pilot, message = RawPilot(lab, lab.token(Role.PILOT, "c")), b'{"name": "a", "slots": 1, "nonce": "0123456789"}'
+
+    def told(content: bytes, **headers: str) -> str:
+        answer = pilot.http.post("/v1/sessions", content=content, headers=headers)
+        assert answer.status_code == 422
+        return str(answer.json()["detail"])
+
+    missing = "the header 'Content-Type: application/json' is missing"
+    form = "application/x-www-form-urlencoded"
+    assert missing in told(message)
+    assert f"{missing}; this call says '{form}'" in told(message, **{"Content-Type": form})
+    assert missing not in told(b"[]", **JSON) and missing not in told(b'"text"', **JSON)
+    assert missing not in told(b"")
+    assert pilot.http.post("/v1/sessions", content=message, headers=JSON).status_code == 201

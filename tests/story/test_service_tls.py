@@ -21,6 +21,7 @@ import trustme
 
 from eventmill.core.access_tokens import Role
 from eventmill.errors import LedgerError
+from eventmill.ledger import create_ledger
 from eventmill.service.server import served_beside
 from eventmill.service_client.connection import Connection, Refused
 from eventmill.service_client.session import Session
@@ -211,3 +212,26 @@ def test_foreign_addresses_get_no_token(caplog: pytest.LogCaptureFixture) -> Non
         connection.close()
     assert "secret" not in str(away.value) and "secret" not in caplog.text
     assert caplog.records, "nothing was logged, so nothing was proven"
+
+
+def test_a_certificate_of_no_use_is_told_before_the_address(tmp_path: Path) -> None:
+    """In one line with the name of the file: missing, of another kind, or not a pair."""
+    ours, theirs = Authority(tmp_path, "ours"), Authority(tmp_path, "theirs")
+    nothing, text = tmp_path / "nothing.pem", tmp_path / "text.pem"
+    text.write_text("no certificate\n")
+    create_ledger(str(tmp_path / "ledger.sqlite"))
+    for certificate, key, told in (
+        (nothing, nothing, f"--tls-cert: the file {nothing} cannot be read: No such file"),
+        (ours.certificate, nothing, f"--tls-key: the file {nothing} cannot be read: No such file"),
+        (tmp_path, ours.key, f"--tls-cert: the file {tmp_path} cannot be read: Is a directory"),
+        (text, ours.key, f"--tls-cert: the file {text} is no certificate"),
+        (ours.certificate, text, f"--tls-key: the file {text} is no private key"),
+        (ours.certificate, theirs.key, f"--tls-key: the file {theirs.key} is not the key of the certificate"),
+    ):
+        words = ["--ledger", "ledger.sqlite", "--port", "0", "--tls-cert", str(certificate), "--tls-key", str(key)]
+        done = subprocess.run(
+            [sys.executable, "-m", "eventmill", "serve", *words],
+            cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        assert done.returncode == 1 and done.stdout == "" and told in done.stderr, done.stderr
+        assert len(done.stderr.splitlines()) == 1, done.stderr

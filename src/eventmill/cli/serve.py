@@ -10,6 +10,7 @@ import typer
 from eventmill import logs
 from eventmill.cli.arguments import LogJson, LogLevel
 from eventmill.cli.output import screen
+from eventmill.cli.served_ledger import check_is_there
 from eventmill.config.campaign_spec import CampaignSpec, ledger_address, read_campaign
 from eventmill.core.ledger_url import DEFAULT_LEDGER
 from eventmill.errors import CampaignError
@@ -52,6 +53,8 @@ def serve(
     tls = Tls(tls_cert, tls_key) if tls_cert is not None and tls_key is not None else None
     specs = [read_campaign(path) for path in lead or ()]
     url = ledger_address(ledger or (specs[0].ledger if specs else DEFAULT_LEDGER))
+    if not specs:
+        check_is_there(url)
     for spec in specs:
         if spec.ledger_url != url:
             raise CampaignError(

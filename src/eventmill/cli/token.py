@@ -9,12 +9,13 @@ import typer
 from rich.table import Table
 
 from eventmill.cli.arguments import InLedger
-from eventmill.cli.output import screen
+from eventmill.cli.output import messages, screen
+from eventmill.cli.served_ledger import check_is_there
 from eventmill.core.access_tokens import Role
 from eventmill.core.ledger_url import DEFAULT_LEDGER
 from eventmill.core.units import counted, parse_duration
 from eventmill.errors import CampaignError
-from eventmill.ledger import open_ledger
+from eventmill.ledger import Ledger, open_ledger
 from eventmill.service.tokens import make_token, revoke
 
 
@@ -44,6 +45,7 @@ def token(
     ledger: InLedger = None,
 ) -> None:
     """Make, list and revoke tokens for the event service. The ledger keeps only their hashes."""
+    check_is_there(ledger or DEFAULT_LEDGER)
     opened = open_ledger(ledger or DEFAULT_LEDGER)
     if (action is Action.REVOKE) != (token_id is not None):
         told = "say which: 'eventmill token list' shows the ids" if token_id is None else f"'{action}' takes no id"
@@ -53,6 +55,7 @@ def token(
             length = None if lasts == "forever" else parse_duration(lasts)
         except ValueError as error:
             raise CampaignError(f"--lasts: {error}") from None
+        _tell_unknown(opened, campaign or [])
         typer.echo(make_token(opened, role, campaigns=campaign or None, label=label, lasts=length))
     elif token_id is not None:
         found, blocks = revoke(opened, token_id.removeprefix("evm_").partition("_")[0])
@@ -73,3 +76,12 @@ def token(
                 "accepted" if why is None else "revoked" if each.revoked_at else "expired",
             )
         screen().print(table)
+
+
+def _tell_unknown(ledger: Ledger, campaigns: list[str]) -> None:
+    """A token may be made before its campaign, and its name may be mistyped."""
+    known = {row.name for row in ledger.campaigns()}
+    for name in campaigns:
+        if name not in known:
+            told = f"note: there is no campaign '{name}' in this ledger yet; the token is for one of this name."
+            messages(quiet=False).print(told, soft_wrap=True)

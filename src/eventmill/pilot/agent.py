@@ -113,6 +113,11 @@ class Agent:
         with self._lock:
             return max(0, self.slots + self._ahead() - self._busy - self._queued)
 
+    def held(self) -> int:
+        """How many blocks are in work, or wait for a slot."""
+        with self._lock:
+            return self._busy + self._queued
+
     def _ahead(self) -> int:
         """Blocks to hold besides those in work: none where blocks are long and the service is near."""
         if not self._trips or not self._blocks:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import platform
+import re
 import signal
 import socket
 import sys
+import time
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Annotated
@@ -21,11 +23,20 @@ from eventmill.errors import CampaignError, EventmillError
 from eventmill.messages import v1
 from eventmill.payloads.pool import share_setups
 from eventmill.pilot.agent import Agent, seconds_left
+from eventmill.pilot.before_session import ending_at_once
 from eventmill.pilot.hardware import bytes_of, core_count, gpu_count
+from eventmill.pilot.outages import Outages
 from eventmill.runtime import drain
-from eventmill.runtime.end_signals import end_with_job, ends_at, heed, started, take_sigterm, take_warnings
+from eventmill.runtime.end_signals import (
+    end_with_job,
+    ends_at,
+    heed,
+    started,
+    take_sigterm,
+    take_warnings,
+)
 from eventmill.runtime.preemption import open_notices, watch
-from eventmill.service_client.connection import Connection
+from eventmill.service_client.connection import Connection, SessionEnded
 from eventmill.service_client.session import Session
 
 logger = logging.getLogger(__name__)
@@ -88,44 +99,62 @@ def pilot(
     """Work on blocks of an event service, from a host that reaches it by HTTPS, until there is no more work."""
     _log_to_terminal(log_level)
     _warn_of_both()
-    end = drain.here()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        take_sigterm(end, seconds=seconds_of(grace, "grace"), number=number)
-    take_warnings(end, seconds=seconds_of(grace, "grace"))
-    end_with_job(end)
-    if walltime is not None:
-        length = seconds_of(walltime, "walltime")
-        ends_at(end, started() + length, length, "walltime")
-    unwatch = [watch(open_notices(each), lambda notice: heed(end, notice)) for each in preemption_notices or ()]
-    count = slots or core_count()
+    grace_seconds, patience_seconds = seconds_of(grace, "grace"), seconds_of(patience, "patience")
+    idle_seconds = None if idle == "never" else seconds_of(idle, "idle")
+    walltime_seconds = None if walltime is None else seconds_of(walltime, "walltime")
+    memory_bytes = bytes_of(memory)
+    notices = [open_notices(each) for each in preemption_notices or ()]
+    outages = Outages(server, patience_seconds=patience_seconds)
     connection = Connection(
         server,
         token=read_token(token_file),
-        patience_seconds=seconds_of(patience, "patience"),
+        patience_seconds=patience_seconds,
         verify=str(ca_file) if ca_file is not None else True,
-        on_change=_tell_outage,
+        on_change=outages.note,
     )
+    end = drain.here()
+    end_with_job(end)
+    if walltime_seconds is not None:
+        ends_at(end, started() + walltime_seconds, walltime_seconds, "walltime")
+    unwatch = [watch(each, lambda notice: heed(end, notice)) for each in notices]
+    count = slots or core_count()
     share_setups(count > 1)
     offers = v1.Offers(
         host=socket.gethostname()[:255],
         site=site,
         cores=core_count(),
-        memory_bytes=bytes_of(memory),
+        memory_bytes=memory_bytes,
         gpus=gpu_count() if gpus is None else gpus,
         seconds_left=seconds_left(),
         software={"python": platform.python_version(), "eventmill": VERSION},
     )
-    session = Session(
-        connection, name=plain_name(name or socket.gethostname()), slots=count, campaigns=campaign, offers=offers
-    )
+    with ending_at_once(end, connection):
+        session = Session(
+            connection,
+            name=plain_name(name or socket.gethostname()),
+            slots=count,
+            campaigns=campaign,
+            offers=offers,
+        )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        take_sigterm(end, seconds=grace_seconds, number=number)
+    take_warnings(end, seconds=grace_seconds)
     has = f"{offers.cores} cores, {(offers.memory_bytes or 0) / 1e9:.3g} GB, {offers.gpus} GPUs"
     logger.info(
         "session %s at %s, %d slots; %s%s", session.id, connection.url, count, has, f", {site}" if site else ""
     )
-    agent = Agent(session, count, idle_seconds=None if idle == "never" else seconds_of(idle, "idle"))
-    end.when_leaving(lambda told: logger.info("ending: %s", told.reason))
+    agent = Agent(session, count, idle_seconds=idle_seconds)
+    outages.held = agent.held
+    end.when_leaving(lambda told: connection.try_until(time.monotonic() + patience_seconds))
+    end.when_leaving(outages.end)
+    ended = None
     try:
         why = agent.run()
+    except SessionEnded as error:
+        why = ended = str(error)
+    except KeyboardInterrupt:  # the second signal: nothing is waited for any more
+        connection.close()
+        raise
     finally:
         for stop in unwatch:
             stop()
@@ -139,6 +168,8 @@ def pilot(
         f"{why}: {done.blocks:,} blocks, {done.committed:,} events committed, {done.failed:,} failed, "
         f"{done.fenced:,} too late, {done.cpu_seconds:,.1f} s of CPU"
     )
+    if ended is not None:
+        raise typer.Exit(1)
 
 
 def read_token(path: Path | None) -> str:
@@ -159,6 +190,8 @@ def read_token(path: Path | None) -> str:
 
 def seconds_of(given: str, option: str) -> float:
     """A duration in seconds; `CampaignError` names the option."""
+    if re.fullmatch(r"\s*(-[\d.]+|0+)\s*[A-Za-z]*\s*", given):
+        raise CampaignError(f"--{option}: '{given}' is not more than 0; give a duration such as 20s, 10m, 2h.")
     try:
         return parse_duration(given).total_seconds()
     except ValueError as error:
@@ -185,19 +218,12 @@ def _warn_of_both() -> None:
         )
 
 
-def _tell_outage(why: str | None) -> None:
-    if why is None:
-        logger.warning("the event service answers again")
-    else:
-        logger.warning("the event service does not answer (%s); trying again, and working on what is leased", why)
-
-
 def main() -> None:
     """What `eventmill-pilot` runs: one line and a non-zero exit for what cannot be done, never a traceback."""
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(pilot)
     try:
-        app(standalone_mode=False, prog_name="eventmill-pilot")
+        ended = app(standalone_mode=False, prog_name="eventmill-pilot")
     except EventmillError as error:
         print(f"eventmill-pilot: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
@@ -206,3 +232,4 @@ def main() -> None:
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(128 + signal.SIGINT)
+    sys.exit(ended if isinstance(ended, int) else 0)

@@ -101,7 +101,9 @@ def tell_problems(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        return problem(request, HTTPStatus.UNPROCESSABLE_ENTITY, _what_is_wrong(error))
+        return problem(
+            request, HTTPStatus.UNPROCESSABLE_ENTITY, _why_not_json(request, error) or _what_is_wrong(error)
+        )
 
     @app.exception_handler(HTTPException)
     async def of_framework(request: Request, error: HTTPException) -> JSONResponse:
@@ -178,6 +180,18 @@ class RequestIds:
             await send(message)
 
         await self._app(scope, receive, with_id)
+
+
+def _why_not_json(request: Request, error: RequestValidationError) -> str | None:
+    """That a message is not taken as JSON because the call does not say that it is; else None."""
+    if all(each["loc"] != ("body",) or each["type"] == "missing" for each in error.errors()):
+        return None
+    told = request.headers.get("content-type", "")
+    kind = told.partition(";")[0].strip().lower()
+    if kind == "application/json" or kind.endswith("+json"):
+        return None
+    instead = f"; this call says '{kind[:100]}'" if kind else ""
+    return f"body: the header 'Content-Type: application/json' is missing{instead}. Send JSON, and say so."
 
 
 def _what_is_wrong(error: RequestValidationError) -> str:

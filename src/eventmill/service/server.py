@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import tempfile
 import threading
 import time
@@ -14,7 +15,7 @@ from pathlib import Path
 import uvicorn
 
 from eventmill.core.ledger_url import scheme_of
-from eventmill.errors import ClusterError
+from eventmill.errors import AccessError, ClusterError
 from eventmill.ledger import Ledger, open_ledger
 from eventmill.runtime.scratch import open_scratch
 from eventmill.service.app import create_app
@@ -34,6 +35,30 @@ class Tls:
     certificate: Path
     key: Path
 
+    def check(self) -> None:
+        """Raise `AccessError`, which names the file, unless both can be read and belong together."""
+        for option, path in (("--tls-cert", self.certificate), ("--tls-key", self.key)):
+            try:
+                path.open("rb").close()
+            except OSError as error:
+                raise AccessError(f"{option}: the file {path} cannot be read: {error.strerror}.") from None
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        try:
+            context.load_verify_locations(self.certificate)
+        except ssl.SSLError:
+            raise AccessError(
+                f"--tls-cert: the file {self.certificate} is no certificate in PEM format."
+            ) from None
+        try:
+            # Asked for a password, a service would wait for somebody at its terminal.
+            context.load_cert_chain(self.certificate, self.key, password=lambda: "")
+        except ssl.SSLError as error:
+            if error.reason == "KEY_VALUES_MISMATCH":
+                wrong = f"is not the key of the certificate {self.certificate}"
+            else:
+                wrong = "is no private key in PEM format without a password"
+            raise AccessError(f"--tls-key: the file {self.key} {wrong}.") from None
+
 
 def serve_forever(
     ledger_url: str,
@@ -46,8 +71,11 @@ def serve_forever(
 ) -> None:
     """Serve an existing ledger until the process is interrupted; calls under way end first.
 
-    Raises `LedgerError` if there is no ledger, and `ClusterError` if the address cannot be used.
+    Raises `LedgerError` if there is no ledger, `AccessError` if the certificate or its key is of no use, and
+    `ClusterError` if the address cannot be used.
     """
+    if tls is not None:
+        tls.check()
     ledger = open_ledger(ledger_url)
     with _listening(host, port) as listener, _uploads() as uploads:
         server = _server(ledger, ledger_url, folder=folder, uploads=uploads, tls=tls)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -31,11 +32,16 @@ CLOSED = "the connection to the event service was closed."
 
 
 class Refused(LedgerError):
-    """The service answered, and refuses: the status, and what it said."""
+    """The service answered, and refuses: the status, and what it said as `detail`."""
 
-    def __init__(self, told: str, *, status: int) -> None:
+    def __init__(self, told: str, *, status: int, detail: str = "") -> None:
         super().__init__(told)
         self.status = status
+        self.detail = detail
+
+
+class SessionEnded(Refused):
+    """The session of this pilot has ended, and not by the pilot; the text says why."""
 
 
 class Connection:
@@ -72,12 +78,17 @@ class Connection:
         self._lock = threading.Lock()
         self._has_answered = False
         self._away_since: float | None = None
-        self._is_closed = False
+        self._closed = threading.Event()
+        self._last_try: float | None = None
 
     def close(self) -> None:
         """Close the connections that are kept open. Whoever waits for an answer then gets a `LedgerError`."""
-        self._is_closed = True
+        self._closed.set()
         self._http.close()
+
+    def try_until(self, at: float) -> None:
+        """All calls together end by this time (`time.monotonic`), however patient each is; each makes one try."""
+        self._last_try = at
 
     def come_back_within(self, seconds: float) -> None:
         """Wait no longer than this between two tries from now on, or than was told before."""
@@ -127,7 +138,7 @@ class Connection:
         begun, wait = time.monotonic(), FIRST_WAIT_SECONDS
         while True:
             pause: float | None = None
-            if self._is_closed:
+            if self._closed.is_set():
                 raise LedgerError(CLOSED)
             try:
                 answer = self._http.request(
@@ -139,9 +150,9 @@ class Connection:
             except httpx.TransportError as error:
                 if not foreign and not self._has_answered and (wrong := why_never(self.url, error)) is not None:
                     raise LedgerError(wrong) from None
-                if self._is_closed:
+                if self._closed.is_set():
                     raise LedgerError(CLOSED) from None
-                why = f"{type(error).__name__}: {' '.join(str(error).split()) or 'no answer'}"
+                why = _why(error)
             except httpx.InvalidURL as error:
                 raise LedgerError(f"'{self.url}' is not the address of an event service: {error}.") from None
             else:
@@ -151,17 +162,22 @@ class Connection:
                     return answer
                 why = _told(answer)
                 if answer.status_code not in PASSING:
-                    raise Refused(f"{self.url} refuses: {why}", status=answer.status_code)
+                    raise Refused(
+                        f"{self.url} refuses: {why}", status=answer.status_code, detail=_detail(answer) or why
+                    )
                 pause = _retry_after(answer)
             self._note(why)
             left = patience - (time.monotonic() - begun)
+            if self._last_try is not None:
+                left = min(left, self._last_try - time.monotonic())
             if left <= 0:
+                since = min(begun, self._away_since or begun)
                 raise LedgerError(
-                    f"the event service {self.url} did not answer for {time.monotonic() - begun:.0f} s ({why}). "
+                    f"the event service {self.url} did not answer for {time.monotonic() - since:.0f} s ({why}). "
                     "What is not committed goes to others."
                 )
             chosen = wait * (1 - random.random() / 2) if pause is None else pause
-            time.sleep(min(chosen, left, self._longest_wait))
+            self._closed.wait(min(chosen, left, self._longest_wait))
             wait = min(2 * wait, self._longest_wait)
 
     def _note(self, why: str | None) -> None:
@@ -172,6 +188,12 @@ class Connection:
             )
         if (why is None) != (was_away is None):
             self._on_change(why)
+
+
+def _why(error: httpx.TransportError) -> str:
+    """`connection refused`, without the number of the error; the name of its class if it has no words."""
+    words = re.sub(r"^\[Errno -?\d+\] ", "", " ".join(str(error).split()))
+    return f"{words[:1].lower()}{words[1:]}" if words else type(error).__name__
 
 
 def _context(verify: str | bool) -> Any:
@@ -190,10 +212,16 @@ def _told(answer: httpx.Response) -> str:
     if answer.is_redirect:  # not followed: whoever is there would get the token
         leads_to = line(answer.headers.get("Location", "nowhere"))
         return f"status {answer.status_code}, it leads to {leads_to}; give that address if you trust it"
+    if detail := _detail(answer):
+        return f"{detail} ({answer.status_code})"
+    return f"status {answer.status_code} {answer.reason_phrase}".rstrip()
+
+
+def _detail(answer: httpx.Response) -> str:
     try:
-        return f"{v1.Problem.model_validate_json(answer.content).detail} ({answer.status_code})"
+        return v1.Problem.model_validate_json(answer.content).detail
     except ValidationError:
-        return f"status {answer.status_code} {answer.reason_phrase}".rstrip()
+        return ""
 
 
 def _retry_after(answer: httpx.Response) -> float | None:

@@ -6,12 +6,13 @@ import secrets
 import threading
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from http import HTTPStatus
 
 from eventmill.core.leases import Claim
 from eventmill.core.work_order import WorkOrder
 from eventmill.errors import LedgerError
 from eventmill.messages import convert, v1
-from eventmill.service_client.connection import Connection
+from eventmill.service_client.connection import Connection, Refused, SessionEnded
 from eventmill.service_client.environments import Environments
 from eventmill.service_client.inputs import ServedInput
 from eventmill.service_client.ledger import ServiceLedger
@@ -24,6 +25,10 @@ TRIES_PER_LEASE = 6
 
 LAST_SECONDS = 10.0
 """How long to try to say goodbye."""
+
+
+BEGIN_ANOTHER = "Begin another one."
+"""What a service tells whoever uses an ended session; a pilot whose session was ended does not do so."""
 
 
 class Work:
@@ -78,7 +83,7 @@ class Session:
 
         They can be done in `seconds_left`, as far as is known. `refusals` then says of which campaigns there is
         nothing for this pilot. The service may first ask for software: if it did (`is_asked`), the next call tells
-        what of it is here.
+        what of it is here. Raises `SessionEnded` if the session has ended.
         """
         self._environments.look(self._asked)  # not before: with blocks in hand, a path that hangs costs a lease
         request = v1.AcquireRequest(
@@ -88,7 +93,14 @@ class Session:
             seconds_left=seconds_left,
             environments=self._environments.answers(),
         )
-        reply = self.connection.ask("POST", f"{self._path}/acquire", v1.AcquireReply, message=request)
+        try:
+            reply = self.connection.ask("POST", f"{self._path}/acquire", v1.AcquireReply, message=request)
+        except Refused as error:
+            if error.status != HTTPStatus.CONFLICT:
+                raise
+            raise SessionEnded(
+                error.detail.removesuffix(BEGIN_ANOTHER).rstrip(" ."), status=error.status
+            ) from None
         self.leave = reply.leave or self.leave
         self.refusals, self._asked = tuple(reply.refusals), tuple(reply.environments)
         return [self._begun(claim) for claim in reply.claims]
