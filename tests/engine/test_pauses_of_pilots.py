@@ -13,7 +13,18 @@ from eventmill.service_client.connection import LONGEST_WAIT_SECONDS, Connection
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """How long a call waited, time after time; time passes by that alone."""
     waited: list[float] = []
-    monkeypatch.setattr("eventmill.service_client.connection.time.sleep", waited.append)
+
+    class Clocked:
+        """Never set; whoever waits for it moves the time."""
+
+        def is_set(self) -> bool:
+            return False
+
+        def wait(self, seconds: float) -> bool:
+            waited.append(seconds)
+            return False
+
+    monkeypatch.setattr("eventmill.service_client.connection.Event", Clocked)
     monkeypatch.setattr("eventmill.service_client.connection.time.monotonic", lambda: sum(waited))
     return waited
 
@@ -50,3 +61,14 @@ def test_a_service_that_names_a_long_pause_gets_no_longer_one(pauses: list[float
     """What it asks for may be longer than a lease."""
     called(busy, within=2.5)
     assert set(pauses) == {2.5}
+
+
+def test_a_connection_that_ends_tries_until_then(pauses: list[float]) -> None:
+    """Whatever patience each call has: calls after that time are tried once."""
+    client = httpx.Client(transport=httpx.MockTransport(silent))
+    connection = Connection("http://mill", token="t", patience_seconds=600, client=client)
+    connection.try_until(100)
+    for _ in range(3):
+        with pytest.raises(LedgerError, match="did not answer for 100 s"):
+            connection.send("GET", "/v1/campaigns")
+    assert sum(pauses) == pytest.approx(100)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 import re
-import threading
 import time
 from collections.abc import Callable, Iterable
+from threading import Event, Lock
 from typing import Any, TypeVar
 
 import httpx
@@ -75,10 +75,10 @@ class Connection:
             verify=_context(verify),
             follow_redirects=False,
         )
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._has_answered = False
         self._away_since: float | None = None
-        self._closed = threading.Event()
+        self._closed = Event()
         self._last_try: float | None = None
 
     def close(self) -> None:
