@@ -56,14 +56,14 @@ class Measured:
 
 def measure(sessions: int, *, range_seconds: float, idle: int = 0, seconds: float = SECONDS) -> Measured:
     """So many sessions for so long, against a fresh service of a fresh campaign that never ends."""
-    with tempfile.TemporaryDirectory(prefix="eventmill-load-") as made, _service(Path(made), idle) as service:
+    with tempfile.TemporaryDirectory(prefix="eventmill-load-") as made, serving(Path(made), idle) as service:
         ledger = Path(made) / "ledger.sqlite"
         opened = open_ledger(str(ledger))
         tokens = [
             make_token(opened, Role.PILOT, campaigns=[name], label="load", lasts=None)
             for name in ("load", "nothing")
         ]
-        cpu = _cpu_seconds(service.pid)
+        cpu = cpu_seconds(service.pid)
         begun = time.monotonic()
         told, took = asyncio.run(
             load(
@@ -75,11 +75,11 @@ def measure(sessions: int, *, range_seconds: float, idle: int = 0, seconds: floa
                 range_seconds=range_seconds,
             )
         )
-        cores = (_cpu_seconds(service.pid) - cpu) / (time.monotonic() - begun)
+        cores = (cpu_seconds(service.pid) - cpu) / (time.monotonic() - begun)
         accepted = told.outcomes["accepted"]
         committed = open_campaign("load", ledger=ledger).counts().done // RANGE_EVENTS
         assert accepted == committed, f"{accepted} reports were accepted, the ledger has {committed} ranges"
-        memory = _memory_mb(service.pid)
+        memory = memory_mb(service.pid)
     return Measured(
         sessions, idle, range_seconds, told, took, accepted, committed, memory, cores, os.getloadavg()[0]
     )
@@ -89,7 +89,7 @@ def measure_empty(callers: int, *, seconds: float = 10.0) -> float:
     """Requests a second of the empty service."""
     with tempfile.TemporaryDirectory(prefix="eventmill-load-") as made:
         folder = Path(made)
-        with _service(folder, 0):
+        with serving(folder):
             pass  # makes the ledger
         port = folder / "port"
         command = [sys.executable, "-m", "benchmarks.empty_service", str(folder / "ledger.sqlite"), str(port)]
@@ -106,15 +106,17 @@ def measure_empty(callers: int, *, seconds: float = 10.0) -> float:
 
 
 @dataclass
-class _Service:
+class Service:
+    """A service that runs, as a process."""
+
     url: str
     pid: int
 
 
 @contextmanager
-def _service(folder: Path, idle: int) -> Iterator[_Service]:
+def serving(folder: Path, idle: int = 0, *, payload: str = PAYLOAD) -> Iterator[Service]:
     """`eventmill serve --lead` of a campaign that never ends, and, if somebody is idle, of one that is paused."""
-    (folder / "payload.py").write_text(PAYLOAD)
+    (folder / "payload.py").write_text(payload)
     lead = []
     for name in ("load", *(["nothing"] if idle else ())):
         campaign = {
@@ -137,7 +139,7 @@ def _service(folder: Path, idle: int) -> Iterator[_Service]:
         process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=environment)
     try:
         found = _wait(lambda: re.search(r"http://\S+", (folder / "log").read_text()), process)
-        yield _Service(found[0], process.pid)
+        yield Service(found[0], process.pid)
     finally:
         process.terminate()
         process.wait(60)
@@ -152,12 +154,14 @@ def _wait(found, process: subprocess.Popen[bytes]):  # type: ignore[no-untyped-d
     return answer
 
 
-def _cpu_seconds(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
+    """What a process used so far."""
     times = psutil.Process(pid).cpu_times()
     return times.user + times.system
 
 
-def _memory_mb(pid: int) -> float:
+def memory_mb(pid: int) -> float:
+    """PSS of a process, in MB."""
     text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     found = re.search(r"^Pss:\s+(\d+) kB", text, re.MULTILINE)
     assert found is not None
