@@ -28,10 +28,12 @@ START_SECONDS = 180.0
 PAYLOAD = f"""
 import time
 
+import pyarrow as pa
+
 
 def same(events, where):
     time.sleep({EVENT_SECONDS} * len(events))
-    return events
+    return pa.table({{"event": events}})
 """
 
 HEAD = (
