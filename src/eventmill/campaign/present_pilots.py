@@ -49,27 +49,16 @@ class PresentPilots:
         self._counted_at = now
         ledger, order = self._opened.ledger, self._opened.order
         sessions = [s for s in ledger.sessions(seen_within=SILENT) if s.works_for(self._opened.name)]
-        fit = [session for session in sessions if brokering.why_unfit(order, session) is None]
-        self.slots = sum(session.slots for session in fit)
+        unfit = [(session, brokering.why_unfit(order, session)) for session in sessions]
+        self.slots = sum(session.slots for session, why in unfit if why is None)
         at = ledger.time() if sessions else None
         refusals = [
-            (each, self._why_not(each, at, seconds_per_event=seconds_per_event, range_events=range_events))
-            for each in sessions
+            (each, why or _too_late(each, at, seconds_per_event=seconds_per_event, range_events=range_events))
+            for each, why in unfit
         ]
         refused = [(each.name, refusal) for each, refusal in refusals if refusal is not None]
         self._tell_if_none_fits(refused if len(refused) == len(sessions) else [], now=now, ready=ready)
         return self.slots
-
-    def _why_not(
-        self, session: Session, at: datetime | None, *, seconds_per_event: float | None, range_events: int | None
-    ) -> brokering.Refusal | None:
-        found = brokering.why_unfit(self._opened.order, session)
-        left = None if at is None else brokering.seconds_left(session, now=at)
-        if found is None and left is not None and seconds_per_event and range_events:
-            most = brokering.events_within(left, seconds_per_event=seconds_per_event)
-            if most is not None and most < range_events:
-                return brokering.too_late(left, seconds_per_event=seconds_per_event)
-        return found
 
     def _tell_if_none_fits(self, refused: list[tuple[str, brokering.Refusal]], *, now: float, ready: int) -> None:
         """Say once, after a while, that no pilot here fits, and why. `refused` are all of them, or it is empty."""
@@ -86,6 +75,18 @@ class PresentPilots:
                 "campaign '%s' has work, and %s", name, self.why_nobody, extra={"campaign": name, "reason": kinds}
             )
             remark(self.why_nobody)
+
+
+def _too_late(
+    session: Session, at: datetime | None, *, seconds_per_event: float | None, range_events: int | None
+) -> brokering.Refusal | None:
+    """Why a pilot that fits has too little time for one range; None if it has enough, or none is known."""
+    left = None if at is None else brokering.seconds_left(session, now=at)
+    if left is not None and seconds_per_event and range_events:
+        most = brokering.events_within(left, seconds_per_event=seconds_per_event)
+        if most is not None and most < range_events:
+            return brokering.too_late(left, seconds_per_event=seconds_per_event)
+    return None
 
 
 def _why_none_of(refused: list[tuple[str, brokering.Refusal]]) -> str:
